@@ -92,6 +92,9 @@ export class PassthroughError extends Error {
 }
 
 /** Whether `error` is a {@link PassthroughError}, and of one of `codes` where any are given. */
-export function isPassthroughError(error: unknown, ...codes: readonly ErrorCode[]): error is PassthroughError {
+export function isPassthroughError(
+  error: unknown,
+  ...codes: readonly ErrorCode[]
+): error is PassthroughError {
   return error instanceof PassthroughError && (codes.length === 0 || codes.includes(error.code));
 }

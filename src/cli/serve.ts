@@ -1,0 +1,74 @@
+import { type Config, configWarnings, loadConfig } from '../config.ts';
+import { startService } from '../http/service.ts';
+import { Admission } from '../pull/admission.ts';
+import { HttpTransport } from '../registry/http-transport.ts';
+import { TokenSource } from '../registry/token.ts';
+import { Workspace } from '../storage/workspace.ts';
+import { createLogger, type Logger } from '../telemetry/log.ts';
+import { VERSION } from '../version.ts';
+
+/** Signals that ask for an orderly end. */
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
+/**
+ * The `serve` command: runs the service until a signal asks it to stop. A second signal ends it at once.
+ *
+ * @param environment `process.env`
+ * @returns the exit code
+ * @throws PassthroughError `INVALID_CONFIGURATION`; the system's error when the address cannot be listened on
+ */
+export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
+  const config = loadConfig(environment);
+  const logger = createLogger({
+    level: config.logLevel,
+    isTerminal: process.stdout.isTTY === true,
+    write: (line) => process.stdout.write(line),
+  });
+  const wire = new HttpTransport({
+    timeouts: config.registry.timeouts,
+    proxyEnv: config.registry.proxyEnv,
+    userAgent: `docker-http-passthrough/${VERSION}`,
+  });
+  const service = await startService(
+    {
+      config,
+      workspace: await Workspace.open(config.workspaceDirectory),
+      admission: new Admission(config.admission),
+      access: {
+        wire,
+        tokens: new TokenSource(config.registry.bodyLimits.tokenBytes),
+        trustedRealms: config.registry.trustedRealms,
+        limits: config.registry.bodyLimits,
+      },
+    },
+    logger,
+  );
+  announce(config, service.port, logger);
+
+  const signal = await firstSignal();
+  logger.log('info', 'stopping', { signal });
+  const cutOff = await service.stop();
+  wire.close();
+  logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
+  return 0;
+}
+
+function announce(config: Config, port: number, logger: Logger): void {
+  for (const message of configWarnings(config)) logger.log('warn', 'configuration', { message });
+  logger.log('info', 'listening', {
+    host: config.http.host,
+    port,
+    registry: config.registry.target.name,
+    workspace: config.workspaceDirectory,
+    version: VERSION,
+  });
+}
+
+/** Waits for a stop signal and leaves the next one to the system, which ends the process. */
+async function firstSignal(): Promise<NodeJS.Signals> {
+  const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
+  for (const name of STOP_SIGNALS) process.on(name, resolve);
+  const signal = await promise;
+  for (const name of STOP_SIGNALS) process.removeListener(name, resolve);
+  return signal;
+}

@@ -1,0 +1,129 @@
+import { type ErrorCode, PassthroughError } from '../errors.ts';
+
+/** An error as HTTP shows it. */
+export interface Problem {
+  readonly status: number;
+  readonly title: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The error's own words. */
+  readonly detail: string;
+  readonly error: PassthroughError;
+}
+
+const PREPARATION = { status: 502, title: 'Failed to prepare image' };
+const INTERNAL = { status: 500, title: 'Internal error' };
+
+/** Status and title of each code: the error table of the service. */
+const TABLE: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
+  INVALID_FILENAME: { status: 400, title: 'Invalid filename format' },
+  INVALID_PLATFORM: { status: 400, title: 'Invalid platform' },
+  INVALID_REGISTRY: { status: 400, title: 'Invalid registry' },
+  INVALID_REFERENCE: { status: 400, title: 'Invalid image reference' },
+  CREDENTIALS_REQUIRED: { status: 401, title: 'Registry credentials are required' },
+  REGISTRY_NOT_ALLOWED: { status: 403, title: 'Registry not allowed' },
+  NOT_FOUND: { status: 404, title: 'Not found' },
+  METHOD_NOT_ALLOWED: { status: 405, title: 'Method not allowed' },
+  REGISTRY_UNREACHABLE: PREPARATION,
+  REGISTRY_DENIED: PREPARATION,
+  IMAGE_NOT_FOUND: PREPARATION,
+  PLATFORM_NOT_FOUND: PREPARATION,
+  UNSUPPORTED_IMAGE: PREPARATION,
+  VERIFICATION_FAILED: PREPARATION,
+  REGISTRY_FAILED: PREPARATION,
+  REGISTRY_RATE_LIMITED: { status: 503, title: 'Busy' },
+  BUSY: { status: 503, title: 'Busy' },
+  ABORTED: { status: 503, title: 'Busy' },
+  REGISTRY_TIMEOUT: { status: 504, title: 'Registry timed out' },
+  IMAGE_TOO_LARGE: { status: 507, title: 'Image too large' },
+  NO_SPACE: { status: 507, title: 'No space' },
+  INVALID_CONFIGURATION: INTERNAL,
+  INTERNAL,
+};
+
+/** `Retry-After` where nobody named one: a rate limit's window is a minute at the least. */
+const DEFAULT_RETRY_AFTER_S = 60;
+
+/** What a client that gave no credentials is asked for. IOS shows the realm to nobody; browsers do. */
+const BASIC_CHALLENGE = 'Basic realm="registry credentials"';
+
+/**
+ * Puts an error into HTTP's terms. An error that is not one of ours is a fault of this program: its text stays out of the
+ * answer, for nobody has looked at what it may say.
+ */
+export function problemOf(error: unknown): Problem {
+  const known =
+    error instanceof PassthroughError
+      ? error
+      : new PassthroughError('INTERNAL', 'The log tells more under the request id', { cause: error });
+  const { status, title } = TABLE[known.code];
+  const headers: Record<string, string> = {};
+  if (status === 401) headers['www-authenticate'] = BASIC_CHALLENGE;
+  if (status === 405) headers['allow'] = (known.details.allow ?? []).join(', ');
+  if (status === 503)
+    headers['retry-after'] = String(known.details.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_S);
+  return { status, title, headers, detail: known.message, error: known };
+}
+
+/** What is added to a problem from the request that met it. */
+export interface ProblemContext {
+  readonly requestId: string;
+  /** The image in full, where it was known already. */
+  readonly image: string | undefined;
+}
+
+/**
+ * The body as plain text: one line that a switch console can show, then the facts.
+ */
+export function formatText(problem: Problem, context: ProblemContext): string {
+  const { details, code } = problem.error;
+  const facts = [
+    ['image', context.image],
+    ['error', code],
+    ['registry status', details.registryStatus],
+    ['registry code', details.registryCode],
+    ['request', context.requestId],
+  ].flatMap(([name, value]) => (value === undefined ? [] : [`${name}: ${value}`]));
+  return `${[`${problem.title}: ${problem.detail}`, '', ...(details.hints ?? []), ...facts].join('\n')}\n`;
+}
+
+/**
+ * The body as a problem document.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9457#section-3
+ */
+export function formatJson(problem: Problem, context: ProblemContext): string {
+  const { status, title, detail, error } = problem;
+  const { registryStatus, registryCode, hints } = error.details;
+  return `${JSON.stringify({
+    type: `urn:docker-http-passthrough:problem:${error.code.toLowerCase().replaceAll('_', '-')}`,
+    title,
+    status,
+    detail,
+    code: error.code,
+    image: context.image,
+    registryStatus,
+    registryCode,
+    hints,
+    requestId: context.requestId,
+  })}\n`;
+}
+
+/**
+ * Whether a client would rather have a problem document than text. Only one that names JSON would: a bare wildcard is what
+ * curl and switches send.
+ *
+ * @param accept the request's `Accept`
+ * @see https://www.rfc-editor.org/rfc/rfc9110#field.accept
+ */
+export function prefersJson(accept: string | undefined): boolean {
+  const qualities = new Map(
+    (accept ?? '').split(',').map((range) => {
+      const [type = '', ...params] = range.split(';').map((part) => part.trim().toLowerCase());
+      const quality = Number(params.find((param) => param.startsWith('q='))?.slice(2) ?? 1);
+      return [type, Number.isNaN(quality) ? 1 : quality];
+    }),
+  );
+  const best = (...types: string[]) => Math.max(...types.map((type) => qualities.get(type) ?? 0));
+  const json = best('application/problem+json', 'application/json');
+  return json > 0 && json >= best('text/plain', 'text/*');
+}

@@ -1,0 +1,88 @@
+import { pipeline } from 'node:stream/promises';
+import type { PulledImage } from '../pull/pull-image.ts';
+import type { Exchange } from './exchange.ts';
+import { formatJson, formatText, type Problem, prefersJson } from './problem.ts';
+
+/** Sends a short text. */
+export function sendText({ request, response }: Exchange, status: number, text: string): void {
+  const body = Buffer.from(text);
+  response.writeHead(status, {
+    'content-type': 'text/plain; charset=utf-8',
+    'content-length': body.byteLength,
+    'cache-control': 'no-store',
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/**
+ * Sends an error, as text or as a problem document. Once the header of another answer is out there is no way to take it
+ * back, so the connection is cut: a client must see that what it has is not whole.
+ *
+ * The reason phrase is the title: some consoles show nothing else of an error.
+ */
+export function sendProblem({ id, request, response, facts }: Exchange, problem: Problem): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  const isJson = prefersJson(request.headers.accept);
+  const context = { requestId: id, image: facts.image };
+  const body = Buffer.from(isJson ? formatJson(problem, context) : formatText(problem, context));
+  response.writeHead(problem.status, problem.title, {
+    'content-type': isJson ? 'application/problem+json' : 'text/plain; charset=utf-8',
+    'content-length': body.byteLength,
+    'cache-control': 'no-store',
+    vary: 'accept',
+    ...problem.headers,
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/** How an archive is sent. */
+export interface SendArchiveOptions {
+  /** Name that a browser saves it under. */
+  readonly filename: string;
+  /** Longest time without a byte taken by the client, in milliseconds. */
+  readonly stallMs: number;
+}
+
+/**
+ * Sends an archive: status 200, its exact length, then its bytes as fast as the client takes them. When either side fails
+ * on the way, the connection is destroyed.
+ *
+ * @throws what the archive's bytes throw, or the error of the broken connection
+ */
+export async function sendArchive(
+  exchange: Exchange,
+  image: PulledImage,
+  options: SendArchiveOptions,
+): Promise<void> {
+  const { request, response, facts } = exchange;
+  response.writeHead(200, {
+    'content-type': 'application/x-tar',
+    'content-length': image.archive.size,
+    'content-disposition': `attachment; filename="${options.filename}"`,
+    'docker-content-digest': image.manifestDigest,
+    etag: image.archive.etag,
+    'cache-control': 'no-cache',
+  });
+  facts.bytes = 0;
+  if (request.method === 'HEAD') {
+    response.end();
+    return;
+  }
+  response.setTimeout(options.stallMs, () =>
+    response.destroy(new Error(`The client took no byte for ${options.stallMs / 1000} s`)),
+  );
+  await pipeline(counted(image.bytes(), facts), response);
+}
+
+async function* counted(
+  bytes: AsyncIterable<Uint8Array>,
+  facts: Exchange['facts'],
+): AsyncGenerator<Uint8Array> {
+  for await (const piece of bytes) {
+    facts.bytes = (facts.bytes ?? 0) + piece.byteLength;
+    yield piece;
+  }
+}

@@ -1,0 +1,28 @@
+/**
+ * What `GET /` tells: what the service is and what to type.
+ *
+ * @param host as the client addressed the service, for examples that can be typed as they stand
+ */
+export function usageText(host: string): string {
+  return `docker-http-passthrough: container images as tar archives over plain HTTP
+
+One GET of a file name gives the image as docker save writes it:
+
+  curl -O http://${host}/docker/nginx_latest.tar && docker load -i nginx_latest.tar
+  copy http://${host}/docker/nginx_latest.tar flash:nginx_latest.tar
+
+Routes
+
+  GET /docker/{filename}                                   configured registry
+  GET /registry/{scheme}/{host}/docker/{filename}          registry in the path
+  GET /registry-auth/{scheme}/{host}/docker/{filename}     the same, with Basic credentials of the registry
+  GET /platform/{os}/{arch}[/{variant}]/...                before any of these, or ?platform=os/arch behind it
+  GET /health, GET /ready
+
+File names
+
+  {image}_{tag}.tar              nginx_1.25.tar              nginx:1.25
+  {namespace}_{image}_{tag}.tar  myrepo_myimage_v1.0.tar     myrepo/myimage:v1.0
+  {path__to__image}_{tag}.tar    team__platform__api_1.tar   team/platform/api:1
+`;
+}

@@ -1,0 +1,34 @@
+/**
+ * Media types of manifests and configs, in Docker's and OCI's spelling.
+ *
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md
+ * @see https://github.com/distribution/distribution/blob/v2.8.3/docs/spec/manifest-v2-2.md
+ */
+export const OCI_INDEX = 'application/vnd.oci.image.index.v1+json';
+export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
+export const DOCKER_MANIFEST_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
+export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
+
+/** What a manifest request accepts. A registry that finds schema 1 only then says so, or sends it anyway. */
+export const ACCEPTED_MANIFESTS: readonly string[] = [
+  OCI_INDEX,
+  DOCKER_MANIFEST_LIST,
+  OCI_MANIFEST,
+  DOCKER_MANIFEST,
+];
+
+/** Configs that describe a container image. Anything else is an artifact: a chart, a signature, a model. */
+const IMAGE_CONFIGS: readonly string[] = [
+  'application/vnd.oci.image.config.v1+json',
+  'application/vnd.docker.container.image.v1+json',
+];
+
+/** The media type without its parameters, in lower case: `Application/JSON; charset=utf-8` → `application/json`. */
+export function essence(mediaType: string): string {
+  return (mediaType.split(';', 1)[0] ?? '').trim().toLowerCase();
+}
+
+/** Whether a config's media type says "container image". */
+export function isImageConfig(mediaType: string): boolean {
+  return IMAGE_CONFIGS.includes(essence(mediaType));
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env node
+import { parseArgs } from 'node:util';
+import { serve } from './cli/serve.ts';
+import { isPassthroughError } from './errors.ts';
+import { VERSION } from './version.ts';
+
+const HELP = `Usage: docker-http-passthrough [command]
+
+Serves container images as tar archives over plain HTTP.
+
+Commands
+  serve            answer GET /docker/{image}_{tag}.tar (the default)
+
+Options
+  -v, --version    print the version
+  -h, --help       print this text
+
+serve reads its settings from the environment and from .env in the working directory; the README lists them. The ones
+most often set: HTTP_PORT (8080), REGISTRY_URL (Docker Hub), REGISTRY_USERNAME, REGISTRY_PASSWORD, LOG_LEVEL (info).
+`;
+
+/** Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong. */
+const FAILED = 1;
+const MISUSED = 2;
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: { version: { type: 'boolean', short: 'v' }, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+    });
+    if (values.help === true) return print(HELP);
+    if (values.version === true) return print(`docker-http-passthrough ${VERSION}\n`);
+    const [command = 'serve', ...extra] = positionals;
+    if (command !== 'serve' || extra.length > 0) {
+      return complain(`Unknown command ${JSON.stringify(positionals.join(' '))}: see --help`, MISUSED);
+    }
+    loadDotEnv();
+    return await serve(process.env);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    const isMisuse = isPassthroughError(error, 'INVALID_CONFIGURATION') || isParseArgsError(error);
+    return complain(message, isMisuse ? MISUSED : FAILED);
+  }
+}
+
+/** Adds `.env` of the working directory to the environment, which wins; no file, no settings. */
+function loadDotEnv(): void {
+  try {
+    process.loadEnvFile('.env');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+}
+
+function print(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+function complain(message: string, exitCode: number): number {
+  process.stderr.write(`docker-http-passthrough: ${message}\n`);
+  return exitCode;
+}
+
+function isParseArgsError(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
+}

@@ -1,0 +1,78 @@
+import { PassthroughError } from '../errors.ts';
+
+/** How many may come in. */
+export interface AdmissionOptions {
+  /** Most at work at once. */
+  readonly places: number;
+  /** Most that wait for a place; who comes then is turned away. */
+  readonly queue: number;
+  /** Longest wait, in milliseconds. */
+  readonly waitMs: number;
+}
+
+/** Seconds after which somebody who was turned away is told to come back: a preparation takes some tens of them. */
+const RETRY_AFTER_S = 15;
+
+/** Bounds the work that goes on at once: a number of places and, before them, a short queue in order of arrival. */
+export class Admission {
+  readonly #options: AdmissionOptions;
+  readonly #queue = new Set<{ readonly enter: () => void; readonly refuse: (error: unknown) => void }>();
+  #taken = 0;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Waits for a place.
+   *
+   * @param signal leaves the queue
+   * @returns gives the place up again; calling it twice does nothing
+   * @throws PassthroughError `BUSY` when the queue is full or the wait too long; rejects with the signal's reason
+   */
+  async enter(signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    const { places, queue, waitMs } = this.#options;
+    if (this.#taken < places) {
+      this.#taken += 1;
+    } else {
+      if (this.#queue.size >= queue) throw busy('all places are taken and the queue is full');
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      const waiting = { enter: resolve, refuse: reject };
+      const timer = setTimeout(() => reject(busy(`no place came free within ${waitMs / 1000} s`)), waitMs);
+      const leave = () => reject(signal.reason);
+      signal.addEventListener('abort', leave, { once: true });
+      this.#queue.add(waiting);
+      try {
+        await promise;
+      } finally {
+        this.#queue.delete(waiting);
+        clearTimeout(timer);
+        signal.removeEventListener('abort', leave);
+      }
+    }
+    let isLeft = false;
+    return () => {
+      if (isLeft) return;
+      isLeft = true;
+      this.#passOn();
+    };
+  }
+
+  /** Gives a place to the first in the queue, or frees it. */
+  #passOn(): void {
+    const [first] = this.#queue;
+    if (first === undefined) {
+      this.#taken -= 1;
+      return;
+    }
+    this.#queue.delete(first);
+    first.enter();
+  }
+}
+
+function busy(why: string): PassthroughError {
+  return new PassthroughError('BUSY', `Cannot prepare the image now: ${why}`, {
+    retryAfterSeconds: RETRY_AFTER_S,
+  });
+}

@@ -1,0 +1,171 @@
+import { isPassthroughError, PassthroughError } from '../errors.ts';
+import type { Digest } from '../image/digest.ts';
+import type { Descriptor } from '../image/manifest.ts';
+import type { Registry } from '../registry/registry.ts';
+import { decompressed } from '../storage/decompress.ts';
+import type { TemporaryFile } from '../storage/temporary-file.ts';
+import { observed, Verifier } from '../storage/verify.ts';
+import type { Workspace } from '../storage/workspace.ts';
+import { withSpan } from '../telemetry/span.ts';
+import { mapConcurrently } from './concurrency.ts';
+import type { ImageLimits } from './image-limits.ts';
+
+/** A layer that is ready to be written: verified, uncompressed, in a file. Layers of equal content share one. */
+export interface PreparedLayer {
+  /** Of the blob, as the registry has it. */
+  readonly digest: Digest;
+  /** Of the uncompressed bytes. */
+  readonly diffId: Digest;
+  /** Uncompressed bytes. */
+  readonly size: number;
+  readonly file: TemporaryFile;
+}
+
+/** What {@link prepareLayers} works with. */
+export interface PrepareLayersOptions {
+  /** Base first, as the manifest has them. */
+  readonly layers: readonly Descriptor[];
+  /** The layers' diff IDs; they come with the config, which is fetched meanwhile. */
+  readonly diffIds: Promise<readonly Digest[]>;
+  readonly registry: Registry;
+  readonly workspace: Workspace;
+  readonly limits: ImageLimits;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Fetches, verifies and unpacks the layers of an image, several at a time, each streamed: blob → digest and size → inflate
+ * → diff ID → file. A layer that occurs twice is fetched once. When one fails, the others stop and all files are closed.
+ *
+ * @returns the layers in the manifest's order; their files belong to the caller
+ * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`, `NO_SPACE`, what the registry's
+ *   `openLayer` throws, and what `diffIds` rejects with
+ */
+export async function prepareLayers(options: PrepareLayersOptions): Promise<readonly PreparedLayer[]> {
+  const { layers, limits, signal } = options;
+  const unique = layers.flatMap((layer, index) =>
+    layers.findIndex(({ digest }) => digest === layer.digest) === index ? [{ layer, index }] : [],
+  );
+  refuseTooLarge(
+    unique.map(({ layer }) => layer),
+    limits,
+  );
+
+  const files: TemporaryFile[] = [];
+  const budget = new Budget(limits.uncompressedBytes);
+  try {
+    const prepared = await mapConcurrently(unique, limits.concurrentLayers, signal, (item, either) =>
+      downloadLayer(item.layer, item.index, { ...options, signal: either }, files, budget),
+    );
+    const byDigest = new Map(unique.map(({ layer }, place) => [layer.digest, prepared[place]]));
+    const diffIds = await options.diffIds;
+    return layers.map((layer, index) => {
+      const ready = byDigest.get(layer.digest);
+      if (ready === undefined || ready.diffId !== diffIds[index]) throw diffIdsDisagree(layer);
+      if (unique.every((item) => item.index !== index)) budget.spend(ready.size);
+      return ready;
+    });
+  } catch (error) {
+    await Promise.all(files.map((file) => file.close()));
+    throw error;
+  }
+}
+
+/** One layer, inside the span that the operator sees it in. */
+function downloadLayer(
+  layer: Descriptor,
+  index: number,
+  options: PrepareLayersOptions,
+  files: TemporaryFile[],
+  budget: Budget,
+): Promise<PreparedLayer> {
+  const attributes = {
+    'oci.layer.index': index + 1,
+    'oci.layer.digest': layer.digest,
+    'oci.layer.compressed_size': layer.size,
+  };
+  return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
+    const { registry, workspace, diffIds, signal } = options;
+    const blob = await registry.openLayer(layer, signal);
+    try {
+      const diffId = (await diffIds)[index];
+      if (diffId === undefined) throw diffIdsDisagree(layer);
+      const file = await workspace.createFile();
+      files.push(file);
+      await unpack(blob, file, layer, diffId, budget);
+      span.setAttribute('oci.layer.decompressed_size', file.size);
+      return { digest: layer.digest, diffId, size: file.size, file };
+    } finally {
+      await blob.return();
+    }
+  });
+}
+
+/** Writes a blob's uncompressed bytes to a file; both are verified when this resolves. */
+async function unpack(
+  blob: AsyncIterator<Uint8Array>,
+  file: TemporaryFile,
+  layer: Descriptor,
+  diffId: Digest,
+  budget: Budget,
+): Promise<void> {
+  const what = `layer ${JSON.stringify(layer.digest)}`;
+  const packed = new Verifier({ digest: layer.digest, size: layer.size, what });
+  const unpacked = new Verifier({ digest: diffId, what: `uncompressed ${what}` });
+  try {
+    for await (const bytes of decompressed(observed(blob, packed), what)) {
+      budget.spend(bytes.byteLength);
+      unpacked.update(bytes);
+      await file.write(bytes);
+    }
+  } catch (error) {
+    if (isPassthroughError(error, 'VERIFICATION_FAILED')) await blameDigest(blob, packed);
+    throw error;
+  }
+  packed.finish();
+  unpacked.finish();
+}
+
+/**
+ * Damaged bytes fail to inflate before their digest is known. Reads what is left, so that the error can say the truth: the
+ * bytes are not those of the descriptor, or they are and were damaged when they were pushed.
+ */
+async function blameDigest(blob: AsyncIterator<Uint8Array>, packed: Verifier): Promise<void> {
+  for (let next = await blob.next(); next.done !== true; next = await blob.next()) packed.update(next.value);
+  packed.finish();
+}
+
+/** The uncompressed bytes that an image may still take. */
+class Budget {
+  readonly #limit: number;
+  #spent = 0;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** @throws PassthroughError `IMAGE_TOO_LARGE` beyond the limit: what a bomb unpacks to ends here */
+  spend(bytes: number): void {
+    this.#spent += bytes;
+    if (this.#spent > this.#limit)
+      throw tooLarge(`its layers take more than ${this.#limit} bytes uncompressed`);
+  }
+}
+
+function refuseTooLarge(layers: readonly Descriptor[], limits: ImageLimits): void {
+  const bytes = layers.reduce((sum, { size }) => sum + size, 0);
+  if (bytes > limits.compressedBytes) {
+    throw tooLarge(`its layers are ${bytes} bytes compressed, more than ${limits.compressedBytes}`);
+  }
+}
+
+function tooLarge(why: string): PassthroughError {
+  return new PassthroughError('IMAGE_TOO_LARGE', `Cannot prepare image: ${why}`);
+}
+
+function diffIdsDisagree(layer: Descriptor): PassthroughError {
+  return new PassthroughError(
+    'VERIFICATION_FAILED',
+    `Cannot verify layer ${JSON.stringify(layer.digest)}: the config gives it another diff ID at each place`,
+  );
+}

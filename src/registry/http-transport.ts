@@ -1,0 +1,144 @@
+import http, { type AgentOptions, type ClientRequest, type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { abortedError, connectionError, timeoutError } from './connection-error.ts';
+import { guardedLookup, refuseForbiddenLiteral } from './forbidden-address.ts';
+import type { ExchangeRequest, ExchangeResponse, Timeouts, Transport } from './transport.ts';
+
+/** How many idle connections to keep per host: as many as one image's layers are fetched at once, and some. */
+const MAX_IDLE_SOCKETS = 16;
+
+/**
+ * Largest body that is read to its end only to keep its connection. Beyond it, a new connection costs less than the bytes.
+ */
+const MAX_DRAIN_BYTES = 64 * 1024;
+
+/** Settings of {@link HttpTransport}. */
+export interface HttpTransportOptions {
+  readonly timeouts: Timeouts;
+  /** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case, as Node's agents take them. */
+  readonly proxyEnv: AgentOptions['proxyEnv'];
+  /** Sent as `User-Agent`. */
+  readonly userAgent: string;
+}
+
+/**
+ * One exchange on `node:http` or `node:https`: connections are kept alive and shared by all pulls, addresses are checked
+ * as they are dialled, and each phase has a time limit. Follows nothing and repeats nothing: that is for decorators.
+ */
+export class HttpTransport implements Transport {
+  readonly #options: HttpTransportOptions;
+  readonly #agents: { readonly 'http:': http.Agent; readonly 'https:': https.Agent };
+
+  constructor(options: HttpTransportOptions) {
+    this.#options = options;
+    const agentOptions: AgentOptions = {
+      keepAlive: true,
+      maxFreeSockets: MAX_IDLE_SOCKETS,
+      ...(options.proxyEnv !== undefined && { proxyEnv: options.proxyEnv }),
+    };
+    this.#agents = { 'http:': new http.Agent(agentOptions), 'https:': new https.Agent(agentOptions) };
+  }
+
+  async send(request: ExchangeRequest): Promise<ExchangeResponse> {
+    const { url, signal } = request;
+    if (signal.aborted) throw abortedError(signal);
+    refuseForbiddenLiteral(url);
+    const incoming = await this.#responseTo(request);
+    // A connection that breaks while nobody reads must not end the process; the reader, once there, is told all the same.
+    incoming.on('error', () => undefined);
+    const { stallMs } = this.#options.timeouts;
+    return {
+      status: incoming.statusCode ?? 0,
+      headers: incoming.headers,
+      url,
+      body: readBody(incoming, request, stallMs),
+      discard: () => discard(incoming),
+      secrets: [],
+    };
+  }
+
+  /** Frees all connections. Exchanges under way break off. */
+  close(): void {
+    this.#agents['http:'].destroy();
+    this.#agents['https:'].destroy();
+  }
+
+  async #responseTo({ method, url, headers, signal }: ExchangeRequest): Promise<IncomingMessage> {
+    const { userAgent, timeouts } = this.#options;
+    const options = {
+      method,
+      headers: { 'user-agent': userAgent, ...headers },
+      lookup: guardedLookup,
+      signal,
+    };
+    const outgoing =
+      url.protocol === 'https:'
+        ? https.request(url, { ...options, agent: this.#agents['https:'] })
+        : http.request(url, { ...options, agent: this.#agents['http:'] });
+    const deadline = limitPhases(outgoing, url, timeouts);
+    try {
+      const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+      outgoing.once('response', resolve).on('error', reject);
+      outgoing.end();
+      return await promise;
+    } catch (error) {
+      throw signal.aborted ? abortedError(signal) : connectionError(url, error);
+    } finally {
+      deadline.clear();
+    }
+  }
+}
+
+/**
+ * Destroys a request that does not connect, or then does not answer, in time. The connect limit ends when a connection
+ * is ready to use: after TLS, after a proxy's tunnel, at once for one that was kept alive.
+ */
+function limitPhases(outgoing: ClientRequest, url: URL, timeouts: Timeouts): { clear(): void } {
+  const expire = (phase: 'connect' | 'answer', ms: number) =>
+    setTimeout(() => outgoing.destroy(timeoutError(url, phase, ms)), ms);
+  let isOver = false;
+  let timer = expire('connect', timeouts.connectMs);
+  const connected = () => {
+    if (isOver) return;
+    clearTimeout(timer);
+    timer = expire('answer', timeouts.responseMs);
+  };
+  outgoing.once('socket', (socket) => {
+    if (socket.connecting) socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', connected);
+    else connected();
+  });
+  return {
+    clear: () => {
+      isOver = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** Reads a body with a limit on the wait for each piece; the time that the reader takes does not count. */
+async function* readBody(
+  incoming: IncomingMessage,
+  { url, signal }: ExchangeRequest,
+  stallMs: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const pieces = incoming[Symbol.asyncIterator]() as AsyncIterator<Uint8Array, undefined>;
+  try {
+    for (;;) {
+      const timer = setTimeout(() => incoming.destroy(timeoutError(url, 'body', stallMs)), stallMs);
+      const next = await pieces.next().finally(() => clearTimeout(timer));
+      if (next.done === true) return;
+      yield next.value;
+    }
+  } catch (error) {
+    throw signal.aborted ? abortedError(signal) : connectionError(url, error);
+  } finally {
+    incoming.destroy();
+  }
+}
+
+/** A small body is read on, so that its connection can serve again; a large or endless one is cut. */
+function discard(incoming: IncomingMessage): void {
+  const length = Number(incoming.headers['content-length'] ?? Number.NaN);
+  if (length <= MAX_DRAIN_BYTES) incoming.resume();
+  else incoming.destroy();
+}

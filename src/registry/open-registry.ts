@@ -1,0 +1,53 @@
+import { AuthorizedTransport } from './authorize.ts';
+import type { Credential } from './credentials.ts';
+import type { HostPattern } from './host-pattern.ts';
+import { RedirectTransport } from './redirect.ts';
+import type { Registry } from './registry.ts';
+import { type BodyLimits, RegistryClient } from './registry-client.ts';
+import { DEFAULT_RETRY, type RetryPolicy, RetryTransport } from './retry.ts';
+import type { RegistryTarget } from './target.ts';
+import { TokenSource } from './token.ts';
+import { TracedTransport } from './traced.ts';
+import type { Transport } from './transport.ts';
+
+/** What all pulls of a process share. */
+export interface RegistryAccess {
+  /** Carries single exchanges. */
+  readonly wire: Transport;
+  /** Tokens of the operator's credentials and anonymous ones; a client's own are kept apart, for one pull. */
+  readonly tokens: TokenSource;
+  readonly trustedRealms: readonly HostPattern[];
+  readonly limits: BodyLimits;
+  readonly retry?: RetryPolicy;
+}
+
+/** What one pull opens. */
+export interface OpenRegistryOptions {
+  readonly target: RegistryTarget;
+  readonly repository: string;
+  readonly credential: Credential;
+}
+
+/**
+ * Opens a repository for one pull: the one place where the layers of the client are put together. From the outside in:
+ *
+ *     client → authorize → retry → redirect → traced → wire
+ *
+ * Authorization stands outside of redirects, so that it is added for the registry and taken off on the way elsewhere; a
+ * retry begins at the registry again, for a signed address may have expired; token requests follow no redirect.
+ */
+export function openRegistry(access: RegistryAccess, options: OpenRegistryOptions): Registry {
+  const { target, repository, credential } = options;
+  const { limits, trustedRealms, retry = DEFAULT_RETRY } = access;
+  const traced = new TracedTransport(access.wire, { isAuthConfigured: target.tokenEndpoint instanceof URL });
+  const isClients = credential.type === 'basic' && credential.source === 'client';
+  const transport = new AuthorizedTransport(new RetryTransport(new RedirectTransport(traced), retry), {
+    target,
+    repository,
+    credential,
+    trustedRealms,
+    tokens: isClients ? new TokenSource(limits.tokenBytes) : access.tokens,
+    tokenTransport: new RetryTransport(traced, retry),
+  });
+  return new RegistryClient(transport, { target, repository, limits });
+}

@@ -1,0 +1,64 @@
+import { PassthroughError } from '../errors.ts';
+import type { ExchangeRequest, ExchangeResponse, Transport } from './transport.ts';
+
+/** Redirects in a row. Registries use one, to their storage; some storage adds a second. */
+const MAX_REDIRECTS = 5;
+
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/** Headers that are for the registry alone. */
+const PRIVATE_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
+
+/**
+ * Follows redirects. What is private to an origin stays there: from the first step to another scheme, host or port on, the
+ * request goes without credentials, even where a later step leads back. Never from https to http: the bytes are verified,
+ * but what is asked for would be seen.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.4
+ */
+export class RedirectTransport implements Transport {
+  readonly #inner: Transport;
+
+  constructor(inner: Transport) {
+    this.#inner = inner;
+  }
+
+  async send(request: ExchangeRequest): Promise<ExchangeResponse> {
+    let current = request;
+    for (let followed = 0; ; followed += 1) {
+      const response = await this.#inner.send(current);
+      const { location } = response.headers;
+      if (!REDIRECTS.has(response.status) || location === undefined) return response;
+      response.discard();
+      if (followed === MAX_REDIRECTS) {
+        throw refusal(request.url, `it redirects more than ${MAX_REDIRECTS} times`);
+      }
+      current = redirected(current, location);
+    }
+  }
+}
+
+function redirected(request: ExchangeRequest, location: string): ExchangeRequest {
+  const url = URL.parse(location, request.url);
+  if (url === null) throw refusal(request.url, 'it redirects to something that is not a URL');
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') {
+    throw refusal(request.url, `it redirects to ${JSON.stringify(url.protocol)}`);
+  }
+  if (url.protocol === 'http:' && request.url.protocol === 'https:') {
+    throw refusal(request.url, `it redirects from https to http, to ${JSON.stringify(url.origin)}`);
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw refusal(request.url, 'it redirects to a URL with credentials in it');
+  }
+  const headers =
+    url.origin === request.url.origin
+      ? request.headers
+      : Object.fromEntries(
+          Object.entries(request.headers).filter(([name]) => !PRIVATE_HEADERS.includes(name)),
+        );
+  return { ...request, url, headers };
+}
+
+function refusal(url: URL, why: string): PassthroughError {
+  return new PassthroughError('REGISTRY_FAILED', `Cannot follow ${JSON.stringify(url.origin)}: ${why}`);
+}

@@ -1,0 +1,60 @@
+import { styleText } from 'node:util';
+
+/** Levels, the most talkative first. */
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Facts beside an event. Never a credential, a token or a URL's query. */
+export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+/** Where events go. */
+export interface Logger {
+  /**
+   * @param level left out when the logger's own level is higher
+   * @param event what happened, in one snake_case word
+   * @param fields facts; `undefined` ones are left out
+   */
+  log(level: LogLevel, event: string, fields?: LogFields): void;
+}
+
+/** Settings of {@link createLogger}. */
+export interface LoggerOptions {
+  readonly level: LogLevel;
+  /** Readable lines for a person at a terminal, else one JSON object a line. */
+  readonly isTerminal: boolean;
+  /** Takes one line, its end included. */
+  readonly write: (line: string) => void;
+  readonly now?: () => Date;
+}
+
+/** A logger that writes one line an event. */
+export function createLogger(options: LoggerOptions): Logger {
+  const { isTerminal, write, now = () => new Date() } = options;
+  const threshold = LOG_LEVELS.indexOf(options.level);
+  const format = isTerminal ? formatForTerminal : formatJson;
+  return {
+    log(level, event, fields = {}) {
+      if (LOG_LEVELS.indexOf(level) >= threshold) write(`${format(now(), level, event, fields)}\n`);
+    },
+  };
+}
+
+function formatJson(time: Date, level: LogLevel, event: string, fields: LogFields): string {
+  return JSON.stringify({ time: time.toISOString(), level, event, ...fields });
+}
+
+const STYLES = { trace: 'gray', debug: 'gray', info: 'green', warn: 'yellow', error: 'red' } as const;
+
+function formatForTerminal(time: Date, level: LogLevel, event: string, fields: LogFields): string {
+  const facts = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${styleText('gray', `${name}=`)}${formatValue(value)}`);
+  const clock = time.toISOString().slice(11, 23);
+  return [styleText('gray', clock), styleText(STYLES[level], level.padEnd(5)), event, ...facts].join(' ');
+}
+
+/** Values that hold a space or a control character are quoted, so that no request can forge a line. */
+function formatValue(value: LogFields[string]): string {
+  const text = String(value);
+  return /^[\x21-\x7e]+$/.test(text) && !text.includes('"') ? text : JSON.stringify(text);
+}

@@ -1,0 +1,226 @@
+/**
+ * Sending an answer: whole or in part, cut or held back, from bytes or from more bytes than there are in memory.
+ */
+
+import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { Conditions } from './conditions.ts';
+
+/** Bytes that can be read from anywhere. */
+export interface Body {
+  readonly size: number;
+  /** The bytes from `start` up to `end`, the latter not included. */
+  chunks(start: number, end: number): Iterable<Buffer>;
+}
+
+/** What to send. */
+export interface Answer {
+  readonly status: number;
+  readonly headers?: OutgoingHttpHeaders;
+  readonly body?: Body;
+  /** Part of the body to send, `end` not included; all of it unless said. */
+  readonly start?: number;
+  readonly end?: number;
+  /** `Content-Length`, if it is to differ from the bytes sent; `none` leaves it out. */
+  readonly contentLength?: number | 'none' | undefined;
+  /** Bytes after which the answer is held. */
+  readonly holdAfter?: number | undefined;
+  /** Bytes after which the socket is destroyed. */
+  readonly cutAfter?: number | undefined;
+}
+
+/** An error of the registry (OCI distribution, "Error Codes"). */
+export interface Refusal {
+  readonly status: number;
+  readonly code: string;
+  readonly message: string;
+  readonly headers?: OutgoingHttpHeaders;
+}
+
+/** A piece of a body: several fit a socket buffer, and a layer is not one of them. */
+const CHUNK_BYTES = 64 * 1024;
+
+/** @returns a body of these bytes */
+export function bytesBody(bytes: string | Buffer): Body {
+  return paddedBody(bytes, 0, '');
+}
+
+/**
+ * @param before what it begins with
+ * @param paddingBytes how many times `fill` follows; never in memory as a whole
+ * @param after what it ends with
+ * @param fill one ASCII character
+ */
+export function paddedBody(
+  before: string | Buffer,
+  paddingBytes: number,
+  after: string | Buffer,
+  fill = ' ',
+): Body {
+  const pad = Buffer.alloc(CHUNK_BYTES, fill);
+  const segments = [Buffer.from(before), paddingBytes, Buffer.from(after)] as const;
+  const length = (segment: Buffer | number): number =>
+    typeof segment === 'number' ? segment : segment.length;
+  return {
+    size: segments.reduce<number>((total, segment) => total + length(segment), 0),
+    *chunks(start, end) {
+      let base = 0;
+      for (const segment of segments) {
+        const until = Math.min(end - base, length(segment));
+        for (let from = Math.max(start - base, 0); from < until; from += CHUNK_BYTES) {
+          const to = Math.min(from + CHUNK_BYTES, until);
+          yield typeof segment === 'number' ? pad.subarray(0, to - from) : segment.subarray(from, to);
+        }
+        base += length(segment);
+      }
+    },
+  };
+}
+
+/** Answers that are held back until somebody releases them or the client leaves. */
+export class HeldAnswers {
+  readonly #held = new Map<ServerResponse, () => void>();
+  readonly #events = new Conditions();
+
+  /** @returns when the answer is released, or its client has left */
+  async hold(response: ServerResponse): Promise<void> {
+    if (response.destroyed) {
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held.set(response, resolve);
+    response.once('close', resolve);
+    this.#events.changed();
+    await promise;
+    response.off('close', resolve);
+    this.#held.delete(response);
+  }
+
+  /** Let all go on that are held now. */
+  release(): void {
+    for (const resolve of this.#held.values()) {
+      resolve();
+    }
+  }
+
+  /** @returns as soon as `count` answers are held at the same time */
+  async waitFor(count: number): Promise<void> {
+    await this.#events.when(() => (this.#held.size >= count ? true : undefined));
+  }
+
+  /** No answer will be held any more. */
+  close(reason: Error): void {
+    this.#events.close(reason);
+  }
+}
+
+/**
+ * Send an answer at the pace of the client, and stop when it leaves. HEAD gets the same headers alone.
+ *
+ * @param request what is answered
+ * @param response where to write
+ * @param answer what to write
+ * @param held who keeps answers with `holdAfter`
+ */
+export async function sendAnswer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answer: Answer,
+  held: HeldAnswers,
+): Promise<void> {
+  const { status, headers = {}, body = bytesBody(''), holdAfter, cutAfter } = answer;
+  const { start = 0, end = body.size } = answer;
+  const { contentLength = end - start } = answer;
+  if (response.destroyed) {
+    return;
+  }
+  // Where length and bytes differ, the connection cannot serve a further request.
+  const lies = contentLength !== 'none' && contentLength !== end - start;
+  response.writeHead(status, {
+    ...headers,
+    ...(contentLength === 'none' ? {} : { 'Content-Length': contentLength }),
+    ...(lies ? { Connection: 'close' } : {}),
+  });
+  if (request.method === 'HEAD') {
+    response.end();
+    return;
+  }
+  response.flushHeaders();
+  const last = Math.min(end, start + (cutAfter ?? Number.POSITIVE_INFINITY));
+  const pause = holdAfter === undefined ? last : Math.min(last, start + holdAfter);
+  await write(response, body.chunks(start, pause));
+  if (holdAfter !== undefined) {
+    await held.hold(response);
+    await write(response, body.chunks(pause, last));
+  }
+  if (cutAfter !== undefined) {
+    // The callback of an empty write comes after the bytes before it, headers included, are with the kernel.
+    request.socket.write('', () => request.socket.destroy());
+  } else if (!response.destroyed) {
+    response.end();
+  }
+}
+
+async function write(response: ServerResponse, chunks: Iterable<Buffer>): Promise<void> {
+  for (const chunk of chunks) {
+    if (response.destroyed) {
+      return;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const done = (): void => resolve();
+    response.once('close', done);
+    // Called once the kernel has the bytes: what was written before a cut does arrive.
+    response.write(chunk, done);
+    await promise;
+    response.off('close', done);
+  }
+}
+
+/**
+ * Read a `Range` header (RFC 9110, section 14.1.2).
+ *
+ * @param header its value
+ * @param size length of the whole
+ * @returns the one range, `end` not included; `whole` when there is none to honour; `unsatisfiable`
+ */
+export function parseRange(
+  header: string | undefined,
+  size: number,
+): { start: number; end: number } | 'whole' | 'unsatisfiable' {
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? '');
+  const [first, last] = [match?.[1] ?? '', match?.[2] ?? ''];
+  if (first === '' && last === '') {
+    return 'whole';
+  }
+  if (first === '') {
+    const start = Math.max(size - Number(last), 0);
+    return start < size ? { start, end: size } : 'unsatisfiable';
+  }
+  const start = Number(first);
+  const end = last === '' ? size : Math.min(Number(last) + 1, size);
+  if (last !== '' && Number(last) < start) {
+    return 'whole';
+  }
+  return start < size ? { start, end } : 'unsatisfiable';
+}
+
+/**
+ * Make the answer to a request for bytes that can be had in part.
+ *
+ * @param request what is asked for, `Range` included
+ * @param body the whole
+ * @param headers further headers
+ * @returns 200, 206 or 416 (RFC 9110, section 14)
+ */
+export function rangedAnswer(request: IncomingMessage, body: Body, headers: OutgoingHttpHeaders): Answer {
+  const all = { 'Accept-Ranges': 'bytes', ...headers };
+  // A range means something in a GET alone: RFC 9110, section 14.2.
+  const range = request.method === 'GET' ? parseRange(request.headers.range, body.size) : 'whole';
+  if (range === 'whole') {
+    return { status: 200, headers: all, body };
+  }
+  if (range === 'unsatisfiable') {
+    return { status: 416, headers: { ...all, 'Content-Range': `bytes */${body.size}` } };
+  }
+  const contentRange = `bytes ${range.start}-${range.end - 1}/${body.size}`;
+  return { status: 206, headers: { ...all, 'Content-Range': contentRange }, body, ...range };
+}

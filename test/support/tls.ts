@@ -1,0 +1,109 @@
+/**
+ * A private certificate authority that lives as long as the process.
+ */
+
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+/** Everything as PEM. */
+export interface Certificates {
+  /** The authority, for whoever is to trust the server or the client. */
+  readonly ca: string;
+  /** Server certificate for `127.0.0.1`, `::1` and `localhost`, and its key. */
+  readonly cert: string;
+  readonly key: string;
+  /** Client certificate of the same authority, and its key. */
+  readonly clientCert: string;
+  readonly clientKey: string;
+}
+
+/** Seconds that one call of `openssl` may take: many times what an elliptic-curve key costs on a busy machine. */
+const OPENSSL_TIMEOUT_SECONDS = 30;
+
+/** The whole configuration, so that the machine's own `openssl.cnf` has no say. */
+const CONFIGURATION = `[req]
+distinguished_name = name
+prompt = no
+[name]
+CN = test
+[ca]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[server]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1
+[client]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = clientAuth
+`;
+
+let cached: Promise<Certificates> | undefined;
+
+/**
+ * Make an authority, a server certificate and a client certificate with the `openssl` binary, once a process.
+ *
+ * @returns the same certificates at every call; no file is left behind
+ * @throws Error when `openssl` is missing or fails
+ */
+export function makeCertificates(): Promise<Certificates> {
+  cached ??= generate();
+  return cached;
+}
+
+async function generate(): Promise<Certificates> {
+  const directory = await mkdtemp(join(tmpdir(), 'certificates-'));
+  const openssl = async (...args: string[]): Promise<void> => {
+    await promisify(execFile)('openssl', args, { cwd: directory, timeout: OPENSSL_TIMEOUT_SECONDS * 1000 });
+  };
+  const newKey = [
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-config',
+    'openssl.cnf',
+  ];
+  const issue = async (name: string, serial: string): Promise<void> => {
+    await openssl(
+      'req',
+      '-new',
+      ...newKey,
+      '-subj',
+      `/CN=test ${name}`,
+      '-keyout',
+      `${name}.key`,
+      '-out',
+      `${name}.csr`,
+    );
+    // biome-ignore format: one option and its value after the other
+    await openssl('x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.crt', '-CAkey', 'ca.key', '-set_serial', serial,
+      '-days', '2', '-extfile', 'openssl.cnf', '-extensions', name, '-out', `${name}.crt`);
+  };
+  try {
+    await writeFile(join(directory, 'openssl.cnf'), CONFIGURATION);
+    // biome-ignore format: one option and its value after the other
+    await openssl('req', '-x509', ...newKey, '-subj', '/CN=test authority', '-extensions', 'ca', '-days', '2',
+      '-keyout', 'ca.key', '-out', 'ca.crt');
+    await issue('server', '2');
+    await issue('client', '3');
+    const read = (file: string): Promise<string> => readFile(join(directory, file), 'utf8');
+    const [ca, cert, key, clientCert, clientKey] = await Promise.all([
+      read('ca.crt'),
+      read('server.crt'),
+      read('server.key'),
+      read('client.crt'),
+      read('client.key'),
+    ]);
+    return { ca, cert, key, clientCert, clientKey };
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
