@@ -129,8 +129,8 @@ function refusal(error: {
     return ['408 Request Timeout', 'Request timed out: its header did not arrive in time'];
   }
   if (error.code === 'HPE_HEADER_OVERFLOW') {
-    const isInFirstLine = error.rawPacket?.includes('\r\n') === false;
-    return isInFirstLine
+    const endOfFirstLine = error.rawPacket?.indexOf('\r\n') ?? -1;
+    return endOfFirstLine === -1 || endOfFirstLine > MAX_HEADER_BYTES
       ? [
           '400 Bad Request',
           `Invalid image reference: Cannot parse path: it is longer than ${MAX_HEADER_BYTES} bytes`,

@@ -57,10 +57,10 @@ export function problemOf(error: unknown): Problem {
       : new PassthroughError('INTERNAL', 'The log tells more under the request id', { cause: error });
   const { status, title } = TABLE[known.code];
   const headers: Record<string, string> = {};
-  if (status === 401) headers['www-authenticate'] = BASIC_CHALLENGE;
-  if (status === 405) headers['allow'] = (known.details.allow ?? []).join(', ');
+  if (status === 401) headers['WWW-Authenticate'] = BASIC_CHALLENGE;
+  if (status === 405) headers['Allow'] = (known.details.allow ?? []).join(', ');
   if (status === 503)
-    headers['retry-after'] = String(known.details.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_S);
+    headers['Retry-After'] = String(known.details.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_S);
   return { status, title, headers, detail: known.message, error: known };
 }
 

@@ -3,13 +3,15 @@ import type { PulledImage } from '../pull/pull-image.ts';
 import type { Exchange } from './exchange.ts';
 import { formatJson, formatText, type Problem, prefersJson } from './problem.ts';
 
+// Header names are written as RFC 9110 writes them: they mean the same in any case, but not to every small client.
+
 /** Sends a short text. */
 export function sendText({ request, response }: Exchange, status: number, text: string): void {
   const body = Buffer.from(text);
   response.writeHead(status, {
-    'content-type': 'text/plain; charset=utf-8',
-    'content-length': body.byteLength,
-    'cache-control': 'no-store',
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': body.byteLength,
+    'Cache-Control': 'no-store',
   });
   response.end(request.method === 'HEAD' ? undefined : body);
 }
@@ -29,10 +31,10 @@ export function sendProblem({ id, request, response, facts }: Exchange, problem:
   const context = { requestId: id, image: facts.image };
   const body = Buffer.from(isJson ? formatJson(problem, context) : formatText(problem, context));
   response.writeHead(problem.status, problem.title, {
-    'content-type': isJson ? 'application/problem+json' : 'text/plain; charset=utf-8',
-    'content-length': body.byteLength,
-    'cache-control': 'no-store',
-    vary: 'accept',
+    'Content-Type': isJson ? 'application/problem+json' : 'text/plain; charset=utf-8',
+    'Content-Length': body.byteLength,
+    'Cache-Control': 'no-store',
+    Vary: 'Accept',
     ...problem.headers,
   });
   response.end(request.method === 'HEAD' ? undefined : body);
@@ -59,12 +61,12 @@ export async function sendArchive(
 ): Promise<void> {
   const { request, response, facts } = exchange;
   response.writeHead(200, {
-    'content-type': 'application/x-tar',
-    'content-length': image.archive.size,
-    'content-disposition': `attachment; filename="${options.filename}"`,
-    'docker-content-digest': image.manifestDigest,
-    etag: image.archive.etag,
-    'cache-control': 'no-cache',
+    'Content-Type': 'application/x-tar',
+    'Content-Length': image.archive.size,
+    'Content-Disposition': `attachment; filename="${options.filename}"`,
+    'Docker-Content-Digest': image.manifestDigest,
+    ETag: image.archive.etag,
+    'Cache-Control': 'no-cache',
   });
   facts.bytes = 0;
   if (request.method === 'HEAD') {

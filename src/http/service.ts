@@ -66,8 +66,8 @@ async function handle(
   const begun = performance.now();
   const facts: RequestFacts = {};
   const exchange: Exchange = { id: randomUUID(), request, response, signal, facts };
-  response.setHeader('x-request-id', exchange.id);
-  if (surroundings.state.isStopping) response.setHeader('connection', 'close');
+  response.setHeader('X-Request-Id', exchange.id);
+  if (surroundings.state.isStopping) response.setHeader('Connection', 'close');
   try {
     const route = parseRoute(request.url ?? '/');
     facts.route = route.template;
@@ -161,8 +161,15 @@ function logRequest({ id, request, response, signal, facts }: Exchange, ms: numb
         : 'failed';
   const isProbe = facts.route === '/health' || facts.route === '/ready';
   const level: LogLevel = isProbe ? 'debug' : outcome === 'failed' || outcome === 'broken' ? 'warn' : 'info';
-  const { address: client } = { address: request.socket.remoteAddress };
-  logger.log(level, 'request', { id, client, method: request.method, ...facts, status, ms, outcome });
+  logger.log(level, 'request', {
+    id,
+    client: request.socket.remoteAddress,
+    method: request.method,
+    ...facts,
+    status,
+    ms,
+    outcome,
+  });
 }
 
 function stopping(): PassthroughError {
