@@ -32,15 +32,22 @@ registry.push('demo/hello', '1.0', helloIndex());
 const directory = await mkdtemp(join(tmpdir(), 'docker-http-passthrough-demo-'));
 const { service, port } = await startService();
 const ended = once(service, 'exit');
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => service.kill('SIGTERM'));
+let isStopping = false;
+// A terminal's Ctrl-C may arrive more than once, by way of npm too; the service is asked to stop once.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop());
 try {
   await showDownload(port);
   await ended;
 } finally {
-  service.kill('SIGTERM');
+  stop();
   await ended;
   await registry.close();
   await rm(directory, { recursive: true, force: true });
+}
+
+function stop(): void {
+  if (!isStopping) service.kill('SIGTERM');
+  isStopping = true;
 }
 
 /** An index of two images that differ in their machine code. */
@@ -64,6 +71,8 @@ async function startService(): Promise<{ service: ChildProcess; port: number }> 
   const service = spawn(process.execPath, ['src/main.ts', 'serve'], {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'inherit'],
+    // In a process group of its own, so that Ctrl-C reaches it by way of this process only.
+    detached: true,
     env: {
       ...process.env,
       HTTP_PORT: process.env['HTTP_PORT'] ?? DEFAULT_PORT,

@@ -10,6 +10,9 @@ import { VERSION } from '../version.ts';
 /** Signals that ask for an orderly end. */
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
 
+/** Signals that come within this time, in milliseconds, are one. */
+const SAME_SIGNAL_MS = 1_000;
+
 /**
  * The `serve` command: runs the service until a signal asks it to stop. A second signal ends it at once.
  *
@@ -64,11 +67,17 @@ function announce(config: Config, port: number, logger: Logger): void {
   });
 }
 
-/** Waits for a stop signal and leaves the next one to the system, which ends the process. */
+/**
+ * Waits for a stop signal and then leaves the next one to the system, which ends the process. Not at once: a Ctrl-C under
+ * npm arrives twice, from the terminal and from npm.
+ */
 async function firstSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
   for (const name of STOP_SIGNALS) process.on(name, resolve);
   const signal = await promise;
-  for (const name of STOP_SIGNALS) process.removeListener(name, resolve);
+  const letGo = () => {
+    for (const name of STOP_SIGNALS) process.removeListener(name, resolve);
+  };
+  setTimeout(letGo, SAME_SIGNAL_MS).unref();
   return signal;
 }
