@@ -16,7 +16,7 @@ import { startFakeRegistry } from '../test/support/fake-registry.ts';
 import { makeImage, makeIndex, makeLayer } from '../test/support/image.ts';
 import { helloProgram } from './hello-program.ts';
 
-const ROOT = join(import.meta.dirname, '..');
+const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 const ARCHITECTURES = ['amd64', 'arm64'] as const;
 const FILENAME = 'demo_hello_1.0.tar';
 
@@ -68,17 +68,20 @@ function helloIndex() {
 
 /** Starts the service as `npm start` does, with the registry above as its default one. */
 async function startService(): Promise<{ service: ChildProcess; port: number }> {
-  const service = spawn(process.execPath, ['src/main.ts', 'serve'], {
-    cwd: ROOT,
+  const service = spawn(process.execPath, [MAIN, 'serve'], {
+    // Not where a developer's .env lies.
+    cwd: directory,
     stdio: ['ignore', 'pipe', 'inherit'],
     // In a process group of its own, so that Ctrl-C reaches it by way of this process only.
     detached: true,
     env: {
       ...process.env,
       HTTP_PORT: process.env['HTTP_PORT'] ?? DEFAULT_PORT,
+      NO_PROXY: '127.0.0.1',
+      no_proxy: '127.0.0.1',
       REGISTRY_URL: registry.origin,
       REGISTRY_NAME: 'demo.example',
-      WORKSPACE_DIR: directory,
+      WORKSPACE_DIR: join(directory, 'workspace'),
     },
   });
   const limit = AbortSignal.timeout(START_LIMIT_MS);

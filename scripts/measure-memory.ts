@@ -24,15 +24,15 @@ const BOUND_BYTES = 200 * MIB;
 /** Longest that the whole may take, in milliseconds. */
 const LIMIT_MS = 300_000;
 
-const ROOT = join(import.meta.dirname, '..');
+const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 const directory = await mkdtemp(join(tmpdir(), 'docker-http-passthrough-memory-'));
 const registry = await startFakeRegistry();
 const limit = AbortSignal.timeout(LIMIT_MS);
 let service: ChildProcess | undefined;
 try {
   registry.push('measure/memory', '1', bigImage());
-  service = spawn(process.execPath, ['src/main.ts', 'serve'], {
-    cwd: ROOT,
+  service = spawn(process.execPath, [MAIN, 'serve'], {
+    cwd: directory,
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
       PATH: process.env['PATH'],

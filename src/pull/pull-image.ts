@@ -54,9 +54,9 @@ export interface PulledImage {
  */
 export async function pullImage(request: PullRequest, tools: PullTools): Promise<PulledImage> {
   const { reference } = request;
-  const { manifest, digest, isFromIndex } = await resolve(request, tools);
+  const { manifest, digest, isPlatformChosen } = await resolve(request, tools);
   const { configBytes, config, layers } = await prepare(manifest, tools, (found) => {
-    if (!isFromIndex && request.isPlatformAsked) refuseOtherPlatform(request.platform, found);
+    if (!isPlatformChosen && request.isPlatformAsked) refuseOtherPlatform(request.platform, found);
   });
   const configDigest = manifest.config.digest;
   const archive = dockerLayout({ reference, configDigest, configBytes, config, layers });
@@ -99,6 +99,8 @@ async function prepare(
     return fetched;
   });
   const diffIds = fetching.then(({ config }) => config.diffIds);
+  // At once, not when a layer comes to need it: until then a layer may wait for its registry, and nobody for this promise.
+  diffIds.catch((error: unknown) => stop.abort(error));
   try {
     const layers = await prepareLayers({
       layers: manifest.layers,
@@ -128,7 +130,7 @@ function fetchConfig(manifest: ImageManifest, registry: Registry, signal: AbortS
 }
 
 /**
- * A manifest that no index led to says nothing of its platform; its config does. Who asked for another one is told so, who
+ * A manifest whose platform no index names says nothing of it; its config does. Who asked for another one is told so, who
  * asked for none gets what there is: a private image is often built for one platform only.
  */
 function refuseOtherPlatform(wanted: Platform, { platform }: ImageConfig): void {
