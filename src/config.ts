@@ -1,14 +1,16 @@
 import type { AgentOptions } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Environment, EnvironmentReader, invalidVariable } from './environment.ts';
 import { PassthroughError } from './errors.ts';
 import { type Platform, parsePlatform } from './image/platform.ts';
+import { repositoryFault } from './image/reference.ts';
 import type { AdmissionOptions } from './pull/admission.ts';
 import type { ImageLimits } from './pull/image-limits.ts';
 import type { StaticCredentials } from './registry/credentials.ts';
-import { type HostPattern, parseHostPattern } from './registry/host-pattern.ts';
+import type { HostPattern } from './registry/host-pattern.ts';
 import type { BodyLimits } from './registry/registry-client.ts';
-import { DOCKER_HUB, type RegistryTarget, registryTarget } from './registry/target.ts';
+import { DOCKER_HUB, parseHost, type RegistryTarget, registryTarget } from './registry/target.ts';
 import type { Timeouts } from './registry/transport.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
 
@@ -46,14 +48,9 @@ export interface Config {
   readonly shutdownMs: number;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
-
-/** Timers of Node hold 32 bits of milliseconds: about 24 days. */
-const MAX_SECONDS = 2_000_000;
 
 /**
  * Reads the configuration.
@@ -63,14 +60,14 @@ const MAX_SECONDS = 2_000_000;
  * @throws PassthroughError `INVALID_CONFIGURATION` naming variable, value and what is allowed
  */
 export function loadConfig(environment: Environment): Config {
-  const read = new Reader(environment);
+  const read = new EnvironmentReader(environment);
   const target = readTarget(read);
   return Object.freeze({
     http: { host: read.text('HTTP_HOST') ?? '0.0.0.0', port: read.integer('HTTP_PORT', 8080, 0, 65_535) },
     logLevel: readLogLevel(read),
     registry: {
       target,
-      defaultNamespace: read.raw('REGISTRY_DEFAULT_NAMESPACE'),
+      defaultNamespace: readNamespace(read),
       credentials: readCredentials(read, target),
       clientAuth: read.choice('REGISTRY_CLIENT_AUTH', CLIENT_AUTH_MODES, 'optional'),
       allowedHosts:
@@ -125,47 +122,74 @@ export function configWarnings({ registry }: Config): readonly string[] {
 }
 
 /** The default registry: what `REGISTRY_URL` names, with what the other variables say of it. */
-function readTarget(read: Reader): RegistryTarget {
+function readTarget(read: EnvironmentReader): RegistryTarget {
   const known = read.parsed('REGISTRY_URL', DOCKER_HUB.origin, parseRegistryUrl);
   return Object.freeze({
     ...known,
-    name: read.text('REGISTRY_NAME') ?? known.name,
+    name: read.parsed('REGISTRY_NAME', known.name, parseRegistryName),
     service: read.text('REGISTRY_SERVICE') ?? known.service,
     tokenEndpoint: readTokenEndpoint(read, known),
-    defaultNamespace: read.raw('REGISTRY_DEFAULT_NAMESPACE') ?? known.defaultNamespace,
+    defaultNamespace: readNamespace(read) ?? known.defaultNamespace,
   });
 }
 
 function parseRegistryUrl(text: string): RegistryTarget {
-  const { scheme = '', host = '' } =
+  const { scheme, host = '' } =
     /^(?<scheme>[a-z]+):\/\/(?<host>[^/]*)\/?(?:v2\/?)?$/i.exec(text)?.groups ?? {};
+  if (scheme === undefined) throw new Error('expected http://host[:port] or https://host[:port]');
   return registryTarget(scheme.toLowerCase(), host);
 }
 
+/** The name stands in front of a tag as a host would; tags with any other are refused by whoever loads them. */
+function parseRegistryName(text: string): string {
+  parseHost(text);
+  return text;
+}
+
+/** Set but empty is an answer of its own: no namespace. */
+function readNamespace(read: EnvironmentReader): string | undefined {
+  const text = read.raw('REGISTRY_DEFAULT_NAMESPACE');
+  const fault = text === undefined || text === '' ? undefined : repositoryFault(text);
+  if (fault !== undefined) throw invalidVariable('REGISTRY_DEFAULT_NAMESPACE', text ?? '', fault);
+  return text;
+}
+
 /** Set but empty is an answer of its own: the registry takes Basic credentials directly. */
-function readTokenEndpoint(read: Reader, known: RegistryTarget): RegistryTarget['tokenEndpoint'] {
+function readTokenEndpoint(read: EnvironmentReader, known: RegistryTarget): RegistryTarget['tokenEndpoint'] {
   const text = read.raw('REGISTRY_AUTH_URL');
   if (text === undefined) return known.tokenEndpoint;
   if (text === '') return 'none';
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
-    throw invalid('REGISTRY_AUTH_URL', text, 'expected an http or https URL without credentials, or nothing');
+    throw invalidVariable(
+      'REGISTRY_AUTH_URL',
+      text,
+      'expected an http or https URL without credentials, or nothing',
+    );
   }
   return url;
 }
 
-function readCredentials(read: Reader, target: RegistryTarget): StaticCredentials {
+function readCredentials(read: EnvironmentReader, target: RegistryTarget): StaticCredentials {
   const username = read.secret('REGISTRY_USERNAME');
   const password = read.secret('REGISTRY_PASSWORD');
-  const bearerToken = read.secret('REGISTRY_BEARER_TOKEN') ?? read.secret('REGISTRY_TOKEN');
+  const tokenName =
+    read.secret('REGISTRY_BEARER_TOKEN') === undefined ? 'REGISTRY_TOKEN' : 'REGISTRY_BEARER_TOKEN';
+  const bearerToken = read.secret(tokenName);
   if (bearerToken !== undefined && !/^[\x21-\x7e]+$/.test(bearerToken)) {
     throw new PassthroughError(
       'INVALID_CONFIGURATION',
-      'Cannot use REGISTRY_BEARER_TOKEN (its value is not shown): it has characters that no token has',
+      `Cannot use ${tokenName} (its value is not shown): expected printable ASCII without spaces`,
+    );
+  }
+  if (username?.includes(':')) {
+    throw new PassthroughError(
+      'INVALID_CONFIGURATION',
+      'Cannot use REGISTRY_USERNAME (its value is not shown): expected no colon, at which Basic ends a user name',
     );
   }
   if (username === undefined && password !== undefined) {
-    throw invalid('REGISTRY_USERNAME', '', 'REGISTRY_PASSWORD is set, so a user name must be too');
+    throw invalidVariable('REGISTRY_USERNAME', '', 'REGISTRY_PASSWORD is set, so a user name must be too');
   }
   return {
     bearerToken,
@@ -179,7 +203,7 @@ function readCredentials(read: Reader, target: RegistryTarget): StaticCredential
  * `LOG_LEVEL`, else `RUST_LOG`. The latter may be set for other programs' sake and hold directives for modules, so that
  * only a bare level in it counts and nothing in it is refused.
  */
-function readLogLevel(read: Reader): LogLevel {
+function readLogLevel(read: EnvironmentReader): LogLevel {
   const isLevel = (word: string): word is LogLevel => (LOG_LEVELS as readonly string[]).includes(word);
   const legacy = (read.text('RUST_LOG') ?? '')
     .toLowerCase()
@@ -193,95 +217,4 @@ function readProxies(environment: Environment): AgentOptions['proxyEnv'] {
   const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'].flatMap((name) => [name, name.toLowerCase()]);
   const set = names.filter((name) => (environment[name] ?? '') !== '');
   return set.length === 0 ? undefined : Object.fromEntries(set.map((name) => [name, environment[name]]));
-}
-
-/** Reads single variables; an empty one counts as unset, except through `raw`. */
-class Reader {
-  readonly #environment: Environment;
-
-  constructor(environment: Environment) {
-    this.#environment = environment;
-  }
-
-  raw(name: string): string | undefined {
-    return this.#environment[name]?.trim();
-  }
-
-  text(name: string): string | undefined {
-    return this.raw(name) || undefined;
-  }
-
-  /** A value that is taken to the letter, spaces at its ends included. */
-  secret(name: string): string | undefined {
-    return this.#environment[name] || undefined;
-  }
-
-  choice<T extends string>(name: string, allowed: readonly T[], otherwise: T): T {
-    const text = this.text(name);
-    if (text === undefined) return otherwise;
-    const found = allowed.find((choice) => choice === text.toLowerCase());
-    if (found === undefined) throw invalid(name, text, `expected one of ${allowed.join(', ')}`);
-    return found;
-  }
-
-  integer(name: string, otherwise: number, min: number, max: number): number {
-    const text = this.text(name);
-    if (text === undefined) return otherwise;
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= min && value <= max))
-      throw invalid(name, text, `expected a whole number from ${min} to ${max}`);
-    return value;
-  }
-
-  /** Seconds, with decimals where wanted, as milliseconds. */
-  milliseconds(name: string, otherwiseSeconds: number): number {
-    const text = this.text(name);
-    const seconds =
-      text === undefined ? otherwiseSeconds : /^\d+(?:\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-    if (!(seconds > 0 && seconds <= MAX_SECONDS)) {
-      throw invalid(name, text ?? '', `expected seconds, more than 0 and at most ${MAX_SECONDS}`);
-    }
-    return Math.ceil(seconds * 1000);
-  }
-
-  /** A number of bytes: `1048576`, `512MiB`, `4GB`. */
-  bytes(name: string, otherwise: number): number {
-    const text = this.text(name);
-    if (text === undefined) return otherwise;
-    const {
-      digits,
-      unit = '',
-      binary,
-    } = /^(?<digits>\d+)\s*(?:(?<unit>[kmgt])(?<binary>i)?b?|b)?$/i.exec(text)?.groups ?? {};
-    const base = binary === undefined ? 1000 : KIB;
-    const value = Number(digits ?? Number.NaN) * base ** ' kmgt'.indexOf(unit.toLowerCase() || ' ');
-    if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) {
-      throw invalid(name, text, 'expected a number of bytes, such as 1048576, 512MiB or 4GB');
-    }
-    return value;
-  }
-
-  hosts(name: string): readonly HostPattern[] {
-    const entries = (this.text(name) ?? '').split(',').map((entry) => entry.trim());
-    return entries.filter((entry) => entry !== '').map((entry) => reworded(name, entry, parseHostPattern));
-  }
-
-  parsed<T>(name: string, otherwise: string, parse: (text: string) => T): T {
-    return reworded(name, this.text(name) ?? otherwise, parse);
-  }
-}
-
-/** Runs a parser and turns its error into one that names the variable. */
-function reworded<T>(name: string, text: string, parse: (text: string) => T): T {
-  try {
-    return parse(text);
-  } catch (error) {
-    throw invalid(name, text, error instanceof Error ? error.message : String(error));
-  }
-}
-
-function invalid(name: string, value: string, why: string): PassthroughError {
-  // A URL may hold a password in the place where none belongs.
-  const shown = value.replace(/\/\/[^/@]*@/, '//[redacted]@');
-  return new PassthroughError('INVALID_CONFIGURATION', `Cannot use ${name}=${JSON.stringify(shown)}: ${why}`);
 }

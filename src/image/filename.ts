@@ -34,8 +34,7 @@ export function parseFilename(filename: string, defaultNamespace: string): Image
 
   const tag = stem.slice(separator + 1);
   const path = repositoryPath(stem.slice(0, separator));
-  const repository =
-    path !== '' && !path.includes('/') && defaultNamespace !== '' ? `${defaultNamespace}/${path}` : path;
+  const repository = !path.includes('/') && defaultNamespace !== '' ? `${defaultNamespace}/${path}` : path;
   const fault = path === '' ? 'image is empty' : (repositoryFault(repository) ?? tagFault(tag));
   if (fault !== undefined) throw fail(fault);
   return { repository, tag };

@@ -17,10 +17,18 @@ export const ACCEPTED_MANIFESTS: readonly string[] = [
   DOCKER_MANIFEST,
 ];
 
-/** Configs that describe a container image. Anything else is an artifact: a chart, a signature, a model. */
+/**
+ * Configs that describe a container image. Anything else is an artifact: a chart, a signature, a model. The second group is
+ * no type of a config at all, and still stands in old images: https://github.com/docker/distribution/issues/1621
+ */
 const IMAGE_CONFIGS: readonly string[] = [
   'application/vnd.oci.image.config.v1+json',
   'application/vnd.docker.container.image.v1+json',
+
+  'application/octet-stream',
+  'application/json',
+  'text/html',
+  '',
 ];
 
 /** The media type without its parameters, in lower case: `Application/JSON; charset=utf-8` → `application/json`. */
@@ -28,7 +36,7 @@ export function essence(mediaType: string): string {
   return (mediaType.split(';', 1)[0] ?? '').trim().toLowerCase();
 }
 
-/** Whether a config's media type says "container image". */
+/** Whether a config's media type says "container image", or nothing that speaks against it. */
 export function isImageConfig(mediaType: string): boolean {
   return IMAGE_CONFIGS.includes(essence(mediaType));
 }

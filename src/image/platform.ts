@@ -44,7 +44,7 @@ const VARIANTS: Readonly<Record<string, readonly string[]>> = {
 const DEFAULT_VARIANT: Readonly<Record<string, string>> = { amd64: 'v1', arm: 'v7', arm64: 'v8' };
 
 /**
- * Reads `os/arch[/variant]`, in any case and with the usual other names of architectures.
+ * Reads `os/arch[/variant]`, in any case, with the usual other names of architectures and with variants by number alone.
  *
  * @returns the platform in Go's words; the variant only where one was given or the name implies one
  * @throws PassthroughError `INVALID_PLATFORM` when a part is missing, extra or unknown
@@ -60,7 +60,7 @@ export function parsePlatform(text: string): Platform {
   const { architecture, variant: impliedVariant } = ALIASES[name] ?? { architecture: name };
   if (!ARCHITECTURES.has(architecture)) throw invalid(text, `unknown architecture ${JSON.stringify(name)}`);
 
-  const variant = givenVariant ?? impliedVariant;
+  const variant = givenVariant === undefined ? impliedVariant : spelledOut(givenVariant);
   if (variant === undefined) return { os, architecture };
   const known = VARIANTS[architecture];
   if (known === undefined ? !/^[a-z0-9.]+$/.test(variant) : !known.includes(variant)) {
@@ -101,9 +101,14 @@ function normalize(platform: Platform): Platform {
   const os = platform.os.toLowerCase();
   const name = platform.architecture.toLowerCase();
   const { architecture, variant: implied } = ALIASES[name] ?? { architecture: name };
-  const given = platform.variant?.toLowerCase().replace(/^(?=\d)/, 'v');
+  const given = spelledOut(platform.variant?.toLowerCase() ?? '');
   const variant = given || implied || DEFAULT_VARIANT[architecture];
   return variant === undefined ? { os, architecture } : { os, architecture, variant };
+}
+
+/** A variant that is given by its number alone, with its letter: `8` → `v8`. */
+function spelledOut(variant: string): string {
+  return variant.replace(/^(?=\d)/, 'v');
 }
 
 function invalid(text: string, why: string): PassthroughError {

@@ -12,7 +12,7 @@ export interface Reference {
   readonly digest?: Digest;
 }
 
-/** Longest repository name that registries and clients agree to take, registry host included. */
+/** Longest repository name that registries and clients agree to take. */
 const MAX_REPOSITORY_LENGTH = 255;
 
 /** Longest tag: one character and up to 127 more, as in {@link TAG}. */

@@ -28,7 +28,8 @@ const LONGEST_MAGIC = Math.max(...MAGICS.map(({ bytes }) => bytes.length));
 
 /**
  * Unpacks a stream by what it is, not by what its media type says: registries hold zstd under gzip's name and plain tars
- * under either. Several gzip members or zstd frames behind each other are one stream.
+ * under either. Several gzip members or zstd frames behind each other are one stream; padding behind the last is read and
+ * left out.
  *
  * @param source packed bytes; an error of it passes as it is
  * @param what the stream, for messages
@@ -45,6 +46,9 @@ export async function* decompressed(
     const compression = detectCompression(head, what);
     if (compression === 'none') yield* whole;
     else yield* inflate(whole, compression, what);
+    // An inflater may see its end before the source's, where padding follows. Whoever counts and hashes the source must see
+    // that too, or a whole blob would pass for a cut one.
+    while ((await bytes.next()).done !== true);
   } finally {
     await bytes.return?.();
   }

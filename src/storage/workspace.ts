@@ -6,8 +6,14 @@ import { PassthroughError } from '../errors.ts';
 import { storageError } from './storage-error.ts';
 import { TemporaryFile } from './temporary-file.ts';
 
-/** Starts the name of every file that is made here, so that nothing else in the folder is ever touched. */
+/** Starts the name of every file that is made here. */
 const PREFIX = 'docker-http-passthrough-';
+
+/** Bytes of chance in a name: no two files meet. */
+const RANDOM_BYTES = 16;
+
+/** The names of files that are made here: nothing else is ever touched, such as `docker-http-passthrough-1.0.tgz`. */
+const NAME = new RegExp(`^${PREFIX}[0-9a-f]{${2 * RANDOM_BYTES}}$`);
 
 /**
  * A folder for files that live as long as this process has them open.
@@ -35,7 +41,7 @@ export class Workspace {
     const workspace = new Workspace(directory);
     try {
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      const left = (await readdir(directory)).filter((name) => name.startsWith(PREFIX));
+      const left = (await readdir(directory)).filter((name) => NAME.test(name));
       await Promise.all(left.map((name) => rm(join(directory, name), { force: true })));
       await workspace.probe();
     } catch (cause) {
@@ -55,7 +61,7 @@ export class Workspace {
    * @throws PassthroughError `NO_SPACE`, `BUSY` when too many files are open, `INTERNAL`
    */
   async createFile(): Promise<TemporaryFile> {
-    const path = join(this.directory, `${PREFIX}${randomBytes(16).toString('hex')}`);
+    const path = join(this.directory, `${PREFIX}${randomBytes(RANDOM_BYTES).toString('hex')}`);
     let handle: FileHandle | undefined;
     try {
       handle = await open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);

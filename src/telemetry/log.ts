@@ -53,8 +53,18 @@ function formatForTerminal(time: Date, level: LogLevel, event: string, fields: L
   return [styleText('gray', clock), styleText(STYLES[level], level.padEnd(5)), event, ...facts].join(' ');
 }
 
-/** Values that hold a space or a control character are quoted, so that no request can forge a line. */
+/**
+ * Values that hold a space or a control character are quoted, so that no request can forge a line. JSON leaves the upper
+ * control characters as they are, to which terminals listen too, and those that turn the direction of the text.
+ */
 function formatValue(value: LogFields[string]): string {
   const text = String(value);
-  return /^[\x21-\x7e]+$/.test(text) && !text.includes('"') ? text : JSON.stringify(text);
+  if (/^[\x21-\x7e]+$/.test(text) && !text.includes('"')) return text;
+  return JSON.stringify(text).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) =>
+    Array.from({ length: character.length }, (_, at) => escapeUnit(character.charCodeAt(at))).join(''),
+  );
+}
+
+function escapeUnit(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`;
 }

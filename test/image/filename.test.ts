@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { formatFilename, parseFilename } from '../../src/image/filename.ts';
+import { repositoryFault, tagFault } from '../../src/image/reference.ts';
+
+describe('a filename names an image', () => {
+  const table: readonly [filename: string, onDockerHub: string, elsewhere: string][] = [
+    ['nginx_latest.tar', 'library/nginx:latest', 'nginx:latest'],
+    ['nginx_1.25.tar', 'library/nginx:1.25', 'nginx:1.25'],
+    ['library_nginx_latest.tar', 'library/nginx:latest', 'library/nginx:latest'],
+    ['library__nginx_latest.tar', 'library/nginx:latest', 'library/nginx:latest'],
+    ['myrepo_myimage_v1.0.tar', 'myrepo/myimage:v1.0', 'myrepo/myimage:v1.0'],
+    ['team__platform__api_2026.06.tar', 'team/platform/api:2026.06', 'team/platform/api:2026.06'],
+    [
+      'cisco-open__docker-http-passthrough_latest.tar',
+      'cisco-open/docker-http-passthrough:latest',
+      'cisco-open/docker-http-passthrough:latest',
+    ],
+    // With a double underscore in the path, a single one stands for itself.
+    ['team__my_app_1.tar', 'team/my_app:1', 'team/my_app:1'],
+    ['my_team__app_1.tar', 'my_team/app:1', 'my_team/app:1'],
+    // So do several single ones: which of them would be the slash?
+    ['a_b_c_1.tar', 'library/a_b_c:1', 'a_b_c:1'],
+    ['my.app-x_1.tar', 'library/my.app-x:1', 'my.app-x:1'],
+    // The last underscore alone separates, whatever the tag looks like.
+    ['nginx_1.tar_latest.tar', 'nginx/1.tar:latest', 'nginx/1.tar:latest'],
+    ['nginx_Latest-RC.1.tar', 'library/nginx:Latest-RC.1', 'nginx:Latest-RC.1'],
+    ['nginx_1.tar.tar', 'library/nginx:1.tar', 'nginx:1.tar'],
+  ];
+  for (const [filename, onDockerHub, elsewhere] of table) {
+    test(`${filename} is ${onDockerHub} on Docker Hub, ${elsewhere} elsewhere`, () => {
+      const read = (namespace: string) => {
+        const { repository, tag } = parseFilename(filename, namespace);
+        return `${repository}:${tag}`;
+      };
+      assert.equal(read('library'), onDockerHub);
+      assert.equal(read(''), elsewhere);
+    });
+  }
+
+  test('the default namespace may have several components', () => {
+    assert.equal(parseFilename('nginx_1.tar', 'team/base').repository, 'team/base/nginx');
+  });
+});
+
+describe('a filename is refused', () => {
+  const table: readonly [why: string, filename: string, message: string][] = [
+    ['without an extension', 'nginx_latest', 'it must end in .tar'],
+    ['with another extension', 'nginx_latest.zip', 'it must end in .tar'],
+    ['with a capital extension', 'nginx_latest.TAR', 'it must end in .tar'],
+    ['when it is empty', '', 'it must end in .tar'],
+    ['that is an extension only', '.tar', 'no underscore separates image and tag'],
+    ['without an underscore', 'nginx.tar', 'no underscore separates image and tag'],
+    ['without a tag', 'nginx_.tar', 'tag is empty'],
+    ['without an image', '_latest.tar', 'image is empty'],
+    ['with a path that ends in a slash', 'nginx__latest.tar', 'repository has an empty component'],
+    ['with a path that begins with a slash', '__nginx_latest.tar', 'repository has an empty component'],
+    ['with an empty component inside', 'a____b_1.tar', 'repository has an empty component'],
+    [
+      'with a triple underscore',
+      'a___b_1.tar',
+      'repository component "_b" must be a-z and 0-9, joined by ".", "_", "__" or "-"',
+    ],
+    ['with a capital letter in its path', 'Nginx_1.tar', 'repository component "Nginx" is not lower case'],
+    [
+      'with two dots in a row',
+      'a..b_1.tar',
+      'repository component "a..b" must be a-z and 0-9, joined by ".", "_", "__" or "-"',
+    ],
+    [
+      'that climbs',
+      '..__etc_1.tar',
+      'repository component ".." must be a-z and 0-9, joined by ".", "_", "__" or "-"',
+    ],
+    [
+      'with a slash in a tag',
+      'nginx_a/b.tar',
+      'tag "a/b" must be letters, digits, "_", "." and "-", and start with neither "." nor "-"',
+    ],
+    [
+      'with a tag that begins with a dot',
+      'nginx_.1.tar',
+      'tag ".1" must be letters, digits, "_", "." and "-", and start with neither "." nor "-"',
+    ],
+    ['with a tag of 129 characters', `nginx_${'t'.repeat(129)}.tar`, 'tag is longer than 128 characters'],
+    ['with a path of 256 characters', `${'a'.repeat(256)}_1.tar`, 'repository is longer than 255 characters'],
+  ];
+  for (const [why, filename, message] of table) {
+    test(why, () => {
+      assert.throws(() => parseFilename(filename, ''), {
+        name: 'PassthroughError',
+        code: 'INVALID_FILENAME',
+        message: `Cannot parse filename ${JSON.stringify(filename)}: ${message}`,
+      });
+    });
+  }
+
+  test('without an image even where a namespace would make a name of nothing', () => {
+    assert.throws(() => parseFilename('_latest.tar', 'library'), /image is empty$/);
+  });
+
+  test('when the namespace makes it too long', () => {
+    const filename = `${'a'.repeat(250)}_1.tar`;
+    assert.equal(parseFilename(filename, '').repository.length, 250);
+    assert.throws(() => parseFilename(filename, 'library'), /repository is longer than 255 characters$/);
+  });
+});
+
+const word = fc.stringMatching(/^[a-z0-9]{1,8}$/);
+const component = fc
+  .tuple(word, fc.array(fc.tuple(fc.constantFrom('.', '-', '--', '_', '__'), word), { maxLength: 2 }))
+  .map(([first, more]) => first + more.map((pair) => pair.join('')).join(''));
+const repository = fc.array(component, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'));
+const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,12}$/);
+
+describe('formatting a filename', () => {
+  test('is undone by parsing it, and gives up only where the grammar cannot say the image', () => {
+    let formatted = 0;
+    fc.assert(
+      fc.property(repository, tag, (repository, tag) => {
+        const filename = formatFilename({ repository, tag });
+        const parts = repository.split('/');
+        const [only = ''] = parts;
+        const isSayable =
+          !tag.includes('_') &&
+          !repository.includes('__') &&
+          // One component with one underscore would be read as two.
+          (parts.length > 1 || only.split('_').length !== 2);
+        assert.equal(filename !== undefined, isSayable);
+        if (filename === undefined) return;
+        formatted += 1;
+        assert.deepEqual(parseFilename(filename, ''), { repository, tag });
+        if (parts.length > 1) assert.deepEqual(parseFilename(filename, 'library'), { repository, tag });
+      }),
+      { numRuns: 1000 },
+    );
+    assert.ok(formatted > 100, `only ${formatted} images could be said`);
+  });
+
+  test('gives what the table of examples has', () => {
+    assert.equal(
+      formatFilename({ repository: 'team/platform/api', tag: '2026.06' }),
+      'team__platform__api_2026.06.tar',
+    );
+    assert.equal(formatFilename({ repository: 'library/nginx', tag: 'latest' }), 'library__nginx_latest.tar');
+    assert.equal(formatFilename({ repository: 'nginx', tag: '1.25' }), 'nginx_1.25.tar');
+  });
+
+  test('gives nothing for what is no image', () => {
+    assert.equal(formatFilename({ repository: '', tag: '1' }), undefined);
+    assert.equal(formatFilename({ repository: 'Nginx', tag: '1' }), undefined);
+    assert.equal(formatFilename({ repository: 'nginx', tag: '' }), undefined);
+  });
+});
+
+test('whatever a filename is read as satisfies the grammar of registries, and any other is refused by its own error', () => {
+  const characters = fc.constantFrom(...'ab0A_-._', '/', '%', '\0', 'é', '__', '.tar');
+  const filenames = fc.string({ unit: characters, maxLength: 20 });
+  fc.assert(
+    fc.property(filenames, fc.constantFrom('', 'library'), (stem, namespace) => {
+      try {
+        const image = parseFilename(`${stem}.tar`, namespace);
+        assert.equal(repositoryFault(image.repository), undefined);
+        assert.equal(tagFault(image.tag), undefined);
+      } catch (error) {
+        assert.equal(error instanceof Error && 'code' in error && error.code, 'INVALID_FILENAME');
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});
