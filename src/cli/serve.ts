@@ -32,6 +32,8 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
     proxyEnv: config.registry.proxyEnv,
     userAgent: `docker-http-passthrough/${VERSION}`,
   });
+  // Listened to from here on: who sees the port open, or the line that says so, may send one at once.
+  const stopSignal = firstSignal();
   const service = await startService(
     {
       config,
@@ -48,7 +50,7 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   );
   announce(config, service.port, logger);
 
-  const signal = await firstSignal();
+  const signal = await stopSignal;
   logger.log('info', 'stopping', { signal });
   const cutOff = await service.stop();
   wire.close();

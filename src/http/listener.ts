@@ -11,6 +11,9 @@ const MAX_HEADER_BYTES = 32 * 1024;
 /** What is left for handlers that were aborted to end in, in milliseconds. They only close files. */
 const ABORT_GRACE_MS = 2_000;
 
+/** What a client has left, in milliseconds, to read why it was refused and to close its side. */
+const LINGER_MS = 1_000;
+
 /** Settings of {@link Listener}. */
 export interface ListenerOptions {
   readonly host: string;
@@ -64,12 +67,7 @@ export class Listener {
    * @returns how many requests had to be aborted
    */
   async stop(limitMs: number): Promise<number> {
-    const waiting = new AbortController();
-    await Promise.race([
-      this.#idle(),
-      delay(limitMs, undefined, { signal: waiting.signal }).catch(() => undefined),
-    ]);
-    waiting.abort();
+    await atMost(limitMs, this.#idle());
 
     const left = [...this.#active.values()];
     this.#server.close();
@@ -77,10 +75,7 @@ export class Listener {
       retryAfterSeconds: 5,
     });
     for (const controller of this.#active.keys()) controller.abort(reason);
-    await Promise.race([
-      Promise.all(left.map(({ done }) => done)),
-      delay(left.length === 0 ? 0 : ABORT_GRACE_MS),
-    ]);
+    await atMost(ABORT_GRACE_MS, Promise.all(left.map(({ done }) => done)));
     this.#server.closeAllConnections();
     return left.length;
   }
@@ -117,7 +112,16 @@ export class Listener {
       `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
         `Content-Length: ${Buffer.byteLength(text) + 1}\r\n\r\n${text}\n`,
     );
+    // Not at once, for bytes that still come in would take the answer back; and not never, for no other limit holds here.
+    setTimeout(() => socket.destroy(), LINGER_MS).unref();
   }
+}
+
+/** Waits until a promise is settled, but no longer than a limit, and leaves no timer behind. */
+async function atMost(limitMs: number, promise: Promise<unknown>): Promise<void> {
+  const isOver = new AbortController();
+  await Promise.race([promise, delay(limitMs, undefined, { signal: isOver.signal }).catch(() => undefined)]);
+  isOver.abort();
 }
 
 function refusal(error: {

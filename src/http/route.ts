@@ -62,8 +62,14 @@ export function parseRoute(target: string): Route {
   const [root, ...parts] = rest;
   const platform = choosePlatform(pathPlatform, new URLSearchParams(query));
   if (root === 'docker') {
-    if (parts.length > 1)
-      throw filenameFault(parts.join('/'), 'it holds a slash, which is written "__" in a file name');
+    if (parts.length > 1) {
+      const filename = parts.join('/');
+      refuseCredentials(filename, 'INVALID_FILENAME', 'filename');
+      throw new PassthroughError(
+        'INVALID_FILENAME',
+        `Cannot parse filename ${JSON.stringify(filename)}: it holds a slash, which is written "__" in a file name`,
+      );
+    }
     return {
       kind: 'archive',
       template: `${prefix}/docker/{filename}`,
@@ -113,14 +119,13 @@ function takePlatform(segments: readonly string[]) {
 
 /** The platform of path and query together: they may both name one if it is the same. */
 function choosePlatform(fromPath: string | undefined, query: URLSearchParams): string | undefined {
-  const named = [fromPath, ...query.getAll('platform'), ...query.getAll('arch')].filter(
-    (text) => text !== undefined,
-  );
-  const [first, ...others] = new Set(named);
-  if (others.length === 0) return first;
+  const asked = [...query.getAll('platform'), ...query.getAll('arch')];
+  for (const text of asked) refuseCredentials(text, 'INVALID_PLATFORM', 'platform');
+  const named = [...new Set(fromPath === undefined ? asked : [fromPath, ...asked])];
+  if (named.length <= 1) return named[0];
   throw new PassthroughError(
     'INVALID_PLATFORM',
-    `Cannot choose a platform: the request names ${[...new Set(named)].map((text) => JSON.stringify(text)).join(' and ')}`,
+    `Cannot choose a platform: the request names ${named.map((text) => JSON.stringify(text)).join(' and ')}`,
   );
 }
 
@@ -139,6 +144,7 @@ function namedRegistry(root: string, parts: readonly string[]) {
     host: decode(host, 'INVALID_REGISTRY', 'registry host'),
   };
   if (!LAYOUTS.includes(layout)) {
+    refuseCredentials(layout, 'NOT_FOUND', 'layout');
     throw new PassthroughError(
       'NOT_FOUND',
       `No route has the layout ${JSON.stringify(layout)}: expected ${form}`,
@@ -151,13 +157,6 @@ function decodeFilename(segment: string): string {
   return decode(segment, 'INVALID_FILENAME', 'filename');
 }
 
-function filenameFault(filename: string, why: string): PassthroughError {
-  return new PassthroughError(
-    'INVALID_FILENAME',
-    `Cannot parse filename ${JSON.stringify(filename)}: ${why}`,
-  );
-}
-
 /**
  * Decodes one segment.
  *
@@ -167,6 +166,7 @@ function filenameFault(filename: string, why: string): PassthroughError {
 function decode(segment: string, code: ErrorCode, part: string): string {
   const fail = (why: string) =>
     new PassthroughError(code, `Cannot parse ${part} ${JSON.stringify(segment)}: ${why}`);
+  refuseCredentials(segment, code, part);
   let text: string;
   try {
     text = decodeURIComponent(segment);
@@ -178,4 +178,17 @@ function decode(segment: string, code: ErrorCode, part: string): string {
   if (/[/\\]/.test(text)) throw fail('it holds a slash');
   if (text === '.' || text === '..') throw fail('dot segments name nothing here');
   return text;
+}
+
+/**
+ * Refuses a part that holds an `@`, encoded or not, without quoting it: no part of a route has one, so what stands before it
+ * may be a password, and errors are logged.
+ */
+function refuseCredentials(text: string, code: ErrorCode, part: string): void {
+  if (/@|%(?:25)*40/i.test(text)) {
+    throw new PassthroughError(
+      code,
+      `Cannot parse ${part}: it holds an @, and credentials do not belong in an address`,
+    );
+  }
 }

@@ -1,7 +1,8 @@
 import { pipeline } from 'node:stream/promises';
+import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { PulledImage } from '../pull/pull-image.ts';
 import type { Exchange } from './exchange.ts';
-import { formatJson, formatText, type Problem, prefersJson } from './problem.ts';
+import { formatJson, formatText, type Problem, prefersJson, problemOf } from './problem.ts';
 
 // Header names are written as RFC 9110 writes them: they mean the same in any case, but not to every small client.
 
@@ -52,7 +53,8 @@ export interface SendArchiveOptions {
  * Sends an archive: status 200, its exact length, then its bytes as fast as the client takes them. When either side fails
  * on the way, the connection is destroyed.
  *
- * @throws what the archive's bytes throw, or the error of the broken connection
+ * @throws PassthroughError what the archive's bytes throw (`INTERNAL` for a foreign error); why the exchange was aborted;
+ *   `ABORTED` when the connection breaks or the client stalls
  */
 export async function sendArchive(
   exchange: Exchange,
@@ -73,18 +75,32 @@ export async function sendArchive(
     response.end();
     return;
   }
+  const stalled = new AbortController();
   response.setTimeout(options.stallMs, () =>
-    response.destroy(new Error(`The client took no byte for ${options.stallMs / 1000} s`)),
+    stalled.abort(
+      new PassthroughError('ABORTED', `Stopped: the client took no byte for ${options.stallMs / 1000} s`),
+    ),
   );
-  await pipeline(counted(image.bytes(), facts), response);
+  const signal = AbortSignal.any([exchange.signal, stalled.signal]);
+  try {
+    await pipeline(counted(image.bytes(), facts), response, { signal });
+  } catch (error) {
+    // Every error of ours comes from the bytes; any other says in one of many ways that the connection is gone.
+    if (isPassthroughError(error)) throw error;
+    throw signal.reason ?? new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error });
+  }
 }
 
 async function* counted(
   bytes: AsyncIterable<Uint8Array>,
   facts: Exchange['facts'],
 ): AsyncGenerator<Uint8Array> {
-  for await (const piece of bytes) {
-    facts.bytes = (facts.bytes ?? 0) + piece.byteLength;
-    yield piece;
+  try {
+    for await (const piece of bytes) {
+      facts.bytes = (facts.bytes ?? 0) + piece.byteLength;
+      yield piece;
+    }
+  } catch (error) {
+    throw problemOf(error).error;
   }
 }

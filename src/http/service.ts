@@ -135,9 +135,9 @@ async function sendReadiness(exchange: Exchange, { tools, state }: Surroundings)
 /** Answers a failure; a fault of this program goes into the log with its stack. */
 function fail(exchange: Exchange, error: unknown, logger: Logger): void {
   const problem = problemOf(error);
-  exchange.facts.error = exchange.signal.aborted ? 'ABORTED' : problem.error.code;
+  exchange.facts.error = problem.error.code;
   exchange.facts.message = problem.detail;
-  if (problem.error.code === 'INTERNAL' && !exchange.signal.aborted) {
+  if (problem.error.code === 'INTERNAL') {
     const cause = problem.error.cause ?? error;
     logger.log('error', 'internal_error', {
       id: exchange.id,
@@ -147,18 +147,9 @@ function fail(exchange: Exchange, error: unknown, logger: Logger): void {
   sendProblem(exchange, problem);
 }
 
-function logRequest({ id, request, response, signal, facts }: Exchange, ms: number, logger: Logger): void {
-  const isCut = facts.error !== undefined && (signal.aborted || response.destroyed);
-  const status = response.headersSent ? response.statusCode : undefined;
-  const outcome = isCut
-    ? signal.aborted
-      ? 'aborted'
-      : 'broken'
-    : (status ?? 500) < 400
-      ? 'ok'
-      : (status ?? 500) < 500
-        ? 'refused'
-        : 'failed';
+function logRequest(exchange: Exchange, ms: number, logger: Logger): void {
+  const { id, request, response, facts } = exchange;
+  const outcome = outcomeOf(exchange);
   const isProbe = facts.route === '/health' || facts.route === '/ready';
   const level: LogLevel = isProbe ? 'debug' : outcome === 'failed' || outcome === 'broken' ? 'warn' : 'info';
   logger.log(level, 'request', {
@@ -166,10 +157,18 @@ function logRequest({ id, request, response, signal, facts }: Exchange, ms: numb
     client: request.socket.remoteAddress,
     method: request.method,
     ...facts,
-    status,
+    status: response.headersSent ? response.statusCode : undefined,
     ms,
     outcome,
   });
+}
+
+/** How a request ended: `aborted` by its client, `broken` on this side with the 200 already out, else by its status. */
+function outcomeOf({ response, facts }: Exchange): 'ok' | 'refused' | 'failed' | 'aborted' | 'broken' {
+  if (facts.error === 'ABORTED') return 'aborted';
+  const status = response.headersSent ? response.statusCode : 500;
+  if (status < 400) return facts.error === undefined ? 'ok' : 'broken';
+  return status < 500 ? 'refused' : 'failed';
 }
 
 function stopping(): PassthroughError {

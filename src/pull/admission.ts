@@ -16,7 +16,8 @@ const RETRY_AFTER_S = 15;
 /** Bounds the work that goes on at once: a number of places and, before them, a short queue in order of arrival. */
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #queue = new Set<{ readonly enter: () => void; readonly refuse: (error: unknown) => void }>();
+  /** Whoever waits for a place, each by what lets it in. Nobody stands here any more once its wait is over. */
+  readonly #queue = new Set<() => void>();
   #taken = 0;
 
   constructor(options: AdmissionOptions) {
@@ -37,16 +38,19 @@ export class Admission {
       this.#taken += 1;
     } else {
       if (this.#queue.size >= queue) throw busy('all places are taken and the queue is full');
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      const waiting = { enter: resolve, refuse: reject };
-      const timer = setTimeout(() => reject(busy(`no place came free within ${waitMs / 1000} s`)), waitMs);
-      const leave = () => reject(signal.reason);
+      const { promise, resolve: comeIn, reject } = Promise.withResolvers<void>();
+      const giveUp = (reason: unknown) => {
+        // At once, not when the promise is heard of: a place that comes free in between would go to nobody.
+        this.#queue.delete(comeIn);
+        reject(reason);
+      };
+      const timer = setTimeout(() => giveUp(busy(`no place came free within ${waitMs / 1000} s`)), waitMs);
+      const leave = () => giveUp(signal.reason);
       signal.addEventListener('abort', leave, { once: true });
-      this.#queue.add(waiting);
+      this.#queue.add(comeIn);
       try {
         await promise;
       } finally {
-        this.#queue.delete(waiting);
         clearTimeout(timer);
         signal.removeEventListener('abort', leave);
       }
@@ -67,7 +71,7 @@ export class Admission {
       return;
     }
     this.#queue.delete(first);
-    first.enter();
+    first();
   }
 }
 

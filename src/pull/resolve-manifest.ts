@@ -8,8 +8,8 @@ import type { FetchedManifest, Registry } from '../registry/registry.ts';
 export interface ResolvedManifest {
   readonly manifest: ImageManifest;
   readonly digest: Digest;
-  /** Whether an index led to it, so that its platform was chosen by what the index says. */
-  readonly isFromIndex: boolean;
+  /** Whether an index named its platform, so that it was chosen by that. */
+  readonly isPlatformChosen: boolean;
 }
 
 /** How many indexes may stand behind each other: the specification allows nesting, images use one level. */
@@ -29,10 +29,13 @@ export async function resolveManifest(
   signal: AbortSignal,
 ): Promise<ResolvedManifest> {
   let fetched: FetchedManifest = await registry.getManifest(reference, signal);
+  let isPlatformChosen = false;
   for (let depth = 0; depth <= MAX_INDEX_DEPTH; depth += 1) {
     const manifest = parseManifest(fetched.bytes, fetched.contentType);
-    if (manifest.kind === 'image') return { manifest, digest: fetched.digest, isFromIndex: depth > 0 };
-    fetched = await registry.getManifest(chooseEntry(manifest, platform), signal);
+    if (manifest.kind === 'image') return { manifest, digest: fetched.digest, isPlatformChosen };
+    const entry = chooseEntry(manifest, platform);
+    isPlatformChosen ||= entry.platform !== undefined;
+    fetched = await registry.getManifest(entry, signal);
   }
   throw new PassthroughError(
     'UNSUPPORTED_IMAGE',

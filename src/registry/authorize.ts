@@ -72,7 +72,7 @@ export class AuthorizedTransport implements Transport {
     }
     const headers = { ...request.headers, authorization: header };
     const response = await this.#inner.send({ ...request, headers });
-    return { ...response, secrets };
+    return { ...response, secrets: [...response.secrets, ...secrets] };
   }
 
   #firstMethod(): Method {

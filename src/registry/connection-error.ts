@@ -11,13 +11,17 @@ const REASONS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the name server does not answer',
   EHOSTUNREACH: 'no route to the host',
   ENETUNREACH: 'no route to the network',
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it wants a certificate of the client',
 };
 
 /** Failures that another attempt may well not meet. */
 const PASSING = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ERR_STREAM_PREMATURE_CLOSE', 'EAI_AGAIN']);
 
-/** Codes of certificate verification: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
-const CERTIFICATE = /CERT|_ISSUER|_SIGNATURE|ALTNAME/;
+/**
+ * Codes of certificate verification: https://nodejs.org/api/tls.html#x509-certificate-error-codes. What begins with
+ * `ERR_SSL` came from the server, such as that it wants a certificate of the client.
+ */
+const CERTIFICATE = /^(?!ERR_SSL).*(?:CERT|_ISSUER|_SIGNATURE|ALTNAME)/;
 
 /**
  * Puts a failed connection into words: where to, why, and for certificates what to do.

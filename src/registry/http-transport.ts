@@ -1,5 +1,7 @@
 import http, { type AgentOptions, type ClientRequest, type IncomingMessage } from 'node:http';
 import https from 'node:https';
+import type { Duplex } from 'node:stream';
+import type { PassthroughError } from '../errors.ts';
 import { abortedError, connectionError, timeoutError } from './connection-error.ts';
 import { guardedLookup, refuseForbiddenLiteral } from './forbidden-address.ts';
 import type { ExchangeRequest, ExchangeResponse, Timeouts, Transport } from './transport.ts';
@@ -36,7 +38,7 @@ export class HttpTransport implements Transport {
       maxFreeSockets: MAX_IDLE_SOCKETS,
       ...(options.proxyEnv !== undefined && { proxyEnv: options.proxyEnv }),
     };
-    this.#agents = { 'http:': new http.Agent(agentOptions), 'https:': new https.Agent(agentOptions) };
+    this.#agents = { 'http:': new http.Agent(agentOptions), 'https:': new DiallingAgent(agentOptions) };
   }
 
   async send(request: ExchangeRequest): Promise<ExchangeResponse> {
@@ -52,7 +54,7 @@ export class HttpTransport implements Transport {
       headers: incoming.headers,
       url,
       body: readBody(incoming, request, stallMs),
-      discard: () => discard(incoming),
+      discard: () => discard(incoming, stallMs),
       secrets: [],
     };
   }
@@ -65,37 +67,67 @@ export class HttpTransport implements Transport {
 
   async #responseTo({ method, url, headers, signal }: ExchangeRequest): Promise<IncomingMessage> {
     const { userAgent, timeouts } = this.#options;
+    let dialled: Duplex | undefined;
     const options = {
       method,
       headers: { 'user-agent': userAgent, ...headers },
       lookup: guardedLookup,
       signal,
+      onDial: (socket: Duplex) => {
+        dialled = socket;
+      },
     };
     const outgoing =
       url.protocol === 'https:'
         ? https.request(url, { ...options, agent: this.#agents['https:'] })
         : http.request(url, { ...options, agent: this.#agents['http:'] });
-    const deadline = limitPhases(outgoing, url, timeouts);
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const giveUp = (error: PassthroughError) => {
+      reject(error);
+      outgoing.destroy(error);
+      // While a proxy's tunnel is dug, the request has no socket yet: it would neither take it along nor tell its end.
+      if (outgoing.socket === null) dialled?.destroy();
+    };
+    const leave = () => giveUp(abortedError(signal));
+    const deadline = limitPhases(outgoing, url, timeouts, giveUp);
+    signal.addEventListener('abort', leave, { once: true });
     try {
-      const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
       outgoing.once('response', resolve).on('error', reject);
+      // A connection may end without an error too, as after a 101 that nobody asked for.
+      outgoing.once('close', () => reject(new Error('the connection ended without an answer')));
       outgoing.end();
       return await promise;
     } catch (error) {
       throw signal.aborted ? abortedError(signal) : connectionError(url, error);
     } finally {
       deadline.clear();
+      signal.removeEventListener('abort', leave);
     }
   }
 }
 
+/** Tells a request of the socket that is dialled for it, also of one to a proxy that is to become a tunnel. */
+class DiallingAgent extends https.Agent {
+  override createConnection(...[options, callback]: Parameters<https.Agent['createConnection']>) {
+    const socket = super.createConnection(options, callback);
+    const { onDial }: typeof options & { onDial?: (socket: Duplex) => void } = options;
+    if (socket) onDial?.(socket);
+    return socket;
+  }
+}
+
 /**
- * Destroys a request that does not connect, or then does not answer, in time. The connect limit ends when a connection
+ * Gives up a request that does not connect, or then does not answer, in time. The connect limit ends when a connection
  * is ready to use: after TLS, after a proxy's tunnel, at once for one that was kept alive.
  */
-function limitPhases(outgoing: ClientRequest, url: URL, timeouts: Timeouts): { clear(): void } {
+function limitPhases(
+  outgoing: ClientRequest,
+  url: URL,
+  timeouts: Timeouts,
+  giveUp: (error: PassthroughError) => void,
+): { clear(): void } {
   const expire = (phase: 'connect' | 'answer', ms: number) =>
-    setTimeout(() => outgoing.destroy(timeoutError(url, phase, ms)), ms);
+    setTimeout(() => giveUp(timeoutError(url, phase, ms)), ms);
   let isOver = false;
   let timer = expire('connect', timeouts.connectMs);
   const connected = () => {
@@ -136,9 +168,14 @@ async function* readBody(
   }
 }
 
-/** A small body is read on, so that its connection can serve again; a large or endless one is cut. */
-function discard(incoming: IncomingMessage): void {
+/** A small body is read on, so that its connection can serve again; a large, endless or slow one is cut. */
+function discard(incoming: IncomingMessage, stallMs: number): void {
   const length = Number(incoming.headers['content-length'] ?? Number.NaN);
-  if (length <= MAX_DRAIN_BYTES) incoming.resume();
-  else incoming.destroy();
+  if (!(length <= MAX_DRAIN_BYTES)) {
+    incoming.destroy();
+    return;
+  }
+  if (incoming.closed) return;
+  const timer = setTimeout(() => incoming.destroy(), stallMs);
+  incoming.once('close', () => clearTimeout(timer)).resume();
 }

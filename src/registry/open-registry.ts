@@ -49,5 +49,5 @@ export function openRegistry(access: RegistryAccess, options: OpenRegistryOption
     tokens: isClients ? new TokenSource(limits.tokenBytes) : access.tokens,
     tokenTransport: new RetryTransport(traced, retry),
   });
-  return new RegistryClient(transport, { target, repository, limits });
+  return new RegistryClient(transport, { target, repository, limits, retry });
 }

@@ -60,7 +60,8 @@ export function isSameOwner(a: string, b: string): boolean {
  */
 export function registrableDomain(hostname: string): string | undefined {
   if (isIP(hostname) !== 0 || hostname.startsWith('[')) return undefined;
-  const labels = hostname.split('.');
+  // A name may end in the dot of the root: it is the same name.
+  const labels = hostname.replace(/\.$/, '').split('.');
   const [second = '', top = ''] = labels.slice(-2);
   if (SHARED_DOMAINS.has(`${second}.${top}`)) return undefined;
   const isCountryLevel = top.length === 2 && (second.length <= 3 || SECOND_LEVELS.has(second));

@@ -9,6 +9,7 @@ import { readBounded } from './read-bounded.ts';
 import type { FetchedManifest, Registry } from './registry.ts';
 import { errorFromResponse } from './response-error.ts';
 import { readResuming } from './resume.ts';
+import type { RetryPolicy } from './retry.ts';
 import type { RegistryTarget } from './target.ts';
 import type { ExchangeResponse, Transport } from './transport.ts';
 
@@ -25,6 +26,8 @@ export interface RegistryClientOptions {
   readonly target: RegistryTarget;
   readonly repository: string;
   readonly limits: BodyLimits;
+  /** How long to wait before a layer that broke off is continued. */
+  readonly retry: RetryPolicy;
 }
 
 /** How often a small body that breaks off is asked for in all. */
@@ -80,7 +83,7 @@ export class RegistryClient implements Registry {
     descriptor: Descriptor,
     signal: AbortSignal,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const { target, repository } = this.#options;
+    const { target, repository, retry } = this.#options;
     const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'layer');
     const what = `layer ${JSON.stringify(descriptor.digest)}`;
     const open = (offset: number) =>
@@ -90,8 +93,8 @@ export class RegistryClient implements Registry {
     return readResuming({
       first,
       open,
-      what,
       size: descriptor.size,
+      retry,
       signal,
       failure: (response) => this.#failure(response, what),
     });

@@ -1,6 +1,6 @@
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { isPassing } from './connection-error.ts';
-import { backoffMs, DEFAULT_RETRY, pause } from './retry.ts';
+import { backoffMs, pause, type RetryPolicy } from './retry.ts';
 import type { ExchangeResponse } from './transport.ts';
 
 /** Failures in a row, without a byte between them, after which a blob is given up. */
@@ -19,25 +19,43 @@ export interface ResumableBlob {
   readonly open: (offset: number) => Promise<ExchangeResponse>;
   /** Makes an error of an answer that cannot be read on from. */
   readonly failure: (response: ExchangeResponse) => Promise<PassthroughError>;
-  /** The blob's name, for messages. */
-  readonly what: string;
+  /** How long to wait before a continuation. */
+  readonly retry: RetryPolicy;
   readonly signal: AbortSignal;
 }
 
 /**
  * Reads a blob as one stream over as many connections as it takes. Where a connection breaks or stalls, the next one goes
  * on with `Range`, so that whoever hashes and inflates the stream need not start again. A server that ignores the range
- * sends everything anew; what was read already is passed over then, and should it differ, the digest tells.
+ * sends everything anew; what was read already is passed over then, and should it differ, the digest tells. Given up with
+ * `return()`, also before the first byte, it frees the connection.
  *
  * @throws PassthroughError `REGISTRY_UNREACHABLE` or `REGISTRY_TIMEOUT` when it cannot be had whole, and what `failure` makes
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
  */
-export async function* readResuming(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, undefined> {
+export function readResuming(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, undefined> {
+  let isBegun = false;
+  async function* begun() {
+    isBegun = true;
+    yield* resumed(blob);
+  }
+  const stream = begun();
+  const giveUp = stream.return.bind(stream);
+  // A generator that was never begun runs none of its code, `finally` included, when it is given up.
+  stream.return = (value) => {
+    if (!isBegun) blob.first.discard();
+    return giveUp(value);
+  };
+  return stream;
+}
+
+async function* resumed(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, undefined> {
   let response = blob.first;
   let offset = 0;
   let failures = 0;
   for (let continuations = 0; ; continuations += 1) {
     let skip = continuations === 0 ? 0 : bytesToSkip(response, offset);
+    const begun = offset;
     try {
       for await (const piece of response.body) {
         const fresh = piece.subarray(Math.min(skip, piece.byteLength));
@@ -47,7 +65,9 @@ export async function* readResuming(blob: ResumableBlob): AsyncGenerator<Uint8Ar
         failures = 0;
         yield fresh;
       }
-      return;
+      // A range may be answered in part, and the rest be asked for: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.7
+      const isPart = response.status === 206 && offset > begun && offset < blob.size;
+      if (!isPart || continuations >= MAX_CONTINUATIONS) return;
     } catch (error) {
       failures += 1;
       const isLasting = !isPassing(error) && !isPassthroughError(error, 'REGISTRY_TIMEOUT');
@@ -56,7 +76,7 @@ export async function* readResuming(blob: ResumableBlob): AsyncGenerator<Uint8Ar
       // All is here, only the end of the connection was not clean.
       if (offset === blob.size) return;
     }
-    await pause(backoffMs(failures, DEFAULT_RETRY), blob.signal);
+    await pause(backoffMs(failures, blob.retry), blob.signal);
     response = await blob.open(offset);
     if (response.status !== 206 && response.status !== 200) throw await blob.failure(response);
   }

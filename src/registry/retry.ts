@@ -81,6 +81,7 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
 export function retryAfterSeconds(value: string | undefined, now = Date.now()): number | undefined {
   if (value === undefined) return undefined;
   if (/^\d+$/.test(value.trim())) return Number(value);
-  const date = Date.parse(value);
+  // A date begins with its day; left alone, Date.parse would make one of "1.5" or "-5", too.
+  const date = /^\s*(?:mon|tue|wed|thu|fri|sat|sun)/i.test(value) ? Date.parse(value) : Number.NaN;
   return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
 }

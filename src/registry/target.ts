@@ -1,4 +1,4 @@
-import { isIPv4 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import { PassthroughError } from '../errors.ts';
 import { DOCKER_HUB_NAME } from '../image/reference.ts';
 
@@ -79,15 +79,16 @@ export function parseHost(host: string): { readonly hostname: string; readonly p
   if (host === '') throw fail('it is empty');
   // Not quoted: what stands before the @ may be a password, and errors are logged.
   if (host.includes('@')) throw invalidRegistry('host', 'credentials do not belong in the address');
+  if (isIPv6(host)) throw fail('an IPv6 address must stand in brackets');
 
-  const { name, port: portText } = /^(?<name>\[[^\]]*\]|[^:]*)(?::(?<port>.*))?$/s.exec(host)?.groups ?? {};
-  if (name === undefined) throw fail('an IPv6 address must stand in brackets');
+  const { name = '', port: portText } =
+    /^(?<name>\[[^\]]*\]|[^:]*)(?::(?<port>.*))?$/s.exec(host)?.groups ?? {};
+  if (!isHostname(name)) throw fail('expected a DNS name or an IP address, with an optional port');
   let port: number | undefined;
   if (portText !== undefined) {
     port = /^\d{1,5}$/.test(portText) ? Number(portText) : 0;
     if (port < 1 || port > 65_535) throw fail('the port must be a number from 1 to 65535');
   }
-  if (!isHostname(name)) throw fail('expected a DNS name or an IP address, with an optional port');
   return { hostname: new URL(`http://${name}`).hostname.replace(/\.$/, ''), port };
 }
 

@@ -118,7 +118,11 @@ async function fetchToken(
       : [basicAuthorization(credentials).slice('Basic '.length), credentials.password];
   const endpoint = JSON.stringify(`${realm.origin}${realm.pathname}`);
   if (response.status !== 200) {
-    throw await errorFromResponse({ ...response, secrets }, `Cannot get a token from ${endpoint}`);
+    const error = await errorFromResponse({ ...response, secrets }, `Cannot get a token from ${endpoint}`);
+    // What is not found here is the endpoint, not the image.
+    throw error.code === 'IMAGE_NOT_FOUND'
+      ? new PassthroughError('REGISTRY_FAILED', error.message, error.details)
+      : error;
   }
   const bytes = await readBounded(response, maxBytes, `token answer of ${endpoint}`, 'REGISTRY_FAILED');
   return parseTokenAnswer(bytes, endpoint);

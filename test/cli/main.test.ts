@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { listen } from '../support/listening.ts';
+import { logOf, runProgram, startProgram, temporaryFolder } from './binary.ts';
+
+const PACKAGE = new URL('../../package.json', import.meta.url);
+
+/** On a free port of the loopback address, with a workspace in the working directory. */
+const LOCAL = { HTTP_HOST: '127.0.0.1', HTTP_PORT: '0', WORKSPACE_DIR: 'workspace' };
+
+describe('the command line', { concurrency: true }, () => {
+  for (const flag of ['--help', '-h']) {
+    test(`${flag} tells how to use the program`, async () => {
+      const { code, stdout, stderr } = await runProgram([flag]);
+      assert.equal(code, 0);
+      assert.match(stdout, /^Usage: docker-http-passthrough/);
+      for (const word of ['serve', '--version', '--help', 'HTTP_PORT', 'REGISTRY_URL']) {
+        assert.ok(stdout.includes(word), word);
+      }
+      assert.equal(stderr, '');
+    });
+  }
+
+  for (const flag of ['--version', '-v']) {
+    test(`${flag} tells the version of the package`, async () => {
+      const { version } = JSON.parse(await readFile(PACKAGE, 'utf8')) as { version: string };
+      const { code, stdout } = await runProgram([flag]);
+      assert.equal(code, 0);
+      assert.equal(stdout, `docker-http-passthrough ${version}\n`);
+    });
+  }
+
+  const misuses: readonly [args: readonly string[], says: RegExp][] = [
+    [['frobnicate'], /"frobnicate"/],
+    [['serve', 'twice'], /"serve twice"/],
+    [['--frobnicate'], /'--frobnicate'/],
+    [['serve', '-z'], /'-z'/],
+    [['--help=yes'], /--help/],
+  ];
+  for (const [args, says] of misuses) {
+    test(`${args.join(' ')} is refused with exit code 2 and by its name`, async () => {
+      const { code, stdout, stderr } = await runProgram(args, LOCAL);
+      assert.equal(code, 2);
+      assert.equal(stdout, '');
+      assert.match(stderr, /^docker-http-passthrough: /);
+      assert.match(stderr, says);
+      assert.doesNotMatch(stderr, /\n\s+at /, 'no stack');
+    });
+  }
+});
+
+describe('the configuration', { concurrency: true }, () => {
+  const bad: readonly [name: string, value: string, allowed: RegExp][] = [
+    ['HTTP_PORT', 'abc', /whole number from 0 to 65535/],
+    ['HTTP_PORT', '65536', /whole number from 0 to 65535/],
+    ['LOG_LEVEL', 'loud', /trace, debug, info, warn, error/],
+    ['REGISTRY_CLIENT_AUTH', 'maybe', /optional, required, off/],
+    ['REGISTRY_URL', 'ftp://registry.example', /http or https/],
+    ['DEFAULT_PLATFORM', 'linux', /os\/arch/],
+    ['MAX_IMAGE_BYTES', 'lots', /number of bytes/],
+    ['SEND_STALL_TIMEOUT', '-1', /seconds/],
+  ];
+  for (const [name, value, allowed] of bad) {
+    test(`${name}=${value} is refused with exit code 2, by its name, with what is allowed`, async () => {
+      const { code, stdout, stderr } = await runProgram([], { ...LOCAL, [name]: value });
+      assert.equal(code, 2);
+      assert.equal(stdout, '');
+      assert.ok(stderr.startsWith(`docker-http-passthrough: Cannot use ${name}="${value}": `), stderr);
+      assert.match(stderr, allowed);
+      assert.equal(stderr.split('\n').length, 2, 'one line');
+    });
+  }
+
+  test('a password in an address is not repeated', async () => {
+    const { code, stderr } = await runProgram([], { ...LOCAL, REGISTRY_URL: 'https://user:hunter2@host' });
+    assert.equal(code, 2);
+    assert.match(stderr, /REGISTRY_URL/);
+    assert.doesNotMatch(stderr, /hunter2/);
+  });
+
+  test('a workspace that cannot be had is refused with exit code 2', async () => {
+    const { code, stderr } = await runProgram([], { ...LOCAL, WORKSPACE_DIR: '/dev/null/workspace' });
+    assert.equal(code, 2);
+    assert.match(stderr, /Cannot use workspace "\/dev\/null\/workspace"/);
+  });
+
+  test('a port that is taken is exit code 1 and named', async () => {
+    await using other = await listen(createServer(), 'http');
+    const { code, stderr } = await runProgram([], { ...LOCAL, HTTP_PORT: String(other.port) });
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      new RegExp(`^docker-http-passthrough: .*address already in use.*127\\.0\\.0\\.1:${other.port}\n$`),
+    );
+  });
+
+  test('is read from .env in the working directory, and the environment wins', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(
+      join(folder.path, '.env'),
+      [
+        '# the service',
+        'HTTP_HOST=127.0.0.1',
+        'HTTP_PORT=0',
+        'WORKSPACE_DIR=from-file',
+        'REGISTRY_URL=https://file.example',
+        'REGISTRY_NAME="file.example:5000"',
+      ].join('\n'),
+    );
+    await using program = startProgram([], { REGISTRY_NAME: 'environment.example' }, folder.path);
+    const { host, registry, workspace } = await program.waitForEvent('listening');
+    assert.deepEqual(
+      { host, registry, workspace },
+      { host: '127.0.0.1', registry: 'environment.example', workspace: 'from-file' },
+    );
+    program.child.kill('SIGTERM');
+    assert.equal((await program.ended()).code, 0);
+  });
+
+  test('in .env is refused as in the environment', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, '.env'), 'HTTP_PORT=abc\n');
+    await using program = startProgram([], {}, folder.path);
+    const { code, stderr } = await program.ended();
+    assert.equal(code, 2);
+    assert.match(stderr, /Cannot use HTTP_PORT="abc"/);
+  });
+
+  test('in a .env that cannot be read is not passed over in silence', async () => {
+    await using folder = await temporaryFolder();
+    await mkdir(join(folder.path, '.env'));
+    await using program = startProgram([], LOCAL, folder.path);
+    const { code, stderr } = await program.ended();
+    assert.notEqual(code, 0);
+    assert.match(stderr, /\.env/);
+  });
+
+  test('with credentials that are bound to no registry makes a warning, without them', async () => {
+    await using folder = await temporaryFolder();
+    const env = { ...LOCAL, REGISTRY_USERNAME: 'operator-name', REGISTRY_PASSWORD: 'operator-password' };
+    await using program = startProgram([], env, folder.path);
+    const { level, message } = await program.waitForEvent('configuration');
+    assert.equal(level, 'warn');
+    assert.match(String(message), /REGISTRY_CREDENTIALS_HOSTS/);
+    await program.waitForEvent('listening');
+    program.child.kill('SIGTERM');
+    const { stdout, stderr } = await program.ended();
+    assert.doesNotMatch(stdout + stderr, /operator-(?:name|password)/);
+    assert.ok(logOf(stdout).length > 0);
+  });
+});

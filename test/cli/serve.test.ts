@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
+import { makeImage, makeLayer } from '../support/image.ts';
+import { connectRaw } from '../support/raw-client.ts';
+import { request } from '../support/service.ts';
+import { within } from '../support/within.ts';
+import { logOf, type Program, startProgram, temporaryFolder } from './binary.ts';
+
+const FILE = '/docker/team_app_1.tar';
+
+/** The program before a fake registry, listening. */
+interface Served extends AsyncDisposable {
+  readonly program: Program;
+  readonly registry: FakeRegistry;
+  readonly port: number;
+  readonly workspace: string;
+}
+
+async function serve(
+  env: Readonly<Record<string, string>> = {},
+  args: readonly string[] = ['serve'],
+): Promise<Served> {
+  await using stack = new AsyncDisposableStack();
+  const registry = stack.use(await startFakeRegistry());
+  registry.push('team/app', '1', makeImage({ layers: [{ tar: makeLayer({ a: 'a' }) }] }));
+  const folder = stack.use(await temporaryFolder());
+  const workspace = join(folder.path, 'workspace');
+  const program = stack.use(
+    startProgram(
+      args,
+      {
+        HTTP_HOST: '127.0.0.1',
+        HTTP_PORT: '0',
+        WORKSPACE_DIR: workspace,
+        REGISTRY_URL: registry.url,
+        ...env,
+      },
+      folder.path,
+    ),
+  );
+  const { port } = await program.waitForEvent('listening');
+  const all = stack.move();
+  return {
+    program,
+    registry,
+    port: Number(port),
+    workspace,
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
+
+describe('serve', { concurrency: true }, () => {
+  for (const args of [[], ['serve']]) {
+    test(`answers over HTTP (${args.length === 0 ? 'no command' : args.join(' ')}), logs in JSON, and leaves no file`, async () => {
+      await using served = await serve({}, args);
+      assert.equal((await request(served.port, '/ready')).status, 200);
+      const reply = await request(served.port, FILE);
+      assert.equal(reply.status, 200);
+      assert.equal(reply.headers['content-length'], String(reply.body.length));
+      await served.program.waitForEvent('request');
+      assert.deepEqual(await readdir(served.workspace), []);
+      served.program.child.kill('SIGTERM');
+      const { code, stdout, stderr } = await served.program.ended();
+      assert.equal(code, 0);
+      assert.equal(stderr, '');
+      assert.deepEqual(
+        logOf(stdout).map(({ event }) => event),
+        ['listening', 'request', 'stopping', 'stopped'],
+      );
+    });
+  }
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    test(`ends with 0 after ${signal}, although a client keeps its connection`, async () => {
+      await using served = await serve();
+      using client = await connectRaw(served.port);
+      client.send('GET /health HTTP/1.1\r\nHost: a\r\n\r\n');
+      await client.waitFor(/ok\n$/);
+      served.program.child.kill(signal);
+      const { code, stdout } = await served.program.ended();
+      assert.equal(code, 0);
+      const log = logOf(stdout);
+      assert.equal(log.find(({ event }) => event === 'stopping')?.['signal'], signal);
+      assert.equal(log.find(({ event }) => event === 'stopped')?.['cutOff'], 0);
+    });
+  }
+
+  test('finishes a download that is under way before it ends', async () => {
+    await using served = await serve();
+    const { registry, program, port } = served;
+    registry.defects.stallRequests = { times: 1 };
+    const running = request(port, FILE);
+    await within(registry.waitForStalled(), 'the download');
+    program.child.kill('SIGTERM');
+    await program.waitForEvent('stopping');
+    assert.equal((await request(port, '/ready')).status, 503);
+    assert.equal((await request(port, FILE)).status, 503);
+    registry.releaseStalled();
+    const reply = await running;
+    assert.equal(reply.status, 200);
+    assert.equal(reply.headers['content-length'], String(reply.body.length));
+    const { code, stdout } = await program.ended();
+    assert.equal(code, 0);
+    assert.equal(logOf(stdout).find(({ event }) => event === 'stopped')?.['cutOff'], 0);
+  });
+
+  test('cuts a download that takes longer than the bound, says so, and ends with 0 soon after', async () => {
+    await using served = await serve({ SHUTDOWN_TIMEOUT: '0.1' });
+    const { registry, program, port } = served;
+    registry.defects.stallRequests = {};
+    const running = request(port, FILE);
+    await within(registry.waitForStalled(), 'the download');
+    program.child.kill('SIGTERM');
+    const { cutOff, level } = await program.waitForEvent('stopped');
+    assert.deepEqual({ cutOff, level }, { cutOff: 1, level: 'warn' });
+    const begun = performance.now();
+    assert.equal((await program.ended()).code, 0);
+    const took = performance.now() - begun;
+    assert.ok(took < 1_500, `nothing was left to wait for, it took ${took} ms`);
+    assert.equal((await running).status, 503);
+  });
+
+  test('ends at once when it is told so again', async () => {
+    await using served = await serve();
+    const { registry, program, port } = served;
+    registry.defects.stallRequests = {};
+    const running = assert.rejects(request(port, FILE), { code: 'ECONNRESET' });
+    await within(registry.waitForStalled(), 'the download');
+    // Signals that come together count as one, so this one is repeated until it counts.
+    const again = setInterval(() => program.child.kill('SIGTERM'), 50);
+    const { signal } = await program.ended().finally(() => clearInterval(again));
+    assert.equal(signal, 'SIGTERM');
+    await running;
+  });
+
+  test('serves, starts and stops although the collector is not there', async () => {
+    await using served = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' });
+    assert.equal((await request(served.port, FILE)).status, 200);
+    served.program.child.kill('SIGTERM');
+    assert.equal((await served.program.ended()).code, 0);
+  });
+
+  test('stays up whatever a registry does', async () => {
+    await using served = await serve();
+    const { registry, port } = served;
+    for (const defects of [
+      { dropBlob: true },
+      { wrongBlobDigest: true },
+      { truncateBlob: { afterBytes: 1 } },
+      { wrongManifestDigest: true, hugeManifest: { bytes: 100_000_000, contentLength: false } },
+      { hugeConfig: { bytes: 100_000_000, contentLength: false } },
+    ] as const) {
+      Object.assign(registry.defects, defects);
+      assert.ok((await request(port, FILE)).status >= 500);
+      for (const name of Object.keys(defects)) Object.assign(registry.defects, { [name]: undefined });
+    }
+    assert.equal((await request(port, FILE)).status, 200);
+  });
+});

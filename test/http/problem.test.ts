@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type ErrorCode, PassthroughError } from '../../src/errors.ts';
+import { formatJson, formatText, prefersJson, problemOf } from '../../src/http/problem.ts';
+
+/** The table of the contract: every code, and what a client is told of it. */
+const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]>> = {
+  INVALID_FILENAME: [400, 'Invalid filename format'],
+  INVALID_PLATFORM: [400, 'Invalid platform'],
+  INVALID_REGISTRY: [400, 'Invalid registry'],
+  INVALID_REFERENCE: [400, 'Invalid image reference'],
+  CREDENTIALS_REQUIRED: [401, 'Registry credentials are required'],
+  REGISTRY_NOT_ALLOWED: [403, 'Registry not allowed'],
+  NOT_FOUND: [404, 'Not found'],
+  METHOD_NOT_ALLOWED: [405, 'Method not allowed'],
+  REGISTRY_UNREACHABLE: [502, 'Failed to prepare image'],
+  REGISTRY_DENIED: [502, 'Failed to prepare image'],
+  IMAGE_NOT_FOUND: [502, 'Failed to prepare image'],
+  PLATFORM_NOT_FOUND: [502, 'Failed to prepare image'],
+  UNSUPPORTED_IMAGE: [502, 'Failed to prepare image'],
+  VERIFICATION_FAILED: [502, 'Failed to prepare image'],
+  REGISTRY_FAILED: [502, 'Failed to prepare image'],
+  REGISTRY_RATE_LIMITED: [503, 'Busy'],
+  BUSY: [503, 'Busy'],
+  ABORTED: [503, 'Busy'],
+  REGISTRY_TIMEOUT: [504, 'Registry timed out'],
+  IMAGE_TOO_LARGE: [507, 'Image too large'],
+  NO_SPACE: [507, 'No space'],
+  INVALID_CONFIGURATION: [500, 'Internal error'],
+  INTERNAL: [500, 'Internal error'],
+};
+
+const CONTEXT = { requestId: 'the-id', image: 'docker.io/library/nginx:1.25' };
+
+describe('problemOf', () => {
+  for (const [code, [status, title]] of Object.entries(TABLE) as [ErrorCode, [number, string]][]) {
+    test(`${code} is ${status} ${title}`, () => {
+      const problem = problemOf(new PassthroughError(code, 'what went wrong', { allow: ['GET', 'HEAD'] }));
+      assert.equal(problem.status, status);
+      assert.equal(problem.title, title);
+      assert.equal(problem.detail, 'what went wrong');
+      const expected: Readonly<Record<number, string>> = {
+        401: 'WWW-Authenticate',
+        405: 'Allow',
+        503: 'Retry-After',
+      };
+      assert.deepEqual(
+        Object.keys(problem.headers),
+        expected[status] === undefined ? [] : [expected[status]],
+      );
+    });
+  }
+
+  test('a challenge asks for Basic', () => {
+    const { headers } = problemOf(new PassthroughError('CREDENTIALS_REQUIRED', 'none came'));
+    assert.equal(headers['WWW-Authenticate'], 'Basic realm="registry credentials"');
+  });
+
+  test('Allow lists the methods of the route', () => {
+    const { headers } = problemOf(
+      new PassthroughError('METHOD_NOT_ALLOWED', 'no', { allow: ['GET', 'HEAD'] }),
+    );
+    assert.equal(headers['Allow'], 'GET, HEAD');
+  });
+
+  test('Retry-After passes on what was asked for, a zero included', () => {
+    for (const retryAfterSeconds of [0, 1, 7200]) {
+      const { headers } = problemOf(
+        new PassthroughError('REGISTRY_RATE_LIMITED', 'slow', { retryAfterSeconds }),
+      );
+      assert.equal(headers['Retry-After'], String(retryAfterSeconds));
+    }
+  });
+
+  test('Retry-After is some seconds where nobody asked for any', () => {
+    const { headers } = problemOf(new PassthroughError('REGISTRY_RATE_LIMITED', 'slow'));
+    assert.match(headers['Retry-After'] ?? '', /^[1-9]\d*$/);
+  });
+
+  for (const foreign of [new TypeError('secret detail'), 'secret detail', undefined]) {
+    test(`of a fault of the program (${typeof foreign}) nothing is told`, () => {
+      const problem = problemOf(foreign);
+      assert.equal(problem.status, 500);
+      assert.equal(problem.error.code, 'INTERNAL');
+      for (const text of [formatText(problem, CONTEXT), formatJson(problem, CONTEXT)]) {
+        assert.doesNotMatch(text, /secret detail|TypeError|problem\.test/);
+        assert.match(text, /the-id/);
+      }
+    });
+  }
+});
+
+describe('the body of an error', () => {
+  const problem = problemOf(
+    new PassthroughError('IMAGE_NOT_FOUND', 'Cannot get manifest "1.25": not found', {
+      registryStatus: 404,
+      registryCode: 'MANIFEST_UNKNOWN',
+      hints: ['Look at its tags'],
+    }),
+  );
+
+  test('as text begins with one line that says it all', () => {
+    const [first, second, ...facts] = formatText(problem, CONTEXT).split('\n');
+    assert.equal(first, 'Failed to prepare image: Cannot get manifest "1.25": not found');
+    assert.equal(second, '');
+    assert.deepEqual(facts, [
+      'Look at its tags',
+      'image: docker.io/library/nginx:1.25',
+      'error: IMAGE_NOT_FOUND',
+      'registry status: 404',
+      'registry code: MANIFEST_UNKNOWN',
+      'request: the-id',
+      '',
+    ]);
+  });
+
+  test('as text leaves out what is not known', () => {
+    const bare = problemOf(new PassthroughError('NOT_FOUND', 'No route'));
+    assert.equal(
+      formatText(bare, { requestId: 'the-id', image: undefined }),
+      'Not found: No route\n\nerror: NOT_FOUND\nrequest: the-id\n',
+    );
+  });
+
+  test('as a problem document has the members of RFC 9457 and the facts', () => {
+    assert.deepEqual(JSON.parse(formatJson(problem, CONTEXT)), {
+      type: 'urn:docker-http-passthrough:problem:image-not-found',
+      title: 'Failed to prepare image',
+      status: 502,
+      detail: 'Cannot get manifest "1.25": not found',
+      code: 'IMAGE_NOT_FOUND',
+      image: 'docker.io/library/nginx:1.25',
+      registryStatus: 404,
+      registryCode: 'MANIFEST_UNKNOWN',
+      hints: ['Look at its tags'],
+      requestId: 'the-id',
+    });
+  });
+});
+
+describe('prefersJson', () => {
+  const answers: readonly [accept: string | undefined, isJson: boolean][] = [
+    [undefined, false],
+    ['', false],
+    ['*/*', false],
+    ['text/plain', false],
+    ['text/html,application/xhtml+xml,*/*;q=0.8', false],
+    ['application/octet-stream', false],
+    ['application/problem+json', true],
+    ['application/json', true],
+    ['Application/Problem+JSON', true],
+    ['application/problem+json, */*', true],
+    ['application/json;charset=utf-8', true],
+    ['application/json;q=0', false],
+    ['application/json;q=0.5, text/plain', false],
+    ['application/json;q=0.5, text/*', false],
+    ['application/json, text/plain;q=0.5', true],
+    ['application/json ; q=0.9 , text/plain ; q=0.1', true],
+    ['application/json;q=nonsense', true],
+  ];
+  for (const [accept, isJson] of answers) {
+    test(`${accept ?? 'no Accept'}: ${isJson ? 'a problem document' : 'text'}`, () => {
+      assert.equal(prefersJson(accept), isJson);
+    });
+  }
+});

@@ -1,0 +1,145 @@
+/** What the tests of `pull/` work with: a repository of a fake registry, as one pull opens it, and a workspace. */
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ErrorCode, isPassthroughError, type PassthroughError } from '../../src/errors.ts';
+import type { Digest } from '../../src/image/digest.ts';
+import { parseDigest } from '../../src/image/digest.ts';
+import type { Descriptor } from '../../src/image/manifest.ts';
+import type { ImageLimits } from '../../src/pull/image-limits.ts';
+import { type PulledImage, type PullRequest, pullImage } from '../../src/pull/pull-image.ts';
+import { HttpTransport } from '../../src/registry/http-transport.ts';
+import { openRegistry } from '../../src/registry/open-registry.ts';
+import type { Registry } from '../../src/registry/registry.ts';
+import { registryTarget } from '../../src/registry/target.ts';
+import { TokenSource } from '../../src/registry/token.ts';
+import { Workspace } from '../../src/storage/workspace.ts';
+import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
+import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
+import { openFilesIn, QUICK_RETRY } from '../support/service.ts';
+import { within } from '../support/within.ts';
+
+export const REPOSITORY = 'team/app';
+export const TAG = '1';
+
+const LIMITS: ImageLimits = { compressedBytes: 1e9, uncompressedBytes: 1e9, concurrentLayers: 4 };
+const TIMEOUTS = { connectMs: 5_000, responseMs: 5_000, stallMs: 5_000 };
+
+/** A signal that nobody aborts. */
+export const NEVER = new AbortController().signal;
+
+/** A fake registry with one image in it, and all that pulls it. */
+export interface Pulling extends AsyncDisposable {
+  readonly fake: FakeRegistry;
+  readonly registry: Registry;
+  readonly workspace: Workspace;
+  readonly limits: ImageLimits;
+  /** Pull what the tag names. */
+  pull(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<PulledImage>;
+  /** Files that are held open in the workspace. */
+  openFiles(): Promise<number>;
+  /** @returns once the registry answers nothing any more */
+  untilQuiet(): Promise<void>;
+}
+
+/** What is to differ. */
+export interface PullingOptions extends FakeRegistryOptions {
+  readonly limits?: Partial<ImageLimits>;
+  readonly timeouts?: Partial<typeof TIMEOUTS>;
+}
+
+/** Start a fake registry with an image, and open its repository. */
+export async function startPulling(image: Pushable, options: PullingOptions = {}): Promise<Pulling> {
+  await using stack = new AsyncDisposableStack();
+  const fake = stack.use(await startFakeRegistry(options));
+  fake.push(REPOSITORY, TAG, image);
+  const directory = await mkdtemp(join(tmpdir(), 'pulling-'));
+  stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const wire = new HttpTransport({
+    timeouts: { ...TIMEOUTS, ...options.timeouts },
+    proxyEnv: undefined,
+    userAgent: 'test',
+  });
+  stack.defer(() => wire.close());
+  const bodyLimits = { manifestBytes: 1e6, configBytes: 1e6, tokenBytes: 1e6, errorBytes: 1e6 };
+  const registry = openRegistry(
+    {
+      wire,
+      tokens: new TokenSource(bodyLimits.tokenBytes),
+      trustedRealms: [],
+      limits: bodyLimits,
+      retry: QUICK_RETRY,
+    },
+    {
+      target: registryTarget('http', fake.host),
+      repository: REPOSITORY,
+      credential: { type: 'none' },
+    },
+  );
+  const workspace = await Workspace.open(directory);
+  const limits = { ...LIMITS, ...options.limits };
+  const all = stack.move();
+  return {
+    fake,
+    registry,
+    workspace,
+    limits,
+    pull: (request = {}, signal = NEVER) => {
+      const reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG };
+      const platform = { os: 'linux', architecture: 'amd64' };
+      return within(
+        pullImage(
+          { reference, platform, isPlatformAsked: false, ...request },
+          { registry, workspace, limits, signal },
+        ),
+        'a pull',
+      );
+    },
+    openFiles: () => openFilesIn(directory),
+    untilQuiet: () => within(fake.waitForNoActiveRequests(), 'the registry to have nothing to do'),
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
+
+/** The layers of an image as its manifest describes them. */
+export function descriptors({ layers }: BuiltImage): Descriptor[] {
+  return layers.map(({ mediaType, digest, blob }) => ({
+    mediaType,
+    digest: parseDigest(digest),
+    size: blob.length,
+  }));
+}
+
+/** The diff IDs of an image. */
+export function diffIdsOf({ diffIds }: BuiltImage): Digest[] {
+  return diffIds.map(parseDigest);
+}
+
+/** @returns the layer at this place */
+export function layerAt({ layers }: BuiltImage, index: number): BuiltLayer {
+  const layer = layers[index];
+  if (layer === undefined) throw new RangeError(`Cannot find layer ${index}: there are ${layers.length}`);
+  return layer;
+}
+
+/** @returns the error with this code that the promise rejects with */
+export async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<PassthroughError> {
+  const error: unknown = await promise.then(
+    () => assert.fail(`it should have been refused with ${code}`),
+    (reason: unknown) => reason,
+  );
+  assert.ok(isPassthroughError(error), String(error));
+  assert.equal(error.code, code, error.message);
+  return error;
+}
+
+/** Bytes that no compressor makes smaller, the same for the same seed. */
+export function noise(length: number, seed: string): Buffer {
+  const blocks = Array.from({ length: Math.ceil(length / 32) }, (_, index) =>
+    createHash('sha256').update(`${seed} ${index}`).digest(),
+  );
+  return Buffer.concat(blocks).subarray(0, length);
+}

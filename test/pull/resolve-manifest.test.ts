@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { ErrorCode } from '../../src/errors.ts';
+import { parsePlatform } from '../../src/image/platform.ts';
+import { resolveManifest } from '../../src/pull/resolve-manifest.ts';
+import {
+  MEDIA_TYPES,
+  makeAttestation,
+  makeImage,
+  makeIndex,
+  makeLayer,
+  type Platform,
+  type Pushable,
+} from '../support/image.ts';
+import {
+  makeAmbiguousIndex,
+  makeHelmChart,
+  makeRawManifest,
+  makeSchema1Manifest,
+} from '../support/odd-images.ts';
+import { within } from '../support/within.ts';
+import { NEVER, refusal, startPulling, TAG } from './pulling.ts';
+
+/** An image that differs from others in its platform alone. */
+function imageFor(platform: string, mediaTypes: 'oci' | 'docker' = 'oci') {
+  const [os = '', architecture = '', variant] = platform.split('/');
+  const named: Platform = { os, architecture, ...(variant !== undefined && { variant }) };
+  return makeImage({ platform: named, mediaTypes, layers: [{ tar: makeLayer({ platform }) }] });
+}
+
+const AMD64 = imageFor('linux/amd64');
+const ARM64 = imageFor('linux/arm64');
+const ARM_V6 = imageFor('linux/arm/v6');
+const ARM_V7 = imageFor('linux/arm/v7');
+
+/** What a tag resolves to. */
+async function resolve(pushed: Pushable, platform: string, reference = TAG) {
+  await using pulling = await startPulling(pushed);
+  return await within(
+    resolveManifest(pulling.registry, reference, parsePlatform(platform), NEVER),
+    'the manifest',
+  );
+}
+
+function digestFor(pushed: Pushable, platform: string): Promise<string> {
+  return resolve(pushed, platform).then(({ digest }) => digest);
+}
+
+/** Why a tag cannot be resolved. */
+async function fault(pushed: Pushable, platform: string, code: ErrorCode): Promise<string> {
+  return (await refusal(resolve(pushed, platform), code)).message;
+}
+
+describe('resolveManifest', () => {
+  for (const mediaTypes of ['oci', 'docker'] as const) {
+    test(`takes the image of the platform from an index with ${mediaTypes} media types`, async () => {
+      const images = [imageFor('linux/amd64', mediaTypes), imageFor('linux/arm64', mediaTypes)] as const;
+      const index = makeIndex(
+        images.map((image) => ({ image })),
+        { mediaTypes },
+      );
+      for (const image of images) {
+        const platform = `${image.platform.os}/${image.platform.architecture}`;
+        const { digest, manifest, isPlatformChosen } = await resolve(index, platform);
+        assert.equal(digest, image.manifest.digest);
+        assert.equal(manifest.config.digest, image.config.digest);
+        assert.deepEqual(
+          manifest.layers.map((layer) => layer.digest),
+          image.layers.map((layer) => layer.digest),
+        );
+        assert.equal(isPlatformChosen, true);
+      }
+    });
+
+    test(`takes an image that stands alone with ${mediaTypes} media types, whatever the platform`, async () => {
+      const image = imageFor('linux/amd64', mediaTypes);
+      const { digest, isPlatformChosen } = await resolve(image, 'linux/s390x');
+      assert.equal(digest, image.manifest.digest);
+      assert.equal(isPlatformChosen, false);
+    });
+  }
+
+  test('takes a digest as reference', async () => {
+    const index = makeIndex([{ image: AMD64 }, { image: ARM64 }]);
+    const { digest } = await resolve(index, 'linux/amd64', ARM64.manifest.digest);
+    assert.equal(digest, ARM64.manifest.digest);
+  });
+
+  test('goes through an index in an index', async () => {
+    const inner = makeIndex([{ image: AMD64 }, { image: ARM64 }]);
+    assert.equal(await digestFor(makeIndex([{ image: inner }]), 'linux/arm64'), ARM64.manifest.digest);
+  });
+
+  test('goes through three indexes and refuses a fourth', async () => {
+    let pushed: Pushable = AMD64;
+    for (let depth = 1; depth <= 3; depth += 1) pushed = makeIndex([{ image: pushed }]);
+    assert.equal(await digestFor(pushed, 'linux/amd64'), AMD64.manifest.digest);
+    const deeper = makeIndex([{ image: pushed }]);
+    assert.match(await fault(deeper, 'linux/amd64', 'UNSUPPORTED_IMAGE'), /indexes lie in each other/);
+  });
+
+  test('passes over attestations, also where they stand first', async () => {
+    const index = makeIndex([makeAttestation(AMD64), { image: AMD64 }]);
+    assert.equal(await digestFor(index, 'linux/amd64'), AMD64.manifest.digest);
+  });
+
+  test('does not offer attestations where no platform fits', async () => {
+    const index = makeIndex([{ image: AMD64 }, makeAttestation(AMD64)]);
+    const message = await fault(index, 'linux/riscv64', 'PLATFORM_NOT_FOUND');
+    assert.match(message, /"linux\/riscv64"/);
+    assert.match(message, /offers linux\/amd64$/);
+  });
+
+  test('lists each platform of the offer once', async () => {
+    const index = makeIndex([
+      { image: AMD64 },
+      { image: ARM_V7 },
+      { image: ARM64 },
+      { image: makeImage({ layers: [] }) },
+    ]);
+    const message = await fault(index, 'windows/amd64', 'PLATFORM_NOT_FOUND');
+    assert.match(message, /offers linux\/amd64, linux\/arm\/v7, linux\/arm64$/);
+  });
+
+  test('says that an empty index offers none', async () => {
+    assert.match(await fault(makeIndex([]), 'linux/amd64', 'PLATFORM_NOT_FOUND'), /offers none$/);
+  });
+
+  test('takes the only entry where it names no platform, and says that it was not chosen by it', async () => {
+    const index = makeIndex([{ image: AMD64, platform: null }]);
+    const { digest, isPlatformChosen } = await resolve(index, 'linux/arm64');
+    assert.equal(digest, AMD64.manifest.digest);
+    assert.equal(isPlatformChosen, false);
+  });
+
+  test('prefers an entry that names the platform to one that names none', async () => {
+    const index = makeIndex([{ image: AMD64, platform: null }, { image: ARM64 }]);
+    assert.equal(await digestFor(index, 'linux/arm64'), ARM64.manifest.digest);
+  });
+
+  test('does not guess between entries that name no platform', async () => {
+    const index = makeIndex([
+      { image: AMD64, platform: null },
+      { image: ARM64, platform: null },
+    ]);
+    await fault(index, 'linux/amd64', 'PLATFORM_NOT_FOUND');
+  });
+
+  const variants: readonly [wanted: string, chosen: Pushable | undefined][] = [
+    ['linux/arm/v7', ARM_V7],
+    ['linux/arm/v6', ARM_V6],
+    ['linux/arm', ARM_V7],
+    ['linux/arm/v8', ARM_V7],
+    ['linux/arm/v5', undefined],
+  ];
+  for (const [wanted, chosen] of variants) {
+    test(`of v6 and v7, ${wanted} gets ${chosen === undefined ? 'none' : `the ${chosen.platform?.variant}`}`, async () => {
+      const index = makeIndex([{ image: ARM_V6 }, { image: ARM_V7 }]);
+      if (chosen === undefined) await fault(index, wanted, 'PLATFORM_NOT_FOUND');
+      else assert.equal(await digestFor(index, wanted), chosen.manifest.digest);
+    });
+  }
+
+  test('of equals it takes the first', async () => {
+    const first = makeImage({ layers: [{ tar: makeLayer({ which: 'first' }) }] });
+    const second = makeImage({ layers: [{ tar: makeLayer({ which: 'second' }) }] });
+    const index = makeIndex([{ image: first }, { image: second }]);
+    assert.equal(await digestFor(index, 'linux/amd64'), first.manifest.digest);
+  });
+
+  const odd: readonly [what: string, pushed: Pushable, why: RegExp][] = [
+    ['signed schema 1', makeSchema1Manifest(), /schema 1/],
+    ['unsigned schema 1', makeSchema1Manifest({ signed: false }), /schema 1/],
+    ['a Helm chart', makeHelmChart(), /artifact.*helm/],
+    ['a document that is index and image', makeAmbiguousIndex(AMD64, ARM64), /ambiguous/],
+    ['a document that is no JSON', makeRawManifest(MEDIA_TYPES.oci.manifest, Buffer.from('<html>')), /JSON/],
+    ['a list', makeRawManifest(MEDIA_TYPES.oci.manifest, []), /JSON object/],
+  ];
+  for (const [what, pushed, why] of odd) {
+    test(`refuses ${what} in words`, async () => {
+      assert.match(await fault(pushed, 'linux/amd64', 'UNSUPPORTED_IMAGE'), why);
+    });
+  }
+
+  test('does not take an entry of an index whose bytes are others', async () => {
+    await using pulling = await startPulling(makeIndex([{ image: AMD64 }]), {
+      defects: { wrongManifestDigest: true },
+    });
+    await refusal(
+      within(resolveManifest(pulling.registry, TAG, parsePlatform('linux/amd64'), NEVER), 'the manifest'),
+      'VERIFICATION_FAILED',
+    );
+  });
+});

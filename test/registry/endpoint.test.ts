@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { blobEndpoint, manifestEndpoint } from '../../src/registry/endpoint.ts';
+
+const ORIGIN = 'https://registry.example.com:5000';
+const DIGEST = `sha256:${'a'.repeat(64)}`;
+
+test('a manifest is asked for by tag or digest', () => {
+  for (const reference of ['1.0', DIGEST]) {
+    assert.deepEqual(manifestEndpoint(ORIGIN, 'team/app', reference), {
+      url: new URL(`https://registry.example.com:5000/v2/team/app/manifests/${reference}`),
+      template: '/v2/{repository}/manifests/{reference}',
+      operation: 'manifest',
+    });
+  }
+});
+
+test('a blob is asked for by digest, and telemetry is told what it is for', () => {
+  for (const operation of ['config', 'layer'] as const) {
+    assert.deepEqual(blobEndpoint(ORIGIN, 'team/app', DIGEST, operation), {
+      url: new URL(`https://registry.example.com:5000/v2/team/app/blobs/${DIGEST}`),
+      template: '/v2/{repository}/blobs/{digest}',
+      operation,
+    });
+  }
+});
