@@ -1,8 +1,7 @@
 import { type Config, configWarnings, loadConfig } from '../config.ts';
 import { startService } from '../http/service.ts';
 import { Admission } from '../pull/admission.ts';
-import { HttpTransport } from '../registry/http-transport.ts';
-import { TokenSource } from '../registry/token.ts';
+import { openRegistryAccess } from '../registry/open-registry.ts';
 import { Workspace } from '../storage/workspace.ts';
 import { createLogger, type Logger } from '../telemetry/log.ts';
 import { VERSION } from '../version.ts';
@@ -27,33 +26,18 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
     isTerminal: process.stdout.isTTY === true,
     write: (line) => process.stdout.write(line),
   });
-  const wire = new HttpTransport({
-    timeouts: config.registry.timeouts,
-    proxyEnv: config.registry.proxyEnv,
-    userAgent: `docker-http-passthrough/${VERSION}`,
-  });
+  const access = openRegistryAccess({ ...config.registry, userAgent: `docker-http-passthrough/${VERSION}` });
   // Listened to from here on: who sees the port open, or the line that says so, may send one at once.
   const stopSignal = firstSignal();
-  const service = await startService(
-    {
-      config,
-      workspace: await Workspace.open(config.workspaceDirectory),
-      admission: new Admission(config.admission),
-      access: {
-        wire,
-        tokens: new TokenSource(config.registry.bodyLimits.tokenBytes),
-        trustedRealms: config.registry.trustedRealms,
-        limits: config.registry.bodyLimits,
-      },
-    },
-    logger,
-  );
+  const workspace = await Workspace.open(config.workspaceDirectory);
+  const admission = new Admission(config.admission);
+  const service = await startService({ config, workspace, admission, access }, logger);
   announce(config, service.port, logger);
 
   const signal = await stopSignal;
   logger.log('info', 'stopping', { signal });
   const cutOff = await service.stop();
-  wire.close();
+  access.close();
   logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
   return 0;
 }

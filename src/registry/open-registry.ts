@@ -1,6 +1,8 @@
+import type { AgentOptions } from 'node:http';
 import { AuthorizedTransport } from './authorize.ts';
 import type { Credential } from './credentials.ts';
 import type { HostPattern } from './host-pattern.ts';
+import { HttpTransport } from './http-transport.ts';
 import { RedirectTransport } from './redirect.ts';
 import type { Registry } from './registry.ts';
 import { type BodyLimits, RegistryClient } from './registry-client.ts';
@@ -8,7 +10,7 @@ import { DEFAULT_RETRY, type RetryPolicy, RetryTransport } from './retry.ts';
 import type { RegistryTarget } from './target.ts';
 import { TokenSource } from './token.ts';
 import { TracedTransport } from './traced.ts';
-import type { Transport } from './transport.ts';
+import type { Timeouts, Transport } from './transport.ts';
 
 /** What all pulls of a process share. */
 export interface RegistryAccess {
@@ -19,6 +21,35 @@ export interface RegistryAccess {
   readonly trustedRealms: readonly HostPattern[];
   readonly limits: BodyLimits;
   readonly retry?: RetryPolicy;
+}
+
+/** What {@link openRegistryAccess} is made from; a service's registry configuration has all but the name. */
+export interface RegistryAccessOptions {
+  readonly timeouts: Timeouts;
+  /** Proxy variables, as Node's agents take them. */
+  readonly proxyEnv: AgentOptions['proxyEnv'];
+  readonly trustedRealms: readonly HostPattern[];
+  readonly bodyLimits: BodyLimits;
+  readonly userAgent: string;
+  readonly retry?: RetryPolicy;
+}
+
+/**
+ * Opens what all pulls of a process share: connections and tokens.
+ *
+ * @returns the access, and `close`, which frees the connections; exchanges under way break off
+ */
+export function openRegistryAccess(options: RegistryAccessOptions): RegistryAccess & { close(): void } {
+  const { bodyLimits: limits, trustedRealms, retry } = options;
+  const wire = new HttpTransport(options);
+  return {
+    wire,
+    tokens: new TokenSource(limits.tokenBytes),
+    trustedRealms,
+    limits,
+    ...(retry !== undefined && { retry }),
+    close: () => wire.close(),
+  };
 }
 
 /** What one pull opens. */

@@ -152,6 +152,7 @@ describe('prefersJson', () => {
     ['application/problem+json, */*', true],
     ['application/json;charset=utf-8', true],
     ['application/json;q=0', false],
+    ['application/json, text/plain', true],
     ['application/json;q=0.5, text/plain', false],
     ['application/json;q=0.5, text/*', false],
     ['application/json, text/plain;q=0.5', true],

@@ -123,6 +123,22 @@ describe('admission', () => {
     await within(admission.enter(NEVER), 'the place', 1_000);
   });
 
+  test('who has come in, or given up, leaves no timer behind', async () => {
+    const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const admission = new Admission({ places: 1, queue: 2, waitMs: LONG_MS });
+    const leave = await admission.enter(NEVER);
+    const others = timers();
+    const client = new AbortController();
+    const gone = ask(admission, client.signal);
+    const next = ask(admission);
+    assert.equal(timers(), others + 2);
+    client.abort(new Error('gone'));
+    await assert.rejects(gone.entered, /gone/);
+    leave();
+    await next.entered;
+    assert.equal(timers(), others);
+  });
+
   test('leaving twice frees one place', async () => {
     const admission = new Admission({ places: 2, queue: 0, waitMs: LONG_MS });
     const leave = await admission.enter(NEVER);

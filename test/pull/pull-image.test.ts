@@ -166,6 +166,29 @@ describe('pullImage', () => {
       assert.equal(await pulling.openFiles(), 0);
     });
 
+    test('a failure is reported when both have ended, not before', async () => {
+      await using pulling = await startPulling(IMAGE, {
+        defects: { dropBlob: { digest: layerAt(IMAGE, 0).digest } },
+      });
+      const aborted = Promise.withResolvers<void>();
+      const end = Promise.withResolvers<never>();
+      pulling.registry.getConfig = async (_, signal) => {
+        signal.addEventListener('abort', () => aborted.resolve(), { once: true });
+        return await end.promise;
+      };
+      let isSettled = false;
+      const failed = refusal(pulling.pull(), 'IMAGE_NOT_FOUND').finally(() => {
+        isSettled = true;
+      });
+      await within(aborted.promise, 'the config to be given up');
+      await pulling.untilQuiet();
+      // A turn of the event loop: whatever was to follow from what has happened has followed.
+      await new Promise(setImmediate);
+      assert.equal(isSettled, false);
+      end.reject(new PassthroughError('ABORTED', 'given up'));
+      await failed;
+    });
+
     test('an image that is too large stops the config too', async () => {
       await using pulling = await startPulling(IMAGE, {
         limits: { compressedBytes: 1 },

@@ -26,7 +26,8 @@ export const REPOSITORY = 'team/app';
 export const TAG = '1';
 
 const LIMITS: ImageLimits = { compressedBytes: 1e9, uncompressedBytes: 1e9, concurrentLayers: 4 };
-const TIMEOUTS = { connectMs: 5_000, responseMs: 5_000, stallMs: 5_000 };
+/** So long that a test fails before: what is to end at once does not end by a time limit. */
+const TIMEOUTS = { connectMs: 60_000, responseMs: 60_000, stallMs: 60_000 };
 
 /** A signal that nobody aborts. */
 export const NEVER = new AbortController().signal;

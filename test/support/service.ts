@@ -9,9 +9,8 @@ import { join } from 'node:path';
 import { loadConfig } from '../../src/config.ts';
 import { startService } from '../../src/http/service.ts';
 import { Admission } from '../../src/pull/admission.ts';
-import { HttpTransport } from '../../src/registry/http-transport.ts';
+import { openRegistryAccess } from '../../src/registry/open-registry.ts';
 import type { RetryPolicy } from '../../src/registry/retry.ts';
-import { TokenSource } from '../../src/registry/token.ts';
 import type { TemporaryFile } from '../../src/storage/temporary-file.ts';
 import { Workspace } from '../../src/storage/workspace.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -92,11 +91,7 @@ export async function startTestService(
     SHUTDOWN_TIMEOUT: '5',
     ...env,
   });
-  const wire = new HttpTransport({
-    timeouts: config.registry.timeouts,
-    proxyEnv: config.registry.proxyEnv,
-    userAgent: 'test',
-  });
+  const access = openRegistryAccess({ ...config.registry, userAgent: 'test', retry });
   const log = new MemoryLog();
   const folder = await Workspace.open(config.workspaceDirectory);
   const tools = {
@@ -111,13 +106,7 @@ export async function startTestService(
       },
     },
     admission: new Admission(config.admission),
-    access: {
-      wire,
-      tokens: new TokenSource(config.registry.bodyLimits.tokenBytes),
-      trustedRealms: config.registry.trustedRealms,
-      limits: config.registry.bodyLimits,
-      retry,
-    },
+    access,
   };
   const logger = createLogger({ level: 'trace', isTerminal: false, write: (line) => log.write(line) });
   const service = await startService(tools, logger);
@@ -138,7 +127,7 @@ export async function startTestService(
     stop,
     [Symbol.asyncDispose]: async () => {
       await stop();
-      wire.close();
+      access.close();
       await rm(workspace, { recursive: true, force: true });
     },
   };
