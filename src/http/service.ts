@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { context, propagation, type Span, SpanKind } from '@opentelemetry/api';
 import { PassthroughError } from '../errors.ts';
-import type { Logger, LogLevel } from '../telemetry/log.ts';
-import { recordFailure, withSpan } from '../telemetry/span.ts';
+import type { Logger } from '../telemetry/log.ts';
 import { type ArchiveTools, handleArchive } from './archive-handler.ts';
 import type { Exchange, RequestFacts } from './exchange.ts';
 import { Listener } from './listener.ts';
 import { problemOf } from './problem.ts';
+import { logRequest } from './request-log.ts';
 import { parseRoute, type Route } from './route.ts';
 import { sendProblem, sendText } from './send.ts';
+import { withServerSpan } from './server-span.ts';
 import { usageText } from './usage.ts';
 
 /** Methods of every route. */
@@ -72,13 +72,8 @@ async function handle(
     const route = parseRoute(request.url ?? '/');
     facts.route = route.template;
     if (!METHODS.includes(request.method ?? '')) {
-      throw new PassthroughError(
-        'METHOD_NOT_ALLOWED',
-        `Cannot ${request.method} here: use ${METHODS.join(' or ')}`,
-        {
-          allow: METHODS,
-        },
-      );
+      const why = `Cannot ${request.method} here: use ${METHODS.join(' or ')}`;
+      throw new PassthroughError('METHOD_NOT_ALLOWED', why, { allow: METHODS });
     }
     await answer(exchange, route, surroundings);
   } catch (error) {
@@ -100,25 +95,17 @@ async function answer(exchange: Exchange, route: Route, surroundings: Surroundin
       return sendText(exchange, 200, 'ok\n');
     case 'ready':
       return await sendReadiness(exchange, surroundings);
-    case 'archive': {
+    case 'archive':
       if (state.isStopping) throw stopping();
-      const parent = propagation.extract(context.active(), exchange.request.headers);
-      return await context.with(parent, () =>
-        withSpan(
-          `${exchange.request.method} ${route.template}`,
-          serverSpan(exchange, route),
-          async (span) => {
-            // The failure is answered inside the span, which lasts until the last byte is out and knows the status.
-            await handleArchive(exchange, route, tools).catch((error: unknown) => {
-              fail(exchange, error, logger);
-              const isServerFault = exchange.response.statusCode >= 500 || exchange.response.destroyed;
-              if (isServerFault) recordFailure(span, error);
-            });
-            describeOutcome(span, exchange);
-          },
-        ),
-      );
-    }
+      return await withServerSpan(exchange, route, async () => {
+        try {
+          await handleArchive(exchange, route, tools);
+          return undefined;
+        } catch (error) {
+          fail(exchange, error, logger);
+          return error;
+        }
+      });
   }
 }
 
@@ -147,61 +134,8 @@ function fail(exchange: Exchange, error: unknown, logger: Logger): void {
   sendProblem(exchange, problem);
 }
 
-function logRequest(exchange: Exchange, ms: number, logger: Logger): void {
-  const { id, request, response, facts } = exchange;
-  const outcome = outcomeOf(exchange);
-  const isProbe = facts.route === '/health' || facts.route === '/ready';
-  const level: LogLevel = isProbe ? 'debug' : outcome === 'failed' || outcome === 'broken' ? 'warn' : 'info';
-  logger.log(level, 'request', {
-    id,
-    client: request.socket.remoteAddress,
-    method: request.method,
-    ...facts,
-    status: response.headersSent ? response.statusCode : undefined,
-    ms,
-    outcome,
-  });
-}
-
-/** How a request ended: `aborted` by its client, `broken` on this side with the 200 already out, else by its status. */
-function outcomeOf({ response, facts }: Exchange): 'ok' | 'refused' | 'failed' | 'aborted' | 'broken' {
-  if (facts.error === 'ABORTED') return 'aborted';
-  const status = response.headersSent ? response.statusCode : 500;
-  if (status < 400) return facts.error === undefined ? 'ok' : 'broken';
-  return status < 500 ? 'refused' : 'failed';
-}
-
 function stopping(): PassthroughError {
   return new PassthroughError('BUSY', 'Cannot begin a download: the service is stopping', {
     retryAfterSeconds: RETRY_AFTER_STOP_S,
   });
-}
-
-/** @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span */
-function serverSpan({ request }: Exchange, route: Route) {
-  const { remoteAddress, remotePort, localPort } = request.socket;
-  const userAgent = request.headers['user-agent'];
-  return {
-    kind: SpanKind.SERVER,
-    attributes: {
-      'http.request.method': request.method ?? '',
-      'http.route': route.template,
-      'url.scheme': 'http',
-      'network.protocol.name': 'http',
-      'network.transport': 'tcp',
-      ...(localPort !== undefined && { 'server.port': localPort }),
-      ...(remoteAddress !== undefined && {
-        'client.address': remoteAddress,
-        'network.peer.address': remoteAddress,
-      }),
-      ...(remotePort !== undefined && { 'network.peer.port': remotePort }),
-      ...(userAgent !== undefined && { 'user_agent.original': userAgent }),
-    },
-  };
-}
-
-function describeOutcome(span: Span, { response, facts }: Exchange): void {
-  if (response.headersSent) span.setAttribute('http.response.status_code', response.statusCode);
-  if (facts.bytes !== undefined) span.setAttribute('http.response.body.size', facts.bytes);
-  if (facts.digest !== undefined) span.setAttribute('oci.manifest.digest', facts.digest);
 }
