@@ -18,6 +18,7 @@ export function storageError(error: unknown): PassthroughError {
   if (TOO_MANY_OPEN.has(code)) {
     return new PassthroughError('BUSY', 'Cannot open a temporary file: too many are open', { cause: error });
   }
-  const why = error instanceof Error ? error.message : String(error);
+  // The system's own words hold paths, and this message goes to clients too; the log has the cause.
+  const why = code === '' ? 'the system gives no code' : code;
   return new PassthroughError('INTERNAL', `Cannot use the workspace: ${why}`, { cause: error });
 }

@@ -16,12 +16,9 @@ import { makeCertificates } from '../support/tls.ts';
 import { WAIT_LIMIT_MS, within } from '../support/within.ts';
 import { startForwardProxy } from './forward-proxy.ts';
 import { serveNames } from './name-server.ts';
-import { PATIENT } from './open.ts';
+import { PATIENT, SHORT_MS } from './open.ts';
 import { exchange } from './scripted-transport.ts';
 import { trustTestAuthority } from './trust.ts';
-
-/** A limit that is waited for. */
-const SHORT_MS = 100;
 
 type Options = Partial<Omit<HttpTransportOptions, 'timeouts'>> & { readonly timeouts?: Partial<Timeouts> };
 

@@ -324,7 +324,7 @@ test('a passing failure is tried again, a lasting one is not: each request is co
 
 test('a server that does not answer in time is not asked again', async () => {
   await using server = await startRegistry({}, { stallManifest: true });
-  using access = openAccess({ timeouts: { responseMs: 100 } });
+  using access = openAccess({ timeouts: { responseMs: SHORT_MS } });
   await assert.rejects(access.open(server).getManifest('1', never()), { code: 'REGISTRY_TIMEOUT' });
   assert.equal(server.requests.length, 1);
   await within(server.waitForNoActiveRequests(), 'the end of the request');

@@ -20,6 +20,9 @@ import { makeImage, makeLayer } from '../support/image.ts';
 /** So long that only a fault runs into one. */
 export const PATIENT: Timeouts = { connectMs: 10_000, responseMs: 10_000, stallMs: 10_000 };
 
+/** A limit that a test waits for: more than any step on loopback takes on a busy machine. */
+export const SHORT_MS = 250;
+
 /** Waits of a millisecond; a server may ask for two seconds. */
 export const RETRY: RetryPolicy = { attempts: 3, baseMs: 1, maxMs: 2000 };
 

@@ -171,7 +171,7 @@ test('a manifest or config that breaks off is fetched anew, three times in all',
 });
 
 test('a config that stalls is given up', async () => {
-  await using setup = await open({ stallBlob: { afterBytes: 10 } }, { timeouts: { stallMs: 100 } });
+  await using setup = await open({ stallBlob: { afterBytes: 10 } }, { timeouts: { stallMs: SHORT_MS } });
   await assert.rejects(setup.client.getConfig(CONFIG, never()), { code: 'REGISTRY_TIMEOUT' });
   assert.equal(setup.server.requests.length, 1);
   await within(setup.server.waitForNoActiveRequests(), 'the end of the answer');
@@ -196,7 +196,7 @@ test('a layer that breaks off goes on with Range where it stands', async () => {
 test('a layer that stalls goes on with Range where it stands, and the stalled connection is freed', async () => {
   await using setup = await open(
     { stallBlob: { afterBytes: 70_000, times: 1 } },
-    { timeouts: { stallMs: 100 } },
+    { timeouts: { stallMs: SHORT_MS } },
   );
   assert.deepEqual(await readLayer(setup.client), BIG);
   assert.deepEqual(rangesOf(setup.server), [undefined, 'bytes=70000-']);
@@ -400,7 +400,7 @@ test('an error body that stalls does not hide the error', async () => {
   await using server = await startScriptedServer((_, response) => {
     response.writeHead(404, { 'Content-Length': 100 }).write('{"errors":[');
   });
-  using access = openAccess({ timeouts: { stallMs: 100 } });
+  using access = openAccess({ timeouts: { stallMs: SHORT_MS } });
   await assert.rejects(access.open(server).getManifest('1', never()), { code: 'IMAGE_NOT_FOUND' });
 });
 

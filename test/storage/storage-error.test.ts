@@ -22,8 +22,8 @@ describe('an error of the file system becomes', () => {
     ['EFBIG', 'NO_SPACE', 'Cannot write to the workspace: the disk is full'],
     ['EMFILE', 'BUSY', 'Cannot open a temporary file: too many are open'],
     ['ENFILE', 'BUSY', 'Cannot open a temporary file: too many are open'],
-    ['EIO', 'INTERNAL', 'Cannot use the workspace: it broke'],
-    ['EACCES', 'INTERNAL', 'Cannot use the workspace: it broke'],
+    ['EIO', 'INTERNAL', 'Cannot use the workspace: EIO'],
+    ['EACCES', 'INTERNAL', 'Cannot use the workspace: EACCES'],
   ];
   for (const [systemCode, code, message] of table) {
     test(`${code} for ${systemCode}, with the cause`, () => {
@@ -31,12 +31,14 @@ describe('an error of the file system becomes', () => {
       const error = storageError(cause);
       assert.deepEqual([error.code, error.message], [code, message]);
       assert.equal(error.cause, cause);
+      assert.doesNotMatch(error.message, /it broke/, 'the words of the system may hold a path');
     });
   }
 
   test('INTERNAL where it has no code, or is no error', () => {
-    assert.equal(storageError(new Error('odd')).message, 'Cannot use the workspace: odd');
-    assert.equal(storageError('odd').message, 'Cannot use the workspace: odd');
+    for (const odd of [new Error('odd'), 'odd']) {
+      assert.equal(storageError(odd).message, 'Cannot use the workspace: the system gives no code');
+    }
     assert.equal(storageError(undefined).code, 'INTERNAL');
   });
 
