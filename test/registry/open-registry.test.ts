@@ -24,6 +24,7 @@ import {
   REPOSITORY,
   RETRY,
   readLayer,
+  SHORT_MS,
 } from './open.ts';
 
 const OTHER = 'team/other';

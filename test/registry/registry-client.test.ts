@@ -22,6 +22,7 @@ import {
   REPOSITORY,
   RETRY,
   readLayer,
+  SHORT_MS,
 } from './open.ts';
 
 const MANIFEST_DIGEST = parseDigest(IMAGE.manifest.digest);
@@ -394,6 +395,16 @@ test('a huge error body is read up to the limit, and what stands in it counts', 
     });
     await within(setup.server.waitForNoActiveRequests(), 'the end of the answer');
   }
+});
+
+test('an error that does not fit the limit is left unread', async () => {
+  const message = 'x'.repeat(LIMITS.errorBytes);
+  const body = JSON.stringify({ errors: [{ code: 'DENIED', message }] });
+  await using setup = await open({ failWith: { status: 403, body } });
+  await assert.rejects(setup.client.getManifest('1', never()), {
+    code: 'REGISTRY_DENIED',
+    details: { registryStatus: 403 },
+  });
 });
 
 test('an error body that stalls does not hide the error', async () => {
