@@ -85,7 +85,7 @@ export function loadConfig(environment: Environment): Config {
         tokenBytes: read.bytes('MAX_TOKEN_BYTES', 256 * KIB),
         errorBytes: read.bytes('MAX_ERROR_BYTES', 64 * KIB),
       },
-      proxyEnv: readProxies(environment),
+      proxyEnv: readProxies(read),
     },
     defaultPlatform: read.parsed('DEFAULT_PLATFORM', 'linux/amd64', parsePlatform),
     workspaceDirectory: read.text('WORKSPACE_DIR') ?? join(tmpdir(), 'docker-http-passthrough'),
@@ -212,9 +212,28 @@ function readLogLevel(read: EnvironmentReader): LogLevel {
   return read.choice('LOG_LEVEL', LOG_LEVELS, legacy.find(isLevel) ?? 'info');
 }
 
-/** The proxy variables, as Node's agents take them: in lower case too, which comes first there. */
-function readProxies(environment: Environment): AgentOptions['proxyEnv'] {
-  const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'].flatMap((name) => [name, name.toLowerCase()]);
-  const set = names.filter((name) => (environment[name] ?? '') !== '');
-  return set.length === 0 ? undefined : Object.fromEntries(set.map((name) => [name, environment[name]]));
+/**
+ * The proxy variables, as Node's agents take them: in lower case too, which comes first there. An address without a scheme
+ * is http, as it is to curl; Node would pass over it.
+ */
+function readProxies(read: EnvironmentReader): AgentOptions['proxyEnv'] {
+  const cases = (name: string) => [name, name.toLowerCase()];
+  const proxies = ['HTTP_PROXY', 'HTTPS_PROXY'].flatMap(cases).flatMap((name) => {
+    const text = read.text(name);
+    return text === undefined ? [] : [[name, parseProxy(name, text)]];
+  });
+  const exceptions = cases('NO_PROXY').flatMap((name) => {
+    const text = read.text(name);
+    return text === undefined ? [] : [[name, text]];
+  });
+  return proxies.length === 0 ? undefined : Object.fromEntries([...proxies, ...exceptions]);
+}
+
+function parseProxy(name: string, text: string): string {
+  const address = text.includes('://') ? text : `http://${text}`;
+  const url = URL.parse(address);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '') {
+    throw invalidVariable(name, text, 'expected the http or https address of a proxy');
+  }
+  return address;
 }

@@ -393,6 +393,22 @@ test('proxies are handed on as they are set, in either case', () => {
   };
   assert.deepEqual(proxies({ ...set, http_proxy: '', HOME: '/root' }), set);
   assert.equal(proxies({ HTTP_PROXY: '', NO_PROXY: '' }), undefined);
+  assert.equal(proxies({ NO_PROXY: 'localhost' }), undefined);
+});
+
+test('a proxy without a scheme is an http one, and what is no address of a proxy is refused', () => {
+  const { proxyEnv } = loadConfig({ HTTPS_PROXY: 'user:pw@proxy:3128' }).registry;
+  assert.deepEqual(proxyEnv, { HTTPS_PROXY: 'http://user:pw@proxy:3128' });
+  for (const address of ['socks5://user:pw@proxy', 'http://user:pw@', 'http://user:pw@proxy:port']) {
+    assert.throws(
+      () => loadConfig({ http_proxy: address }),
+      (error: Error) => {
+        assert.match(error.message, /^Cannot use http_proxy=/);
+        assert.doesNotMatch(error.message, /pw/);
+        return true;
+      },
+    );
+  }
 });
 
 test('no variable that may hold a secret shows it in an error, whatever is wrong', () => {

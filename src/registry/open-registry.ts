@@ -44,7 +44,7 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
   const wire = new HttpTransport(options);
   return {
     wire,
-    tokens: new TokenSource(limits.tokenBytes),
+    tokens: new TokenSource(limits),
     trustedRealms,
     limits,
     ...(retry !== undefined && { retry }),
@@ -77,7 +77,7 @@ export function openRegistry(access: RegistryAccess, options: OpenRegistryOption
     repository,
     credential,
     trustedRealms,
-    tokens: isClients ? new TokenSource(limits.tokenBytes) : access.tokens,
+    tokens: isClients ? new TokenSource(limits) : access.tokens,
     tokenTransport: new RetryTransport(traced, retry),
   });
   return new RegistryClient(transport, { target, repository, limits, retry });

@@ -15,6 +15,9 @@ export interface RetryPolicy {
 /** About two seconds of waiting at the most: a registry that restarts is back by then, and a console still waits. */
 export const DEFAULT_RETRY: RetryPolicy = { attempts: 4, baseMs: 250, maxMs: 5_000 };
 
+/** Longest wait that is passed on, in seconds: a day. What a server asks for beyond it is a mistake. */
+const MAX_RETRY_AFTER_S = 86_400;
+
 /** Answers that say "not now": https://www.rfc-editor.org/rfc/rfc9110#name-status-codes, RFC 6585, RFC 8470. */
 const PASSING_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
@@ -75,13 +78,15 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
  *     Retry-After = HTTP-date / delay-seconds
  *
  * @param now milliseconds since the epoch
- * @returns seconds from now, not negative; `undefined` for a missing or unreadable value
+ * @returns seconds from now, from 0 to a day; `undefined` for a missing or unreadable value
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
  */
 export function retryAfterSeconds(value: string | undefined, now = Date.now()): number | undefined {
   if (value === undefined) return undefined;
-  if (/^\d+$/.test(value.trim())) return Number(value);
   // A date begins with its day; left alone, Date.parse would make one of "1.5" or "-5", too.
-  const date = /^\s*(?:mon|tue|wed|thu|fri|sat|sun)/i.test(value) ? Date.parse(value) : Number.NaN;
-  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
+  const isDate = /^\s*(?:mon|tue|wed|thu|fri|sat|sun)/i.test(value);
+  const seconds = isDate
+    ? Math.ceil((Date.parse(value) - now) / 1000)
+    : Number(/^\s*\d+\s*$/.test(value) ? value : Number.NaN);
+  return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 0), MAX_RETRY_AFTER_S);
 }

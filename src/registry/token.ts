@@ -3,6 +3,7 @@ import { PassthroughError } from '../errors.ts';
 import { abortedError } from './connection-error.ts';
 import { type BasicCredentials, basicAuthorization } from './credentials.ts';
 import { readBounded } from './read-bounded.ts';
+import type { BodyLimits } from './registry-client.ts';
 import { errorFromResponse } from './response-error.ts';
 import { SingleFlight } from './single-flight.ts';
 import type { ExchangeRequest, Transport } from './transport.ts';
@@ -16,6 +17,9 @@ export interface TokenRequest {
   /** Sent as Basic; without it the token is anonymous. */
   readonly credentials: BasicCredentials | undefined;
 }
+
+/** How much of an answer is read, in bytes. */
+export type TokenLimits = Pick<BodyLimits, 'tokenBytes' | 'errorBytes'>;
 
 /** Life of a token that names none: https://distribution.github.io/distribution/spec/auth/token/ */
 const DEFAULT_EXPIRES_S = 60;
@@ -39,11 +43,11 @@ export class TokenSource {
   readonly #tokens = new Map<string, { readonly token: string; readonly expiresAt: number }>();
   readonly #flights = new SingleFlight<string, string>();
   readonly #hashKey = randomBytes(32);
-  readonly #maxBytes: number;
+  readonly #limits: TokenLimits;
 
-  /** @param maxBytes largest answer of a token endpoint that is read */
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
+  /** @param limits how much of a token endpoint's answer is read, in bytes */
+  constructor(limits: TokenLimits) {
+    this.#limits = limits;
   }
 
   /**
@@ -60,7 +64,7 @@ export class TokenSource {
     this.#tokens.delete(key);
     try {
       return await this.#flights.run(key, signal, async (shared) => {
-        const { token, expiresIn } = await fetchToken(request, transport, this.#maxBytes, shared);
+        const { token, expiresIn } = await fetchToken(request, transport, this.#limits, shared);
         this.#keep(key, token, expiresIn);
         return token;
       });
@@ -92,7 +96,7 @@ export class TokenSource {
 async function fetchToken(
   request: TokenRequest,
   transport: Transport,
-  maxBytes: number,
+  limits: TokenLimits,
   signal: AbortSignal,
 ): Promise<{ token: string; expiresIn: number }> {
   const { realm, service, scope, credentials } = request;
@@ -118,13 +122,22 @@ async function fetchToken(
       : [basicAuthorization(credentials).slice('Basic '.length), credentials.password];
   const endpoint = JSON.stringify(`${realm.origin}${realm.pathname}`);
   if (response.status !== 200) {
-    const error = await errorFromResponse({ ...response, secrets }, `Cannot get a token from ${endpoint}`);
+    const error = await errorFromResponse(
+      { ...response, secrets },
+      `Cannot get a token from ${endpoint}`,
+      limits.errorBytes,
+    );
     // What is not found here is the endpoint, not the image.
     throw error.code === 'IMAGE_NOT_FOUND'
       ? new PassthroughError('REGISTRY_FAILED', error.message, error.details)
       : error;
   }
-  const bytes = await readBounded(response, maxBytes, `token answer of ${endpoint}`, 'REGISTRY_FAILED');
+  const bytes = await readBounded(
+    response,
+    limits.tokenBytes,
+    `token answer of ${endpoint}`,
+    'REGISTRY_FAILED',
+  );
   return parseTokenAnswer(bytes, endpoint);
 }
 

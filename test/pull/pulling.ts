@@ -69,7 +69,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   const registry = openRegistry(
     {
       wire,
-      tokens: new TokenSource(bodyLimits.tokenBytes),
+      tokens: new TokenSource(bodyLimits),
       trustedRealms: [],
       limits: bodyLimits,
       retry: QUICK_RETRY,

@@ -41,7 +41,7 @@ function authorized({
     repository: REPOSITORY,
     credential,
     trustedRealms: [],
-    tokens: new TokenSource(1000),
+    tokens: new TokenSource({ tokenBytes: 1000, errorBytes: 1000 }),
     tokenTransport: tokenWire,
   });
   const send = (url = `${target.origin}/v2/team/app/manifests/1`) => transport.send(exchange(url));

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { syncBuiltinESMExports } from 'node:module';
 import type { Socket } from 'node:net';
 import test from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { PassthroughError } from '../../src/errors.ts';
 import { HttpTransport, type HttpTransportOptions } from '../../src/registry/http-transport.ts';
@@ -565,7 +566,7 @@ test('a proxy does not lift the ban on forbidden addresses', async () => {
 
 test('what was abandoned keeps no process alive', async () => {
   const script = new URL('./abandon.ts', import.meta.url);
-  const { stdout } = await promisify(execFile)(process.execPath, [script.pathname], {
+  const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(script)], {
     timeout: WAIT_LIMIT_MS,
   });
   assert.equal(stdout, 'all abandoned\n');

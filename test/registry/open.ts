@@ -100,7 +100,7 @@ export function openAccess({ timeouts, ...options }: AccessOptions = {}): TestAc
   });
   const access = {
     wire,
-    tokens: new TokenSource(LIMITS.tokenBytes),
+    tokens: new TokenSource(LIMITS),
     trustedRealms: [],
     limits: LIMITS,
     retry: RETRY,

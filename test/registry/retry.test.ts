@@ -157,6 +157,9 @@ test('Retry-After is read in both its forms, and nothing else is', () => {
     ['1.5', undefined],
     ['5s', undefined],
     ['soon', undefined],
+    ['86401', 86_400],
+    ['99999999999999999999999', 86_400],
+    ['Fri, 31 Dec 9999 23:59:59 GMT', 86_400],
     ['in 5 minutes', undefined],
   ];
   for (const [value, seconds] of cases) assert.equal(retryAfterSeconds(value, now), seconds, `${value}`);

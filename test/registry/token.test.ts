@@ -7,6 +7,7 @@ import { BASIC, never, openAccess, USER } from './open.ts';
 import { type Script, type ScriptedAnswer, ScriptedTransport } from './scripted-transport.ts';
 
 const MAX_BYTES = 1000;
+const LIMITS = { tokenBytes: MAX_BYTES, errorBytes: MAX_BYTES };
 
 const REQUEST: TokenRequest = {
   realm: new URL('https://auth.example.com/token'),
@@ -23,7 +24,7 @@ const counting = (fields: Readonly<Record<string, unknown>> = {}) =>
 
 /** Asks a new source once. */
 const ask = (answer: ScriptedAnswer | Script, request = REQUEST) =>
-  new TokenSource(MAX_BYTES).get(
+  new TokenSource(LIMITS).get(
     request,
     new ScriptedTransport(typeof answer === 'function' ? answer : () => answer),
     never(),
@@ -52,7 +53,7 @@ test('a token is asked for by service and scope, at the realm as it stands', asy
   ];
   for (const [realm, asked] of cases) {
     const wire = counting();
-    await new TokenSource(MAX_BYTES).get({ ...REQUEST, realm: new URL(realm) }, wire, never());
+    await new TokenSource(LIMITS).get({ ...REQUEST, realm: new URL(realm) }, wire, never());
     assert.deepEqual(wire.urls(), [asked]);
     const [{ method, operation, template, headers } = assert.fail()] = wire.requests;
     assert.deepEqual(
@@ -69,7 +70,7 @@ test('a token is asked for by service and scope, at the realm as it stands', asy
 
 test('credentials go as Basic, and without them nothing goes', async () => {
   const wire = counting();
-  const source = new TokenSource(MAX_BYTES);
+  const source = new TokenSource(LIMITS);
   await source.get({ ...REQUEST, credentials: USER }, wire, never());
   await source.get(REQUEST, wire, never());
   assert.deepEqual(wire.sent('authorization'), [BASIC, undefined]);
@@ -113,7 +114,7 @@ test('an answer without a token is a failure of the realm', async () => {
   }
 });
 
-test('a huge answer is read no further than the limit', async () => {
+test('a huge answer is read no further than the limit, an error no further than its own', async () => {
   let given = 0;
   async function* endless(): AsyncGenerator<Uint8Array, void, undefined> {
     yield Buffer.from('{"token":"');
@@ -126,6 +127,9 @@ test('a huge answer is read no further than the limit', async () => {
     code: 'REGISTRY_FAILED',
     message: 'Cannot read token answer of "https://auth.example.com/token": it is larger than 1000 bytes',
   });
+  assert.equal(given, 10);
+  given = 0;
+  await assert.rejects(ask({ status: 400, body: endless() }), { code: 'REGISTRY_FAILED' });
   assert.equal(given, 10);
 });
 
@@ -186,7 +190,7 @@ test('a token is used again while it lives, and no longer', async (t) => {
   for (const [expiresIn, usedAt, goneAt] of cases) {
     const setClock = mockClock(t);
     const wire = counting({ expires_in: expiresIn });
-    const source = new TokenSource(MAX_BYTES);
+    const source = new TokenSource(LIMITS);
     for (const [at, token] of [
       [0, 't0'],
       [usedAt, 't0'],
@@ -202,7 +206,7 @@ test('a token is used again while it lives, and no longer', async (t) => {
 test('a token that is about to end serves those who asked for it, and no one later', async () => {
   for (const expiresIn of [0.001, 1, 5]) {
     const wire = counting({ expires_in: expiresIn });
-    const source = new TokenSource(MAX_BYTES);
+    const source = new TokenSource(LIMITS);
     const asked = [1, 2, 3].map(() => source.get(REQUEST, wire, never()));
     assert.deepEqual(await Promise.all(asked), ['t0', 't0', 't0']);
     assert.equal(await source.get(REQUEST, wire, never()), 't1');
@@ -211,7 +215,7 @@ test('a token that is about to end serves those who asked for it, and no one lat
 
 test('ten who ask at once, and whoever asks later, share one token request', async () => {
   const wire = counting();
-  const source = new TokenSource(MAX_BYTES);
+  const source = new TokenSource(LIMITS);
   const asked = Array.from({ length: 10 }, () => source.get(REQUEST, wire, never()));
   assert.deepEqual(new Set(await Promise.all(asked)), new Set(['t0']));
   assert.equal(await source.get(REQUEST, wire, never()), 't0');
@@ -234,7 +238,7 @@ test('another realm, service, scope, user or password has a token of its own', a
     { credentials: { username: 'a', password: 'b:c' } },
   ];
   const wire = counting();
-  const source = new TokenSource(MAX_BYTES);
+  const source = new TokenSource(LIMITS);
   const askAll = () =>
     Promise.all(others.map((fields) => source.get({ ...REQUEST, ...fields }, wire, never())));
   const tokens = await askAll();
@@ -244,7 +248,7 @@ test('another realm, service, scope, user or password has a token of its own', a
 
 test('a refused token is forgotten, a newer one in its place is not', async () => {
   const wire = counting();
-  const source = new TokenSource(MAX_BYTES);
+  const source = new TokenSource(LIMITS);
   assert.equal(await source.get(REQUEST, wire, never()), 't0');
   source.forget(REQUEST, 't0');
   assert.equal(await source.get(REQUEST, wire, never()), 't1');
@@ -258,7 +262,7 @@ test('a failure is not remembered', async () => {
   const wire = new ScriptedTransport((_, index) =>
     index === 0 ? { status: 500 } : answering({ token: 't' }),
   );
-  const source = new TokenSource(MAX_BYTES);
+  const source = new TokenSource(LIMITS);
   const asked = [1, 2].map(() => source.get(REQUEST, wire, never()));
   for (const one of asked) await assert.rejects(one, { code: 'REGISTRY_FAILED' });
   assert.equal(await source.get(REQUEST, wire, never()), 't');
@@ -267,7 +271,7 @@ test('a failure is not remembered', async () => {
 
 test('a bounded number of tokens is kept, the oldest goes first', async () => {
   const wire = counting();
-  const source = new TokenSource(MAX_BYTES);
+  const source = new TokenSource(LIMITS);
   const get = (scope: number) => source.get({ ...REQUEST, scope: String(scope) }, wire, never());
   for (let scope = 0; scope <= 1000; scope += 1) await get(scope);
   assert.equal(await get(1), 't1');
@@ -310,7 +314,7 @@ test('when the last asker leaves the token request is aborted', async () => {
 
 test('who has left already asks for nothing', async () => {
   const wire = counting();
-  await assert.rejects(new TokenSource(MAX_BYTES).get(REQUEST, wire, AbortSignal.abort()), {
+  await assert.rejects(new TokenSource(LIMITS).get(REQUEST, wire, AbortSignal.abort()), {
     code: 'ABORTED',
   });
   assert.equal(wire.requests.length, 0);

@@ -70,7 +70,7 @@ function openScripted(
   const registry = openRegistry(
     {
       wire,
-      tokens: new TokenSource(LIMITS.tokenBytes),
+      tokens: new TokenSource(LIMITS),
       trustedRealms: trustedRealms.map(parseHostPattern),
       limits: LIMITS,
       retry: RETRY,
