@@ -36,6 +36,8 @@ export class HttpTransport implements Transport {
     const agentOptions: AgentOptions = {
       keepAlive: true,
       maxFreeSockets: MAX_IDLE_SOCKETS,
+      // An idle connection is closed once it has been silent as long as a busy one may be. Of busy ones the agent only tells.
+      timeout: options.timeouts.stallMs,
       ...(options.proxyEnv !== undefined && { proxyEnv: options.proxyEnv }),
     };
     this.#agents = { 'http:': new http.Agent(agentOptions), 'https:': new DiallingAgent(agentOptions) };

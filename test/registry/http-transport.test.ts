@@ -208,6 +208,17 @@ test('a connection that was kept alive has the limit on the answer too', async (
   assert.deepEqual([server.requests.length, server.connections()], [2, 1]);
 });
 
+test('a connection that nobody uses any more is closed after the time that a body may stall', async () => {
+  const closed = Promise.withResolvers<unknown>();
+  await using server = await startScriptedServer((request, response) => {
+    once(request.socket, 'close').then(closed.resolve, closed.reject);
+    response.end('all');
+  });
+  using wire = openWire({ timeouts: { stallMs: SHORT_MS } });
+  assert.equal(await text(await wire.send(exchange(server.origin))), 'all');
+  await within(closed.promise, 'the end of the connection');
+});
+
 test('a body that stalls runs into the limit on the next piece, and frees the connection', async () => {
   await using server = await startHalting({ 'Content-Length': 10 }, 'start');
   using wire = openWire({ timeouts: { stallMs: SHORT_MS } });
