@@ -5,14 +5,14 @@ import { type Answer, curl, sha256Of } from './curl.ts';
 import { openBench, push, pushWithBuildah, twoPlatforms } from './images.ts';
 import { cleanup, requireParts, requireRoot, temporaryDirectory } from './parts.ts';
 import { startRegistry } from './registry.ts';
-import { requireService, type Service, startService } from './service.ts';
+import { type Service, startService } from './service.ts';
 
 const PARTS = ['buildah', 'busybox', 'curl', 'docker-registry', 'skopeo'] as const;
 
 test('an archive is a function of the image, the reference and the layout', {
   timeout: 120_000,
 }, async (t) => {
-  if (!requireService(t) || !requireParts(t, ...PARTS) || !requireRoot(t)) return;
+  if (!requireParts(t, ...PARTS) || !requireRoot(t)) return;
   const stack = cleanup(t);
   const directory = await temporaryDirectory(stack, 'curl');
   const [registry, bench] = await Promise.all([startRegistry(stack, 'none'), openBench(stack)]);

@@ -6,13 +6,13 @@ import { assertFailure, type Failure } from './failure.ts';
 import { image, largeImage, openBench, push } from './images.ts';
 import { cleanup, requireParts, temporaryDirectory, until } from './parts.ts';
 import { startRegistry } from './registry.ts';
-import { filesHeld, requireService, startService, untilNothingHeld } from './service.ts';
+import { filesHeld, startService, untilNothingHeld } from './service.ts';
 import { startStallingRelay } from './stalling-relay.ts';
 
 const OPTIONS = { timeout: 120_000 };
 
 function isReady(t: TestContext): boolean {
-  return requireService(t) && requireParts(t, 'busybox', 'curl', 'docker-registry', 'skopeo', 'tar');
+  return requireParts(t, 'busybox', 'curl', 'docker-registry', 'skopeo', 'tar');
 }
 
 test('a request that fails says what, in the form that was asked for', OPTIONS, async (t) => {

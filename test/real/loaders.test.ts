@@ -17,7 +17,7 @@ import {
 } from './images.ts';
 import { cleanup, requireParts, requireRoot, run, temporaryDirectory } from './parts.ts';
 import { startRegistry } from './registry.ts';
-import { requireService, startService, untilNothingHeld } from './service.ts';
+import { startService, untilNothingHeld } from './service.ts';
 
 const PULLED_WITH = ['busybox', 'curl', 'docker-registry', 'skopeo', 'tar', 'buildah', 'umoci'] as const;
 const LAYER_COUNT = 40;
@@ -122,7 +122,7 @@ const CASES: readonly Case[] = [
 ];
 
 test('docker loads the archives and runs what is in them', { timeout: 180_000 }, async (t) => {
-  if (!requireService(t) || !requireParts(t, ...PULLED_WITH, 'docker', 'dockerd') || !requireRoot(t)) return;
+  if (!requireParts(t, ...PULLED_WITH, 'docker', 'dockerd') || !requireRoot(t)) return;
   const stack = cleanup(t);
   const [{ registry, service, pull }, engine] = await Promise.all([
     openShop(stack),
@@ -167,7 +167,7 @@ test('docker loads the archives and runs what is in them', { timeout: 180_000 },
 });
 
 test('podman and skopeo read the archives', { timeout: 120_000 }, async (t) => {
-  if (!requireService(t) || !requireParts(t, ...PULLED_WITH, 'podman') || !requireRoot(t)) return;
+  if (!requireParts(t, ...PULLED_WITH, 'podman') || !requireRoot(t)) return;
   const stack = cleanup(t);
   const { directory, registry, pull } = await openShop(stack);
   const podman = (...args: readonly string[]) =>
@@ -196,7 +196,7 @@ test('podman and skopeo read the archives', { timeout: 120_000 }, async (t) => {
 });
 
 test('the layout is the one that everything loads', { timeout: 120_000 }, async (t) => {
-  if (!requireService(t) || !requireParts(t, ...PULLED_WITH, 'bsdtar') || !requireRoot(t)) return;
+  if (!requireParts(t, ...PULLED_WITH, 'bsdtar') || !requireRoot(t)) return;
   const { pull } = await openShop(cleanup(t));
 
   for (const { behaviour, filename } of CASES) {

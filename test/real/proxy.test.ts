@@ -7,14 +7,13 @@ import { startForwardProxy } from './forward-proxy.ts';
 import { image, openBench, published, push } from './images.ts';
 import { cleanup, requireParts, temporaryDirectory } from './parts.ts';
 import { REGISTRY_TEST_NAME, startRegistry } from './registry.ts';
-import { requireService, startService } from './service.ts';
+import { startService } from './service.ts';
 
 for (const [mode, variable] of [
   ['none', 'HTTP_PROXY'],
   ['tls', 'HTTPS_PROXY'],
 ] as const) {
   test(`a registry behind ${variable}`, { timeout: 120_000 }, async (t) => {
-    if (!requireService(t)) return;
     if (!requireParts(t, 'busybox', 'curl', 'docker-registry', 'openssl', 'skopeo', 'tar')) return;
     const stack = cleanup(t);
     const directory = await temporaryDirectory(stack, 'curl');

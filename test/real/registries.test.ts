@@ -7,7 +7,7 @@ import { assertFailure } from './failure.ts';
 import { image, manyLayers, openBench, published, push, twoPlatforms } from './images.ts';
 import { cleanup, requireParts, temporaryDirectory } from './parts.ts';
 import { PASSWORD, type Registry, startRegistry, USERNAME } from './registry.ts';
-import { requireService, type Service, startService, untilNothingHeld } from './service.ts';
+import { type Service, startService, untilNothingHeld } from './service.ts';
 
 const OPTIONS = { timeout: 120_000 };
 const STATIC_CREDENTIALS = { REGISTRY_USERNAME: USERNAME, REGISTRY_PASSWORD: PASSWORD };
@@ -15,10 +15,7 @@ const CLIENT_CREDENTIALS = ['-u', `${USERNAME}:${PASSWORD}`] as const;
 const WRONG_PASSWORD = ['-u', `${USERNAME}:wrong-${PASSWORD}`] as const;
 
 function isReady(t: TestContext): boolean {
-  return (
-    requireService(t) &&
-    requireParts(t, 'busybox', 'curl', 'docker-registry', 'htpasswd', 'openssl', 'skopeo', 'tar')
-  );
+  return requireParts(t, 'busybox', 'curl', 'docker-registry', 'htpasswd', 'openssl', 'skopeo', 'tar');
 }
 
 /** `/registry-auth/http/127.0.0.1%3A5000/docker/FILE` */

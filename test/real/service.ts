@@ -1,8 +1,6 @@
 /** The service as its users run it: a process of its own, configured by its environment alone. */
-import { existsSync } from 'node:fs';
 import { mkdir, readdir, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Exit, end, type Running, start, temporaryDirectory, until } from './parts.ts';
 
@@ -71,18 +69,6 @@ export async function untilNothingHeld(service: Service): Promise<void> {
   }).catch((cause) => {
     throw new Error(`Cannot find the workspace empty: ${held.join(', ')}`, { cause });
   });
-}
-
-/** Whether there is a service to test; skips the test otherwise, and fails it under `CI`. */
-export function requireService(t: TestContext): boolean {
-  if (existsSync(MAIN)) {
-    return true;
-  }
-  if ((process.env['CI'] ?? '') !== '') {
-    throw new Error(`Cannot run "${t.name}": no src/main.ts`);
-  }
-  t.skip('no src/main.ts');
-  return false;
 }
 
 /**

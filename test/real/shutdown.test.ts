@@ -7,7 +7,7 @@ import { assertFailure } from './failure.ts';
 import { largeImage, openBench, published, push } from './images.ts';
 import { cleanup, exitWithin, requireParts, temporaryDirectory, until } from './parts.ts';
 import { startRegistry } from './registry.ts';
-import { filesHeld, requireService, startService, untilNothingHeld } from './service.ts';
+import { filesHeld, startService, untilNothingHeld } from './service.ts';
 import { startStallingRelay } from './stalling-relay.ts';
 
 const OPTIONS = { timeout: 120_000 };
@@ -19,7 +19,7 @@ const LARGE = 32_000_000;
 const SLOW = ['--limit-rate', '16M'] as const;
 
 function isReady(t: TestContext): boolean {
-  return requireService(t) && requireParts(t, 'busybox', 'curl', 'docker-registry', 'skopeo', 'tar');
+  return requireParts(t, 'busybox', 'curl', 'docker-registry', 'skopeo', 'tar');
 }
 
 /** A download that has begun, and then stands still until it is resumed. */

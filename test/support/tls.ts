@@ -59,39 +59,21 @@ export function makeCertificates(): Promise<Certificates> {
 
 async function generate(): Promise<Certificates> {
   const directory = await mkdtemp(join(tmpdir(), 'certificates-'));
-  const openssl = async (...args: string[]): Promise<void> => {
-    await promisify(execFile)('openssl', args, { cwd: directory, timeout: OPENSSL_TIMEOUT_SECONDS * 1000 });
+  const openssl = async (command: string): Promise<void> => {
+    const options = { cwd: directory, timeout: OPENSSL_TIMEOUT_SECONDS * 1000 };
+    await promisify(execFile)('openssl', command.split(' '), options);
   };
-  const newKey = [
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-config',
-    'openssl.cnf',
-  ];
+  const newKey = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -config openssl.cnf';
   const issue = async (name: string, serial: string): Promise<void> => {
-    await openssl(
-      'req',
-      '-new',
-      ...newKey,
-      '-subj',
-      `/CN=test ${name}`,
-      '-keyout',
-      `${name}.key`,
-      '-out',
-      `${name}.csr`,
-    );
-    // biome-ignore format: one option and its value after the other
-    await openssl('x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.crt', '-CAkey', 'ca.key', '-set_serial', serial,
-      '-days', '2', '-extfile', 'openssl.cnf', '-extensions', name, '-out', `${name}.crt`);
+    await openssl(`req -new ${newKey} -subj /CN=test-${name} -keyout ${name}.key -out ${name}.csr`);
+    const authority = `-CA ca.crt -CAkey ca.key -set_serial ${serial} -days 2`;
+    const extensions = `-extfile openssl.cnf -extensions ${name}`;
+    await openssl(`x509 -req -in ${name}.csr ${authority} ${extensions} -out ${name}.crt`);
   };
   try {
     await writeFile(join(directory, 'openssl.cnf'), CONFIGURATION);
-    // biome-ignore format: one option and its value after the other
-    await openssl('req', '-x509', ...newKey, '-subj', '/CN=test authority', '-extensions', 'ca', '-days', '2',
-      '-keyout', 'ca.key', '-out', 'ca.crt');
+    const authority = '-subj /CN=test-authority -extensions ca -days 2 -keyout ca.key -out ca.crt';
+    await openssl(`req -x509 ${newKey} ${authority}`);
     await issue('server', '2');
     await issue('client', '3');
     const read = (file: string): Promise<string> => readFile(join(directory, file), 'utf8');
