@@ -21,6 +21,8 @@ const SAME_SIGNAL_MS = 1_000;
  */
 export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const config = loadConfig(environment);
+  // Whoever reads the log may end before the service does; the downloads matter more than their lines.
+  process.stdout.on('error', () => undefined);
   const logger = createLogger({
     level: config.logLevel,
     isTerminal: process.stdout.isTTY === true,

@@ -53,6 +53,19 @@ async function serve(
 }
 
 describe('serve', { concurrency: true }, () => {
+  test('goes on serving when whoever read its log is gone', async () => {
+    await using served = await serve();
+    const { child } = served.program;
+    child.stdout?.destroy();
+    // Each writes a line that nobody takes, the first of which fails after its own answer is out.
+    for (const attempt of [1, 2, 3]) {
+      assert.equal((await request(served.port, FILE)).status, 200, `request ${attempt}`);
+    }
+    child.kill('SIGTERM');
+    const { code, stderr } = await served.program.ended();
+    assert.deepEqual([code, stderr], [0, '']);
+  });
+
   for (const args of [[], ['serve']]) {
     test(`answers over HTTP (${args.length === 0 ? 'no command' : args.join(' ')}), logs in JSON, and leaves no file`, async () => {
       await using served = await serve({}, args);
