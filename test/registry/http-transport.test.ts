@@ -11,11 +11,11 @@ import { PassthroughError } from '../../src/errors.ts';
 import { HttpTransport, type HttpTransportOptions } from '../../src/registry/http-transport.ts';
 import type { ExchangeResponse, Timeouts } from '../../src/registry/transport.ts';
 import { readAll } from '../support/collect.ts';
+import { startForwardProxy } from '../support/forward-proxy.ts';
 import { answerRaw, startRawServer } from '../support/raw-server.ts';
 import { type ScriptedHandler, startScriptedServer } from '../support/scripted-server.ts';
 import { makeCertificates } from '../support/tls.ts';
 import { WAIT_LIMIT_MS, within } from '../support/within.ts';
-import { startForwardProxy } from './forward-proxy.ts';
 import { serveNames } from './name-server.ts';
 import { PATIENT, SHORT_MS } from './open.ts';
 import { exchange } from './scripted-transport.ts';
@@ -541,7 +541,7 @@ test('a tunnel is no way around the check of a certificate', async () => {
   const tls = await trustTestAuthority();
   await using server = await startScriptedServer(() => undefined, { tls });
   // Whatever is asked for, this proxy leads to the server, whose certificate is for 127.0.0.1.
-  await using proxy = await startForwardProxy(() => server.port);
+  await using proxy = await startForwardProxy(() => ({ host: '127.0.0.1', port: server.port }));
   using wire = openWire({ proxyEnv: { HTTPS_PROXY: proxy.origin } });
   await assert.rejects(wire.send(exchange('https://registry.example.com/v2/')), {
     code: 'REGISTRY_UNREACHABLE',
