@@ -37,7 +37,8 @@ const SHARED_DOMAINS = new Set([
 
 /**
  * Whether two hosts belong to one owner as far as their names tell: the same name, or names below one registrable
- * domain. Errs towards "no": a wrong "no" makes an anonymous token request, a wrong "yes" gives a password away.
+ * domain. Leans towards "no": a wrong "no" makes an anonymous token request, a wrong "yes" gives a password away. A suffix
+ * that only the Public Suffix List knows, such as `blog.br`, still passes for somebody's own.
  * Addresses, and names without a dot, share nothing but themselves.
  *
  * @param a host name as in `URL.hostname`
