@@ -14,6 +14,9 @@ const ABORT_GRACE_MS = 2_000;
 /** What a client has left, in milliseconds, to read why it was refused and to close its side. */
 const LINGER_MS = 1_000;
 
+/** Seconds after which a client that met a stopping service is told to come back: its successor is up by then. */
+const RETRY_AFTER_STOP_S = 5;
+
 /** Settings of {@link Listener}. */
 export interface ListenerOptions {
   readonly host: string;
@@ -71,10 +74,7 @@ export class Listener {
 
     const left = [...this.#active.values()];
     this.#server.close();
-    const reason = new PassthroughError('BUSY', 'Cannot go on: the service is stopping', {
-      retryAfterSeconds: 5,
-    });
-    for (const controller of this.#active.keys()) controller.abort(reason);
+    for (const controller of this.#active.keys()) controller.abort(stopping('go on'));
     await atMost(ABORT_GRACE_MS, Promise.all(left.map(({ done }) => done)));
     this.#server.closeAllConnections();
     return left.length;
@@ -115,6 +115,13 @@ export class Listener {
     // Not at once, for bytes that still come in would take the answer back; and not never, for no other limit holds here.
     setTimeout(() => socket.destroy(), LINGER_MS).unref();
   }
+}
+
+/** The error of whoever meets a service that stops: what it cannot do any more, and when to come back. */
+export function stopping(what: string): PassthroughError {
+  return new PassthroughError('BUSY', `Cannot ${what}: the service is stopping`, {
+    retryAfterSeconds: RETRY_AFTER_STOP_S,
+  });
 }
 
 /** Waits until a promise is settled, but no longer than a limit, and leaves no timer behind. */

@@ -4,7 +4,7 @@ import { PassthroughError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type ArchiveTools, handleArchive } from './archive-handler.ts';
 import type { Exchange, RequestFacts } from './exchange.ts';
-import { Listener } from './listener.ts';
+import { Listener, stopping } from './listener.ts';
 import { problemOf } from './problem.ts';
 import { logRequest } from './request-log.ts';
 import { parseRoute, type Route } from './route.ts';
@@ -14,9 +14,6 @@ import { usageText } from './usage.ts';
 
 /** Methods of every route. */
 const METHODS = ['GET', 'HEAD'];
-
-/** Seconds after which a client that met a stopping service is told to come back: its successor is up by then. */
-const RETRY_AFTER_STOP_S = 5;
 
 /** A service that answers. */
 export interface Service {
@@ -96,7 +93,7 @@ async function answer(exchange: Exchange, route: Route, surroundings: Surroundin
     case 'ready':
       return await sendReadiness(exchange, surroundings);
     case 'archive':
-      if (state.isStopping) throw stopping();
+      if (state.isStopping) throw stopping('begin a download');
       return await withServerSpan(exchange, route, async () => {
         try {
           await handleArchive(exchange, route, tools);
@@ -132,10 +129,4 @@ function fail(exchange: Exchange, error: unknown, logger: Logger): void {
     });
   }
   sendProblem(exchange, problem);
-}
-
-function stopping(): PassthroughError {
-  return new PassthroughError('BUSY', 'Cannot begin a download: the service is stopping', {
-    retryAfterSeconds: RETRY_AFTER_STOP_S,
-  });
 }

@@ -43,26 +43,29 @@ export interface PrepareLayersOptions {
  */
 export async function prepareLayers(options: PrepareLayersOptions): Promise<readonly PreparedLayer[]> {
   const { layers, limits, signal } = options;
-  const unique = layers.flatMap((layer, index) =>
-    layers.findIndex(({ digest }) => digest === layer.digest) === index ? [{ layer, index }] : [],
-  );
-  refuseTooLarge(
-    unique.map(({ layer }) => layer),
-    limits,
-  );
+  const unique = new Map<Digest, { readonly layer: Descriptor; readonly index: number }>();
+  for (const [index, layer] of layers.entries()) {
+    if (!unique.has(layer.digest)) unique.set(layer.digest, { layer, index });
+  }
+  const items = [...unique.values()];
+  refuseTooLarge(items, limits);
 
   const files: TemporaryFile[] = [];
   const budget = new Budget(limits.uncompressedBytes);
   try {
-    const prepared = await mapConcurrently(unique, limits.concurrentLayers, signal, (item, either) =>
-      downloadLayer(item.layer, item.index, { ...options, signal: either }, files, budget),
+    const prepared = await mapConcurrently(
+      items,
+      limits.concurrentLayers,
+      signal,
+      ({ layer, index }, either) =>
+        downloadLayer(layer, index, { ...options, signal: either }, files, budget),
     );
-    const byDigest = new Map(unique.map(({ layer }, place) => [layer.digest, prepared[place]]));
+    const byDigest = new Map(prepared.map((layer) => [layer.digest, layer]));
     const diffIds = await options.diffIds;
     return layers.map((layer, index) => {
       const ready = byDigest.get(layer.digest);
       if (ready === undefined || ready.diffId !== diffIds[index]) throw diffIdsDisagree(layer);
-      if (unique.every((item) => item.index !== index)) budget.spend(ready.size);
+      if (unique.get(layer.digest)?.index !== index) budget.spend(ready.size);
       return ready;
     });
   } catch (error) {
@@ -152,8 +155,8 @@ class Budget {
   }
 }
 
-function refuseTooLarge(layers: readonly Descriptor[], limits: ImageLimits): void {
-  const bytes = layers.reduce((sum, { size }) => sum + size, 0);
+function refuseTooLarge(items: readonly { readonly layer: Descriptor }[], limits: ImageLimits): void {
+  const bytes = items.reduce((sum, { layer }) => sum + layer.size, 0);
   if (bytes > limits.compressedBytes) {
     throw tooLarge(`its layers are ${bytes} bytes compressed, more than ${limits.compressedBytes}`);
   }

@@ -9,7 +9,7 @@ import { readBounded } from './read-bounded.ts';
 import type { FetchedManifest, Registry } from './registry.ts';
 import { errorFromResponse } from './response-error.ts';
 import { readResuming } from './resume.ts';
-import type { RetryPolicy } from './retry.ts';
+import { backoffMs, pause, type RetryPolicy } from './retry.ts';
 import type { RegistryTarget } from './target.ts';
 import type { ExchangeResponse, Transport } from './transport.ts';
 
@@ -26,7 +26,7 @@ export interface RegistryClientOptions {
   readonly target: RegistryTarget;
   readonly repository: string;
   readonly limits: BodyLimits;
-  /** How long to wait before a layer that broke off is continued. */
+  /** How long to wait before a body that broke off is asked for again. */
   readonly retry: RetryPolicy;
 }
 
@@ -118,6 +118,7 @@ export class RegistryClient implements Registry {
         };
       } catch (error) {
         if (attempt === WHOLE_BODY_ATTEMPTS || !isPassing(error)) throw error;
+        await pause(backoffMs(attempt, this.#options.retry), signal);
       }
     }
   }
