@@ -1,37 +1,18 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
-import { before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { PassthroughError } from '../../src/errors.ts';
 import { readAll, sha256 } from '../support/collect.ts';
-import { type BuiltImage, makeGzipBombLayer, makeImage, makeLayer } from '../support/image.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { within } from '../support/within.ts';
-import { type Pair, type PairOptions, startPair } from './pair.ts';
+import type { Pair, PairOptions } from './pair.ts';
+import { LARGE_BYTES, LARGE_FILE, SMALL, SMALL_FILE, startTwoSizes as start } from './two-sizes.ts';
 
 const MIB = 1024 ** 2;
 
-/** Uncompressed bytes of the large image: many times what the two ends of a connection hold on the way. */
-const LARGE_BYTES = 64 * MIB;
-
-const SMALL = makeImage({ layers: [{ tar: makeLayer({ a: 'a' }) }, { tar: makeLayer({ b: 'b' }) }] });
 const LAYER = SMALL.layers[0]?.digest ?? '';
-
-const SMALL_FILE = '/docker/team_small_1.tar';
-const LARGE_FILE = '/docker/team_large_1.tar';
-
-let large: BuiltImage;
-before(async () => {
-  large = makeImage({ layers: [await makeGzipBombLayer(LARGE_BYTES)] });
-});
-
-function start(options: PairOptions = {}): Promise<Pair> {
-  return startPair(options, (registry) => {
-    registry.push('team/small', '1', SMALL);
-    registry.push('team/large', '1', large);
-  });
-}
 
 /** Reads what is left of an answer; `isCut` when it breaks off. */
 async function rest(response: IncomingMessage): Promise<{ bytes: Buffer; isCut: boolean }> {

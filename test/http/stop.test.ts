@@ -1,31 +1,12 @@
 /** A service that stops: whoever is being served is served to the end, within a bound. */
 
 import assert from 'node:assert/strict';
-import { before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { readAll } from '../support/collect.ts';
-import { type BuiltImage, makeGzipBombLayer, makeImage, makeLayer } from '../support/image.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { within } from '../support/within.ts';
-import { type Pair, type PairOptions, startPair } from './pair.ts';
-
-const SMALL = makeImage({ layers: [{ tar: makeLayer({ a: 'a' }) }] });
-const SMALL_FILE = '/docker/team_small_1.tar';
-const LARGE_FILE = '/docker/team_large_1.tar';
-
-/** Many times what the two ends of a connection hold on the way. */
-const LARGE_BYTES = 64 * 1024 ** 2;
-
-let large: BuiltImage;
-before(async () => {
-  large = makeImage({ layers: [await makeGzipBombLayer(LARGE_BYTES)] });
-});
-
-function start(options: PairOptions = {}): Promise<Pair> {
-  return startPair(options, (registry) => {
-    registry.push('team/small', '1', SMALL);
-    registry.push('team/large', '1', large);
-  });
-}
+import type { PairOptions } from './pair.ts';
+import { LARGE_FILE, SMALL_FILE, startTwoSizes as start } from './two-sizes.ts';
 
 const STALLED: PairOptions = { defects: { stallRequests: { pattern: /manifests/, times: 1 } } };
 
