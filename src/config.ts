@@ -11,8 +11,10 @@ import type { StaticCredentials } from './registry/credentials.ts';
 import type { HostPattern } from './registry/host-pattern.ts';
 import type { BodyLimits } from './registry/registry-client.ts';
 import { DOCKER_HUB, parseHost, type RegistryTarget, registryTarget } from './registry/target.ts';
+import type { PropagationPolicy } from './registry/traced.ts';
 import type { Timeouts } from './registry/transport.ts';
 import { LOG_LEVELS, type LogLevel } from './telemetry/log.ts';
+import { type Exporters, readExporters, readPropagation } from './telemetry-config.ts';
 
 /** How client credentials are treated. */
 export const CLIENT_AUTH_MODES = ['optional', 'required', 'off'] as const;
@@ -22,6 +24,7 @@ export type ClientAuthMode = (typeof CLIENT_AUTH_MODES)[number];
 export interface Config {
   readonly http: { readonly host: string; readonly port: number };
   readonly logLevel: LogLevel;
+  readonly exporters: Exporters;
   readonly registry: {
     /** Registry of `/docker/…`. */
     readonly target: RegistryTarget;
@@ -35,6 +38,7 @@ export interface Config {
     readonly timeouts: Timeouts;
     readonly bodyLimits: BodyLimits;
     readonly proxyEnv: AgentOptions['proxyEnv'];
+    readonly propagation: PropagationPolicy;
   };
   readonly defaultPlatform: Platform;
   readonly workspaceDirectory: string;
@@ -65,6 +69,7 @@ export function loadConfig(environment: Environment): Config {
   return Object.freeze({
     http: { host: read.text('HTTP_HOST') ?? '0.0.0.0', port: read.integer('HTTP_PORT', 8080, 0, 65_535) },
     logLevel: readLogLevel(read),
+    exporters: readExporters(read),
     registry: {
       target,
       defaultNamespace: readNamespace(read),
@@ -86,6 +91,7 @@ export function loadConfig(environment: Environment): Config {
         errorBytes: read.bytes('MAX_ERROR_BYTES', 64 * KIB),
       },
       proxyEnv: readProxies(read),
+      propagation: readPropagation(read),
     },
     defaultPlatform: read.parsed('DEFAULT_PLATFORM', 'linux/amd64', parsePlatform),
     workspaceDirectory: read.text('WORKSPACE_DIR') ?? join(tmpdir(), 'docker-http-passthrough'),

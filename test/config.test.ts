@@ -24,6 +24,7 @@ test('with nothing set, every setting has its default', () => {
   assert.deepEqual(loadConfig({}), {
     http: { host: '0.0.0.0', port: 8080 },
     logLevel: 'info',
+    exporters: { TRACES: [], METRICS: [], LOGS: [] },
     registry: {
       target: {
         name: 'docker.io',
@@ -45,6 +46,7 @@ test('with nothing set, every setting has its default', () => {
         errorBytes: 64 * 1024,
       },
       proxyEnv: undefined,
+      propagation: [],
     },
     defaultPlatform: { os: 'linux', architecture: 'amd64' },
     workspaceDirectory: join(tmpdir(), 'docker-http-passthrough'),

@@ -3,7 +3,8 @@ import { startService } from '../http/service.ts';
 import { Admission } from '../pull/admission.ts';
 import { openRegistryAccess } from '../registry/open-registry.ts';
 import { Workspace } from '../storage/workspace.ts';
-import { createLogger, type Logger } from '../telemetry/log.ts';
+import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
+import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
 
 /** Signals that ask for an orderly end. */
@@ -15,7 +16,7 @@ const SAME_SIGNAL_MS = 1_000;
 /**
  * The `serve` command: runs the service until a signal asks it to stop. A second signal ends it at once.
  *
- * @param environment `process.env`
+ * @param environment `process.env`; where telemetry is on, its variables get this product's defaults
  * @returns the exit code
  * @throws PassthroughError `INVALID_CONFIGURATION`; the system's error when the address cannot be listened on
  */
@@ -23,11 +24,13 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const config = loadConfig(environment);
   // Whoever reads the log may end before the service does; the downloads matter more than their lines.
   process.stdout.on('error', () => undefined);
-  const logger = createLogger({
+  const logOptions: LoggerOptions = {
     level: config.logLevel,
     isTerminal: process.stdout.isTTY === true,
     write: (line) => process.stdout.write(line),
-  });
+  };
+  const telemetry = await startTelemetry(config, environment, createLogger(logOptions));
+  const logger = createLogger({ ...logOptions, isExported: true });
   const access = openRegistryAccess({ ...config.registry, userAgent: `docker-http-passthrough/${VERSION}` });
   // Listened to from here on: who sees the port open, or the line that says so, may send one at once.
   const stopSignal = firstSignal();
@@ -41,7 +44,19 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const cutOff = await service.stop();
   access.close();
   logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
+  await telemetry?.stop();
   return 0;
+}
+
+/** Loads and starts the telemetry SDK, where something is to be exported: without it nothing of it is loaded. */
+async function startTelemetry(
+  { exporters }: Config,
+  environment: NodeJS.ProcessEnv,
+  logger: Logger,
+): Promise<Telemetry | undefined> {
+  if (Object.values(exporters).every((names) => names.length === 0)) return undefined;
+  const sdk = await import('../telemetry/sdk.ts');
+  return await sdk.startTelemetry({ exporters, environment, logger });
 }
 
 function announce(config: Config, port: number, logger: Logger): void {

@@ -1,17 +1,21 @@
+import { type Span, trace } from '@opentelemetry/api';
 import type { Config } from '../config.ts';
 import { PassthroughError } from '../errors.ts';
 import { parseFilename } from '../image/filename.ts';
 import { formatPlatform, parsePlatform } from '../image/platform.ts';
 import { formatReference } from '../image/reference.ts';
 import type { Admission } from '../pull/admission.ts';
+import { type ResolvedImage, referenceAttributes, resolvedAttributes } from '../pull/image-attributes.ts';
 import { type PulledImage, type PullRequest, pullImage } from '../pull/pull-image.ts';
-import { type BasicCredentials, chooseCredential } from '../registry/credentials.ts';
+import { type Credential, chooseCredential } from '../registry/credentials.ts';
 import { openRegistry, type RegistryAccess } from '../registry/open-registry.ts';
 import type { RegistryTarget } from '../registry/target.ts';
 import type { Workspace } from '../storage/workspace.ts';
-import { withSpan } from '../telemetry/span.ts';
+import { instruments } from '../telemetry/metrics.ts';
+import { errorType, withSpan } from '../telemetry/span.ts';
 import { parseBasicCredentials } from './client-credentials.ts';
 import type { Exchange } from './exchange.ts';
+import { problemOf } from './problem.ts';
 import type { ArchiveRoute } from './route.ts';
 import { selectRegistry } from './select-registry.ts';
 import { sendArchive } from './send.ts';
@@ -35,10 +39,11 @@ export async function handleArchive(
   route: ArchiveRoute,
   tools: ArchiveTools,
 ): Promise<void> {
-  const { target, pull } = await parseImageRequest(exchange, route, tools.config);
-  const client = await extractClientCredentials(exchange, route, tools.config);
+  const span = trace.getActiveSpan();
+  const { target, pull } = await parseImageRequest(exchange, route, tools.config, span);
+  const credential = await extractCredential(exchange, route, target, tools.config);
 
-  const image = await prepare(exchange, target, pull, client, tools);
+  const image = await prepare(exchange, { target, pull, credential, span }, tools);
   try {
     await sendArchive(exchange, image, { filename: route.filename, stallMs: tools.config.sendStallMs });
   } finally {
@@ -47,84 +52,131 @@ export async function handleArchive(
 }
 
 /** Which image, of which registry, for which platform. */
-function parseImageRequest({ facts }: Exchange, route: ArchiveRoute, config: Config) {
-  return withSpan('parse_image_request', {}, (span): { target: RegistryTarget; pull: PullRequest } => {
-    const target = selectRegistry(route.registry, config.registry);
-    const { repository, tag } = parseFilename(route.filename, target.defaultNamespace);
-    const platform = route.platform === undefined ? config.defaultPlatform : parsePlatform(route.platform);
-    const reference = { registryName: target.name, repository, tag };
-    facts.image = formatReference(reference);
-    facts.platform = formatPlatform(platform);
-    span.setAttributes({
-      'container.image.name': `${target.name}/${repository}`,
-      'container.image.tag': tag,
-      'container.image.tags': [tag],
-      'oci.image.ref': facts.image,
-    });
-    return { target, pull: { reference, platform, isPlatformAsked: route.platform !== undefined } };
+function parseImageRequest(
+  { facts }: Exchange,
+  route: ArchiveRoute,
+  config: Config,
+  requestSpan: Span | undefined,
+) {
+  return withSpan(
+    'parse_image_request',
+    { isFailure },
+    (span): { target: RegistryTarget; pull: PullRequest } => {
+      const target = selectRegistry(route.registry, config.registry);
+      facts.registry = target.name;
+      requestSpan?.setAttributes({
+        'registry.name': target.name,
+        'registry.url': target.origin,
+        'registry.target.source': route.registry === undefined ? 'environment' : 'request',
+        'registry.default_namespace': target.defaultNamespace,
+      });
+      const { repository, tag } = parseFilename(route.filename, target.defaultNamespace);
+      const platform = route.platform === undefined ? config.defaultPlatform : parsePlatform(route.platform);
+      const reference = { registryName: target.name, repository, tag };
+      facts.image = formatReference(reference);
+      facts.platform = formatPlatform(platform);
+      span.setAttributes(referenceAttributes(reference));
+      requestSpan?.setAttributes(referenceAttributes(reference));
+      return { target, pull: { reference, platform, isPlatformAsked: route.platform !== undefined } };
+    },
+  );
+}
+
+/**
+ * What the pull is authorized with: the client's registry credentials, where it sent any and they may be used, else the
+ * operator's; a challenge where the client must send some.
+ */
+function extractCredential(
+  { request }: Exchange,
+  route: ArchiveRoute,
+  target: RegistryTarget,
+  { registry: { clientAuth, credentials } }: Config,
+): Promise<Credential> {
+  const mode = route.requiresCredentials ? 'required' : clientAuth;
+  const { authorization } = request.headers;
+  const attributes = {
+    'registry.client_auth.mode': mode,
+    'registry.client_auth.credentials_present': authorization !== undefined,
+    'registry.client_auth.credentials_used': false,
+    'registry.client_auth.challenge_sent': false,
+  };
+  return withSpan('extract_registry_client_credentials', { attributes, isFailure }, (span) => {
+    try {
+      const client = mode === 'off' ? undefined : parseBasicCredentials(authorization);
+      if (client === undefined && mode === 'required') {
+        throw new PassthroughError(
+          'CREDENTIALS_REQUIRED',
+          'Send them as HTTP Basic: user name and password of the registry',
+        );
+      }
+      const credential = chooseCredential(target, client, credentials);
+      const isClients = credential.type === 'basic' && credential.source === 'client';
+      span.setAttribute('registry.client_auth.credentials_used', isClients);
+      return credential;
+    } catch (error) {
+      span.setAttribute('registry.client_auth.challenge_sent', true);
+      throw error;
+    }
   });
 }
 
-/** The client's registry credentials, where it sent any and they may be used; a challenge where it must send some. */
-function extractClientCredentials({ request }: Exchange, route: ArchiveRoute, config: Config) {
-  const mode = config.registry.clientAuth;
-  const isRequired = route.requiresCredentials || mode === 'required';
-  const attributes = {
-    'registry.client_auth.mode': mode,
-    'registry.client_auth.credentials_present': request.headers.authorization !== undefined,
-  };
-  return withSpan(
-    'extract_registry_client_credentials',
-    { attributes },
-    (span): BasicCredentials | undefined => {
-      const isUsable = isRequired || mode === 'optional';
-      try {
-        const credentials = isUsable ? parseBasicCredentials(request.headers.authorization) : undefined;
-        if (credentials === undefined && isRequired) {
-          throw new PassthroughError(
-            'CREDENTIALS_REQUIRED',
-            'Send them as HTTP Basic: user name and password of the registry',
-          );
-        }
-        span.setAttributes({
-          'registry.client_auth.credentials_used': credentials !== undefined,
-          'registry.client_auth.challenge_sent': false,
-        });
-        return credentials;
-      } catch (error) {
-        span.setAttributes({
-          'registry.client_auth.credentials_used': false,
-          'registry.client_auth.challenge_sent': true,
-        });
-        throw error;
-      }
-    },
-  );
+/** Whether an error is this side's or the registry's: the client's own leave the status of its spans unset. */
+function isFailure(error: unknown): boolean {
+  return problemOf(error).status >= 500;
+}
+
+/** What is to be prepared. */
+interface Preparation {
+  readonly target: RegistryTarget;
+  readonly pull: PullRequest;
+  readonly credential: Credential;
+  /** Span of the request. */
+  readonly span: Span | undefined;
 }
 
 /** Pulls the image in a place of its own, within the time that a preparation may take. */
 async function prepare(
   exchange: Exchange,
-  target: RegistryTarget,
-  pull: PullRequest,
-  client: BasicCredentials | undefined,
+  { target, pull, credential, span }: Preparation,
   { config, access, workspace, admission }: ArchiveTools,
 ): Promise<PulledImage> {
   const begun = performance.now();
   const leave = await admission.enter(exchange.signal);
+  const stopwatch = startPreparation();
   const limit = timeLimit(config.prepareTimeoutMs);
   try {
-    const credential = chooseCredential(target, client, config.registry.credentials);
     const registry = openRegistry(access, { target, repository: pull.reference.repository, credential });
     const signal = AbortSignal.any([exchange.signal, limit.signal]);
-    const image = await pullImage(pull, { registry, workspace, limits: config.imageLimits, signal });
-    exchange.facts.digest = image.manifestDigest;
+    const resolved = (image: ResolvedImage) => {
+      exchange.facts.digest = image.manifestDigest;
+      span?.setAttributes(resolvedAttributes(image));
+    };
+    const limits = config.imageLimits;
+    const image = await pullImage(pull, { registry, workspace, limits, signal, resolved });
+    stopwatch.stop(undefined);
     return image;
+  } catch (error) {
+    stopwatch.stop(error);
+    throw error;
   } finally {
     limit.clear();
     leave();
     exchange.facts.prepareMs = Math.round(performance.now() - begun);
   }
+}
+
+/** Counts a preparation among the active ones until it is stopped, and its time then. */
+function startPreparation(): { stop(error: unknown): void } {
+  const { activePreparations, preparationDuration } = instruments();
+  const begun = performance.now();
+  activePreparations.add(1);
+  return {
+    stop: (error) => {
+      activePreparations.add(-1);
+      const dimensions = error === undefined ? {} : { 'error.type': errorType(error) };
+      preparationDuration.record((performance.now() - begun) / 1000, dimensions);
+    },
+  };
 }
 
 function timeLimit(ms: number): { readonly signal: AbortSignal; clear(): void } {

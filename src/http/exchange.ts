@@ -3,6 +3,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 /** What the log tells of a request once it is over; filled in on the way. */
 export interface RequestFacts {
   route?: string;
+  /** Name of the registry, where the request named an image of one. */
+  registry?: string;
   /** The image in full, where the request named one. */
   image?: string;
   platform?: string;

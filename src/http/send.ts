@@ -1,6 +1,7 @@
 import { pipeline } from 'node:stream/promises';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { PulledImage } from '../pull/pull-image.ts';
+import { instruments } from '../telemetry/metrics.ts';
 import type { Exchange } from './exchange.ts';
 import { formatJson, formatText, type Problem, prefersJson, problemOf } from './problem.ts';
 
@@ -95,8 +96,10 @@ async function* counted(
   bytes: AsyncIterable<Uint8Array>,
   facts: Exchange['facts'],
 ): AsyncGenerator<Uint8Array> {
+  const { sent } = instruments();
   try {
     for await (const piece of bytes) {
+      sent.add(piece.byteLength);
       facts.bytes = (facts.bytes ?? 0) + piece.byteLength;
       yield piece;
     }

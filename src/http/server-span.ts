@@ -1,55 +1,46 @@
-import { type Attributes, context, propagation, type Span, SpanKind } from '@opentelemetry/api';
-import { recordFailure, withSpan } from '../telemetry/span.ts';
+import { type Context, context, propagation, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api';
+import { startSpan } from '../telemetry/span.ts';
 import type { Exchange } from './exchange.ts';
-import type { Route } from './route.ts';
+import { outcomeOf } from './outcome.ts';
+import { methodAttributes, requestAttributes } from './server-attributes.ts';
 
 /**
  * Answers a request inside its server span: the root of the request's trace, or a child of the `traceparent` that came with
- * it. The span lasts until the last byte is out. Client errors leave its status unset, as the conventions have it.
+ * it. The span lasts until the last byte is out or the client is gone.
  *
- * @param answer answers, failures too; gives the failure that it met
+ * @param answer answers, failures too; must not reject
+ * @returns the context of the span, for what is said of the request afterwards
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
  */
-export async function withServerSpan(
-  exchange: Exchange,
-  route: Route,
-  answer: () => Promise<unknown>,
-): Promise<void> {
-  const { request, response } = exchange;
-  const parent = propagation.extract(context.active(), request.headers);
-  const start = { kind: SpanKind.SERVER, attributes: requestAttributes(exchange, route) };
-  await context.with(parent, () =>
-    withSpan(`${request.method} ${route.template}`, start, async (span) => {
-      const failure = await answer();
-      if (failure !== undefined && (response.statusCode >= 500 || response.destroyed)) {
-        recordFailure(span, failure);
-      }
-      describeAnswer(span, exchange);
-    }),
-  );
+export async function withServerSpan(exchange: Exchange, answer: () => Promise<void>): Promise<Context> {
+  const { request, facts } = exchange;
+  const above = propagation.extract(context.active(), request.headers);
+  const method = methodAttributes(request.method)['http.request.method'];
+  const name = [method === '_OTHER' ? 'HTTP' : method, facts.route].filter(Boolean).join(' ');
+  const attributes = requestAttributes(request, facts.route);
+  const { span, within } = startSpan(name, { kind: SpanKind.SERVER, attributes }, above);
+  try {
+    await context.with(within, answer);
+  } finally {
+    describeAnswer(span, exchange);
+    span.end();
+  }
+  return within;
 }
 
-function requestAttributes({ request }: Exchange, route: Route): Attributes {
-  const { remoteAddress, remotePort, localPort } = request.socket;
-  const userAgent = request.headers['user-agent'];
-  return {
-    'http.request.method': request.method ?? '',
-    'http.route': route.template,
-    'url.scheme': 'http',
-    'network.protocol.name': 'http',
-    'network.transport': 'tcp',
-    ...(localPort !== undefined && { 'server.port': localPort }),
-    ...(remoteAddress !== undefined && {
-      'client.address': remoteAddress,
-      'network.peer.address': remoteAddress,
-    }),
-    ...(remotePort !== undefined && { 'network.peer.port': remotePort }),
-    ...(userAgent !== undefined && { 'user_agent.original': userAgent }),
-  };
-}
-
-function describeAnswer(span: Span, { response, facts }: Exchange): void {
-  if (response.headersSent) span.setAttribute('http.response.status_code', response.statusCode);
-  if (facts.bytes !== undefined) span.setAttribute('http.response.body.size', facts.bytes);
-  if (facts.digest !== undefined) span.setAttribute('oci.manifest.digest', facts.digest);
+/** What came of it. Refusals leave the status unset: that a client asked for the wrong thing is no failure here. */
+function describeAnswer(span: Span, exchange: Exchange): void {
+  const { response, facts } = exchange;
+  const { errorType } = outcomeOf(exchange);
+  span.setAttributes({
+    ...(response.headersSent && { 'http.response.status_code': response.statusCode }),
+    ...(facts.bytes !== undefined && { 'http.response.body.size': facts.bytes }),
+    ...(errorType !== undefined && { 'error.type': errorType }),
+  });
+  if (errorType !== undefined) {
+    span.setStatus({
+      code: SpanStatusCode.ERROR,
+      ...(facts.message !== undefined && { message: facts.message }),
+    });
+  }
 }

@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { finished } from 'node:stream/promises';
+import { context } from '@opentelemetry/api';
 import { PassthroughError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type ArchiveTools, handleArchive } from './archive-handler.ts';
-import type { Exchange, RequestFacts } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import { Listener, stopping } from './listener.ts';
 import { problemOf } from './problem.ts';
 import { logRequest } from './request-log.ts';
+import { recordRequest } from './request-metrics.ts';
 import { parseRoute, type Route } from './route.ts';
 import { sendProblem, sendText } from './send.ts';
 import { withServerSpan } from './server-span.ts';
@@ -61,49 +64,68 @@ async function handle(
   surroundings: Surroundings,
 ): Promise<void> {
   const begun = performance.now();
-  const facts: RequestFacts = {};
-  const exchange: Exchange = { id: randomUUID(), request, response, signal, facts };
+  const exchange: Exchange = { id: randomUUID(), request, response, signal, facts: {} };
   response.setHeader('X-Request-Id', exchange.id);
   if (surroundings.state.isStopping) response.setHeader('Connection', 'close');
+  const route = readRoute(exchange);
+  const kind = route instanceof PassthroughError ? undefined : route.kind;
+  const isProbe = kind === 'health' || kind === 'ready';
+  const answered = async () => {
+    try {
+      await answer(exchange, route, surroundings);
+    } catch (error) {
+      fail(exchange, error, surroundings.logger);
+    }
+    await ended(response);
+  };
+  let within = context.active();
+  if (isProbe) await answered();
+  else within = await withServerSpan(exchange, answered);
+
+  const ms = performance.now() - begun;
+  recordRequest(exchange, kind === 'archive', ms / 1000);
+  context.with(within, () => logRequest(exchange, isProbe, Math.round(ms), surroundings.logger));
+}
+
+/** The route of a request, or why it names none. */
+function readRoute({ request, facts }: Exchange): Route | PassthroughError {
   try {
     const route = parseRoute(request.url ?? '/');
     facts.route = route.template;
-    if (!METHODS.includes(request.method ?? '')) {
-      const why = `Cannot ${request.method} here: use ${METHODS.join(' or ')}`;
-      throw new PassthroughError('METHOD_NOT_ALLOWED', why, { allow: METHODS });
-    }
-    await answer(exchange, route, surroundings);
+    return route;
   } catch (error) {
-    fail(exchange, error, surroundings.logger);
+    return problemOf(error).error;
   }
-  logRequest(exchange, Math.round(performance.now() - begun), surroundings.logger);
 }
 
-async function answer(exchange: Exchange, route: Route, surroundings: Surroundings): Promise<void> {
-  const { tools, state, logger } = surroundings;
+async function answer(
+  exchange: Exchange,
+  route: Route | PassthroughError,
+  surroundings: Surroundings,
+): Promise<void> {
+  const { tools, state } = surroundings;
+  const { method, headers } = exchange.request;
+  if (route instanceof PassthroughError) throw route;
+  if (!METHODS.includes(method ?? '')) {
+    const why = `Cannot ${method} here: use ${METHODS.join(' or ')}`;
+    throw new PassthroughError('METHOD_NOT_ALLOWED', why, { allow: METHODS });
+  }
   switch (route.kind) {
     case 'usage':
-      return sendText(
-        exchange,
-        200,
-        usageText(exchange.request.headers.host ?? `localhost:${tools.config.http.port}`),
-      );
+      return sendText(exchange, 200, usageText(headers.host ?? `localhost:${tools.config.http.port}`));
     case 'health':
       return sendText(exchange, 200, 'ok\n');
     case 'ready':
       return await sendReadiness(exchange, surroundings);
     case 'archive':
       if (state.isStopping) throw stopping('begin a download');
-      return await withServerSpan(exchange, route, async () => {
-        try {
-          await handleArchive(exchange, route, tools);
-          return undefined;
-        } catch (error) {
-          fail(exchange, error, logger);
-          return error;
-        }
-      });
+      return await handleArchive(exchange, route, tools);
   }
+}
+
+/** Waits until the last byte of an answer is out, or its connection is gone. */
+async function ended(response: ServerResponse): Promise<void> {
+  await finished(response).catch(() => undefined);
 }
 
 async function sendReadiness(exchange: Exchange, { tools, state }: Surroundings): Promise<void> {

@@ -1,3 +1,5 @@
+import { PassthroughError } from '../errors.ts';
+
 /**
  * Runs a task for each item, some at a time. The first failure aborts the others; only when all have ended does it reject,
  * so that nothing is still at work when the caller cleans up.
@@ -27,7 +29,7 @@ export async function mapConcurrently<Item, Result>(
         results[index] = await task(item, either);
       } catch (error) {
         failure ??= { error };
-        failed.abort(error);
+        failed.abort(stoppedBy(error));
       }
     }
   };
@@ -35,4 +37,9 @@ export async function mapConcurrently<Item, Result>(
   if (failure !== undefined) throw failure.error;
   signal.throwIfAborted();
   return results;
+}
+
+/** Why the rest of a pull stops once a part of it has failed: only that part is to blame. */
+export function stoppedBy(failure: unknown): PassthroughError {
+  return new PassthroughError('ABORTED', 'Stopped: another part of the image has failed', { cause: failure });
 }

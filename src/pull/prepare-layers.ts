@@ -6,6 +6,7 @@ import { decompressed } from '../storage/decompress.ts';
 import type { TemporaryFile } from '../storage/temporary-file.ts';
 import { observed, Verifier } from '../storage/verify.ts';
 import type { Workspace } from '../storage/workspace.ts';
+import { instruments } from '../telemetry/metrics.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently } from './concurrency.ts';
 import type { ImageLimits } from './image-limits.ts';
@@ -64,7 +65,9 @@ export async function prepareLayers(options: PrepareLayersOptions): Promise<read
     const diffIds = await options.diffIds;
     return layers.map((layer, index) => {
       const ready = byDigest.get(layer.digest);
-      if (ready === undefined || ready.diffId !== diffIds[index]) throw diffIdsDisagree(layer);
+      if (ready === undefined || ready.diffId !== diffIds[index]) {
+        throw diffIdsDisagree(layer, { expected: diffIds[index], actual: ready?.diffId });
+      }
       if (unique.get(layer.digest)?.index !== index) budget.spend(ready.size);
       return ready;
     });
@@ -88,20 +91,36 @@ function downloadLayer(
     'oci.layer.compressed_size': layer.size,
   };
   return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
-    const { registry, workspace, diffIds, signal } = options;
-    const blob = await registry.openLayer(layer, signal);
+    const { activeDownloads } = instruments();
+    activeDownloads.add(1);
     try {
-      const diffId = (await diffIds)[index];
-      if (diffId === undefined) throw diffIdsDisagree(layer);
-      const file = await workspace.createFile();
-      files.push(file);
-      await unpack(blob, file, layer, diffId, budget);
-      span.setAttribute('oci.layer.decompressed_size', file.size);
-      return { digest: layer.digest, diffId, size: file.size, file };
+      const prepared = await fetchLayer(layer, index, options, files, budget);
+      span.setAttribute('oci.layer.decompressed_size', prepared.size);
+      return prepared;
     } finally {
-      await blob.return();
+      activeDownloads.add(-1);
     }
   });
+}
+
+async function fetchLayer(
+  layer: Descriptor,
+  index: number,
+  { registry, workspace, diffIds, signal }: PrepareLayersOptions,
+  files: TemporaryFile[],
+  budget: Budget,
+): Promise<PreparedLayer> {
+  const blob = await registry.openLayer(layer, signal);
+  try {
+    const diffId = (await diffIds)[index];
+    if (diffId === undefined) throw diffIdsDisagree(layer);
+    const file = await workspace.createFile();
+    files.push(file);
+    await unpack(blob, file, layer, diffId, budget);
+    return { digest: layer.digest, diffId, size: file.size, file };
+  } finally {
+    await blob.return();
+  }
 }
 
 /** Writes a blob's uncompressed bytes to a file; both are verified when this resolves. */
@@ -166,9 +185,13 @@ function tooLarge(why: string): PassthroughError {
   return new PassthroughError('IMAGE_TOO_LARGE', `Cannot prepare image: ${why}`);
 }
 
-function diffIdsDisagree(layer: Descriptor): PassthroughError {
+function diffIdsDisagree(
+  layer: Descriptor,
+  { expected, actual }: { readonly expected?: Digest | undefined; readonly actual?: Digest | undefined } = {},
+): PassthroughError {
   return new PassthroughError(
     'VERIFICATION_FAILED',
     `Cannot verify layer ${JSON.stringify(layer.digest)}: the config gives it another diff ID at each place`,
+    { ...(expected !== undefined && { expected }), ...(actual !== undefined && { actual }) },
   );
 }

@@ -1,5 +1,6 @@
 import type { Archive, ArchiveEntry } from '../archive/archive.ts';
 import { dockerLayout } from '../archive/docker-layout.ts';
+import { isPassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import { type ImageConfig, parseImageConfig } from '../image/image-config.ts';
 import type { ImageManifest } from '../image/manifest.ts';
@@ -9,6 +10,8 @@ import type { Registry } from '../registry/registry.ts';
 import type { Workspace } from '../storage/workspace.ts';
 import { encodeTar, type TarSource } from '../tar/encoder.ts';
 import { streamWithSpan, withSpan } from '../telemetry/span.ts';
+import { stoppedBy } from './concurrency.ts';
+import { type ResolvedImage, referenceAttributes, resolvedAttributes } from './image-attributes.ts';
 import type { ImageLimits } from './image-limits.ts';
 import { type PreparedLayer, prepareLayers } from './prepare-layers.ts';
 import { platformNotFound, resolveManifest } from './resolve-manifest.ts';
@@ -29,6 +32,8 @@ export interface PullTools {
   readonly limits: ImageLimits;
   /** Stops the pull, its upstream traffic included. */
   readonly signal: AbortSignal;
+  /** Is told what the reference means, as soon as that is known. */
+  readonly resolved?: (image: ResolvedImage) => void;
 }
 
 /** An image that is ready to be sent. Holds files until it is closed. */
@@ -55,10 +60,12 @@ export interface PulledImage {
 export async function pullImage(request: PullRequest, tools: PullTools): Promise<PulledImage> {
   const { reference } = request;
   const { manifest, digest, isPlatformChosen } = await resolve(request, tools);
-  const { configBytes, config, layers } = await prepare(manifest, tools, (found) => {
+  const configDigest = manifest.config.digest;
+  const resolved = { reference, manifestDigest: digest, configDigest };
+  tools.resolved?.(resolved);
+  const { configBytes, config, layers } = await prepare(manifest, resolved, tools, (found) => {
     if (!isPlatformChosen && request.isPlatformAsked) refuseOtherPlatform(request.platform, found);
   });
-  const configDigest = manifest.config.digest;
   const archive = dockerLayout({ reference, configDigest, configBytes, config, layers });
   return {
     reference,
@@ -73,12 +80,12 @@ export async function pullImage(request: PullRequest, tools: PullTools): Promise
 
 function resolve({ reference, platform }: PullRequest, { registry, signal }: PullTools) {
   const name = reference.digest ?? reference.tag ?? 'latest';
-  return withSpan('resolve_manifest', {}, async (span) => {
+  return withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async (span) => {
     const resolved = await resolveManifest(registry, name, platform, signal);
-    span.setAttributes({
-      'oci.manifest.digest': resolved.digest,
-      'oci.image.config.digest': resolved.manifest.config.digest,
-    });
+    const { digest: manifestDigest, manifest } = resolved;
+    span.setAttributes(
+      resolvedAttributes({ reference, manifestDigest, configDigest: manifest.config.digest }),
+    );
     return resolved;
   });
 }
@@ -89,18 +96,16 @@ function resolve({ reference, platform }: PullRequest, { registry, signal }: Pul
  */
 async function prepare(
   manifest: ImageManifest,
+  resolved: ResolvedImage,
   { registry, workspace, limits, signal }: PullTools,
   accept: (config: ImageConfig) => void,
 ): Promise<{ configBytes: Uint8Array; config: ImageConfig; layers: readonly PreparedLayer[] }> {
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
-  const fetching = fetchConfig(manifest, registry, either).then((fetched) => {
-    accept(fetched.config);
-    return fetched;
-  });
+  const fetching = fetchConfig(manifest, resolved, registry, either, accept);
   const diffIds = fetching.then(({ config }) => config.diffIds);
   // At once, not when a layer comes to need it: until then a layer may wait for its registry, and nobody for this promise.
-  diffIds.catch((error: unknown) => stop.abort(error));
+  diffIds.catch((error: unknown) => stop.abort(stoppedBy(error)));
   try {
     const layers = await prepareLayers({
       layers: manifest.layers,
@@ -112,20 +117,26 @@ async function prepare(
     });
     return { ...(await fetching), layers };
   } catch (error) {
-    stop.abort(error);
-    await Promise.allSettled([fetching, diffIds]);
-    throw error;
+    stop.abort(stoppedBy(error));
+    const [config] = await Promise.allSettled([fetching, diffIds]);
+    // Layers that stopped because the config failed are not to blame.
+    throw config.status === 'rejected' && isPassthroughError(error, 'ABORTED') ? config.reason : error;
   }
 }
 
-function fetchConfig(manifest: ImageManifest, registry: Registry, signal: AbortSignal) {
-  const attributes = {
-    'oci.image.config.digest': manifest.config.digest,
-    'container.image.id': manifest.config.digest,
-  };
+function fetchConfig(
+  manifest: ImageManifest,
+  resolved: ResolvedImage,
+  registry: Registry,
+  signal: AbortSignal,
+  accept: (config: ImageConfig) => void,
+) {
+  const attributes = { ...referenceAttributes(resolved.reference), ...resolvedAttributes(resolved) };
   return withSpan('fetch_config_blob', { attributes }, async () => {
     const configBytes = await registry.getConfig(manifest.config, signal);
-    return { configBytes, config: parseImageConfig(configBytes, manifest.layers.length) };
+    const config = parseImageConfig(configBytes, manifest.layers.length);
+    accept(config);
+    return { configBytes, config };
   });
 }
 

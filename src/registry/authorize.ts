@@ -27,6 +27,8 @@ type Method =
 interface Authorization {
   readonly header: string | undefined;
   readonly secrets: readonly string[];
+  /** What a token was asked for with. */
+  readonly auth?: { readonly service: string; readonly scope: string };
 }
 
 /**
@@ -66,12 +68,15 @@ export class AuthorizedTransport implements Transport {
     return await this.#sendWith(await this.#authorizationFor(next, request), request);
   }
 
-  async #sendWith({ header, secrets }: Authorization, request: ExchangeRequest): Promise<ExchangeResponse> {
+  async #sendWith(
+    { header, secrets, auth }: Authorization,
+    request: ExchangeRequest,
+  ): Promise<ExchangeResponse> {
     if (header === undefined || request.url.origin !== this.#options.target.origin) {
       return await this.#inner.send(request);
     }
     const headers = { ...request.headers, authorization: header };
-    const response = await this.#inner.send({ ...request, headers });
+    const response = await this.#inner.send({ ...request, headers, ...(auth !== undefined && { auth }) });
     return { ...response, secrets: [...response.secrets, ...secrets] };
   }
 
@@ -139,8 +144,9 @@ export class AuthorizedTransport implements Transport {
       case 'static-bearer':
         return { header: `Bearer ${method.token}`, secrets: [method.token] };
       case 'bearer': {
+        const { service, scope } = method.tokenRequest;
         const token = await tokens.get(method.tokenRequest, tokenTransport, signal);
-        return { header: `Bearer ${token}`, secrets: [token] };
+        return { header: `Bearer ${token}`, secrets: [token], auth: { service, scope } };
       }
     }
   }

@@ -55,6 +55,8 @@ export class HttpTransport implements Transport {
       status: incoming.statusCode ?? 0,
       headers: incoming.headers,
       url,
+      peer: peerOf(incoming),
+      protocolVersion: incoming.httpVersion,
       body: readBody(incoming, request, stallMs),
       discard: () => discard(incoming, stallMs),
       secrets: [],
@@ -106,6 +108,11 @@ export class HttpTransport implements Transport {
       signal.removeEventListener('abort', leave);
     }
   }
+}
+
+function peerOf({ socket }: IncomingMessage): ExchangeResponse['peer'] {
+  const { remoteAddress: address, remotePort: port } = socket;
+  return address === undefined || port === undefined ? undefined : { address, port };
 }
 
 /** Tells a request of the socket that is dialled for it, also of one to a proxy that is to become a tunnel. */

@@ -9,7 +9,7 @@ import { type BodyLimits, RegistryClient } from './registry-client.ts';
 import { DEFAULT_RETRY, type RetryPolicy, RetryTransport } from './retry.ts';
 import type { RegistryTarget } from './target.ts';
 import { TokenSource } from './token.ts';
-import { TracedTransport } from './traced.ts';
+import { type PropagationPolicy, TracedTransport } from './traced.ts';
 import type { Timeouts, Transport } from './transport.ts';
 
 /** What all pulls of a process share. */
@@ -20,6 +20,8 @@ export interface RegistryAccess {
   readonly tokens: TokenSource;
   readonly trustedRealms: readonly HostPattern[];
   readonly limits: BodyLimits;
+  readonly userAgent: string;
+  readonly propagation: PropagationPolicy;
   readonly retry?: RetryPolicy;
 }
 
@@ -31,6 +33,7 @@ export interface RegistryAccessOptions {
   readonly trustedRealms: readonly HostPattern[];
   readonly bodyLimits: BodyLimits;
   readonly userAgent: string;
+  readonly propagation: PropagationPolicy;
   readonly retry?: RetryPolicy;
 }
 
@@ -40,13 +43,15 @@ export interface RegistryAccessOptions {
  * @returns the access, and `close`, which frees the connections; exchanges under way break off
  */
 export function openRegistryAccess(options: RegistryAccessOptions): RegistryAccess & { close(): void } {
-  const { bodyLimits: limits, trustedRealms, retry } = options;
+  const { bodyLimits: limits, trustedRealms, userAgent, propagation, retry } = options;
   const wire = new HttpTransport(options);
   return {
     wire,
     tokens: new TokenSource(limits),
     trustedRealms,
     limits,
+    userAgent,
+    propagation,
     ...(retry !== undefined && { retry }),
     close: () => wire.close(),
   };
@@ -69,8 +74,9 @@ export interface OpenRegistryOptions {
  */
 export function openRegistry(access: RegistryAccess, options: OpenRegistryOptions): Registry {
   const { target, repository, credential } = options;
-  const { limits, trustedRealms, retry = DEFAULT_RETRY } = access;
-  const traced = new TracedTransport(access.wire, { isAuthConfigured: target.tokenEndpoint instanceof URL });
+  const { limits, trustedRealms, userAgent, propagation, retry = DEFAULT_RETRY } = access;
+  const isAuthConfigured = target.tokenEndpoint instanceof URL;
+  const traced = new TracedTransport(access.wire, { isAuthConfigured, userAgent, propagation });
   const isClients = credential.type === 'basic' && credential.source === 'client';
   const transport = new AuthorizedTransport(new RetryTransport(new RedirectTransport(traced), retry), {
     target,

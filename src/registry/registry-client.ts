@@ -58,7 +58,7 @@ export class RegistryClient implements Registry {
       what,
       signal,
     );
-    if (typeof reference !== 'string') verifySize(bytes, reference.size, what);
+    if (typeof reference !== 'string') verifySize(bytes, reference, what);
     if (isDigest(name)) verifyDigest(bytes, name, what);
     const claimed = headers['docker-content-digest'];
     if (isDigest(claimed)) verifyDigest(bytes, claimed, what);
@@ -74,7 +74,7 @@ export class RegistryClient implements Registry {
     const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'config');
     const what = `config ${JSON.stringify(descriptor.digest)}`;
     const { bytes } = await this.#getWhole(endpoint, {}, limits.configBytes, what, signal);
-    verifySize(bytes, descriptor.size, what);
+    verifySize(bytes, descriptor, what);
     verifyDigest(bytes, descriptor.digest, what);
     return bytes;
   }
@@ -149,11 +149,12 @@ export class RegistryClient implements Registry {
   }
 }
 
-function verifySize(bytes: Uint8Array, size: number, what: string): void {
+function verifySize(bytes: Uint8Array, { size, digest }: Descriptor, what: string): void {
   if (bytes.byteLength === size) return;
   throw new PassthroughError(
     'VERIFICATION_FAILED',
     `Cannot verify ${what}: it has ${bytes.byteLength} bytes, its descriptor says ${size}`,
+    { expected: digest, actual: digestOf(bytes, digestAlgorithm(digest)) },
   );
 }
 

@@ -112,6 +112,7 @@ async function fetchToken(
     },
     operation: 'token',
     template: realm.pathname,
+    auth: { service, scope },
     signal,
     attempts: { count: 0 },
   };

@@ -12,6 +12,8 @@ export interface ExchangeRequest {
   readonly operation: Operation;
   /** Path with its variable parts as placeholders, for telemetry: `/v2/{repository}/blobs/{digest}`. */
   readonly template: string;
+  /** What its token is asked for with, or was; left out where no token endpoint is involved. For telemetry. */
+  readonly auth?: { readonly service: string; readonly scope: string };
   /** Aborts the exchange, its body included. */
   readonly signal: AbortSignal;
   /**
@@ -27,6 +29,10 @@ export interface ExchangeResponse {
   readonly headers: IncomingHttpHeaders;
   /** Where the answer came from: another address than the request's after a redirect. */
   readonly url: URL;
+  /** Who sent it: a proxy, where one is between. Unknown once the connection is gone. */
+  readonly peer: { readonly address: string; readonly port: number } | undefined;
+  /** `1.1` */
+  readonly protocolVersion: string;
   /**
    * The body, to be read once.
    *

@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { PassthroughError } from '../errors.ts';
+import { instruments } from '../telemetry/metrics.ts';
 import { storageError } from './storage-error.ts';
 
 /**
@@ -12,6 +13,8 @@ const READ_BYTES = 512 * 1024;
 export class TemporaryFile {
   readonly #handle: FileHandle;
   #size = 0;
+  /** Bytes of it that count as lying in the workspace. */
+  #held = 0;
 
   /** @param handle open for reading and writing, empty; belongs to this object from now on */
   constructor(handle: FileHandle) {
@@ -34,6 +37,8 @@ export class TemporaryFile {
         const { bytesWritten } = await this.#handle.write(bytes, done, bytes.byteLength - done, this.#size);
         done += bytesWritten;
         this.#size += bytesWritten;
+        this.#held += bytesWritten;
+        instruments().workspaceUsage.add(bytesWritten);
       }
     } catch (error) {
       throw storageError(error);
@@ -66,5 +71,7 @@ export class TemporaryFile {
   /** Frees the bytes. Closing twice does nothing. */
   async close(): Promise<void> {
     await this.#handle.close();
+    instruments().workspaceUsage.add(-this.#held);
+    this.#held = 0;
   }
 }

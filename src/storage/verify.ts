@@ -31,7 +31,9 @@ export class Verifier {
     const { size, what } = this.#expected;
     this.#size += bytes.byteLength;
     if (size !== undefined && this.#size > size) {
-      throw failure(`Cannot verify ${what}: it has more than the ${size} bytes that its descriptor says`);
+      throw failure(`Cannot verify ${what}: it has more than the ${size} bytes that its descriptor says`, {
+        expected: this.#expected.digest,
+      });
     }
     this.#hash.update(bytes);
   }
@@ -43,10 +45,13 @@ export class Verifier {
    */
   finish(): void {
     const { digest, size, what } = this.#expected;
-    if (size !== undefined && this.#size !== size) {
-      throw failure(`Cannot verify ${what}: it has ${this.#size} bytes, its descriptor says ${size}`);
-    }
     const actual = `${digestAlgorithm(digest)}:${this.#hash.digest('hex')}`;
+    if (size !== undefined && this.#size !== size) {
+      throw failure(`Cannot verify ${what}: it has ${this.#size} bytes, its descriptor says ${size}`, {
+        expected: digest,
+        actual,
+      });
+    }
     if (actual !== digest) {
       throw failure(`Cannot verify ${what}: expected ${digest}, its bytes are ${actual}`, {
         expected: digest,

@@ -1,4 +1,6 @@
 import { styleText } from 'node:util';
+import { context, isSpanContextValid, logs, SeverityNumber, trace } from '@opentelemetry/api';
+import { VERSION } from '../version.ts';
 
 /** Levels, the most talkative first. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
@@ -24,19 +26,55 @@ export interface LoggerOptions {
   readonly isTerminal: boolean;
   /** Takes one line, its end included. */
   readonly write: (line: string) => void;
+  /** Whether events also go to the logs signal of OpenTelemetry, which does nothing until an SDK is started. */
+  readonly isExported?: boolean;
   readonly now?: () => Date;
 }
 
-/** A logger that writes one line an event. */
+/** A logger that writes one line an event; one that is logged inside a span names it by `trace_id` and `span_id`. */
 export function createLogger(options: LoggerOptions): Logger {
-  const { isTerminal, write, now = () => new Date() } = options;
+  const { isTerminal, write, isExported = false, now = () => new Date() } = options;
   const threshold = LOG_LEVELS.indexOf(options.level);
   const format = isTerminal ? formatForTerminal : formatJson;
   return {
     log(level, event, fields = {}) {
-      if (LOG_LEVELS.indexOf(level) >= threshold) write(`${format(now(), level, event, fields)}\n`);
+      if (LOG_LEVELS.indexOf(level) < threshold) return;
+      const time = now();
+      write(`${format(time, level, event, { ...fields, ...activeSpan() })}\n`);
+      if (isExported) emit(time, level, event, fields);
     },
   };
+}
+
+function activeSpan(): LogFields {
+  const span = trace.getActiveSpan()?.spanContext();
+  return span !== undefined && isSpanContextValid(span)
+    ? { trace_id: span.traceId, span_id: span.spanId }
+    : {};
+}
+
+const exported = logs.getLogger('docker-http-passthrough', VERSION);
+
+/** https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber */
+const SEVERITIES: Readonly<Record<LogLevel, SeverityNumber>> = {
+  trace: SeverityNumber.TRACE,
+  debug: SeverityNumber.DEBUG,
+  info: SeverityNumber.INFO,
+  warn: SeverityNumber.WARN,
+  error: SeverityNumber.ERROR,
+};
+
+function emit(timestamp: Date, level: LogLevel, event: string, fields: LogFields): void {
+  const present = Object.entries(fields).filter(([, value]) => value !== undefined && value !== null);
+  exported.emit({
+    timestamp,
+    severityNumber: SEVERITIES[level],
+    severityText: level.toUpperCase(),
+    eventName: event,
+    body: event,
+    attributes: Object.fromEntries(present) as Record<string, string | number | boolean>,
+    context: context.active(),
+  });
 }
 
 function formatJson(time: Date, level: LogLevel, event: string, fields: LogFields): string {

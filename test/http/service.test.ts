@@ -201,6 +201,7 @@ describe('the log', () => {
       level: 'info',
       id: reply.headers['x-request-id'],
       route: '/docker/{filename}',
+      registry: pair.registry.host,
       image: `${pair.registry.host}/team/app:1`,
       platform: 'linux/amd64',
       digest: IMAGE.manifest.digest,

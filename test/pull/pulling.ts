@@ -72,6 +72,8 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
       tokens: new TokenSource(bodyLimits),
       trustedRealms: [],
       limits: bodyLimits,
+      userAgent: 'test',
+      propagation: [],
       retry: QUICK_RETRY,
     },
     {

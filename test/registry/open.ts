@@ -103,6 +103,8 @@ export function openAccess({ timeouts, ...options }: AccessOptions = {}): TestAc
     tokens: new TokenSource(LIMITS),
     trustedRealms: [],
     limits: LIMITS,
+    userAgent: 'test',
+    propagation: [],
     retry: RETRY,
     ...options,
   };

@@ -37,6 +37,8 @@ export class ScriptedTransport implements Transport {
       status,
       headers,
       url: request.url,
+      peer: { address: '192.0.2.1', port: 443 },
+      protocolVersion: '1.1',
       body: typeof body === 'string' || body instanceof Uint8Array ? pieces(body) : body,
       discard: () => this.discarded.push(status),
       secrets,

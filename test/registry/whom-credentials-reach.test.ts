@@ -73,6 +73,8 @@ function openScripted(
       tokens: new TokenSource(LIMITS),
       trustedRealms: trustedRealms.map(parseHostPattern),
       limits: LIMITS,
+      userAgent: 'test',
+      propagation: [],
       retry: RETRY,
     },
     { target, repository: REPOSITORY, credential },

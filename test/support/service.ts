@@ -3,7 +3,7 @@
  */
 
 import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
-import { type IncomingHttpHeaders, type IncomingMessage, request as send } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config.ts';
@@ -14,33 +14,14 @@ import type { RetryPolicy } from '../../src/registry/retry.ts';
 import type { TemporaryFile } from '../../src/storage/temporary-file.ts';
 import { Workspace } from '../../src/storage/workspace.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
-import { Conditions } from './conditions.ts';
+import { open, type Reply, type RequestOptions, request } from './http-request.ts';
+import { type LogEvent, MemoryLog } from './memory-log.ts';
 import { within } from './within.ts';
+
+export { type LogEvent, type Reply, type RequestOptions, request };
 
 /** Tries again as the product does, without the waits. */
 export const QUICK_RETRY: RetryPolicy = { attempts: 2, baseMs: 1, maxMs: 50 };
-
-/** One line of the log. */
-export type LogEvent = Readonly<Record<string, unknown>>;
-
-/** What to ask for. */
-export interface RequestOptions {
-  readonly method?: string;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Aborts the request as a client does that leaves. */
-  readonly signal?: AbortSignal;
-}
-
-/** An answer, read to its end. */
-export interface Reply {
-  readonly status: number;
-  /** Reason phrase of the status line. */
-  readonly reason: string;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: Buffer;
-  /** Whether the connection broke before the end. */
-  readonly isCut: boolean;
-}
 
 /** A running service. Disposing of it stops it and removes its workspace. */
 export interface TestService extends AsyncDisposable {
@@ -108,7 +89,15 @@ export async function startTestService(
     admission: new Admission(config.admission),
     access,
   };
-  const logger = createLogger({ level: 'trace', isTerminal: false, write: (line) => log.write(line) });
+  let logText = '';
+  const logger = createLogger({
+    level: 'trace',
+    isTerminal: false,
+    write: (line) => {
+      logText += line;
+      log.add(JSON.parse(line) as LogEvent);
+    },
+  });
   const service = await startService(tools, logger);
   let stopped: Promise<number> | undefined;
   const stop = (): Promise<number> => {
@@ -119,10 +108,10 @@ export async function startTestService(
     port: service.port,
     workspace,
     logs: () => log.events,
-    logText: () => log.text,
-    waitForLog: (fields, nth = 1) => log.waitFor(fields, nth),
+    logText: () => logText,
+    waitForLog: (fields, nth) => log.waitFor(fields, nth),
     request: (path, options) => request(service.port, path, options),
-    open: async (path, options) => await within(open(service.port, path, options), `the header of ${path}`),
+    open: (path, options) => open(service.port, path, options),
     openFiles: () => openFilesIn(workspace),
     stop,
     [Symbol.asyncDispose]: async () => {
@@ -133,38 +122,6 @@ export async function startTestService(
   };
 }
 
-/** One request on a connection of its own, with whatever comes of it. */
-export async function request(port: number, path: string, options?: RequestOptions): Promise<Reply> {
-  return await within(
-    read(await within(open(port, path, options), `the header of ${path}`)),
-    `the body of ${path}`,
-  );
-}
-
-async function open(port: number, path: string, options: RequestOptions = {}): Promise<IncomingMessage> {
-  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const { method = 'GET', headers = {}, signal } = options;
-  const outgoing = send(
-    { host: '127.0.0.1', port, path, method, headers, agent: false, ...(signal && { signal }) },
-    resolve,
-  );
-  outgoing.on('error', reject);
-  outgoing.end();
-  return await promise;
-}
-
-async function read(response: IncomingMessage): Promise<Reply> {
-  const chunks: Buffer[] = [];
-  let isCut = false;
-  try {
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-  } catch {
-    isCut = true;
-  }
-  const { statusCode: status = 0, statusMessage: reason = '', headers } = response;
-  return { status, reason, headers, body: Buffer.concat(chunks), isCut };
-}
-
 /** How many files of a folder this process holds open, those that have no name any more among them. */
 export async function openFilesIn(directory: string): Promise<number> {
   const descriptors = await readdir('/proc/self/fd');
@@ -173,23 +130,4 @@ export async function openFilesIn(directory: string): Promise<number> {
     descriptors.map((descriptor) => readlink(`/proc/self/fd/${descriptor}`).catch(() => '')),
   );
   return paths.filter((path) => path.startsWith(`${directory}/`)).length;
-}
-
-class MemoryLog {
-  readonly events: LogEvent[] = [];
-  text = '';
-  readonly #waiting = new Conditions();
-
-  write(line: string): void {
-    this.text += line;
-    this.events.push(JSON.parse(line) as LogEvent);
-    this.#waiting.changed();
-  }
-
-  waitFor(fields: LogEvent, nth: number): Promise<LogEvent> {
-    const fits = (event: LogEvent): boolean =>
-      Object.entries(fields).every(([name, value]) => event[name] === value);
-    const found = this.#waiting.when(() => this.events.filter(fits)[nth - 1]);
-    return within(found, `log event ${JSON.stringify(fields)}`);
-  }
 }

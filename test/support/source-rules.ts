@@ -12,7 +12,18 @@ export type Violation = string;
 const MAX_LINES = 300;
 
 /** Files and rooms that face the outside: they may know everything below them. */
-const FACES = new Set(['main.ts', 'index.ts', 'config.ts', 'environment.ts', 'cli', 'http']);
+const FACES = new Set([
+  'main.ts',
+  'index.ts',
+  'config.ts',
+  'environment.ts',
+  'telemetry-config.ts',
+  'cli',
+  'http',
+]);
+
+/** The one module that knows the telemetry SDK. Loading it takes longer than all else, so it is loaded on demand only. */
+const SDK = 'telemetry/sdk.ts';
 
 /** Files that import nothing and that everybody may import. */
 const LEAVES = new Set(['errors.ts', 'version.ts']);
@@ -97,6 +108,10 @@ export function checkSource(path: string, source: string): Violation[] {
       'it reads the environment, which only main.ts and config.ts do',
     ],
     [
+      /^import\s(?!type\b)[^;'"]*['"][^'"]*telemetry\/sdk\.ts['"]/m.test(code),
+      'it loads the SDK whether it is needed or not',
+    ],
+    [
       PURE.has(roomOf(path)) && IMPURE_NAME.test(plain),
       `it is pure, and has ${JSON.stringify(IMPURE_NAME.exec(plain)?.[0])}`,
     ],
@@ -149,6 +164,7 @@ function faultOfRoom(path: string, target: string): string | undefined {
     if (!FACES.has(room) && !HEIGHTS.has(room) && room !== 'telemetry')
       return `${room} has no place in the house`;
   }
+  if (target === SDK) return from === 'cli' ? undefined : 'the SDK is for cli only';
   if (from === to) return undefined;
   if (from === 'telemetry') return 'telemetry knows errors only';
   if (to === 'telemetry') {
@@ -169,8 +185,9 @@ function faultOfRoom(path: string, target: string): string | undefined {
 function faultOfPackage(path: string, name: string): string | undefined {
   const room = roomOf(path);
   if (name.startsWith('@opentelemetry/')) {
-    const isEntry = path === 'main.ts' || room === 'cli' || room === 'telemetry';
-    return isEntry || mayTrace(path) ? undefined : 'this room knows no telemetry';
+    if (name !== '@opentelemetry/api')
+      return path === SDK ? undefined : 'only telemetry/sdk.ts knows the SDK';
+    return room === 'telemetry' || mayTrace(path) ? undefined : 'this room knows no telemetry';
   }
   if (!name.startsWith('node:')) return 'only @opentelemetry packages are dependencies';
   if (LEAVES.has(path)) return 'errors and version import nothing';

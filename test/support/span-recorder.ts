@@ -32,7 +32,7 @@ export class RecordedSpan implements Span {
   readonly kind: SpanKind;
   readonly attributes: Attributes = {};
   status: SpanStatus = { code: SpanStatusCode.UNSET };
-  readonly events: string[] = [];
+  readonly events: { readonly name: string; readonly attributes: Attributes }[] = [];
   readonly exceptions: Exception[] = [];
   readonly links: Link[] = [];
   /** The span that this one hangs below, where it was recorded here. */
@@ -69,9 +69,9 @@ export class RecordedSpan implements Span {
     return this;
   }
 
-  addEvent(name: string): this {
+  addEvent(name: string, attributes: unknown = {}): this {
     this.#change();
-    this.events.push(name);
+    this.events.push({ name, attributes: attributes as Attributes });
     return this;
   }
 

@@ -1,0 +1,166 @@
+/** What is published: the program as `npm run build` makes it, in a folder where nothing else is. */
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import { build, bundleFaults } from '../scripts/build.ts';
+import { startBuiltService } from './support/built-service.ts';
+
+const run = promisify(execFile);
+
+/** Milliseconds that a program which only prints something may take. */
+const PRINT_LIMIT_MS = 10_000;
+
+/** Where nobody listens: the port is that of the discard service. */
+const NO_COLLECTOR = 'http://127.0.0.1:9';
+
+/** How esbuild marks where each module of a package begins. */
+const PACKAGE_MARK = /^\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm;
+
+describe('the built program', () => {
+  let folder = '';
+  let main = '';
+  before(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'build-'));
+    main = join(folder, 'main.js');
+    await build(folder);
+  });
+  after(() => rm(folder, { recursive: true, force: true }));
+
+  test('serves without a package beside it', async () => {
+    await using service = await startBuiltService({}, { main });
+    const reply = await service.request('/health');
+    assert.deepEqual([reply.status, reply.body.toString()], [200, 'ok\n']);
+    const { code, signal } = await service.stop();
+    assert.deepEqual([code, signal], [0, null], service.output());
+    assert.deepEqual(
+      service.logs().filter(({ event }) => event === undefined),
+      [],
+    );
+  });
+
+  test('serves with the telemetry SDK and the rest that it loads when asked to', async () => {
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: NO_COLLECTOR, OTEL_NODE_RESOURCE_DETECTORS: 'env,container' };
+    await using service = await startBuiltService(env, { main });
+    assert.equal((await service.request('/health')).status, 200);
+  });
+
+  test('is a command', async () => {
+    assert.equal((await stat(main)).mode & 0o111, 0o111);
+    assert.match(await readFile(main, 'utf8'), /^#!\/usr\/bin\/env node\n/);
+    const { version } = JSON.parse(await readFile(join(import.meta.dirname, '..', 'package.json'), 'utf8'));
+    const { stdout, stderr } = await run(main, ['--version'], {
+      cwd: folder,
+      // No more than where to find Node, which the first line looks for.
+      env: { PATH: dirname(process.execPath) },
+      timeout: PRINT_LIMIT_MS,
+    });
+    assert.deepEqual([stdout, stderr], [`docker-http-passthrough ${version}\n`, '']);
+  });
+
+  test('loads no package at its start but the API of OpenTelemetry', async () => {
+    assert.deepEqual(await packagesOf(main, /^(?:import|export) (?:[^"]*? from )?"(\.[^"]+)";$/gm), [
+      '@opentelemetry/api',
+    ]);
+    // Looked for in the same way, and found when what is imported later counts too.
+    const later = await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g);
+    assert.ok(later.includes('@opentelemetry/sdk-node'), later.join(' '));
+    assert.ok(later.includes('@grpc/grpc-js'), later.join(' '));
+  });
+});
+
+/** The packages that are in a file, and in those that it imports as `imports` finds them. */
+async function packagesOf(main: string, imports: RegExp): Promise<string[]> {
+  const files = new Set([main]);
+  const packages = new Set<string>();
+  // A set goes through what is added meanwhile, too.
+  for (const file of files) {
+    const text = await readFile(file, 'utf8');
+    for (const [, name = ''] of text.matchAll(PACKAGE_MARK)) packages.add(name);
+    for (const [, path = ''] of text.matchAll(imports)) {
+      const target = join(dirname(file), path);
+      if (await stat(target).catch(() => undefined)) files.add(target);
+    }
+  }
+  return [...packages].sort();
+}
+
+describe('a bundle that would not work is caught', () => {
+  const API = 'node_modules/@opentelemetry/api/dist/index.cjs';
+  const SDK = 'node_modules/@opentelemetry/sdk-node/dist/index.cjs';
+
+  /** A bundle of the program, in a file with one other, and of the SDK. */
+  function bundle({
+    inputs = [API, SDK],
+    kind = 'dynamic-import',
+    shared = API,
+    external = 'node:fs',
+  }: {
+    inputs?: readonly string[];
+    kind?: 'dynamic-import' | 'import-statement';
+    shared?: string;
+    external?: string;
+  }): Parameters<typeof bundleFaults>[0] {
+    const file = (names: readonly string[]) => ({
+      bytes: 1,
+      exports: [],
+      inputs: Object.fromEntries(names.map((name) => [name, { bytesInOutput: 1 }])),
+    });
+    return {
+      inputs: Object.fromEntries(inputs.map((name) => [name, { bytes: 1, imports: [] }])),
+      outputs: {
+        'dist/main.js': {
+          ...file(['src/main.ts']),
+          entryPoint: 'src/main.ts',
+          imports: [
+            { path: 'dist/chunks/shared.js', kind: 'import-statement' },
+            { path: 'node:http', kind: 'import-statement', external: true },
+          ],
+        },
+        'dist/chunks/shared.js': {
+          ...file([shared]),
+          imports: [{ path: 'dist/chunks/sdk.js', kind }],
+        },
+        'dist/chunks/sdk.js': {
+          ...file(['src/telemetry/sdk.ts', SDK]),
+          imports: [{ path: external, kind: 'require-call', external: true }],
+        },
+      },
+    };
+  }
+
+  test('but not one that does', () => assert.deepEqual(bundleFaults(bundle({})), []));
+
+  const wrong: readonly [what: string, options: Parameters<typeof bundle>[0], fault: RegExp][] = [
+    ['no API', { inputs: [SDK] }, /^@opentelemetry\/api must be there once.*none$/],
+    ['an API of ES modules', { inputs: [API.replace('.cjs', '.mjs')] }, /as CommonJS; there is .*\.mjs$/],
+    ['an API of each kind', { inputs: [API, API.replace('.cjs', '.mjs')] }, /\.cjs and .*\.mjs$/],
+    [
+      'an API of two versions',
+      { inputs: [API, `node_modules/@opentelemetry/sdk-node/${API}`] },
+      /there is .*\.cjs and .*\/sdk-node\/node_modules\/@opentelemetry\/api/,
+    ],
+    [
+      'an SDK that is always loaded',
+      { kind: 'import-statement' },
+      /^loaded whenever .*: @opentelemetry\/sdk-node$/,
+    ],
+    [
+      'another package that is always loaded',
+      { shared: 'node_modules/protobufjs/index.js' },
+      /^loaded whenever the program starts: protobufjs$/,
+    ],
+    ['a package that is left out', { external: '@grpc/grpc-js' }, /^@grpc\/grpc-js is left out/],
+  ];
+  for (const [what, options, fault] of wrong) {
+    test(what, () => {
+      const faults = bundleFaults(bundle(options));
+      assert.equal(faults.length, 1, faults.join('\n'));
+      assert.match(faults[0] ?? '', fault);
+    });
+  }
+});

@@ -1,0 +1,194 @@
+/**
+ * The service as it is published: built, and run in a process of its own.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from '../../scripts/build.ts';
+import { open, type Reply, type RequestOptions, request } from './http-request.ts';
+import { type LogEvent, MemoryLog } from './memory-log.ts';
+import { within } from './within.ts';
+
+/** Milliseconds that the service has to end in: more than its own bound for requests that are under way. */
+const STOP_LIMIT_MS = 45_000;
+
+/** How a process ended. */
+export interface Stopped {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  /** Milliseconds from SIGTERM to the end. */
+  readonly ms: number;
+}
+
+/** The built service in a process of its own. Killed when it is disposed of, if it has not ended by then. */
+export interface BuiltService extends AsyncDisposable {
+  readonly port: number;
+  readonly pid: number;
+  readonly workspace: string;
+  /** Milliseconds from the start of the process to the line that says that it listens. */
+  readonly startMs: number;
+  /** Every line of its standard output so far; one that is no JSON object is kept as `{ text }`. */
+  logs(): readonly LogEvent[];
+  /** Everything that it wrote to standard output and standard error so far. */
+  output(): string;
+  /**
+   * @param fields what an event must have, to the letter
+   * @param nth which one of those that do, counted from 1 and from the start of the service
+   * @throws Error when the process ends before
+   */
+  waitForLog(fields: LogEvent, nth?: number): Promise<LogEvent>;
+  /** One request on a connection of its own, with whatever comes of it. */
+  request(path: string, options?: RequestOptions): Promise<Reply>;
+  /** The same, resolved with the header; nothing of the body is read yet. */
+  open(path: string, options?: RequestOptions): Promise<IncomingMessage>;
+  /** Asks it to stop, with SIGTERM, and waits for the end. */
+  stop(): Promise<Stopped>;
+}
+
+/** What may differ from the service as it is run. */
+export interface BuiltServiceOptions {
+  /** What Node is told before the program. */
+  readonly nodeArgs?: readonly string[] | undefined;
+  /** Another program than the one that is built for this process. */
+  readonly main?: string | undefined;
+}
+
+/**
+ * Start a service. The first call in a process builds it.
+ *
+ * @param env its variables beside `PATH`; host, port, workspace and log level are set here unless they are named. The log
+ *   level must let through the line that the service listens
+ */
+export async function startBuiltService(
+  env: Readonly<Record<string, string>> = {},
+  { nodeArgs = [], main }: BuiltServiceOptions = {},
+): Promise<BuiltService> {
+  const program = main ?? (await builtMain());
+  await using stack = new AsyncDisposableStack();
+  // The working directory, so that no .env but the test's own is found.
+  const folder = await temporaryFolder('service-');
+  stack.defer(() => removeFolder(folder));
+  const variables = {
+    PATH: process.env['PATH'] ?? '',
+    HTTP_HOST: '127.0.0.1',
+    HTTP_PORT: '0',
+    WORKSPACE_DIR: join(folder, 'workspace'),
+    LOG_LEVEL: 'debug',
+    ...env,
+  };
+
+  const begun = performance.now();
+  const child = spawn(process.execPath, [...nodeArgs, program, 'serve'], {
+    cwd: folder,
+    env: variables,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  children.add(child);
+  const log = new MemoryLog();
+  let output = '';
+  let rest = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) log.add(eventOf(line));
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+  });
+  const { promise: closed, resolve } = Promise.withResolvers<Omit<Stopped, 'ms'>>();
+  child.once('error', (error) => log.close(error));
+  child.once('close', (code, signal) => {
+    children.delete(child);
+    if (rest !== '') log.add(eventOf(rest));
+    log.close(new Error(`Cannot wait for the service: it has ended with ${code ?? signal}\n${output}`));
+    resolve({ code, signal });
+  });
+  stack.defer(async () => {
+    child.kill('SIGKILL');
+    await within(closed, 'the end of the service');
+  });
+
+  const { port } = await log.waitFor({ event: 'listening' });
+  const startMs = performance.now() - begun;
+  let stopped: Promise<Stopped> | undefined;
+  const stop = async (): Promise<Stopped> => {
+    const asked = performance.now();
+    child.kill('SIGTERM');
+    const ended = await within(closed, 'the end of the service', STOP_LIMIT_MS);
+    return { ...ended, ms: performance.now() - asked };
+  };
+  const all = stack.move();
+  return {
+    port: Number(port),
+    // It has one: it has written a line.
+    pid: child.pid as number,
+    workspace: variables.WORKSPACE_DIR,
+    startMs,
+    logs: () => log.events,
+    output: () => output,
+    waitForLog: (fields, nth) => log.waitFor(fields, nth),
+    request: (path, options) => request(Number(port), path, options),
+    open: (path, options) => open(Number(port), path, options),
+    stop: () => {
+      stopped ??= stop();
+      return stopped;
+    },
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
+
+let building: Promise<string> | undefined;
+
+/** The program, built once for this process. */
+function builtMain(): Promise<string> {
+  building ??= (async () => {
+    const folder = await temporaryFolder('built-');
+    await build(folder);
+    return join(folder, 'main.js');
+  })();
+  return building;
+}
+
+function eventOf(line: string): LogEvent {
+  try {
+    const event: unknown = JSON.parse(line);
+    if (typeof event === 'object' && event !== null && !Array.isArray(event)) return { ...event };
+  } catch {
+    // Not the service's own log: kept as it is.
+  }
+  return { text: line };
+}
+
+const children = new Set<ChildProcess>();
+const folders = new Set<string>();
+
+async function temporaryFolder(prefix: string): Promise<string> {
+  leaveNothing();
+  const folder = await mkdtemp(join(tmpdir(), prefix));
+  folders.add(folder);
+  return folder;
+}
+
+async function removeFolder(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  folders.delete(folder);
+}
+
+let isWatched = false;
+
+/** Ends what is left when this process ends, also when it is told to: the service would outlive whoever reads its log. */
+function leaveNothing(): void {
+  if (isWatched) return;
+  isWatched = true;
+  process.once('exit', () => {
+    for (const child of children) child.kill('SIGKILL');
+    // A service that is being killed may still create a file.
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+}

@@ -1,0 +1,55 @@
+/**
+ * Requests to a service under test, one connection each, answered from 127.0.0.1.
+ */
+
+import { type IncomingHttpHeaders, type IncomingMessage, request as send } from 'node:http';
+import { within } from './within.ts';
+
+/** What to ask for. */
+export interface RequestOptions {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Aborts the request as a client does that leaves. */
+  readonly signal?: AbortSignal;
+}
+
+/** An answer, read to its end. */
+export interface Reply {
+  readonly status: number;
+  /** Reason phrase of the status line. */
+  readonly reason: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+  /** Whether the connection broke before the end. */
+  readonly isCut: boolean;
+}
+
+/** One request on a connection of its own, with whatever comes of it. */
+export async function request(port: number, path: string, options?: RequestOptions): Promise<Reply> {
+  return await within(read(await open(port, path, options)), `the body of ${path}`);
+}
+
+/** The same, resolved with the header; nothing of the body is read yet. */
+export function open(port: number, path: string, options: RequestOptions = {}): Promise<IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const { method = 'GET', headers = {}, signal } = options;
+  const outgoing = send(
+    { host: '127.0.0.1', port, path, method, headers, agent: false, ...(signal && { signal }) },
+    resolve,
+  );
+  outgoing.on('error', reject);
+  outgoing.end();
+  return within(promise, `the header of ${path}`);
+}
+
+async function read(response: IncomingMessage): Promise<Reply> {
+  const chunks: Buffer[] = [];
+  let isCut = false;
+  try {
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+  } catch {
+    isCut = true;
+  }
+  const { statusCode: status = 0, statusMessage: reason = '', headers } = response;
+  return { status, reason, headers, body: Buffer.concat(chunks), isCut };
+}
