@@ -17,6 +17,8 @@ export interface PreparedLayer {
   readonly digest: Digest;
   /** Of the uncompressed bytes. */
   readonly diffId: Digest;
+  /** Bytes of the blob. */
+  readonly compressedSize: number;
   /** Uncompressed bytes. */
   readonly size: number;
   readonly file: TemporaryFile;
@@ -117,7 +119,7 @@ async function fetchLayer(
     const file = await workspace.createFile();
     files.push(file);
     await unpack(blob, file, layer, diffId, budget);
-    return { digest: layer.digest, diffId, size: file.size, file };
+    return { digest: layer.digest, diffId, compressedSize: layer.size, size: file.size, file };
   } finally {
     await blob.return();
   }

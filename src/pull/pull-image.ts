@@ -156,6 +156,7 @@ function tarSource({ layer: index, ...entry }: ArchiveEntry, layers: readonly Pr
   const attributes = {
     'oci.layer.index': index + 1,
     'oci.layer.digest': layer.digest,
+    'oci.layer.compressed_size': layer.compressedSize,
     'oci.layer.decompressed_size': layer.size,
   };
   return {

@@ -86,8 +86,9 @@ export class RegistryClient implements Registry {
     const { target, repository, retry } = this.#options;
     const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'layer');
     const what = `layer ${JSON.stringify(descriptor.digest)}`;
+    const attempts = { count: 0 };
     const open = (offset: number) =>
-      this.#send(endpoint, offset === 0 ? {} : { range: `bytes=${offset}-` }, signal);
+      this.#send(endpoint, offset === 0 ? {} : { range: `bytes=${offset}-` }, signal, attempts);
     const first = await open(0);
     if (first.status !== 200) throw await this.#failure(first, what);
     return readResuming({
@@ -108,8 +109,9 @@ export class RegistryClient implements Registry {
     what: string,
     signal: AbortSignal,
   ): Promise<{ bytes: Uint8Array; headers: ExchangeResponse['headers'] }> {
+    const attempts = { count: 0 };
     for (let attempt = 1; ; attempt += 1) {
-      const response = await this.#send(endpoint, headers, signal);
+      const response = await this.#send(endpoint, headers, signal, attempts);
       if (response.status !== 200) throw await this.#failure(response, what);
       try {
         return {
@@ -127,16 +129,11 @@ export class RegistryClient implements Registry {
     endpoint: Endpoint,
     headers: Readonly<Record<string, string>>,
     signal: AbortSignal,
+    attempts: { count: number },
   ): Promise<ExchangeResponse> {
     // Compressed transfer would change the bytes that are verified and the offsets that a range counts.
     const identity = { 'accept-encoding': 'identity', ...headers };
-    return this.#transport.send({
-      method: 'GET',
-      ...endpoint,
-      headers: identity,
-      signal,
-      attempts: { count: 0 },
-    });
+    return this.#transport.send({ method: 'GET', ...endpoint, headers: identity, signal, attempts });
   }
 
   #failure(response: ExchangeResponse, what: string): Promise<PassthroughError> {

@@ -17,8 +17,8 @@ export interface ExchangeRequest {
   /** Aborts the exchange, its body included. */
   readonly signal: AbortSignal;
   /**
-   * Counts the attempts that went out for one logical request. Whoever repeats a request, for a retry, a redirect or new
-   * credentials, passes the same counter on.
+   * Counts the attempts that went out for one logical request. Whoever repeats a request, for a retry, a redirect, new
+   * credentials or the rest of a body, passes the same counter on.
    */
   readonly attempts: { count: number };
 }

@@ -1,0 +1,119 @@
+/** Words for writing down what a trace must look like. */
+
+import type { AttributeValue } from '../support/otlp-receiver.ts';
+import { ANY, type SpanTree } from './span-tree.ts';
+
+type Attributes = Readonly<Record<string, AttributeValue | undefined>>;
+
+/** What may differ from a span that does its work and has nothing below it. */
+type Rest = Partial<Pick<SpanTree, 'status' | 'events' | 'children'>>;
+
+function span(
+  name: string,
+  kind: SpanTree['kind'],
+  attributes: Attributes,
+  { status = 'unset', events = [], children = [] }: Rest,
+): SpanTree {
+  const present = Object.entries(attributes).filter(([, value]) => value !== undefined);
+  return {
+    name,
+    kind,
+    status,
+    attributes: Object.fromEntries(present) as SpanTree['attributes'],
+    events,
+    children,
+  };
+}
+
+/** The span of a request. */
+export function server(
+  name: string,
+  { port, path, method = 'GET' }: { port: number; path: string; method?: string },
+  attributes: Attributes,
+  rest: Rest = {},
+): SpanTree {
+  const route = name.split(' ')[1];
+  return span(
+    name,
+    'server',
+    {
+      'http.request.method': method,
+      'http.route': route,
+      'url.path': path,
+      'url.scheme': 'http',
+      'server.address': '127.0.0.1',
+      'server.port': port,
+      'client.address': '127.0.0.1',
+      'network.peer.address': '127.0.0.1',
+      'network.peer.port': ANY,
+      'network.protocol.name': 'http',
+      'network.protocol.version': '1.1',
+      'network.transport': 'tcp',
+      ...attributes,
+    },
+    rest,
+  );
+}
+
+/** A step of the service's own. */
+export function internal(name: string, attributes: Attributes = {}, rest: Rest = {}): SpanTree {
+  return span(name, 'internal', attributes, rest);
+}
+
+/** One attempt to get something from a registry, its storage or its token endpoint. */
+export interface Attempt {
+  readonly origin: string;
+  readonly path: string;
+  readonly template: string;
+  readonly operation: 'manifest' | 'token' | 'config' | 'layer';
+  /** `undefined` where no answer came. */
+  readonly status: number | undefined;
+  /** Bytes of the body that was read; left out where it was given up. */
+  readonly size?: number | typeof ANY | undefined;
+  /** How many attempts went before. */
+  readonly resend?: number;
+  /** The kind of its `Authorization`. */
+  readonly auth?: 'none' | 'basic' | 'bearer';
+  /** Service that its token is from, or is asked for. */
+  readonly service?: string | undefined;
+  readonly isConfigured?: boolean;
+  /** `error.type`; makes it an error. */
+  readonly error?: string;
+}
+
+/** The span of an attempt. */
+export function client(attempt: Attempt): SpanTree {
+  const { origin, path, template, operation, status, size, resend = 0, auth = 'none', error } = attempt;
+  const { protocol, hostname, port } = new URL(origin);
+  return span(
+    operation === 'token' ? 'GET {registry_token_endpoint}' : `GET ${template}`,
+    'client',
+    {
+      'http.request.method': 'GET',
+      'url.full': `${origin}${path}`,
+      'url.path': path,
+      'url.scheme': protocol.slice(0, -1),
+      'url.template': template,
+      'server.address': hostname,
+      'server.port': Number(port),
+      'network.protocol.name': 'http',
+      'network.transport': 'tcp',
+      'user_agent.original': 'docker-http-passthrough/0.1.0',
+      'registry.operation': operation,
+      'registry.auth.configured': attempt.isConfigured ?? false,
+      'registry.auth.type': auth,
+      'registry.auth.service': attempt.service,
+      'registry.auth.scope_present': attempt.service !== undefined,
+      'http.request.resend_count': resend === 0 ? undefined : resend,
+      'http.response.body.size': size,
+      'error.type': error,
+      ...(status !== undefined && {
+        'http.response.status_code': status,
+        'network.peer.address': hostname,
+        'network.peer.port': Number(port),
+        'network.protocol.version': '1.1',
+      }),
+    },
+    error === undefined ? {} : { status: 'error' },
+  );
+}

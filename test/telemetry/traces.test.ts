@@ -1,0 +1,241 @@
+/**
+ * What the built service exports of a pull that succeeds: the whole tree, each span with its name, kind, parent, status and
+ * attributes, against what is written down here.
+ */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { basic } from '../http/pair.ts';
+import { startFakeRegistry } from '../support/fake-registry.ts';
+import { client, internal, server } from './expected-spans.ts';
+import {
+  configSpan,
+  credentials,
+  expectTrace,
+  FILE,
+  from,
+  healthySteps,
+  IMAGE,
+  layerSpan,
+  manifestSpan,
+  named,
+  ROUTE,
+  resolved,
+  type Scene,
+  startScene,
+  tokenSpan,
+  traceOf,
+  USER,
+} from './scene.ts';
+
+const USERS = new Map([[USER.name, USER.password]]);
+const CONFIGURED = { REGISTRY_USERNAME: USER.name, REGISTRY_PASSWORD: USER.password };
+const AUTHORIZATION = { authorization: basic(USER.name, USER.password) };
+const BY_DIGEST = IMAGE.manifest.digest;
+
+/** The span of a whole answer. */
+function answered({ registry, service }: Scene, bytes: number, children: Parameters<typeof server>[3]) {
+  return server(
+    `GET ${ROUTE}`,
+    { port: service.port, path: FILE },
+    {
+      ...from(registry),
+      ...resolved(registry),
+      'http.response.status_code': 200,
+      'http.response.body.size': bytes,
+    },
+    children,
+  );
+}
+
+/** Pulls, and gives the bytes and the id of the request. */
+async function pull({ service }: Scene, path = FILE, headers: Readonly<Record<string, string>> = {}) {
+  const reply = await service.request(path, { headers });
+  assert.equal(reply.status, 200, reply.body.toString());
+  return { bytes: reply.body.length, id: { id: reply.headers['x-request-id'] } };
+}
+
+/** What stands on attempts with a token. */
+const BEARER = { auth: 'bearer', service: 'fake-registry' } as const;
+
+/** The steps of a pull with a token, which the first manifest request learns to ask for. */
+function tokenSteps({ registry }: Scene, extracted = credentials('optional')) {
+  return healthySteps(registry, {
+    credentials: extracted,
+    manifests: [
+      manifestSpan(registry, { status: 401, size: undefined }),
+      tokenSpan(registry, { auth: 'basic' }),
+      manifestSpan(registry, { resend: 1, ...BEARER }),
+      manifestSpan(registry, BEARER, BY_DIGEST),
+    ],
+    config: [configSpan(registry, BEARER)],
+    layers: [[layerSpan(registry, 1, BEARER)], [layerSpan(registry, 2, BEARER)]],
+  });
+}
+
+describe('the trace of a pull', () => {
+  test('from an open registry', async () => {
+    await using scene = await startScene();
+    const { bytes, id } = await pull(scene);
+    await expectTrace(scene, id, answered(scene, bytes, { children: healthySteps(scene.registry) }));
+  });
+
+  test('with configured credentials, by a token: the 401 that asks for it is no error', async () => {
+    await using scene = await startScene({ auth: { mode: 'token', users: USERS } }, CONFIGURED);
+    const { bytes, id } = await pull(scene);
+    await expectTrace(scene, id, answered(scene, bytes, { children: tokenSteps(scene) }));
+  });
+
+  test('with configured credentials, by Basic', async () => {
+    await using scene = await startScene({ auth: { mode: 'basic', users: USERS } }, CONFIGURED);
+    const { registry } = scene;
+    const { bytes, id } = await pull(scene);
+    const auth = { auth: 'basic' } as const;
+    const children = healthySteps(registry, {
+      manifests: [
+        manifestSpan(registry, { status: 401, size: undefined }),
+        manifestSpan(registry, { resend: 1, ...auth }),
+        manifestSpan(registry, auth, BY_DIGEST),
+      ],
+      config: [configSpan(registry, auth)],
+      layers: [[layerSpan(registry, 1, auth)], [layerSpan(registry, 2, auth)]],
+    });
+    await expectTrace(scene, id, answered(scene, bytes, { children }));
+  });
+
+  test('with credentials that the client must send, and sends once it is asked', async () => {
+    const auth = { mode: 'token', users: USERS } as const;
+    await using scene = await startScene({ auth }, { REGISTRY_CLIENT_AUTH: 'required' });
+    const { registry, service } = scene;
+    const refused = await service.request(FILE);
+    assert.equal(refused.status, 401);
+    await expectTrace(
+      scene,
+      { id: refused.headers['x-request-id'] },
+      server(
+        `GET ${ROUTE}`,
+        { port: service.port, path: FILE },
+        { ...from(registry), ...named(registry), 'http.response.status_code': 401 },
+        {
+          children: [
+            internal('parse_image_request', named(registry)),
+            credentials('required', { challenge: true, error: 'CREDENTIALS_REQUIRED' }),
+          ],
+        },
+      ),
+    );
+    const { bytes, id } = await pull(scene, FILE, AUTHORIZATION);
+    const extracted = credentials('required', { present: true, used: true });
+    await expectTrace(scene, id, answered(scene, bytes, { children: tokenSteps(scene, extracted) }));
+  });
+
+  test('from a registry that the path names, with its own route, user agent and platform', async () => {
+    await using scene = await startScene();
+    const { registry, service } = scene;
+    const path = `/platform/linux/amd64/registry/http/${encodeURIComponent(registry.host)}${FILE}`;
+    const { bytes, id } = await pull(scene, `${path}?platform=linux/amd64&token=x`, {
+      'user-agent': 'curl/8',
+    });
+    await expectTrace(
+      scene,
+      id,
+      server(
+        'GET /platform/{os}/{arch}/registry/{scheme}/{host}/docker/{filename}',
+        { port: service.port, path },
+        {
+          ...from(registry, 'environment'),
+          ...resolved(registry),
+          'url.query': 'platform=linux%2Famd64&token=REDACTED',
+          'user_agent.original': 'curl/8',
+          'registry.target.source': 'request',
+          'http.response.status_code': 200,
+          'http.response.body.size': bytes,
+        },
+        { children: healthySteps(registry) },
+      ),
+    );
+  });
+
+  test('below an incoming traceparent', async () => {
+    await using scene = await startScene();
+    const traceId = '0af7651916cd43dd8448eb211c80319c';
+    const traceparent = `00-${traceId}-b7ad6b7169203331-01`;
+    const { bytes, id } = await pull(scene, FILE, { traceparent });
+    const spans = await traceOf(scene, id);
+    assert.equal(spans.find(({ kind }) => kind === 'server')?.parentSpanId, 'b7ad6b7169203331');
+    assert.ok(spans.every((span) => span.traceId === traceId));
+    await expectTrace(scene, id, answered(scene, bytes, { children: healthySteps(scene.registry) }));
+  });
+
+  test('over a registry that first says "not now": each attempt has a span, the next its number', async () => {
+    const failWith = { pattern: /manifests\/1$/, status: 503, times: 1 };
+    await using scene = await startScene({ defects: { failWith } });
+    const { registry } = scene;
+    const { bytes, id } = await pull(scene);
+    const children = healthySteps(registry, {
+      manifests: [
+        manifestSpan(registry, { status: 503, size: undefined, error: '503' }),
+        manifestSpan(registry, { resend: 1 }),
+        manifestSpan(registry, {}, BY_DIGEST),
+      ],
+    });
+    await expectTrace(scene, id, answered(scene, bytes, { children }));
+  });
+
+  test('over a layer that stops in the middle, and is asked for the rest', async () => {
+    const [layer = assert.fail()] = IMAGE.layers;
+    const stallBlob = { digest: layer.digest, afterBytes: 10, times: 1 };
+    await using scene = await startScene({ defects: { stallBlob } }, { REGISTRY_STALL_TIMEOUT: '0.2' });
+    const { registry } = scene;
+    const { bytes, id } = await pull(scene);
+    const children = healthySteps(registry, {
+      layers: [
+        [
+          layerSpan(registry, 1, { size: 10, error: 'REGISTRY_TIMEOUT' }),
+          layerSpan(registry, 1, { resend: 1, status: 206, size: layer.blob.length - 10 }),
+        ],
+        [layerSpan(registry, 2)],
+      ],
+    });
+    await expectTrace(scene, id, answered(scene, bytes, { children }));
+  });
+
+  test('over redirects to signed addresses, without credentials and signature', async () => {
+    await using storage = await startFakeRegistry();
+    storage.push('team/app', '1', IMAGE);
+    const defects = { redirectBlobsTo: storage.origin };
+    await using scene = await startScene({ auth: { mode: 'token', users: USERS }, defects }, CONFIGURED);
+    const { registry } = scene;
+    const { bytes, id } = await pull(scene);
+    const redirected = (operation: 'config' | 'layer', digest: string, size: number, status = 307) => [
+      client({
+        origin: registry.origin,
+        path: `/v2/team/app/blobs/${digest}`,
+        template: '/v2/{repository}/blobs/{digest}',
+        operation,
+        status,
+        ...BEARER,
+      }),
+      client({
+        origin: storage.origin,
+        path: `/signed/${digest}`,
+        template: '/v2/{repository}/blobs/{digest}',
+        operation,
+        status: 200,
+        size,
+        resend: 1,
+      }),
+    ];
+    const children = healthySteps(registry, {
+      manifests: [
+        manifestSpan(registry, { status: 401, size: undefined }),
+        tokenSpan(registry, { auth: 'basic' }),
+        manifestSpan(registry, { resend: 1, ...BEARER }),
+        manifestSpan(registry, BEARER, BY_DIGEST),
+      ],
+      config: redirected('config', IMAGE.config.digest, IMAGE.config.bytes.length),
+      layers: IMAGE.layers.map(({ digest, blob }) => redirected('layer', digest, blob.length)),
+    });
+    await expectTrace(scene, id, answered(scene, bytes, { children }));
+  });
+});
