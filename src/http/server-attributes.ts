@@ -1,4 +1,5 @@
 import { type IncomingHttpHeaders, type IncomingMessage, METHODS } from 'node:http';
+import { isIP } from 'node:net';
 import type { Attributes } from '@opentelemetry/api';
 
 /** Query parameters that mean something here; any other may be a secret that a client has put where none belongs. */
@@ -22,7 +23,7 @@ export function requestAttributes(request: IncomingMessage, route: string | unde
     'http.route': route,
     'url.path': redactedPath(path),
     'url.query': shownQuery === '' ? undefined : shownQuery,
-    'url.scheme': forwarded(headers, 'proto', 'x-forwarded-proto')?.toLowerCase() ?? 'http',
+    'url.scheme': schemeOf(headers),
     ...serverAddress(request),
     'client.address': forwardedAddress(headers) ?? socket.remoteAddress,
     'network.peer.address': socket.remoteAddress,
@@ -41,18 +42,27 @@ export function methodAttributes(method = '') {
     : { 'http.request.method': '_OTHER', 'http.request.method_original': method };
 }
 
+/** The scheme that the client used, as far as a proxy says so: this service itself speaks plain http. */
+function schemeOf(headers: IncomingHttpHeaders): 'http' | 'https' {
+  return forwarded(headers, 'proto', 'x-forwarded-proto')?.toLowerCase() === 'https' ? 'https' : 'http';
+}
+
 /** The address that the client asked for: the one in `Host`, else that of the socket. */
 function serverAddress({ headers, socket }: IncomingMessage): Attributes {
-  const host = URL.parse(`http://${forwarded(headers, 'host', 'x-forwarded-host') ?? headers.host ?? ''}`);
+  const host = forwarded(headers, 'host', 'x-forwarded-host') ?? headers.host ?? '';
+  const url = URL.parse(`${schemeOf(headers)}://${host}`);
+  if (url === null)
+    return withoutUndefined({ 'server.address': socket.localAddress, 'server.port': socket.localPort });
   return {
-    'server.address': host?.hostname.replace(/^\[|\]$/g, '') ?? socket.localAddress,
-    'server.port': Number(host?.port || socket.localPort),
+    'server.address': url.hostname.replace(/^\[|\]$/g, ''),
+    'server.port': Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
   };
 }
 
 function forwardedAddress(headers: IncomingHttpHeaders): string | undefined {
-  const address = forwarded(headers, 'for', 'x-forwarded-for');
-  return address?.replace(/^\[([^\]]*)\](?::\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1');
+  const node = forwarded(headers, 'for', 'x-forwarded-for') ?? '';
+  const address = node.replace(/^\[([^\]]*)\](?::\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1');
+  return isIP(address) === 0 ? undefined : address;
 }
 
 /**
@@ -71,26 +81,25 @@ function forwarded(headers: IncomingHttpHeaders, parameter: string, legacy: stri
   return value?.trim() || undefined;
 }
 
-/** No part of a path has an `@` but one before a digest, so what stands around any other may be a password. */
+/** An `@`, encoded or not, that stands before no digest: what stands around it may be a password. */
+const CREDENTIALS = /@(?!sha\d+:)|%(?:25)*40(?!sha\d+(?::|%3a))/i;
+
+/** A password may hold a slash, so that nobody knows which part of such a path it is. */
 function redactedPath(path: string): string {
   const shown = path.replace(/^https?:\/\/[^/]*/i, '').slice(0, MAX_PATH_LENGTH);
-  return shown
-    .split('/')
-    .map((part) => (/@(?!sha\d+:)|%(?:25)*40(?!sha\d+(?::|%3a))/i.test(part) ? 'REDACTED' : part))
-    .join('/');
+  return CREDENTIALS.test(path) ? '/REDACTED' : shown;
 }
 
 function redactedQuery(query: string): string {
-  const parameters = new URLSearchParams(query.slice(0, MAX_PATH_LENGTH));
-  const shown = [...parameters].map(([name, value]) =>
-    SHOWN_PARAMETERS.has(name) && !value.includes('@') ? [name, value] : [nameOf(name), 'REDACTED'],
-  );
-  return new URLSearchParams(shown).toString();
-}
-
-/** A name that is no plain word may be the value itself. */
-function nameOf(name: string): string {
-  return /^[a-z_-]{1,32}$/i.test(name) ? name : 'REDACTED';
+  const parameters = query === '' ? [] : query.slice(0, MAX_PATH_LENGTH).split('&');
+  return parameters
+    .map((parameter) => {
+      const [name = ''] = parameter.split('=', 1);
+      if (SHOWN_PARAMETERS.has(name) && !CREDENTIALS.test(parameter)) return parameter;
+      // A name that is no plain word may be the value itself.
+      return `${/^[a-z_-]{1,32}$/i.test(name) ? name : 'REDACTED'}=REDACTED`;
+    })
+    .join('&');
 }
 
 function withoutUndefined(attributes: Readonly<Record<string, Attributes[string]>>): Attributes {

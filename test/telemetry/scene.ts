@@ -1,21 +1,21 @@
 /** A registry, the built service in front of it, and a collector that its spans go to. */
 
 import assert from 'node:assert/strict';
+import { gunzipSync, zstdDecompressSync } from 'node:zlib';
 import { type BuiltService, startBuiltService } from '../support/built-service.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
-import { type BuiltImage, makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { type BuiltImage, type BuiltIndex, makeImage, makeIndex, makeLayer } from '../support/image.ts';
 import { type ExportedSpan, type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts';
 import { type Attempt, client, internal } from './expected-spans.ts';
 import { ANY, assertNested, assertTypes, type SpanTree, sorted, treesOf } from './span-tree.ts';
 
-/** What the registry has as `team/app:1`, in an index: two layers, one of each compression. */
+/** Two layers, one of each compression. */
 export const IMAGE = makeImage({
   layers: [
     { tar: makeLayer({ one: 'first' }), compression: 'gzip' },
     { tar: makeLayer({ two: 'second' }), compression: 'zstd' },
   ],
 });
-export const INDEX = makeIndex([{ image: IMAGE }]);
 
 /** Who may pull where the registry asks. */
 export const USER = { name: 'somebody', password: 'something-secret' };
@@ -28,22 +28,31 @@ export interface Scene extends AsyncDisposable {
   readonly registry: FakeRegistry;
   readonly service: BuiltService;
   readonly receiver: OtlpReceiver;
+  /** What the registry has as `team/app:1`, in the index. */
+  readonly image: BuiltImage;
+  readonly index: BuiltIndex;
 }
+
+/** The scene without what runs in it, for what only wants to know the image. */
+export type Subject = Pick<Scene, 'registry' | 'image' | 'index'>;
 
 /**
  * Start a scene.
  *
  * @param options of the registry
  * @param env of the service, put over its registry and the collector
+ * @param image what to put into the registry
  */
 export async function startScene(
   options: FakeRegistryOptions = {},
   env: Readonly<Record<string, string>> = {},
+  image = IMAGE,
 ): Promise<Scene> {
   await using stack = new AsyncDisposableStack();
   const receiver = stack.use(await startOtlpReceiver());
   const registry = stack.use(await startFakeRegistry(options));
-  registry.push('team/app', '1', INDEX);
+  const index = makeIndex([{ image }]);
+  registry.push('team/app', '1', index);
   const service = stack.use(
     await startBuiltService({
       REGISTRY_URL: registry.url,
@@ -55,7 +64,7 @@ export async function startScene(
     }),
   );
   const all = stack.move();
-  return { registry, service, receiver, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  return { registry, service, receiver, image, index, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
 /**
@@ -88,7 +97,7 @@ export async function expectTrace(
 }
 
 /** What is known of the image by its name. */
-export function named(registry: FakeRegistry, tag = '1') {
+export function named({ registry }: Subject, tag = '1') {
   const name = `${registry.host}/team/app`;
   return {
     'container.image.name': name,
@@ -99,9 +108,10 @@ export function named(registry: FakeRegistry, tag = '1') {
 }
 
 /** What is known of the image once its manifest is here. */
-export function resolved(registry: FakeRegistry, image: BuiltImage = IMAGE) {
+export function resolved(subject: Subject) {
+  const { registry, image } = subject;
   return {
-    ...named(registry),
+    ...named(subject),
     'container.image.id': image.config.digest,
     'container.image.repo_digests': [`${registry.host}/team/app@${image.manifest.digest}`],
     'oci.manifest.digest': image.manifest.digest,
@@ -110,7 +120,7 @@ export function resolved(registry: FakeRegistry, image: BuiltImage = IMAGE) {
 }
 
 /** What is known of the registry. */
-export function from(registry: FakeRegistry, source: 'environment' | 'request' = 'environment') {
+export function from({ registry }: Subject, source: 'environment' | 'request' = 'environment') {
   return {
     'registry.name': registry.host,
     'registry.url': registry.origin,
@@ -140,10 +150,14 @@ type Fields = Partial<Attempt>;
 const BLOB = { template: '/v2/{repository}/blobs/{digest}' } as const;
 
 /** An attempt for a manifest: the index by its tag, unless said. */
-export function manifestSpan({ origin }: FakeRegistry, fields: Fields = {}, reference = '1'): SpanTree {
-  const bytes = reference === '1' ? INDEX.manifest.bytes : IMAGE.manifest.bytes;
+export function manifestSpan(
+  { registry, image, index }: Subject,
+  fields: Fields = {},
+  reference = '1',
+): SpanTree {
+  const { bytes } = reference === '1' ? index.manifest : image.manifest;
   return client({
-    origin,
+    origin: registry.origin,
     path: `/v2/team/app/manifests/${reference}`,
     template: '/v2/{repository}/manifests/{reference}',
     operation: 'manifest',
@@ -154,21 +168,22 @@ export function manifestSpan({ origin }: FakeRegistry, fields: Fields = {}, refe
 }
 
 /** An attempt for the config. */
-export function configSpan({ origin }: FakeRegistry, fields: Fields = {}): SpanTree {
-  const path = `/v2/team/app/blobs/${IMAGE.config.digest}`;
-  const size = IMAGE.config.bytes.length;
+export function configSpan({ registry: { origin }, image }: Subject, fields: Fields = {}): SpanTree {
+  const path = `/v2/team/app/blobs/${image.config.digest}`;
+  const size = image.config.bytes.length;
   return client({ origin, path, ...BLOB, operation: 'config', status: 200, size, ...fields });
 }
 
 /** An attempt for a layer, counted from 1. */
-export function layerSpan({ origin }: FakeRegistry, index: number, fields: Fields = {}): SpanTree {
-  const { digest, blob } = layer(index);
+export function layerSpan(subject: Subject, index: number, fields: Fields = {}): SpanTree {
+  const { digest, blob } = layer(subject, index);
+  const { origin } = subject.registry;
   const path = `/v2/team/app/blobs/${digest}`;
   return client({ origin, path, ...BLOB, operation: 'layer', status: 200, size: blob.length, ...fields });
 }
 
 /** An attempt to get a token. */
-export function tokenSpan({ origin }: FakeRegistry, fields: Fields = {}): SpanTree {
+export function tokenSpan({ registry: { origin } }: Subject, fields: Fields = {}): SpanTree {
   return client({
     origin,
     path: '/token',
@@ -181,9 +196,24 @@ export function tokenSpan({ origin }: FakeRegistry, fields: Fields = {}): SpanTr
   });
 }
 
-/** Facts of a layer, counted from 1. */
-export function layerFacts(index: number) {
-  const { digest, blob } = layer(index);
+/** The step that fetches a layer, counted from 1, and what it made: below it what is given. */
+export function downloadStep(subject: Subject, index: number, children: readonly SpanTree[]): SpanTree {
+  const facts = { ...layerFacts(subject, index), ...layerSize(subject, index) };
+  return internal(`download_layer_${index}`, facts, { children });
+}
+
+/** The step that sends a layer, counted from 1. */
+export function writeStep(subject: Subject, index: number, ...[facts, rest]: Failure | []): SpanTree {
+  return internal(
+    `write_layer_tar_${index}`,
+    { ...layerFacts(subject, index), ...layerSize(subject, index), ...facts },
+    rest,
+  );
+}
+
+/** Facts of a layer, counted from 1, that are known before it is fetched. */
+export function layerFacts(subject: Subject, index: number) {
+  const { digest, blob } = layer(subject, index);
   return {
     'oci.layer.index': index,
     'oci.layer.digest': digest,
@@ -191,23 +221,35 @@ export function layerFacts(index: number) {
   };
 }
 
-/** Bytes of a layer when it is unpacked. */
-export const layerSize = (index: number) => ({ 'oci.layer.decompressed_size': LAYER_BYTES[index - 1] });
-
-const LAYER_BYTES = [makeLayer({ one: 'first' }).length, makeLayer({ two: 'second' }).length] as const;
-
-function layer(index: number) {
-  return IMAGE.layers[index - 1] ?? assert.fail(`no layer ${index}`);
+function layerSize(subject: Subject, index: number) {
+  const { blob, mediaType } = layer(subject, index);
+  const tar = mediaType.endsWith('zstd') ? zstdDecompressSync(blob) : gunzipSync(blob);
+  return { 'oci.layer.decompressed_size': tar.length };
 }
 
-/** The steps of a pull in which nothing goes wrong, below the span of the request. */
-export function healthySteps(
-  registry: FakeRegistry,
+function layer({ image }: Subject, index: number) {
+  return image.layers[index - 1] ?? assert.fail(`no layer ${index}`);
+}
+
+/** What makes an internal span one that failed: its `error.type`, and its status with whatever is given. */
+export type Failure = [
+  attributes: { readonly 'error.type': string },
+  rest: Pick<SpanTree, 'status'> & Partial<SpanTree>,
+];
+
+/** What a failure adds to a span. */
+export function failure(type: string, rest: Partial<SpanTree> = {}): Failure {
+  return [{ 'error.type': type }, { status: 'error', ...rest }];
+}
+
+/** The steps of a pull in which nothing goes wrong until it is sent, below the span of the request. */
+export function preparedSteps(
+  subject: Subject,
   {
     credentials: extracted = credentials('optional'),
-    manifests = [manifestSpan(registry), manifestSpan(registry, {}, IMAGE.manifest.digest)],
-    config = [configSpan(registry)],
-    layers = [[layerSpan(registry, 1)], [layerSpan(registry, 2)]],
+    manifests = [manifestSpan(subject), manifestSpan(subject, {}, subject.image.manifest.digest)],
+    config = [configSpan(subject)],
+    layers = subject.image.layers.map((_, at) => [layerSpan(subject, at + 1)]),
   }: {
     credentials?: SpanTree;
     manifests?: readonly SpanTree[];
@@ -216,13 +258,19 @@ export function healthySteps(
   } = {},
 ): SpanTree[] {
   return [
-    internal('parse_image_request', named(registry)),
+    internal('parse_image_request', named(subject)),
     extracted,
-    internal('resolve_manifest', resolved(registry), { children: manifests }),
-    internal('fetch_config_blob', resolved(registry), { children: config }),
-    ...layers.flatMap((children, at) => [
-      internal(`download_layer_${at + 1}`, { ...layerFacts(at + 1), ...layerSize(at + 1) }, { children }),
-      internal(`write_layer_tar_${at + 1}`, { ...layerFacts(at + 1), ...layerSize(at + 1) }),
-    ]),
+    internal('resolve_manifest', resolved(subject), { children: manifests }),
+    internal('fetch_config_blob', resolved(subject), { children: config }),
+    ...layers.map((children, at) => downloadStep(subject, at + 1, children)),
   ];
+}
+
+/** The steps of a pull in which nothing goes wrong, below the span of the request. */
+export function healthySteps(
+  subject: Subject,
+  attempts: Parameters<typeof preparedSteps>[1] = {},
+): SpanTree[] {
+  const written = subject.image.layers.map((_, at) => writeStep(subject, at + 1));
+  return [...preparedSteps(subject, attempts), ...written];
 }

@@ -16,14 +16,19 @@ export interface SpanTree {
 /** Stands for a value that nobody can know beforehand, such as the port that a client was given. */
 export const ANY = '(any)';
 
-/** Attributes of which only the presence is compared, behind the name or kind of their span. */
+/** Attributes of which only the presence is compared, behind what kind of span they are on. */
 const UNPREDICTABLE = new Set([
   'server network.peer.port',
+  'server error http.response.body.size',
   'GET {registry_token_endpoint} http.response.body.size',
 ]);
 
 /** Milliseconds by which the clocks of two spans of one process may differ. */
 const TOLERANCE_NS = 5_000_000n;
+
+function isUnpredictable({ kind, status, name }: ExportedSpan, attribute: string): boolean {
+  return [kind, `${kind} ${status}`, name].some((whose) => UNPREDICTABLE.has(`${whose} ${attribute}`));
+}
 
 /**
  * The trees of a trace. Spans that no span of the trace is above are roots.
@@ -40,7 +45,7 @@ export function treesOf(spans: readonly ExportedSpan[]): SpanTree[] {
     attributes: Object.fromEntries(
       Object.entries(span.attributes).map(([name, value]) => [
         name,
-        [span.kind, span.name].some((whose) => UNPREDICTABLE.has(`${whose} ${name}`)) ? ANY : value,
+        isUnpredictable(span, name) ? ANY : value,
       ]),
     ),
     events: span.events.map(({ name, attributes }) => [name, attributes] as const),

@@ -34,13 +34,13 @@ const AUTHORIZATION = { authorization: basic(USER.name, USER.password) };
 const BY_DIGEST = IMAGE.manifest.digest;
 
 /** The span of a whole answer. */
-function answered({ registry, service }: Scene, bytes: number, children: Parameters<typeof server>[3]) {
+function answered(scene: Scene, bytes: number, children: Parameters<typeof server>[3]) {
   return server(
     `GET ${ROUTE}`,
-    { port: service.port, path: FILE },
+    { port: scene.service.port, path: FILE },
     {
-      ...from(registry),
-      ...resolved(registry),
+      ...from(scene),
+      ...resolved(scene),
       'http.response.status_code': 200,
       'http.response.body.size': bytes,
     },
@@ -59,17 +59,17 @@ async function pull({ service }: Scene, path = FILE, headers: Readonly<Record<st
 const BEARER = { auth: 'bearer', service: 'fake-registry' } as const;
 
 /** The steps of a pull with a token, which the first manifest request learns to ask for. */
-function tokenSteps({ registry }: Scene, extracted = credentials('optional')) {
-  return healthySteps(registry, {
+function tokenSteps(scene: Scene, extracted = credentials('optional')) {
+  return healthySteps(scene, {
     credentials: extracted,
     manifests: [
-      manifestSpan(registry, { status: 401, size: undefined }),
-      tokenSpan(registry, { auth: 'basic' }),
-      manifestSpan(registry, { resend: 1, ...BEARER }),
-      manifestSpan(registry, BEARER, BY_DIGEST),
+      manifestSpan(scene, { status: 401, size: undefined }),
+      tokenSpan(scene, { auth: 'basic' }),
+      manifestSpan(scene, { resend: 1, ...BEARER }),
+      manifestSpan(scene, BEARER, BY_DIGEST),
     ],
-    config: [configSpan(registry, BEARER)],
-    layers: [[layerSpan(registry, 1, BEARER)], [layerSpan(registry, 2, BEARER)]],
+    config: [configSpan(scene, BEARER)],
+    layers: [[layerSpan(scene, 1, BEARER)], [layerSpan(scene, 2, BEARER)]],
   });
 }
 
@@ -77,7 +77,7 @@ describe('the trace of a pull', () => {
   test('from an open registry', async () => {
     await using scene = await startScene();
     const { bytes, id } = await pull(scene);
-    await expectTrace(scene, id, answered(scene, bytes, { children: healthySteps(scene.registry) }));
+    await expectTrace(scene, id, answered(scene, bytes, { children: healthySteps(scene) }));
   });
 
   test('with configured credentials, by a token: the 401 that asks for it is no error', async () => {
@@ -88,17 +88,16 @@ describe('the trace of a pull', () => {
 
   test('with configured credentials, by Basic', async () => {
     await using scene = await startScene({ auth: { mode: 'basic', users: USERS } }, CONFIGURED);
-    const { registry } = scene;
     const { bytes, id } = await pull(scene);
     const auth = { auth: 'basic' } as const;
-    const children = healthySteps(registry, {
+    const children = healthySteps(scene, {
       manifests: [
-        manifestSpan(registry, { status: 401, size: undefined }),
-        manifestSpan(registry, { resend: 1, ...auth }),
-        manifestSpan(registry, auth, BY_DIGEST),
+        manifestSpan(scene, { status: 401, size: undefined }),
+        manifestSpan(scene, { resend: 1, ...auth }),
+        manifestSpan(scene, auth, BY_DIGEST),
       ],
-      config: [configSpan(registry, auth)],
-      layers: [[layerSpan(registry, 1, auth)], [layerSpan(registry, 2, auth)]],
+      config: [configSpan(scene, auth)],
+      layers: [[layerSpan(scene, 1, auth)], [layerSpan(scene, 2, auth)]],
     });
     await expectTrace(scene, id, answered(scene, bytes, { children }));
   });
@@ -106,7 +105,7 @@ describe('the trace of a pull', () => {
   test('with credentials that the client must send, and sends once it is asked', async () => {
     const auth = { mode: 'token', users: USERS } as const;
     await using scene = await startScene({ auth }, { REGISTRY_CLIENT_AUTH: 'required' });
-    const { registry, service } = scene;
+    const { service } = scene;
     const refused = await service.request(FILE);
     assert.equal(refused.status, 401);
     await expectTrace(
@@ -115,10 +114,10 @@ describe('the trace of a pull', () => {
       server(
         `GET ${ROUTE}`,
         { port: service.port, path: FILE },
-        { ...from(registry), ...named(registry), 'http.response.status_code': 401 },
+        { ...from(scene), ...named(scene), 'http.response.status_code': 401 },
         {
           children: [
-            internal('parse_image_request', named(registry)),
+            internal('parse_image_request', named(scene)),
             credentials('required', { challenge: true, error: 'CREDENTIALS_REQUIRED' }),
           ],
         },
@@ -143,15 +142,15 @@ describe('the trace of a pull', () => {
         'GET /platform/{os}/{arch}/registry/{scheme}/{host}/docker/{filename}',
         { port: service.port, path },
         {
-          ...from(registry, 'environment'),
-          ...resolved(registry),
-          'url.query': 'platform=linux%2Famd64&token=REDACTED',
+          ...from(scene, 'environment'),
+          ...resolved(scene),
+          'url.query': 'platform=linux/amd64&token=REDACTED',
           'user_agent.original': 'curl/8',
           'registry.target.source': 'request',
           'http.response.status_code': 200,
           'http.response.body.size': bytes,
         },
-        { children: healthySteps(registry) },
+        { children: healthySteps(scene) },
       ),
     );
   });
@@ -164,19 +163,18 @@ describe('the trace of a pull', () => {
     const spans = await traceOf(scene, id);
     assert.equal(spans.find(({ kind }) => kind === 'server')?.parentSpanId, 'b7ad6b7169203331');
     assert.ok(spans.every((span) => span.traceId === traceId));
-    await expectTrace(scene, id, answered(scene, bytes, { children: healthySteps(scene.registry) }));
+    await expectTrace(scene, id, answered(scene, bytes, { children: healthySteps(scene) }));
   });
 
   test('over a registry that first says "not now": each attempt has a span, the next its number', async () => {
     const failWith = { pattern: /manifests\/1$/, status: 503, times: 1 };
     await using scene = await startScene({ defects: { failWith } });
-    const { registry } = scene;
     const { bytes, id } = await pull(scene);
-    const children = healthySteps(registry, {
+    const children = healthySteps(scene, {
       manifests: [
-        manifestSpan(registry, { status: 503, size: undefined, error: '503' }),
-        manifestSpan(registry, { resend: 1 }),
-        manifestSpan(registry, {}, BY_DIGEST),
+        manifestSpan(scene, { status: 503, size: undefined, error: '503' }),
+        manifestSpan(scene, { resend: 1 }),
+        manifestSpan(scene, {}, BY_DIGEST),
       ],
     });
     await expectTrace(scene, id, answered(scene, bytes, { children }));
@@ -186,15 +184,14 @@ describe('the trace of a pull', () => {
     const [layer = assert.fail()] = IMAGE.layers;
     const stallBlob = { digest: layer.digest, afterBytes: 10, times: 1 };
     await using scene = await startScene({ defects: { stallBlob } }, { REGISTRY_STALL_TIMEOUT: '0.2' });
-    const { registry } = scene;
     const { bytes, id } = await pull(scene);
-    const children = healthySteps(registry, {
+    const children = healthySteps(scene, {
       layers: [
         [
-          layerSpan(registry, 1, { size: 10, error: 'REGISTRY_TIMEOUT' }),
-          layerSpan(registry, 1, { resend: 1, status: 206, size: layer.blob.length - 10 }),
+          layerSpan(scene, 1, { size: 10, error: 'REGISTRY_TIMEOUT' }),
+          layerSpan(scene, 1, { resend: 1, status: 206, size: layer.blob.length - 10 }),
         ],
-        [layerSpan(registry, 2)],
+        [layerSpan(scene, 2)],
       ],
     });
     await expectTrace(scene, id, answered(scene, bytes, { children }));
@@ -205,11 +202,10 @@ describe('the trace of a pull', () => {
     storage.push('team/app', '1', IMAGE);
     const defects = { redirectBlobsTo: storage.origin };
     await using scene = await startScene({ auth: { mode: 'token', users: USERS }, defects }, CONFIGURED);
-    const { registry } = scene;
     const { bytes, id } = await pull(scene);
     const redirected = (operation: 'config' | 'layer', digest: string, size: number, status = 307) => [
       client({
-        origin: registry.origin,
+        origin: scene.registry.origin,
         path: `/v2/team/app/blobs/${digest}`,
         template: '/v2/{repository}/blobs/{digest}',
         operation,
@@ -226,12 +222,12 @@ describe('the trace of a pull', () => {
         resend: 1,
       }),
     ];
-    const children = healthySteps(registry, {
+    const children = healthySteps(scene, {
       manifests: [
-        manifestSpan(registry, { status: 401, size: undefined }),
-        tokenSpan(registry, { auth: 'basic' }),
-        manifestSpan(registry, { resend: 1, ...BEARER }),
-        manifestSpan(registry, BEARER, BY_DIGEST),
+        manifestSpan(scene, { status: 401, size: undefined }),
+        tokenSpan(scene, { auth: 'basic' }),
+        manifestSpan(scene, { resend: 1, ...BEARER }),
+        manifestSpan(scene, BEARER, BY_DIGEST),
       ],
       config: redirected('config', IMAGE.config.digest, IMAGE.config.bytes.length),
       layers: IMAGE.layers.map(({ digest, blob }) => redirected('layer', digest, blob.length)),
