@@ -23,7 +23,8 @@ most often set: HTTP_PORT (8080), REGISTRY_URL (Docker Hub), REGISTRY_USERNAME, 
 const FAILED = 1;
 const MISUSED = 2;
 
-process.exitCode = await main(process.argv.slice(2));
+// At once: an export that nobody answers, for one, would hold the process for as long as it waits.
+process.exit(await main(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<number> {
   try {

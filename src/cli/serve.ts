@@ -30,7 +30,16 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
     write: (line) => process.stdout.write(line),
   };
   const telemetry = await startTelemetry(config, environment, createLogger(logOptions));
-  const logger = createLogger({ ...logOptions, isExported: true });
+  try {
+    await runService(config, createLogger({ ...logOptions, isExported: true }));
+  } finally {
+    await telemetry?.stop();
+  }
+  return 0;
+}
+
+/** Runs the service from its start to its orderly end. */
+async function runService(config: Config, logger: Logger): Promise<void> {
   const access = openRegistryAccess({ ...config.registry, userAgent: `docker-http-passthrough/${VERSION}` });
   // Listened to from here on: who sees the port open, or the line that says so, may send one at once.
   const stopSignal = firstSignal();
@@ -44,8 +53,6 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const cutOff = await service.stop();
   access.close();
   logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
-  await telemetry?.stop();
-  return 0;
 }
 
 /** Loads and starts the telemetry SDK, where something is to be exported: without it nothing of it is loaded. */

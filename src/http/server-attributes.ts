@@ -1,4 +1,4 @@
-import { type IncomingHttpHeaders, type IncomingMessage, METHODS } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { Attributes } from '@opentelemetry/api';
 
@@ -35,9 +35,23 @@ export function requestAttributes(request: IncomingMessage, route: string | unde
   });
 }
 
-/** The method, where it is one; what else a client made up goes beside it, so that names of spans and metrics stay few. */
+/** Methods that the conventions know: those of RFC 9110, PATCH and QUERY. */
+const METHODS = new Set([
+  'CONNECT',
+  'DELETE',
+  'GET',
+  'HEAD',
+  'OPTIONS',
+  'PATCH',
+  'POST',
+  'PUT',
+  'QUERY',
+  'TRACE',
+]);
+
+/** The method, where it is a common one; any other stands beside it, so that names of spans and metrics stay few. */
 export function methodAttributes(method = '') {
-  return METHODS.includes(method)
+  return METHODS.has(method)
     ? { 'http.request.method': method }
     : { 'http.request.method': '_OTHER', 'http.request.method_original': method };
 }

@@ -60,7 +60,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     ...(exporters.LOGS.length === 0 && { logRecordProcessors: [] }),
   });
   sdk.start();
-  return { stop: () => flush(logger) };
+  return { stop: flush };
 }
 
 function setDefaults(environment: NodeJS.ProcessEnv, exporters: TelemetryOptions['exporters']): void {
@@ -84,7 +84,7 @@ async function furtherDetectors(environment: NodeJS.ProcessEnv) {
  * Stops the providers side by side, each to its end: where one signal finds no taker, the others must not lose what they
  * hold, as they would by the SDK's own `shutdown`, which is over at the first failure.
  */
-async function flush(logger: Logger): Promise<void> {
+async function flush(): Promise<void> {
   const tracers = trace.getTracerProvider();
   const providers = [
     tracers instanceof ProxyTracerProvider ? tracers.getDelegate() : tracers,
@@ -100,7 +100,7 @@ async function flush(logger: Logger): Promise<void> {
   if (results !== 'late' && failure === undefined) return;
   const why =
     failure?.reason instanceof Error ? failure.reason.message : `no answer within ${FLUSH_MS / 1000} s`;
-  logger.log('warn', 'telemetry', { message: `Cannot export what was left: ${why}` });
+  diag.warn(`Cannot export what was left: ${why}`);
 }
 
 async function shutDown(provider: object): Promise<void> {

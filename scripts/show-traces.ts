@@ -1,0 +1,95 @@
+/**
+ * `npm run traces`: prints what a healthy and a failed trace look like, as text trees, from a real run: the built service, a
+ * registry that wants a token and says "not now" once, and a collector that the spans go to over OTLP/gRPC.
+ *
+ * The README shows what this prints, and a test holds it to that, so that nothing that differs from run to run is in it.
+ */
+
+import { basic } from '../test/http/pair.ts';
+import type { ExportedSpan } from '../test/support/otlp-receiver.ts';
+import { FILE, IMAGE, type Scene, startScene, traceOf, USER } from '../test/telemetry/scene.ts';
+
+/** Characters of a line before what is told of the span. */
+const NAME_WIDTH = 56;
+
+/** The registry that both traces are of. */
+const auth = { mode: 'token', users: new Map([[USER.name, USER.password]]) } as const;
+
+/** Layers one after the other, so that the order of the lines is known. */
+const ONE_BY_ONE = { MAX_CONCURRENT_LAYERS: '1' };
+
+/** A pull with the client's credentials: the token is asked for, the manifest comes at the second try. */
+export async function healthyTrace(): Promise<string> {
+  const failWith = { pattern: /manifests\/sha256/, status: 503, times: 1 };
+  await using scene = await startScene({ auth, defects: { failWith } }, ONE_BY_ONE);
+  return await traceAsText(scene);
+}
+
+/** The same, at a registry that has other bytes under a layer's digest. */
+export async function failedTrace(): Promise<string> {
+  const [, layer] = IMAGE.layers;
+  const wrongBlobDigest = { digest: layer?.digest ?? '' };
+  await using scene = await startScene({ auth, defects: { wrongBlobDigest } }, ONE_BY_ONE);
+  return await traceAsText(scene);
+}
+
+async function traceAsText(scene: Scene): Promise<string> {
+  const headers = { authorization: basic(USER.name, USER.password) };
+  const reply = await scene.service.request(FILE, { headers });
+  return formatTrace(await traceOf(scene, { id: reply.headers['x-request-id'] }));
+}
+
+/**
+ * Writes a trace as a tree of lines.
+ *
+ * @param spans of one trace
+ */
+export function formatTrace(spans: readonly ExportedSpan[]): string {
+  const ids = new Set(spans.map(({ spanId }) => spanId));
+  const childrenOf = (id: string) => inOrder(spans.filter(({ parentSpanId }) => parentSpanId === id));
+  const lines = (span: ExportedSpan, first: string, further: string): string[] => {
+    const children = childrenOf(span.spanId);
+    const own = `${`${first}${span.name}`.padEnd(NAME_WIDTH)} ${describe(span)}`.trimEnd();
+    const events = span.events.map(
+      ({ name, attributes }) =>
+        `${further}${children.length > 0 ? '│ ' : '  '}! ${name} ${short(attributes['oci.digest.expected'])} ≠ ${short(attributes['oci.digest.actual'])}`,
+    );
+    return [
+      own,
+      ...events,
+      ...children.flatMap((child, index) => {
+        const isLast = index === children.length - 1;
+        return lines(child, `${further}${isLast ? '└─ ' : '├─ '}`, `${further}${isLast ? '   ' : '│  '}`);
+      }),
+    ];
+  };
+  const roots = spans.filter(({ parentSpanId }) => parentSpanId === undefined || !ids.has(parentSpanId));
+  return roots.flatMap((root) => lines(root, '', '')).join('\n');
+}
+
+function inOrder(spans: readonly ExportedSpan[]): ExportedSpan[] {
+  return spans.toSorted((a, b) => Number(a.startNs - b.startNs));
+}
+
+/** What of a span tells most: its kind where it is not internal, how it ended, and that it is a repetition. */
+function describe({ kind, attributes }: ExportedSpan): string {
+  const resend = attributes['http.request.resend_count'];
+  const error = attributes['error.type'];
+  const facts = [
+    kind === 'internal' ? undefined : kind,
+    attributes['http.response.status_code'],
+    resend === undefined ? undefined : `resend ${resend}`,
+    error === undefined ? undefined : `error.type=${error}`,
+  ];
+  return facts.filter((fact) => fact !== undefined).join(' ');
+}
+
+/** As much of a digest as tells it from another. */
+function short(digest: unknown): string {
+  return `${String(digest).slice(0, 'sha256:'.length + 8)}…`;
+}
+
+if (import.meta.main) {
+  console.log(`A pull that succeeds\n\n${await healthyTrace()}\n`);
+  console.log(`A pull that fails\n\n${await failedTrace()}`);
+}
