@@ -52,6 +52,32 @@ describe('a step inside a span', () => {
     });
   }
 
+  test('that refuses names its reason, and is no error', async () => {
+    const isFailure = (error: unknown) => error !== OURS;
+    await assert.rejects(withSpan('refusal', { isFailure }, () => Promise.reject(OURS)));
+    await assert.rejects(withSpan('failure', { isFailure }, () => Promise.reject(new TypeError())));
+    const { attributes, status } = recorder.only('refusal');
+    assert.deepEqual([attributes, status], [{ 'error.type': 'NO_SPACE' }, UNSET]);
+    assert.equal(recorder.only('failure').status.code, SpanStatusCode.ERROR);
+  });
+
+  const digests: readonly [details: { expected?: string; actual?: string }, told: object][] = [
+    [
+      { expected: 'sha256:a', actual: 'sha256:b' },
+      { 'oci.digest.expected': 'sha256:a', 'oci.digest.actual': 'sha256:b' },
+    ],
+    [{ expected: 'sha256:a' }, { 'oci.digest.expected': 'sha256:a' }],
+    [{}, {}],
+  ];
+  for (const [details, told] of digests) {
+    test(`whose bytes are wrong tells ${Object.keys(told).join(' and ') || 'that they are'}`, async () => {
+      const wrong = new PassthroughError('VERIFICATION_FAILED', 'Cannot verify layer', details);
+      await assert.rejects(withSpan('step', {}, () => Promise.reject(wrong)));
+      const { events, isEnded } = recorder.only('step');
+      assert.deepEqual([events, isEnded], [[{ name: 'verification_failed', attributes: told }], true]);
+    });
+  }
+
   test('is the parent of all that it starts, also behind a wait and beside others', async () => {
     const inner = async (name: string) => {
       await turn();
