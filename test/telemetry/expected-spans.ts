@@ -37,7 +37,8 @@ export function server(
     name,
     'server',
     {
-      'http.request.method': method,
+      'http.request.method': name.startsWith('HTTP') ? '_OTHER' : method,
+      'http.request.method_original': name.startsWith('HTTP') ? method : undefined,
       'http.route': route,
       'url.path': path,
       'url.scheme': 'http',
