@@ -1,4 +1,5 @@
 import { type EnvironmentReader, invalidVariable } from './environment.ts';
+import { PassthroughError } from './errors.ts';
 import type { PropagationPolicy } from './registry/traced.ts';
 
 /** What OpenTelemetry calls its signals, as the names of their variables have them. */
@@ -30,9 +31,33 @@ export function readExporters(read: EnvironmentReader): Exporters {
   return { TRACES: exporters('TRACES'), METRICS: exporters('METRICS'), LOGS: exporters('LOGS') };
 }
 
+/**
+ * Looks at the headers of exports, which often hold a key: what cannot be one would end the service as it starts, and with
+ * its value in the message.
+ */
+function checkHeaders(read: EnvironmentReader, name: string): void {
+  for (const pair of (read.text(name) ?? '').split(',').filter((part) => part.trim() !== '')) {
+    const [, key = '', value = ''] = /^\s*([^=]*?)\s*=(.*)$/s.exec(pair) ?? [];
+    if (/^[a-z0-9_.-]+$/i.test(key) && /^[ -~]*$/.test(decoded(value))) continue;
+    throw new PassthroughError(
+      'INVALID_CONFIGURATION',
+      `Cannot use ${name} (its value is not shown): expected name=value, separated by commas, in printable ASCII`,
+    );
+  }
+}
+
+function decoded(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value;
+  }
+}
+
 /** An endpoint as the exporters take them; one without a scheme is for gRPC. */
 function readEndpoint(read: EnvironmentReader, prefix: string): string | undefined {
   read.choice(`${prefix}_PROTOCOL`, PROTOCOLS, 'grpc');
+  checkHeaders(read, `${prefix}_HEADERS`);
   const name = `${prefix}_ENDPOINT`;
   const text = read.text(name);
   if (text === undefined || /^[\w.-]+:\d{1,5}$/.test(text)) return text;

@@ -68,6 +68,8 @@ export class TracedTransport implements Transport {
     if (policy !== 'all' && !policy.some((host) => matchesHost(host, request.url))) return request;
     const carrier: Record<string, string> = {};
     propagation.inject(context.active(), carrier);
+    // What a client says beside its trace is for whom it says it to.
+    delete carrier['baggage'];
     return { ...request, headers: { ...carrier, ...request.headers } };
   }
 }

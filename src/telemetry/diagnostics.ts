@@ -1,4 +1,4 @@
-import { type DiagLogger, DiagLogLevel } from '@opentelemetry/api';
+import { context, type DiagLogger, DiagLogLevel, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { Logger, LogLevel } from './log.ts';
 
 /** Between two lines of trouble, in milliseconds: a collector that is away for a night must not fill a disk. */
@@ -22,37 +22,39 @@ export function diagLogLevel(text: string | undefined): DiagLogLevel {
 
 /**
  * Brings what the SDK has to say into the log, as the event `telemetry`. What it says of trouble it says again with every
- * export, so that only one line a minute gets through, with the number of those that did not. What was asked for by a level
- * of `debug` or more comes whole.
+ * export, so that only one line a minute gets through, with the number of those that did not; news that are no trouble have a
+ * minute of their own. What was asked for by a level of `debug` or more comes whole. None of it belongs to the request in
+ * whose course it happens to be said.
  *
  * @param now milliseconds of any clock that does not go back
  */
 export function diagLogger(logger: Logger, now: () => number = () => performance.now()): DiagLogger {
-  let silentUntil = Number.NEGATIVE_INFINITY;
-  let suppressed = 0;
-  const write = (level: LogLevel, parts: readonly unknown[]) =>
-    logger.log(level, 'telemetry', {
-      message: parts.map(describe).join(' '),
-      suppressed: suppressed === 0 ? undefined : suppressed,
-    });
-  const seldom =
-    (level: LogLevel) =>
-    (...parts: unknown[]) => {
+  const write = (level: LogLevel, parts: readonly unknown[], suppressed = 0) => {
+    const message = parts.map(describe).join(' ');
+    const fields = { message, suppressed: suppressed === 0 ? undefined : suppressed };
+    context.with(ROOT_CONTEXT, () => logger.log(level, 'telemetry', fields));
+  };
+  const seldom = (level: LogLevel) => {
+    let silentUntil = Number.NEGATIVE_INFINITY;
+    let suppressed = 0;
+    return (...parts: unknown[]) => {
       if (now() < silentUntil) {
         suppressed += 1;
         return;
       }
-      write(level, parts);
+      write(level, parts, suppressed);
       silentUntil = now() + SILENCE_MS;
       suppressed = 0;
     };
+  };
   const always =
     (level: LogLevel) =>
     (...parts: unknown[]) =>
       write(level, parts);
+  const trouble = seldom('warn');
   return {
-    error: seldom('warn'),
-    warn: seldom('warn'),
+    error: trouble,
+    warn: trouble,
     info: seldom('info'),
     debug: always('debug'),
     verbose: always('trace'),

@@ -68,8 +68,22 @@ function setDefaults(environment: NodeJS.ProcessEnv, exporters: TelemetryOptions
   for (const [signal, names] of Object.entries(exporters)) {
     environment[`OTEL_${signal}_EXPORTER`] = names.join(',');
   }
+  // A proxy on the way to registries is none on the way to the collector, unless gRPC is given one of its own.
+  if (!environment['grpc_proxy']) environment['no_grpc_proxy'] ||= collectorHosts(environment).join(',');
+  // It would write to the console by itself.
+  environment['GRPC_VERBOSITY'] ||= 'NONE';
   // The SDK would set a logger of its own by it, which writes to the console.
   environment['OTEL_LOG_LEVEL'] = '';
+}
+
+function collectorHosts(environment: NodeJS.ProcessEnv): readonly string[] {
+  const endpoints = ['', '_TRACES', '_METRICS', '_LOGS'].map(
+    (signal) => environment[`OTEL_EXPORTER_OTLP${signal}_ENDPOINT`]?.trim() ?? '',
+  );
+  return endpoints.flatMap((endpoint) => {
+    const url = URL.parse(endpoint.includes('://') ? endpoint : `http://${endpoint}`);
+    return url === null ? [] : [url.hostname.replace(/^\[|\]$/g, '')];
+  });
 }
 
 /** The detectors that `OTEL_NODE_RESOURCE_DETECTORS` names, where the SDK does not know all of them by itself. */

@@ -135,9 +135,10 @@ export interface OtlpReceiverOptions {
   readonly port?: number;
   /**
    * `ok` unless said. `never` takes exports and leaves them without an answer, as a collector does that hangs.
-   * `unavailable` refuses them, as one does that is overloaded.
+   * `unavailable` refuses them, as one does that is overloaded. `traces-only` takes traces and says of the other signals
+   * that it does not know them, as Jaeger does.
    */
-  readonly respond?: 'ok' | 'never' | 'unavailable';
+  readonly respond?: 'ok' | 'never' | 'unavailable' | 'traces-only';
 }
 
 /**
@@ -170,10 +171,12 @@ export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Prom
       const headers = Object.entries(call.metadata.getMap());
       metadata.push(Object.fromEntries(headers.map(([header, value]) => [header, value.toString()])));
       take(call.request);
-      if (respond === 'ok') {
-        callback(null, {});
-      } else if (respond === 'unavailable') {
+      if (respond === 'unavailable') {
         callback({ code: status.UNAVAILABLE, details: 'this receiver takes nothing' });
+      } else if (respond === 'traces-only' && !name.includes('.trace.')) {
+        callback({ code: status.UNIMPLEMENTED, details: `unknown service ${name}` });
+      } else if (respond !== 'never') {
+        callback(null, {});
       }
       events.changed();
     };

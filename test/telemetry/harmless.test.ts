@@ -1,0 +1,178 @@
+/** Whatever a collector does, the service starts, serves and ends as it would without one, and hardly mentions it. */
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { type BuiltService, startBuiltService } from '../support/built-service.ts';
+import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
+import { makeImage, makeLayer } from '../support/image.ts';
+import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts';
+import { answerRaw, startRawServer } from '../support/raw-server.ts';
+import { END_LIMIT_MS, endsInOrder, PROMPT_LIMIT_MS, START_LIMIT_MS, troubles } from './ending.ts';
+
+type Variables = Readonly<Record<string, string>>;
+
+const FILE = '/docker/team_app_1.tar';
+const WRONG_FILE = '/docker/x.tar';
+
+/** Services that run at once, each in a process of its own. */
+const CONCURRENCY = 4;
+
+/** Requests of each run, and how many exports must have failed after them: each request makes some. */
+const REQUESTS = 20;
+const FAILURES = 40;
+
+/** An export for each span and soon after each line of the log, many of metrics, and each given up soon. */
+const QUICK: Variables = {
+  OTEL_BSP_SCHEDULE_DELAY: '10',
+  OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '1',
+  OTEL_BLRP_SCHEDULE_DELAY: '10',
+  OTEL_METRIC_EXPORT_INTERVAL: '50',
+  OTEL_METRIC_EXPORT_TIMEOUT: '50',
+  OTEL_EXPORTER_OTLP_TIMEOUT: '50',
+};
+
+/** A collector that does not do what it should. */
+interface Collector extends AsyncDisposable {
+  readonly endpoint: string;
+  /** Variables that make its failures known. */
+  readonly env: Variables;
+  /** @returns once so many exports have been in vain */
+  untilFailed(service: BuiltService, count: number): Promise<unknown>;
+}
+
+/** A collector that nobody but the service itself can tell the exports of: it does at the level `debug`. */
+async function unreachable(endpoint: string, server?: AsyncDisposable): Promise<Collector> {
+  return {
+    endpoint,
+    env: { OTEL_LOG_LEVEL: 'debug' },
+    untilFailed: (service, count) =>
+      service.waitForLog(
+        { event: 'telemetry', message: 'OTLPExportDelegate items to be sent object' },
+        count,
+      ),
+    [Symbol.asyncDispose]: async () => server?.[Symbol.asyncDispose](),
+  };
+}
+
+/** A collector that takes exports, and then fails. */
+async function failing(
+  respond: 'never' | 'unavailable' | 'traces-only',
+  failures: (receiver: OtlpReceiver) => number = ({ requests }) => requests,
+): Promise<Collector> {
+  const receiver = await startOtlpReceiver({ respond });
+  return {
+    endpoint: receiver.endpoint,
+    env: {},
+    untilFailed: (_, count) =>
+      receiver.waitFor(`${count} exports`, () => (failures(receiver) >= count ? true : undefined)),
+    [Symbol.asyncDispose]: () => receiver.close(),
+  };
+}
+
+let registry: FakeRegistry;
+/** The archive as a service gives it that exports nothing. */
+let archive: Buffer;
+before(async () => {
+  registry = await startFakeRegistry();
+  registry.push('team/app', '1', makeImage({ layers: [{ tar: makeLayer({ a: 'a' }) }] }));
+  await using service = await startBuiltService({ REGISTRY_URL: registry.url });
+  const reply = await service.request(FILE);
+  assert.equal(reply.status, 200);
+  archive = reply.body;
+});
+after(() => registry.close());
+
+describe('no harm is done by a collector', { concurrency: CONCURRENCY }, () => {
+  const collectors: readonly [what: string, start: () => Promise<Collector>, endLimitMs: number][] = [
+    ['that refuses connections', () => unreachable('http://127.0.0.1:1'), PROMPT_LIMIT_MS],
+    [
+      'that closes connections',
+      async () => {
+        const server = await startRawServer((socket) => socket.destroy());
+        return await unreachable(server.url, server);
+      },
+      PROMPT_LIMIT_MS,
+    ],
+    [
+      'that speaks something else than gRPC',
+      async () => {
+        const server = await startRawServer(answerRaw('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n'));
+        return await unreachable(server.url, server);
+      },
+      PROMPT_LIMIT_MS,
+    ],
+    ['whose name does not resolve', () => unreachable('http://collector.invalid:4317'), END_LIMIT_MS],
+    ['that never answers', () => failing('never'), END_LIMIT_MS],
+    ['that is unavailable', () => failing('unavailable'), PROMPT_LIMIT_MS],
+    [
+      'that takes traces alone',
+      // With one span an export.
+      () => failing('traces-only', ({ requests, spans }) => requests - spans.length),
+      PROMPT_LIMIT_MS,
+    ],
+  ];
+  for (const [what, start, endLimitMs] of collectors) {
+    test(what, async () => {
+      await using collector = await start();
+      await using service = await startBuiltService({
+        REGISTRY_URL: registry.url,
+        OTEL_EXPORTER_OTLP_ENDPOINT: collector.endpoint,
+        ...QUICK,
+        ...collector.env,
+      });
+      assert.ok(service.startMs < START_LIMIT_MS, `it started in ${service.startMs} ms`);
+
+      for (let count = 0; count < REQUESTS; count += 1) {
+        assert.equal((await service.request(WRONG_FILE)).status, 400);
+      }
+      const reply = await service.request(FILE);
+      assert.equal(reply.status, 200);
+      assert.ok(reply.body.equals(archive), 'the archive is the same');
+      assert.equal((await service.request('/ready')).status, 200);
+
+      await collector.untilFailed(service, FAILURES);
+      assert.deepEqual(levels(service), ['warn'], service.output());
+
+      await endsInOrder(service, endLimitMs);
+      assert.deepEqual(levels(service), ['warn'], service.output());
+    });
+  }
+});
+
+test('spans arrive from when a collector is there, and those before are forgotten without a further word', async () => {
+  const nobody = await startRawServer((socket) => socket.destroy());
+  await using service = await startBuiltService({
+    REGISTRY_URL: registry.url,
+    ...QUICK,
+    OTEL_EXPORTER_OTLP_ENDPOINT: nobody.url,
+    // What is there in the end may take its time.
+    OTEL_EXPORTER_OTLP_TIMEOUT: '10000',
+  });
+  for (let count = 0; count < REQUESTS; count += 1) await service.request(WRONG_FILE);
+  await service.waitForLog({ event: 'telemetry', level: 'warn' });
+  await nobody.close();
+
+  await using receiver = await startOtlpReceiver({ port: nobody.port });
+  // Metrics go out whether there are requests or not: they tell that the connection is there.
+  await receiver.waitFor('metrics', ({ metrics }) => metrics[0]);
+  assert.equal((await service.request(FILE)).status, 200);
+  const { trace_id: traceId } = await service.waitForLog({ event: 'request', status: 200 });
+  await receiver.waitFor('the span of the request', ({ spans }) =>
+    spans.find((span) => span.kind === 'server' && span.traceId === traceId),
+  );
+
+  const arrived = new Set(receiver.spans.map((span) => span.traceId));
+  const lost = service
+    .logs()
+    .filter(
+      ({ event, status, trace_id }) => event === 'request' && status === 400 && !arrived.has(`${trace_id}`),
+    );
+  // Their spans went out one by one, two of each request.
+  assert.ok(lost.length > REQUESTS / 2, `${lost.length} traces are lost`);
+  assert.deepEqual(levels(service), ['warn'], service.output());
+  await endsInOrder(service);
+});
+
+function levels(service: BuiltService): unknown[] {
+  return troubles(service).map(({ level }) => level);
+}
