@@ -10,25 +10,68 @@ export type Signal = (typeof SIGNALS)[number];
 export type Exporters = Readonly<Record<Signal, readonly string[]>>;
 
 const PROTOCOLS = ['grpc', 'http/protobuf', 'http/json'] as const;
+type Protocol = (typeof PROTOCOLS)[number];
+
+/** Exporters that the SDK has for each signal. */
+const KNOWN: Exporters = {
+  TRACES: ['otlp', 'zipkin', 'console', 'none'],
+  METRICS: ['otlp', 'prometheus', 'console', 'none'],
+  LOGS: ['otlp', 'console', 'none'],
+};
 
 /**
  * Reads which signals go out. The specification has an unset exporter mean OTLP, and an unset endpoint mean localhost: here
  * OTLP is on where an endpoint is set, for all signals or for one, and any other exporter where it is named.
  *
- * @throws PassthroughError `INVALID_CONFIGURATION` for an endpoint that is no address, or a protocol that does not exist
+ * @throws PassthroughError `INVALID_CONFIGURATION` for an endpoint that is no address, headers that are none, and a protocol
+ *   or an exporter that does not exist
  * @see https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
  * @see https://opentelemetry.io/docs/specs/otel/protocol/exporter/
  */
 export function readExporters(read: EnvironmentReader): Exporters {
   const isOff = read.text('OTEL_SDK_DISABLED')?.toLowerCase() === 'true';
-  const general = readEndpoint(read, 'OTEL_EXPORTER_OTLP');
+  const general = readOtlp(read, 'OTEL_EXPORTER_OTLP', 'grpc');
   const exporters = (signal: Signal): readonly string[] => {
-    const endpoint = readEndpoint(read, `OTEL_EXPORTER_OTLP_${signal}`) ?? general;
-    const named = (read.text(`OTEL_${signal}_EXPORTER`) ?? 'otlp').split(',').map((name) => name.trim());
+    const { endpoint = general.endpoint } = readOtlp(read, `OTEL_EXPORTER_OTLP_${signal}`, general.protocol);
+    const named = readNames(read, signal);
     if (isOff || named.includes('none')) return [];
-    return named.filter((name) => name !== '' && (name !== 'otlp' || endpoint !== undefined));
+    return named.filter((name) => name !== 'otlp' || endpoint !== undefined);
   };
   return { TRACES: exporters('TRACES'), METRICS: exporters('METRICS'), LOGS: exporters('LOGS') };
+}
+
+function readNames(read: EnvironmentReader, signal: Signal): readonly string[] {
+  const variable = `OTEL_${signal}_EXPORTER`;
+  const text = read.text(variable) ?? 'otlp';
+  const names = text.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => name !== '' && !KNOWN[signal].includes(name));
+  if (unknown !== undefined) {
+    throw invalidVariable(variable, text, `expected one or more of ${KNOWN[signal].join(', ')}`);
+  }
+  return names.filter((name) => name !== '');
+}
+
+/** Where a signal goes, or all that say nothing themselves, and how. */
+function readOtlp(read: EnvironmentReader, prefix: string, otherwise: Protocol) {
+  const protocol = read.choice(`${prefix}_PROTOCOL`, PROTOCOLS, otherwise);
+  checkHeaders(read, `${prefix}_HEADERS`);
+  const name = `${prefix}_ENDPOINT`;
+  const endpoint = read.text(name);
+  if (endpoint !== undefined && !isEndpoint(endpoint, protocol)) {
+    throw invalidVariable(
+      name,
+      endpoint,
+      'expected the address of a collector, such as http://collector:4317',
+    );
+  }
+  return { protocol, endpoint };
+}
+
+/** Whether the exporters take an address. Only gRPC knows those without a scheme, and sockets. */
+function isEndpoint(text: string, protocol: Protocol): boolean {
+  if (/^https?:\/\/\S+$/.test(text)) return URL.canParse(text);
+  if (protocol !== 'grpc') return false;
+  return /^unix:\/\/\S+$/.test(text) || (/^[\w.-]+:\d+$/.test(text) && URL.canParse(`http://${text}`));
 }
 
 /**
@@ -52,19 +95,6 @@ function decoded(value: string): string {
   } catch {
     return value;
   }
-}
-
-/** An endpoint as the exporters take them; one without a scheme is for gRPC. */
-function readEndpoint(read: EnvironmentReader, prefix: string): string | undefined {
-  read.choice(`${prefix}_PROTOCOL`, PROTOCOLS, 'grpc');
-  checkHeaders(read, `${prefix}_HEADERS`);
-  const name = `${prefix}_ENDPOINT`;
-  const text = read.text(name);
-  if (text === undefined || /^[\w.-]+:\d{1,5}$/.test(text)) return text;
-  if (!/^(?:https?|unix):\/\/\S+$/i.test(text) || !URL.canParse(text)) {
-    throw invalidVariable(name, text, 'expected the address of a collector, such as http://collector:4317');
-  }
-  return text;
 }
 
 /** Reads whom upstream a trace is told to: nobody unless `OTEL_PROPAGATE_UPSTREAM` is `true` or lists hosts. */

@@ -5,19 +5,21 @@ import type { Logger, LogLevel } from './log.ts';
 const SILENCE_MS = 60_000;
 
 /** Values of `OTEL_LOG_LEVEL`, in any case. */
-const LEVELS: Readonly<Record<string, DiagLogLevel>> = {
-  none: DiagLogLevel.NONE,
-  error: DiagLogLevel.ERROR,
-  warn: DiagLogLevel.WARN,
-  info: DiagLogLevel.INFO,
-  debug: DiagLogLevel.DEBUG,
-  verbose: DiagLogLevel.VERBOSE,
-  all: DiagLogLevel.ALL,
-};
+const LEVELS: ReadonlyMap<string, DiagLogLevel> = new Map(
+  Object.entries({
+    none: DiagLogLevel.NONE,
+    error: DiagLogLevel.ERROR,
+    warn: DiagLogLevel.WARN,
+    info: DiagLogLevel.INFO,
+    debug: DiagLogLevel.DEBUG,
+    verbose: DiagLogLevel.VERBOSE,
+    all: DiagLogLevel.ALL,
+  }),
+);
 
 /** The level that `OTEL_LOG_LEVEL` names; warnings where it names none. */
 export function diagLogLevel(text: string | undefined): DiagLogLevel {
-  return LEVELS[text?.trim().toLowerCase() ?? ''] ?? DiagLogLevel.WARN;
+  return LEVELS.get(text?.trim().toLowerCase() ?? '') ?? DiagLogLevel.WARN;
 }
 
 /**

@@ -21,6 +21,9 @@ const FLUSH_MS = 3_000;
 /** Resource detectors that ask a cloud's metadata service, or whose packages the SDK does not bring. */
 const FURTHER_DETECTORS = ['alibaba', 'aws', 'azure', 'container', 'gcp'];
 
+/** Of the variables that say where signals go: all, and each of them. */
+const OTLP_PREFIXES = ['', '_TRACES', '_METRICS', '_LOGS'].map((signal) => `OTEL_EXPORTER_OTLP${signal}`);
+
 /** What {@link startTelemetry} starts from. */
 export interface TelemetryOptions {
   /** Names of the exporters of each signal, as in `OTEL_TRACES_EXPORTER`; none for a signal that stays here. */
@@ -65,6 +68,11 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
 
 function setDefaults(environment: NodeJS.ProcessEnv, exporters: TelemetryOptions['exporters']): void {
   environment['OTEL_EXPORTER_OTLP_PROTOCOL'] ||= 'grpc';
+  for (const prefix of OTLP_PREFIXES) {
+    // In any case here, as all that takes one of a few words; in lower case there.
+    const protocol = environment[`${prefix}_PROTOCOL`];
+    if (protocol !== undefined) environment[`${prefix}_PROTOCOL`] = protocol.trim().toLowerCase();
+  }
   for (const [signal, names] of Object.entries(exporters)) {
     environment[`OTEL_${signal}_EXPORTER`] = names.join(',');
   }
@@ -77,9 +85,7 @@ function setDefaults(environment: NodeJS.ProcessEnv, exporters: TelemetryOptions
 }
 
 function collectorHosts(environment: NodeJS.ProcessEnv): readonly string[] {
-  const endpoints = ['', '_TRACES', '_METRICS', '_LOGS'].map(
-    (signal) => environment[`OTEL_EXPORTER_OTLP${signal}_ENDPOINT`]?.trim() ?? '',
-  );
+  const endpoints = OTLP_PREFIXES.map((prefix) => environment[`${prefix}_ENDPOINT`]?.trim() ?? '');
   return endpoints.flatMap((endpoint) => {
     const url = URL.parse(endpoint.includes('://') ? endpoint : `http://${endpoint}`);
     return url === null ? [] : [url.hostname.replace(/^\[|\]$/g, '')];

@@ -1,0 +1,194 @@
+/** Whose child a request's trace is, whether it is sampled, and who upstream is told of it. */
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { startFakeRegistry } from '../support/fake-registry.ts';
+import type { ExportedSpan } from '../support/otlp-receiver.ts';
+import type { RecordedRequest } from '../support/scripted-server.ts';
+import { FILE, IMAGE, startExporting } from './exporting.ts';
+
+type Variables = Readonly<Record<string, string>>;
+
+/** Services that run at once, each in a process of its own. */
+const CONCURRENCY = 4;
+
+/** The examples of https://www.w3.org/TR/trace-context/#traceparent-header and of https://github.com/openzipkin/b3-propagation */
+const W3C = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' };
+const B3 = { traceId: '80f198ee56343ba864fe8b2a57d3eff7', spanId: 'e457b5a2e4d86bd1' };
+const TRACEPARENT = `00-${W3C.traceId}-${W3C.spanId}-01`;
+const UNSAMPLED = `00-${W3C.traceId}-${W3C.spanId}-00`;
+
+/** What came of one request: its trace, as its log record names it, and its span where that was exported. */
+interface Traced {
+  readonly traceId: string | undefined;
+  readonly span: ExportedSpan | undefined;
+}
+
+/** Pulls the image once for each of the headers, and looks at each trace. */
+async function traced(env: Variables, requests: readonly Variables[]): Promise<readonly Traced[]> {
+  await using exporting = await startExporting({ env: () => env });
+  const { receiver } = exporting;
+  for (const headers of requests) assert.equal((await exporting.request(FILE, { headers })).status, 200);
+  await exporting.stop();
+
+  const servers = receiver.spans.filter(({ kind }) => kind === 'server');
+  const traceIds = new Set(servers.map(({ traceId }) => traceId));
+  for (const { name, traceId } of receiver.spans) assert.ok(traceIds.has(traceId), name);
+  // What is not sampled is counted and logged all the same, by the trace that it would have.
+  const pulls = receiver.metrics.find(({ name }) => name === 'passthrough.pulls');
+  assert.equal(pulls?.points[0]?.value, requests.length);
+  const records = receiver.logs.filter(({ eventName }) => eventName === 'request');
+  assert.equal(records.length, requests.length);
+  return records.map(({ traceId, spanId }) => ({
+    traceId,
+    span: servers.find((span) => span.spanId === spanId),
+  }));
+}
+
+describe('the parent of a request', { concurrency: CONCURRENCY }, () => {
+  const b3 = `${B3.traceId}-${B3.spanId}-1`;
+  const b3multi = { 'X-B3-TraceId': B3.traceId, 'X-B3-SpanId': B3.spanId, 'X-B3-Sampled': '1' };
+  const traceparent = TRACEPARENT;
+  type Row = readonly [headers: Variables, parent: typeof W3C | 'none'];
+  const table: Readonly<Record<string, readonly Row[]>> = {
+    '': [
+      [{}, 'none'],
+      [{ traceparent }, W3C],
+      [{ traceparent: '00-0-0-01' }, 'none'],
+      [{ b3 }, 'none'],
+    ],
+    b3: [
+      [{ b3 }, B3],
+      [{ b3, traceparent }, B3],
+      [{ traceparent }, 'none'],
+    ],
+    b3multi: [[b3multi, B3]],
+    'tracecontext,b3': [
+      [{ traceparent }, W3C],
+      [{ b3 }, B3],
+    ],
+    none: [
+      [{ traceparent }, 'none'],
+      [{ b3 }, 'none'],
+    ],
+  };
+  for (const [propagators, rows] of Object.entries(table)) {
+    test(`is read with ${propagators === '' ? 'no ' : ''}OTEL_PROPAGATORS${propagators && `=${propagators}`}`, async () => {
+      const headers = rows.map(([header]) => header);
+      const found = await traced({ OTEL_PROPAGATORS: propagators }, headers);
+      for (const [index, [header, parent]] of rows.entries()) {
+        const { traceId, span } = found[index] ?? {};
+        const what = JSON.stringify(header);
+        if (parent === 'none') {
+          assert.ok(span, what);
+          assert.equal(span.parentSpanId, undefined, what);
+          assert.ok(![W3C.traceId, B3.traceId].includes(span.traceId), what);
+        } else {
+          assert.deepEqual({ traceId, spanId: span?.parentSpanId }, parent, what);
+        }
+      }
+    });
+  }
+});
+
+describe('a trace is exported', { concurrency: CONCURRENCY }, () => {
+  /** By its sampler: whether one without a parent is, one with a sampled parent, and one with another. */
+  const table: readonly [sampler: string, arg: string, isExported: readonly [boolean, boolean, boolean]][] = [
+    ['', '', [true, true, false]],
+    ['always_on', '', [true, true, true]],
+    ['always_off', '', [false, false, false]],
+    ['traceidratio', '0', [false, false, false]],
+    ['parentbased_always_off', '', [false, true, false]],
+    ['parentbased_traceidratio', '0', [false, true, false]],
+  ];
+  for (const [sampler, arg, isExported] of table) {
+    const name = sampler === '' ? 'no OTEL_TRACES_SAMPLER' : `OTEL_TRACES_SAMPLER=${sampler} ${arg}`.trim();
+    test(`or not as ${name} has it`, async () => {
+      const env = { OTEL_TRACES_SAMPLER: sampler, OTEL_TRACES_SAMPLER_ARG: arg };
+      const headers = [{}, { traceparent: TRACEPARENT }, { traceparent: UNSAMPLED }];
+      const [root, ...children] = await traced(env, headers);
+      assert.deepEqual(
+        [root, ...children].map((one) => one?.span !== undefined),
+        isExported,
+      );
+      assert.match(root?.traceId ?? '', /^[0-9a-f]{32}$/);
+      for (const { traceId } of children) assert.equal(traceId, W3C.traceId);
+    });
+  }
+});
+
+describe('who upstream is told of the trace', { concurrency: CONCURRENCY }, () => {
+  const NAMES = ['traceparent', 'tracestate', 'baggage', 'b3'];
+  const INCOMING = { traceparent: TRACEPARENT, tracestate: 'a=b', baggage: 'user=alice' };
+
+  /** The parts of the trace's context that a request brought. */
+  const contextOf = ({ headers }: RecordedRequest) =>
+    Object.fromEntries(NAMES.map((name) => [name, headers[name]]).filter(([, value]) => value !== undefined));
+
+  /**
+   * One pull from a registry whose token endpoint and blobs are elsewhere.
+   *
+   * @param env gets the host of the registry, and that of the other server
+   * @returns what reached each of them, and the spans of what was sent
+   */
+  const pull = async (env: (registry: string, other: string) => Variables) => {
+    await using other = await startFakeRegistry();
+    other.push('team/app', '1', IMAGE);
+    await using exporting = await startExporting({
+      auth: { mode: 'token', realm: `${other.url}/token` },
+      tokens: other.tokens,
+      defects: { redirectBlobsTo: other.url },
+      env: (_, registry) => env(registry.host, other.host),
+    });
+    other.auth.service = exporting.registry.auth.service;
+    await exporting.pullAndStop(INCOMING);
+    const requests = { registry: exporting.registry.requests, other: other.requests };
+    assert.ok(requests.registry.length >= 5 && requests.other.length === 4, 'a token and three blobs');
+    return { requests, sent: exporting.receiver.spans.filter(({ kind }) => kind === 'client') };
+  };
+  const traceparentOf = ({ traceId, spanId }: ExportedSpan) => `00-${traceId}-${spanId}-01`;
+  const traceparentsOf = (requests: readonly RecordedRequest[]) =>
+    requests.map(({ headers }) => headers['traceparent']);
+
+  test('is nobody unless asked for', async () => {
+    const { requests } = await pull(() => ({}));
+    for (const request of [...requests.registry, ...requests.other]) {
+      assert.deepEqual(contextOf(request), {}, request.path);
+    }
+  });
+
+  test('is everybody with OTEL_PROPAGATE_UPSTREAM=true, each by the span of its own attempt', async () => {
+    const { requests, sent } = await pull(() => ({ OTEL_PROPAGATE_UPSTREAM: 'true' }));
+    const told = traceparentsOf([...requests.registry, ...requests.other]);
+    assert.deepEqual(told.sort(), sent.map(traceparentOf).sort());
+    for (const { traceId } of sent) assert.equal(traceId, W3C.traceId);
+  });
+
+  test('is the registry alone where it alone is listed: neither its token endpoint nor who has its blobs', async () => {
+    const { requests, sent } = await pull((registry) => ({ OTEL_PROPAGATE_UPSTREAM: registry }));
+    const { host } = new URL(`http://${requests.registry[0]?.headers.host}`);
+    const own = sent.filter(({ attributes }) => new URL(String(attributes['url.full'])).host === host);
+    assert.deepEqual(traceparentsOf(requests.registry).sort(), own.map(traceparentOf).sort());
+    for (const request of requests.other) assert.deepEqual(contextOf(request), {}, request.path);
+  });
+
+  test('may be a third party alone', async () => {
+    const { requests } = await pull((_, other) => ({
+      OTEL_PROPAGATE_UPSTREAM: `registry.example.com, ${other}`,
+    }));
+    for (const request of requests.registry) assert.deepEqual(contextOf(request), {}, request.path);
+    for (const told of traceparentsOf(requests.other))
+      assert.match(String(told), new RegExp(`^00-${W3C.traceId}-`));
+  });
+
+  test('is told in the form of OTEL_PROPAGATORS', async () => {
+    const { requests, sent } = await pull(() => ({
+      OTEL_PROPAGATE_UPSTREAM: 'true',
+      OTEL_PROPAGATORS: 'b3',
+    }));
+    const told = [...requests.registry, ...requests.other].map(contextOf);
+    const b3 = sent.map(({ traceId, spanId }) => `${traceId}-${spanId}-1`);
+    assert.deepEqual(told.map((context) => context['b3']).sort(), b3.sort());
+    for (const context of told) assert.deepEqual(Object.keys(context), ['b3']);
+  });
+});
