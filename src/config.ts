@@ -20,6 +20,10 @@ import { type Exporters, readExporters, readPropagation } from './telemetry-conf
 export const CLIENT_AUTH_MODES = ['optional', 'required', 'off'] as const;
 export type ClientAuthMode = (typeof CLIENT_AUTH_MODES)[number];
 
+/** What is done about layers that an image keeps outside of its registry. */
+export const FOREIGN_LAYER_MODES = ['refuse', 'fetch'] as const;
+export type ForeignLayerMode = (typeof FOREIGN_LAYER_MODES)[number];
+
 /** The configuration, resolved once and frozen. */
 export interface Config {
   readonly http: { readonly host: string; readonly port: number };
@@ -35,6 +39,9 @@ export interface Config {
     /** Registries that a request may name; `undefined` for any. */
     readonly allowedHosts: readonly HostPattern[] | undefined;
     readonly trustedRealms: readonly HostPattern[];
+    /** Registries that speak http where a reference names them without a scheme. */
+    readonly plainHttpHosts: readonly HostPattern[];
+    readonly foreignLayers: ForeignLayerMode;
     readonly timeouts: Timeouts;
     readonly bodyLimits: BodyLimits;
     readonly proxyEnv: AgentOptions['proxyEnv'];
@@ -78,6 +85,8 @@ export function loadConfig(environment: Environment): Config {
       allowedHosts:
         read.text('REGISTRY_ALLOWED_HOSTS') === undefined ? undefined : read.hosts('REGISTRY_ALLOWED_HOSTS'),
       trustedRealms: read.hosts('REGISTRY_TRUSTED_REALMS'),
+      plainHttpHosts: readPlainHttpHosts(read),
+      foreignLayers: read.choice('REGISTRY_FOREIGN_LAYERS', FOREIGN_LAYER_MODES, 'refuse'),
       timeouts: {
         connectMs: read.milliseconds('REGISTRY_CONNECT_TIMEOUT', 10),
         responseMs: read.milliseconds('REGISTRY_RESPONSE_TIMEOUT', 30),
@@ -174,6 +183,20 @@ function readTokenEndpoint(read: EnvironmentReader, known: RegistryTarget): Regi
     );
   }
   return url;
+}
+
+/** An entry for https would never count. */
+function readPlainHttpHosts(read: EnvironmentReader): readonly HostPattern[] {
+  const name = 'REGISTRY_PLAIN_HTTP_HOSTS';
+  const hosts = read.hosts(name);
+  if (hosts.some(({ scheme }) => scheme === 'https:')) {
+    throw invalidVariable(
+      name,
+      read.text(name) ?? '',
+      'expected hosts that speak http, and one is for https',
+    );
+  }
+  return hosts;
 }
 
 function readCredentials(read: EnvironmentReader, target: RegistryTarget): StaticCredentials {

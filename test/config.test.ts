@@ -38,6 +38,8 @@ test('with nothing set, every setting has its default', () => {
       clientAuth: 'optional',
       allowedHosts: undefined,
       trustedRealms: [],
+      plainHttpHosts: [],
+      foreignLayers: 'refuse',
       timeouts: { connectMs: 10_000, responseMs: 30_000, stallMs: 30_000 },
       bodyLimits: {
         manifestBytes: 4 * MIB,
@@ -83,6 +85,7 @@ describe('a variable sets its own setting', () => {
     ['REGISTRY_CLIENT_AUTH', 'required', ({ registry }) => registry.clientAuth, 'required'],
     ['REGISTRY_CLIENT_AUTH', 'OFF', ({ registry }) => registry.clientAuth, 'off'],
     ['REGISTRY_CLIENT_AUTH', 'optional', ({ registry }) => registry.clientAuth, 'optional'],
+    ['REGISTRY_FOREIGN_LAYERS', 'Fetch', ({ registry }) => registry.foreignLayers, 'fetch'],
     ['REGISTRY_CONNECT_TIMEOUT', '0.5', ({ registry }) => registry.timeouts.connectMs, 500],
     ['REGISTRY_RESPONSE_TIMEOUT', '7', ({ registry }) => registry.timeouts.responseMs, 7000],
     ['REGISTRY_STALL_TIMEOUT', '8', ({ registry }) => registry.timeouts.stallMs, 8000],
@@ -122,6 +125,12 @@ describe('a value is refused, by variable, value and what is allowed', () => {
     ['HTTP_PORT', 'http', 'expected a whole number from 0 to 65535'],
     ['LOG_LEVEL', 'loud', 'expected one of trace, debug, info, warn, error'],
     ['REGISTRY_CLIENT_AUTH', 'maybe', 'expected one of optional, required, off'],
+    ['REGISTRY_FOREIGN_LAYERS', 'allow', 'expected one of refuse, fetch'],
+    [
+      'REGISTRY_PLAIN_HTTP_HOSTS',
+      'http://a.example.com,https://b.example.com',
+      'expected hosts that speak http, and one is for https',
+    ],
     ['REGISTRY_CONNECT_TIMEOUT', '0', 'expected seconds, more than 0 and at most 2000000'],
     ['REGISTRY_RESPONSE_TIMEOUT', '5s', 'expected seconds, more than 0 and at most 2000000'],
     ['REGISTRY_STALL_TIMEOUT', '-5', 'expected seconds, more than 0 and at most 2000000'],
@@ -164,13 +173,16 @@ describe('a value is refused, by variable, value and what is allowed', () => {
     ['REGISTRY_DEFAULT_NAMESPACE', 'Team', 'repository component "Team" is not lower case'],
     ['REGISTRY_DEFAULT_NAMESPACE', 'team/', 'repository has an empty component'],
     ['REGISTRY_USERNAME', '', 'REGISTRY_PASSWORD is set, so a user name must be too'],
-    ...['REGISTRY_ALLOWED_HOSTS', 'REGISTRY_CREDENTIALS_HOSTS', 'REGISTRY_TRUSTED_REALMS'].map(
-      (name): [string, string, string] => [
-        name,
-        'ftp://example.com',
-        'Cannot parse host "ftp://example.com": expected http or https',
-      ],
-    ),
+    ...[
+      'REGISTRY_ALLOWED_HOSTS',
+      'REGISTRY_CREDENTIALS_HOSTS',
+      'REGISTRY_TRUSTED_REALMS',
+      'REGISTRY_PLAIN_HTTP_HOSTS',
+    ].map((name): [string, string, string] => [
+      name,
+      'ftp://example.com',
+      'Cannot parse host "ftp://example.com": expected http or https',
+    ]),
   ];
   for (const [name, value, why] of table) {
     test(`${name}=${value}`, () => {
@@ -270,6 +282,15 @@ describe('which hosts', () => {
       allowedHosts?.map(({ hostname }) => hostname),
       ['registry-1.docker.io', 'registry-1.docker.io'],
     );
+  });
+
+  test('speak http where a reference names them: those of the list', () => {
+    const text = 'lab.example.com, http://10.0.0.5:5000';
+    const { plainHttpHosts } = loadConfig({ REGISTRY_PLAIN_HTTP_HOSTS: text }).registry;
+    assert.deepEqual(plainHttpHosts, [
+      { scheme: undefined, hostname: 'lab.example.com', isWildcard: false, port: undefined },
+      { scheme: 'http:', hostname: '10.0.0.5', isWildcard: false, port: 5000 },
+    ]);
   });
 
   test('are trusted with passwords: those of the list', () => {
@@ -421,6 +442,7 @@ test('no variable that may hold a secret shows it in an error, whatever is wrong
     'REGISTRY_ALLOWED_HOSTS',
     'REGISTRY_CREDENTIALS_HOSTS',
     'REGISTRY_TRUSTED_REALMS',
+    'REGISTRY_PLAIN_HTTP_HOSTS',
   ];
   const inUrl = fc
     .tuple(

@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import { type Digest, digestHex } from '../image/digest.ts';
+import type { ImageConfig } from '../image/image-config.ts';
 import { repoTag } from '../image/reference.ts';
-import { type Archive, type ArchiveEntry, type ArchiveInput, planArchive } from './archive.ts';
+import { type Archive, type ArchiveEntry, planArchive } from './archive.ts';
+import { directory, file, jsonFile, withoutRepeats } from './entries.ts';
+import type { ImageContent, UnpackedLayer } from './image-content.ts';
+import { manifestJson } from './manifest-json.ts';
+
+type Image = ImageContent<UnpackedLayer>;
 
 /** Version of the folder-a-layer format, the content of each `VERSION`. */
 const LAYER_FOLDER_VERSION = '1.0';
@@ -13,9 +19,9 @@ const UNKNOWN_TIME = '1970-01-01T00:00:00Z';
 const LEGACY_FIELDS = ['created', 'author', 'architecture', 'os', 'variant', 'config', 'docker_version'];
 
 /**
- * Lays an image out as `docker save` of Docker Engine 24 and older did, the one layout that every loader takes:
+ * Lays images out as `docker save` of Docker Engine 24 and older did, the one layout that every loader takes:
  *
- *     {layer id}/           one folder a layer, base first
+ *     {layer id}/           one folder a layer, base first, image by image
  *       VERSION             1.0
  *       json                legacy description: id, parent, and on the top layer the image's settings
  *       layer.tar           the layer, uncompressed
@@ -23,72 +29,115 @@ const LEGACY_FIELDS = ['created', 'author', 'architecture', 'os', 'variant', 'co
  *     manifest.json         config, tags and layers: what engines since 1.10 read
  *     repositories          tags and top layers: what engines before 1.10 read
  *
- * No link, no colon in a name, a layer that occurs twice written twice: small readers follow neither. Pure: the same
- * input gives the same archive.
+ * Layers that images have in common, from the base up, are written once. No link, no colon in a name, a layer
+ * that occurs twice in one image written twice: small readers follow neither. Pure: the same input gives the
+ * same archive.
  *
+ * @param images in the order of `manifest.json`; where two of them have one tag, it is the later one's in
+ *   `repositories`, and a loader that reads `manifest.json` settles it the same way
  * @see https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#combined-image-json--filesystem-changeset-format
  */
-export function dockerLayout(input: ArchiveInput): Archive {
-  const { configDigest, configBytes, layers } = input;
-  const ids = layerIds(input);
-  const tag = repoTag(input.reference);
-  const configName = `${digestHex(configDigest)}.json`;
-  const topLayer = ids.at(-1);
-
+export function dockerLayout(images: readonly Image[]): Archive {
+  const ids = layerIds(images);
+  const items = images.map((image, at) => ({ image, ids: ids[at] ?? [] }));
+  // Whose settings a folder describes: those of the first image that it is the top of.
+  const settings = new Map<string, ImageConfig>();
+  for (const { image, ids } of items) {
+    const top = ids.at(-1);
+    if (top !== undefined && !settings.has(top)) settings.set(top, image.config.image);
+  }
   const entries: readonly ArchiveEntry[] = [
-    ...ids.flatMap((id, index) => layerFolder(input, ids, id, index)),
-    file(configName, configBytes),
-    jsonFile('manifest.json', [
-      {
-        Config: configName,
-        RepoTags: [`${tag.name}:${tag.tag}`],
-        Layers: ids.map((id) => `${id}/layer.tar`),
-      },
-    ]),
-    jsonFile('repositories', topLayer === undefined ? {} : { [tag.name]: { [tag.tag]: topLayer } }),
+    ...items.flatMap(({ image, ids }, at) => layerFolders(image, ids, at, settings)),
+    ...images.map(({ config }) => file(configName(config.digest), config.bytes)),
+    manifestJson(
+      items.map(({ image, ids }) => ({
+        reference: image.reference,
+        config: configName(image.config.digest),
+        layers: ids.map((id) => `${id}/layer.tar`),
+      })),
+    ),
+    repositories(items),
   ];
-  return planArchive(entries, layers);
+  return planArchive(withoutRepeats(entries), { layout: 'docker', images });
 }
 
-function layerFolder(
-  input: ArchiveInput,
+function layerFolders(
+  image: Image,
   ids: readonly string[],
-  id: string,
-  index: number,
+  at: number,
+  settings: ReadonlyMap<string, ImageConfig>,
 ): readonly ArchiveEntry[] {
-  const description = {
-    id,
-    ...(index > 0 && { parent: ids[index - 1] }),
-    created: UNKNOWN_TIME,
-    ...(index === ids.length - 1 ? legacyFields(input) : { os: input.config.platform?.os ?? 'linux' }),
-  };
-  return [
-    { name: `${id}/`, type: 'directory', size: 0 },
-    file(`${id}/VERSION`, Buffer.from(LAYER_FOLDER_VERSION)),
-    jsonFile(`${id}/json`, description),
-    { name: `${id}/layer.tar`, type: 'file', size: input.layers[index]?.size ?? 0, layer: index },
-  ];
+  return image.layers.flatMap(({ diffId, size }, index) => {
+    const id = ids[index] ?? '';
+    const config = settings.get(id);
+    const description = {
+      id,
+      ...(index > 0 && { parent: ids[index - 1] }),
+      created: UNKNOWN_TIME,
+      ...(config ? legacyFields(config) : { os: image.config.image.platform?.os ?? 'linux' }),
+    };
+    return [
+      directory(`${id}/`),
+      file(`${id}/VERSION`, Buffer.from(LAYER_FOLDER_VERSION)),
+      jsonFile(`${id}/json`, description),
+      { name: `${id}/layer.tar`, type: 'file', size, blob: diffId, layer: { image: at, index } },
+    ];
+  });
 }
 
-function legacyFields({ config }: ArchiveInput): Record<string, unknown> {
+function legacyFields({ document }: ImageConfig): Record<string, unknown> {
   return Object.fromEntries(
-    LEGACY_FIELDS.filter((field) => config.document[field] !== undefined).map((field) => [
-      field,
-      config.document[field],
-    ]),
+    LEGACY_FIELDS.filter((field) => document[field] !== undefined).map((field) => [field, document[field]]),
+  );
+}
+
+/** Tags and top layers by name. An image without layers has no place here. */
+function repositories(
+  items: readonly { readonly image: Image; readonly ids: readonly string[] }[],
+): ArchiveEntry {
+  const names = new Map<string, Map<string, string>>();
+  for (const { image, ids } of items) {
+    const { name, tag } = repoTag(image.reference);
+    const top = ids.at(-1);
+    if (top !== undefined) names.set(name, (names.get(name) ?? new Map<string, string>()).set(tag, top));
+  }
+  return jsonFile(
+    'repositories',
+    Object.fromEntries(Array.from(names, ([name, tags]) => [name, Object.fromEntries(tags)])),
   );
 }
 
 /**
- * Names for the layers' folders: a hash of the layer and all below it, and on the top layer of the config too, so that
- * two layers of equal bytes get two names, as do the tops of two images that differ in their settings alone.
+ * Names for the layers' folders: a hash of the layer and all below it, and on the top layer of the config
+ * too, so that two layers of equal bytes get two names, as do the tops of two images that differ in their
+ * settings alone.
+ *
+ * A top layer that another image goes on from is that image's inner layer, without the config: it is one
+ * folder. A second image on top of the very same layer, but with another config, needs a folder of its own
+ * all the same.
  */
-function layerIds({ layers, configDigest }: ArchiveInput): readonly string[] {
+function layerIds(images: readonly Image[]): readonly (readonly string[])[] {
+  const chains = images.map(({ layers }) => chainIds(layers));
+  const inner = new Set(chains.flatMap((ids) => ids.slice(0, -1)));
+  const holders = new Map<string, Digest>();
+  return images.map(({ layers, config }, at) => {
+    const ids = chains[at] ?? [];
+    const shared = ids.at(-1);
+    if (shared === undefined) return ids;
+    if (inner.has(shared)) {
+      const holder = holders.get(shared) ?? config.digest;
+      if (holder === config.digest) {
+        holders.set(shared, holder);
+        return ids;
+      }
+    }
+    return [...ids.slice(0, -1), chainId([ids.at(-2), layers.at(-1)?.diffId, config.digest])];
+  });
+}
+
+function chainIds(layers: readonly UnpackedLayer[]): readonly string[] {
   const ids: string[] = [];
-  for (const [index, { diffId }] of layers.entries()) {
-    const isTop = index === layers.length - 1;
-    ids.push(chainId([ids.at(-1), diffId, isTop ? configDigest : undefined]));
-  }
+  for (const { diffId } of layers) ids.push(chainId([ids.at(-1), diffId, undefined]));
   return ids;
 }
 
@@ -96,10 +145,6 @@ function chainId(parts: readonly (string | Digest | undefined)[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }
 
-function file(name: string, content: Uint8Array): ArchiveEntry {
-  return { name, type: 'file', size: content.byteLength, content };
-}
-
-function jsonFile(name: string, value: unknown): ArchiveEntry {
-  return file(name, Buffer.from(`${JSON.stringify(value)}\n`));
+function configName(digest: Digest): string {
+  return `${digestHex(digest)}.json`;
 }

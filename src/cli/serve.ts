@@ -1,5 +1,7 @@
 import { type Config, configWarnings, loadConfig } from '../config.ts';
+import { ChecksumMemory } from '../http/delivery.ts';
 import { startService } from '../http/service.ts';
+import { StartedDownloads } from '../http/started-downloads.ts';
 import { Admission } from '../pull/admission.ts';
 import { openRegistryAccess } from '../registry/open-registry.ts';
 import { Workspace } from '../storage/workspace.ts';
@@ -45,7 +47,9 @@ async function runService(config: Config, logger: Logger): Promise<void> {
   const stopSignal = firstSignal();
   const workspace = await Workspace.open(config.workspaceDirectory);
   const admission = new Admission(config.admission);
-  const service = await startService({ config, workspace, admission, access }, logger);
+  const checksums = new ChecksumMemory();
+  const downloads = new StartedDownloads();
+  const service = await startService({ config, workspace, admission, access, checksums, downloads }, logger);
   announce(config, service.port, logger);
 
   const signal = await stopSignal;

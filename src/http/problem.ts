@@ -64,6 +64,11 @@ export function problemOf(error: unknown): Problem {
   return { status, title, headers, detail: known.message, error: known };
 }
 
+/** Whether an error is this side's or the registry's: the client's own leave the status of its spans unset. */
+export function isFailure(error: unknown): boolean {
+  return problemOf(error).status >= 500;
+}
+
 /** What is added to a problem from the request that met it. */
 export interface ProblemContext {
   readonly requestId: string;

@@ -1,21 +1,79 @@
-import { type ErrorCode, PassthroughError } from '../errors.ts';
+import { PassthroughError } from '../errors.ts';
+import { decodeSegment, refuseCredentials, splitTarget } from './path.ts';
+import {
+  chooseCompression,
+  chooseLayout,
+  choosePlatform,
+  isLayout,
+  LAYOUTS,
+  type LayoutName,
+  oneOf,
+  single,
+} from './query.ts';
 
-/** A request for an archive, its parts decoded and not yet judged. */
-export interface ArchiveRoute {
-  readonly kind: 'archive';
+/** What every route to an image has, decoded and not yet judged. */
+interface ImageRoute {
   /** Path with placeholders, as telemetry names the route. */
   readonly template: string;
+  /** `os/arch[/variant]`, the name of a device, or `all`, where the request asks for one. */
+  readonly platform: string | undefined;
+}
+
+/** A request for an archive by the name of a file. */
+export interface ArchiveRoute extends ImageRoute {
+  readonly kind: 'archive';
+  readonly layout: LayoutName;
   /** Registry that the path names; `undefined` for the configured one. */
   readonly registry: { readonly scheme: string; readonly host: string } | undefined;
   /** Whether the route itself requires Basic credentials. */
   readonly requiresCredentials: boolean;
-  /** `os/arch[/variant]`, where the request asks for one. */
-  readonly platform: string | undefined;
   readonly filename: string;
 }
 
+/** A request for an archive by reference, as `docker pull` takes it. */
+export interface ReferenceRoute extends ImageRoute {
+  readonly kind: 'reference';
+  readonly layout: LayoutName;
+  readonly reference: string;
+  /** What to call file and image instead. */
+  readonly name: string | undefined;
+  readonly compression: 'none' | 'gzip';
+}
+
+/** A request for one archive of several images. */
+export interface BundleRoute extends ImageRoute {
+  readonly kind: 'bundle';
+  readonly layout: LayoutName;
+  /** References in the query; those of a POST are in its body. */
+  readonly references: readonly string[];
+  /** `bundle.tar` with one of the endings of a file name. */
+  readonly filename: string;
+}
+
+/** A request for a manifest. */
+export interface ManifestRoute extends ImageRoute {
+  readonly kind: 'manifest';
+  readonly reference: string;
+  /** Which one: the index, the image's, or whatever the registry has under the reference. */
+  readonly type: 'index' | 'image' | undefined;
+}
+
+/** A request for the tags of a repository. */
+export interface TagsRoute {
+  readonly kind: 'tags';
+  readonly template: string;
+  /** With its registry, as in a reference. */
+  readonly repository: string;
+}
+
 /** What a request asks for. */
-export type Route = ArchiveRoute | { readonly kind: 'usage' | 'health' | 'ready'; readonly template: string };
+export type Route =
+  | ArchiveRoute
+  | ReferenceRoute
+  | BundleRoute
+  | ManifestRoute
+  | TagsRoute
+  | { readonly kind: 'usage' | 'health' | 'ready'; readonly template: string };
 
 /**
  * Longest path that is looked at, in characters. The longest that means something has a repository of 255 and a tag of
@@ -23,21 +81,27 @@ export type Route = ArchiveRoute | { readonly kind: 'usage' | 'health' | 'ready'
  */
 const MAX_PATH_LENGTH = 2048;
 
-/** Layouts that a path can name before the file name. */
-const LAYOUTS = ['docker'];
-
 const SIMPLE: Readonly<Record<string, Route>> = {
   '/': { kind: 'usage', template: '/' },
   '/health': { kind: 'health', template: '/health' },
   '/ready': { kind: 'ready', template: '/ready' },
 };
 
+/** First segments that are no repository: routes, and what browsers and crawlers ask every server for. */
+const RESERVED = new Set(['health', 'ready', 'manifest', 'tags', 'favicon.ico', 'robots.txt', '.well-known']);
+
+const REGISTRY_ROOTS = ['registry', 'registry-auth'];
+
 /**
  * Reads a request target.
  *
- *     target  ::= [ platform ] archive [ "?platform=" | "?arch=" os "/" arch ] | "/" | "/health" | "/ready"
- *     platform::= "/platform/" os "/" arch [ "/" variant ]
- *     archive ::= "/docker/" filename | ( "/registry/" | "/registry-auth/" ) scheme "/" host "/docker/" filename
+ *     target    ::= [ platform ] ( archive | bundle | reference ) | inspection | "/" | "/health" | "/ready"
+ *     platform  ::= "/platform/" ( os "/" arch [ "/" variant ] | device | "all" )
+ *     archive   ::= [ ( "/registry/" | "/registry-auth/" ) scheme "/" host ] "/" layout "/" filename
+ *     bundle    ::= "/bundle" ending
+ *     reference ::= "/" [ host "/" ] path [ ":" tag ] [ "@" digest ]
+ *     inspection::= "/manifest" reference | "/tags" "/" [ host "/" ] path
+ *     query     ::= "platform=" | "arch=" | "layout=" | "format=" | "name=" | "image=" | "type="
  *
  * Each segment is decoded on its own, so that an encoded slash separates nothing. Paths are not normalised: `..` names no
  * image, and a client that means another path must send that.
@@ -45,7 +109,6 @@ const SIMPLE: Readonly<Record<string, Route>> = {
  * @param target as it stands in the request line, in origin form or absolute form
  * @throws PassthroughError `NOT_FOUND`; `INVALID_PLATFORM`, `INVALID_REGISTRY`, `INVALID_FILENAME` or `INVALID_REFERENCE`,
  *   by the part that cannot be read
- * @see https://www.rfc-editor.org/rfc/rfc9112#name-request-target
  */
 export function parseRoute(target: string): Route {
   const { path, query } = splitTarget(target);
@@ -59,77 +122,60 @@ export function parseRoute(target: string): Route {
   if (simple !== undefined) return simple;
 
   const { prefix, platform: pathPlatform, rest } = takePlatform(path.split('/').slice(1));
-  const [root, ...parts] = rest;
-  const platform = choosePlatform(pathPlatform, new URLSearchParams(query));
-  if (root === 'docker') {
-    if (parts.length > 1) {
-      const filename = parts.join('/');
-      refuseCredentials(filename, 'INVALID_FILENAME', 'filename');
-      throw new PassthroughError(
-        'INVALID_FILENAME',
-        `Cannot parse filename ${JSON.stringify(filename)}: it holds a slash, which is written "__" in a file name`,
-      );
-    }
-    return {
-      kind: 'archive',
-      template: `${prefix}/docker/{filename}`,
-      registry: undefined,
-      requiresCredentials: false,
-      platform,
-      filename: decodeFilename(parts[0] ?? ''),
-    };
+  const [root = '', ...parts] = rest;
+  const platform = choosePlatform(pathPlatform, query);
+  if (isLayout(root)) return archiveRoute(prefix, platform, root, parts);
+  if (REGISTRY_ROOTS.includes(root)) return namedRegistryRoute(prefix, platform, root, parts);
+  if (root.startsWith('bundle.') && parts.length === 0) return bundleRoute(prefix, platform, root, query);
+  if (prefix === '' && root === 'manifest') return manifestRoute(platform, parts, query);
+  if (prefix === '' && root === 'tags') {
+    return { kind: 'tags', template: '/tags/{repository}', repository: decodeReference(parts) };
   }
-  if (root === 'registry' || root === 'registry-auth') {
-    return {
-      kind: 'archive',
-      template: `${prefix}/${root}/{scheme}/{host}/docker/{filename}`,
-      requiresCredentials: root === 'registry-auth',
-      platform,
-      ...namedRegistry(root, parts),
-    };
+  if (RESERVED.has(root)) {
+    throw new PassthroughError('NOT_FOUND', 'No route has this path: GET / tells which there are');
   }
-  // Decoded for its faults: what cannot be read at all is the client's mistake, not a missing route.
-  decode(root ?? '', 'INVALID_REFERENCE', 'path');
-  throw new PassthroughError('NOT_FOUND', 'No route has this path: GET / tells which there are');
+  return {
+    kind: 'reference',
+    template: `${prefix}/{reference}`,
+    platform,
+    layout: chooseLayout(query),
+    reference: decodeReference(rest),
+    name: single(query, 'name'),
+    compression: chooseCompression(query),
+  };
 }
 
-function splitTarget(target: string): { path: string; query: string } {
-  const origin = /^https?:\/\/[^/?]*/i.exec(target)?.[0] ?? '';
-  const [path = '', ...query] = target.slice(origin.length).split('?');
-  return { path: path === '' ? '/' : path, query: query.join('?') };
-}
-
-/** Takes `platform/os/arch[/variant]` off the front; the variant is there when the next segment is no root yet. */
-function takePlatform(segments: readonly string[]) {
-  if (segments[0] !== 'platform') return { prefix: '', platform: undefined, rest: segments };
-  const isRoot = (segment: string | undefined) => /^(?:docker|registry|registry-auth)$/.test(segment ?? '');
-  const length = [2, 3].find((count) => isRoot(segments[count + 1]));
-  const parts = segments
-    .slice(1, 1 + (length ?? 2))
-    .map((part) => decode(part, 'INVALID_PLATFORM', 'platform'));
-  if (length === undefined) {
+function archiveRoute(
+  prefix: string,
+  platform: string | undefined,
+  layout: LayoutName,
+  parts: readonly string[],
+): ArchiveRoute {
+  if (parts.length > 1) {
+    const filename = parts.join('/');
+    refuseCredentials(filename, 'INVALID_FILENAME', 'filename');
     throw new PassthroughError(
-      'INVALID_PLATFORM',
-      `Cannot parse platform ${JSON.stringify(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
+      'INVALID_FILENAME',
+      `Cannot parse filename ${JSON.stringify(filename)}: it holds a slash, which is written "__" in a file name`,
     );
   }
-  const prefix = `/platform/{os}/{arch}${length === 3 ? '/{variant}' : ''}`;
-  return { prefix, platform: parts.join('/'), rest: segments.slice(1 + length) };
+  return {
+    kind: 'archive',
+    template: `${prefix}/${layout}/{filename}`,
+    layout,
+    registry: undefined,
+    requiresCredentials: false,
+    platform,
+    filename: decodeSegment(parts[0] ?? '', 'INVALID_FILENAME', 'filename'),
+  };
 }
 
-/** The platform of path and query together: they may both name one if it is the same. */
-function choosePlatform(fromPath: string | undefined, query: URLSearchParams): string | undefined {
-  const asked = [...query.getAll('platform'), ...query.getAll('arch')];
-  for (const text of asked) refuseCredentials(text, 'INVALID_PLATFORM', 'platform');
-  const named = [...new Set(fromPath === undefined ? asked : [fromPath, ...asked])];
-  if (named.length <= 1) return named[0];
-  throw new PassthroughError(
-    'INVALID_PLATFORM',
-    `Cannot choose a platform: the request names ${named.map((text) => JSON.stringify(text)).join(' and ')}`,
-  );
-}
-
-function namedRegistry(root: string, parts: readonly string[]) {
+function namedRegistryRoute(
+  prefix: string,
+  platform: string | undefined,
+  root: string,
+  parts: readonly string[],
+): ArchiveRoute {
   const form = `/${root}/{scheme}/{host}/docker/{filename}`;
   if (parts.length < 4) throw new PassthroughError('NOT_FOUND', `No route has this path: expected ${form}`);
   if (parts.length > 4) {
@@ -140,55 +186,84 @@ function namedRegistry(root: string, parts: readonly string[]) {
   }
   const [scheme = '', host = '', layout = '', filename = ''] = parts;
   const registry = {
-    scheme: decode(scheme, 'INVALID_REGISTRY', 'registry scheme'),
-    host: decode(host, 'INVALID_REGISTRY', 'registry host'),
+    scheme: decodeSegment(scheme, 'INVALID_REGISTRY', 'registry scheme'),
+    host: decodeSegment(host, 'INVALID_REGISTRY', 'registry host'),
   };
-  if (!LAYOUTS.includes(layout)) {
+  if (!isLayout(layout)) {
     refuseCredentials(layout, 'NOT_FOUND', 'layout');
     throw new PassthroughError(
       'NOT_FOUND',
-      `No route has the layout ${JSON.stringify(layout)}: expected ${form}`,
+      `No route has the layout ${JSON.stringify(layout)}: expected ${form}, or one of ${LAYOUTS.join(', ')} for docker`,
     );
   }
-  return { registry, filename: decodeFilename(filename) };
+  return {
+    kind: 'archive',
+    template: `${prefix}/${root}/{scheme}/{host}/${layout}/{filename}`,
+    layout,
+    registry,
+    requiresCredentials: root === 'registry-auth',
+    platform,
+    filename: decodeSegment(filename, 'INVALID_FILENAME', 'filename'),
+  };
 }
 
-function decodeFilename(segment: string): string {
-  return decode(segment, 'INVALID_FILENAME', 'filename');
+function bundleRoute(
+  prefix: string,
+  platform: string | undefined,
+  filename: string,
+  query: URLSearchParams,
+): BundleRoute {
+  const references = query.getAll('image');
+  for (const reference of references) refuseCredentials(reference, 'INVALID_REFERENCE', 'image');
+  return {
+    kind: 'bundle',
+    template: `${prefix}/bundle.{ending}`,
+    platform,
+    layout: chooseLayout(query),
+    references,
+    filename: decodeSegment(filename, 'INVALID_FILENAME', 'filename'),
+  };
 }
 
-/**
- * Decodes one segment.
- *
- * @param code of the error, by the part that the segment is
- * @param part its name, for the message
- */
-function decode(segment: string, code: ErrorCode, part: string): string {
-  const fail = (why: string) =>
-    new PassthroughError(code, `Cannot parse ${part} ${JSON.stringify(segment)}: ${why}`);
-  refuseCredentials(segment, code, part);
-  let text: string;
-  try {
-    text = decodeURIComponent(segment);
-  } catch {
-    throw fail('malformed percent-encoding');
-  }
-  if (text === '') throw fail('it is empty');
-  if (/\p{Cc}/u.test(text)) throw fail('it holds a control character');
-  if (/[/\\]/.test(text)) throw fail('it holds a slash');
-  if (text === '.' || text === '..') throw fail('dot segments name nothing here');
-  return text;
+function manifestRoute(
+  platform: string | undefined,
+  parts: readonly string[],
+  query: URLSearchParams,
+): ManifestRoute {
+  return {
+    kind: 'manifest',
+    template: '/manifest/{reference}',
+    platform,
+    reference: decodeReference(parts),
+    type: oneOf(query, 'type', ['index', 'image'] as const),
+  };
 }
 
-/**
- * Refuses a part that holds an `@`, encoded or not, without quoting it: no part of a route has one, so what stands before it
- * may be a password, and errors are logged.
- */
-function refuseCredentials(text: string, code: ErrorCode, part: string): void {
-  if (/@|%(?:25)*40/i.test(text)) {
+/** Takes `platform/…` off the front: all up to the next segment that can begin a route behind it. */
+function takePlatform(segments: readonly string[]) {
+  if (segments[0] !== 'platform') return { prefix: '', platform: undefined, rest: segments };
+  const isRoot = (segment = '') =>
+    isLayout(segment) || REGISTRY_ROOTS.includes(segment) || segment.startsWith('bundle.');
+  const length = [1, 2, 3].find((count) => isRoot(segments[count + 1]));
+  const parts = segments
+    .slice(1, 1 + (length ?? 2))
+    .map((part) => decodeSegment(part, 'INVALID_PLATFORM', 'platform'));
+  if (length === undefined) {
     throw new PassthroughError(
-      code,
-      `Cannot parse ${part}: it holds an @, and credentials do not belong in an address`,
+      'INVALID_PLATFORM',
+      `Cannot parse platform ${JSON.stringify(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
     );
   }
+  const names = ['{device}', '{os}/{arch}', '{os}/{arch}/{variant}'];
+  return {
+    prefix: `/platform/${names[length - 1]}`,
+    platform: parts.join('/'),
+    rest: segments.slice(1 + length),
+  };
+}
+
+/** What is left of the path, as one reference. */
+function decodeReference(segments: readonly string[]): string {
+  if (segments.length === 0) return decodeSegment('', 'INVALID_REFERENCE', 'reference');
+  return segments.map((segment) => decodeSegment(segment, 'INVALID_REFERENCE', 'reference')).join('/');
 }

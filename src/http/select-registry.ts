@@ -1,8 +1,11 @@
 import type { Config } from '../config.ts';
 import { PassthroughError } from '../errors.ts';
 import { matchesHost } from '../registry/host-pattern.ts';
+import { namedTarget } from '../registry/named-target.ts';
 import { DOCKER_HUB, type RegistryTarget, registryTarget } from '../registry/target.ts';
 import type { ArchiveRoute } from './route.ts';
+
+type Policy = Pick<Config['registry'], 'target' | 'defaultNamespace' | 'allowedHosts'>;
 
 /**
  * The registry of a request: the configured one, or the one that the path names where policy allows it. Named by its
@@ -10,12 +13,29 @@ import type { ArchiveRoute } from './route.ts';
  *
  * @throws PassthroughError `INVALID_REGISTRY`, `REGISTRY_NOT_ALLOWED`
  */
-export function selectRegistry(
-  named: ArchiveRoute['registry'],
-  config: Pick<Config['registry'], 'target' | 'defaultNamespace' | 'allowedHosts'>,
-): RegistryTarget {
+export function selectRegistry(named: ArchiveRoute['registry'], config: Policy): RegistryTarget {
   if (named === undefined) return config.target;
-  const target = registryTarget(named.scheme, named.host);
+  return allowed(registryTarget(named.scheme, named.host), config);
+}
+
+/**
+ * The registry of a reference, in the same way. A reference says nothing of http or https: the configured registry is spoken
+ * to as it is configured, any other over https unless it is on loopback or listed.
+ *
+ * @param host as the reference has it; `undefined` for the configured one
+ * @throws PassthroughError `INVALID_REGISTRY`, `REGISTRY_NOT_ALLOWED`
+ */
+export function registryOfReference(
+  host: string | undefined,
+  config: Policy & Pick<Config['registry'], 'plainHttpHosts'>,
+): RegistryTarget {
+  if (host === undefined) return config.target;
+  const target = namedTarget(host, config.plainHttpHosts);
+  const isConfigured = new URL(target.origin).host === new URL(config.target.origin).host;
+  return allowed(isConfigured ? config.target : target, config);
+}
+
+function allowed(target: RegistryTarget, config: Policy): RegistryTarget {
   const { allowedHosts } = config;
   if (allowedHosts !== undefined && !allowedHosts.some((host) => matchesHost(host, new URL(target.origin)))) {
     throw new PassthroughError(

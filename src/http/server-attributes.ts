@@ -1,9 +1,10 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { Attributes } from '@opentelemetry/api';
+import { mayHoldCredentials } from './path.ts';
 
 /** Query parameters that mean something here; any other may be a secret that a client has put where none belongs. */
-const SHOWN_PARAMETERS = new Set(['platform', 'arch']);
+const SHOWN_PARAMETERS = new Set(['platform', 'arch', 'layout', 'format', 'type', 'image']);
 
 /** Longest path that is shown, in characters: the longest that any route takes. */
 const MAX_PATH_LENGTH = 2048;
@@ -95,13 +96,10 @@ function forwarded(headers: IncomingHttpHeaders, parameter: string, legacy: stri
   return value?.trim() || undefined;
 }
 
-/** An `@`, encoded or not, that stands before no digest: what stands around it may be a password. */
-const CREDENTIALS = /@(?!sha\d+:)|%(?:25)*40(?!sha\d+(?::|%3a))/i;
-
 /** A password may hold a slash, so that nobody knows which part of such a path it is. */
 function redactedPath(path: string): string {
   const shown = path.replace(/^https?:\/\/[^/]*/i, '').slice(0, MAX_PATH_LENGTH);
-  return CREDENTIALS.test(path) ? '/REDACTED' : shown;
+  return mayHoldCredentials(path) ? '/REDACTED' : shown;
 }
 
 function redactedQuery(query: string): string {
@@ -109,7 +107,7 @@ function redactedQuery(query: string): string {
   return parameters
     .map((parameter) => {
       const [name = ''] = parameter.split('=', 1);
-      if (SHOWN_PARAMETERS.has(name) && !CREDENTIALS.test(parameter)) return parameter;
+      if (SHOWN_PARAMETERS.has(name) && !mayHoldCredentials(parameter)) return parameter;
       // A name that is no plain word may be the value itself.
       return `${/^[a-z_-]{1,32}$/i.test(name) ? name : 'REDACTED'}=REDACTED`;
     })

@@ -6,6 +6,7 @@ import { PassthroughError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
 import { type ArchiveTools, handleArchive } from './archive-handler.ts';
 import type { Exchange } from './exchange.ts';
+import { handleManifest, handleTags } from './inspection-handler.ts';
 import { Listener, stopping } from './listener.ts';
 import { problemOf } from './problem.ts';
 import { logRequest } from './request-log.ts';
@@ -15,8 +16,12 @@ import { sendProblem, sendText } from './send.ts';
 import { withServerSpan } from './server-span.ts';
 import { usageText } from './usage.ts';
 
-/** Methods of every route. */
+/** Methods of every route; bundles take their list in a POST, too. */
 const METHODS = ['GET', 'HEAD'];
+const BUNDLE_METHODS = [...METHODS, 'POST'];
+
+/** What requests are for that ask for an image. */
+const PULLS: ReadonlySet<string | undefined> = new Set(['archive', 'reference', 'bundle']);
 
 /** A service that answers. */
 export interface Service {
@@ -83,7 +88,7 @@ async function handle(
   else within = await withServerSpan(exchange, answered);
 
   const ms = performance.now() - begun;
-  recordRequest(exchange, kind === 'archive', ms / 1000);
+  recordRequest(exchange, PULLS.has(kind), ms / 1000);
   context.with(within, () => logRequest(exchange, isProbe, Math.round(ms), surroundings.logger));
 }
 
@@ -106,9 +111,10 @@ async function answer(
   const { tools, state } = surroundings;
   const { method, headers } = exchange.request;
   if (route instanceof PassthroughError) throw route;
-  if (!METHODS.includes(method ?? '')) {
-    const why = `Cannot ${method} here: use ${METHODS.join(' or ')}`;
-    throw new PassthroughError('METHOD_NOT_ALLOWED', why, { allow: METHODS });
+  const methods = route.kind === 'bundle' ? BUNDLE_METHODS : METHODS;
+  if (!methods.includes(method ?? '')) {
+    const why = `Cannot ${method} here: use ${methods.join(' or ')}`;
+    throw new PassthroughError('METHOD_NOT_ALLOWED', why, { allow: methods });
   }
   switch (route.kind) {
     case 'usage':
@@ -118,8 +124,14 @@ async function answer(
     case 'ready':
       return await sendReadiness(exchange, surroundings);
     case 'archive':
+    case 'reference':
+    case 'bundle':
       if (state.isStopping) throw stopping('begin a download');
       return await handleArchive(exchange, route, tools);
+    case 'manifest':
+      return await handleManifest(exchange, route, tools);
+    case 'tags':
+      return await handleTags(exchange, route, tools);
   }
 }
 

@@ -1,23 +1,57 @@
 import { PassthroughError } from '../errors.ts';
+import { type Digest, digestAlgorithm, digestHex, isDigest } from './digest.ts';
 import { repositoryFault, tagFault } from './reference.ts';
+
+/** How the whole archive is compressed. */
+export type Compression = 'none' | 'gzip';
+
+/**
+ * Checksums that an archive's name may be followed by: for `sha256sum -c` and its like, and for `verify /md5`
+ * of IOS.
+ */
+export type Checksum = 'sha256' | 'sha512' | 'md5';
 
 /** What a file name asks for. */
 export interface ImageFilename {
+  /** In full, the default namespace included. */
   readonly repository: string;
-  readonly tag: string;
+  /** Either this or the digest. */
+  readonly tag?: string;
+  readonly digest?: Digest;
+  readonly compression: Compression;
+  /** The checksum that is asked for in place of the archive. */
+  readonly checksum: Checksum | undefined;
+  /**
+   * The file name of the archive, without the ending of a checksum: what the line with the checksum names.
+   */
+  readonly archiveName: string;
 }
 
-const EXTENSION = '.tar';
+/** Endings of archives. The first of a compression is the one that is written. */
+const ARCHIVE_ENDINGS: readonly [ending: string, compression: Compression][] = [
+  ['.tar', 'none'],
+  ['.tar.gz', 'gzip'],
+  ['.tgz', 'gzip'],
+];
+
+const CHECKSUMS: readonly Checksum[] = ['sha256', 'sha512', 'md5'];
 
 /**
- * Reads the file name of an archive.
+ * Reads the file name of an archive, or of an archive's checksum.
  *
- *     filename ::= path "_" tag ".tar"       ; the last "_" separates
+ *     filename ::= path "_" ( tag | digest ) archive [ checksum ]      ; the last "_" separates
  *     path     ::= component ( "__" component )+ | component "_" component | component
+ *     digest   ::= "sha256=" 64 hex digits | "sha512=" 128 hex digits
+ *     archive  ::= ".tar" | ".tar.gz" | ".tgz"
+ *     checksum ::= ".sha256" | ".sha512" | ".md5"
  *
- * With a double underscore anywhere in the path, each double one is `/` and a single one stands for itself. With
- * none, one single underscore is `/`. With none and several single ones, all stand for themselves: there is no telling
- * which of them would have been the `/`.
+ * With a double underscore anywhere in the path, each double one is `/` and a single one stands for itself.
+ * With none, one single underscore is `/`. With none and several single ones, all stand for themselves: there
+ * is no telling which of them would have been the `/`.
+ *
+ * A digest has `=` for its colon. Neither repository nor tag may hold it, so nothing else can be meant;
+ * `sha256-` would be the beginning of a tag, which the referrers tag schema uses; and it passes consoles,
+ * shells, URLs and file systems as it is.
  *
  * @param filename the decoded last segment of a request path
  * @param defaultNamespace put before a path of one component; empty for none
@@ -27,17 +61,37 @@ export function parseFilename(filename: string, defaultNamespace: string): Image
   const fail = (why: string) =>
     new PassthroughError('INVALID_FILENAME', `Cannot parse filename ${JSON.stringify(filename)}: ${why}`);
 
-  if (!filename.endsWith(EXTENSION)) throw fail(`it must end in ${EXTENSION}`);
-  const stem = filename.slice(0, -EXTENSION.length);
+  const { stem, ...ending } = parseEnding(filename);
   const separator = stem.lastIndexOf('_');
   if (separator === -1) throw fail('no underscore separates image and tag');
 
-  const tag = stem.slice(separator + 1);
+  const version = stem.slice(separator + 1);
   const path = repositoryPath(stem.slice(0, separator));
   const repository = !path.includes('/') && defaultNamespace !== '' ? `${defaultNamespace}/${path}` : path;
-  const fault = path === '' ? 'image is empty' : (repositoryFault(repository) ?? tagFault(tag));
+  const fault = path === '' ? 'image is empty' : (repositoryFault(repository) ?? versionFault(version));
   if (fault !== undefined) throw fail(fault);
-  return { repository, tag };
+  return { repository, ...parseVersion(version), ...ending };
+}
+
+/**
+ * Reads the ending of an archive's name.
+ *
+ * @returns what it says, and the name without any ending
+ * @throws PassthroughError `INVALID_FILENAME` for any other ending
+ */
+export function parseEnding(
+  filename: string,
+): Pick<ImageFilename, 'compression' | 'checksum' | 'archiveName'> & { readonly stem: string } {
+  const checksum = CHECKSUMS.find((name) => filename.endsWith(`.${name}`));
+  const archiveName = checksum === undefined ? filename : filename.slice(0, -`.${checksum}`.length);
+  const [ending, compression] = ARCHIVE_ENDINGS.find(([ending]) => archiveName.endsWith(ending)) ?? [];
+  if (ending !== undefined && compression !== undefined) {
+    return { stem: archiveName.slice(0, -ending.length), compression, checksum, archiveName };
+  }
+  throw new PassthroughError(
+    'INVALID_FILENAME',
+    `Cannot parse filename ${JSON.stringify(filename)}: it must end in .tar, .tar.gz or .tgz, each of which .sha256, .sha512 or .md5 may follow`,
+  );
 }
 
 function repositoryPath(image: string): string {
@@ -45,18 +99,42 @@ function repositoryPath(image: string): string {
   return image.split('_').length === 2 ? image.replace('_', '/') : image;
 }
 
+function versionFault(version: string): string | undefined {
+  if (!version.includes('=')) return tagFault(version);
+  return parseVersion(version).digest === undefined
+    ? `digest ${JSON.stringify(version)} must be "sha256=" and 64, or "sha512=" and 128 lower-case hex digits`
+    : undefined;
+}
+
+function parseVersion(version: string): Pick<ImageFilename, 'tag' | 'digest'> {
+  const digest = version.replace('=', ':');
+  return isDigest(digest) ? { digest } : { tag: version };
+}
+
 /**
  * Writes the file name that {@link parseFilename} reads back.
  *
- * @param image repository in full, and tag
- * @returns `undefined` where the grammar cannot say it: an underscore in the tag, or in a place of the path where it
- *   would be read as `/`
+ * @param image repository in full, and a tag or a digest; an archive without compression unless it says
+ *   otherwise
+ * @returns `undefined` where the grammar cannot say it: an underscore in the tag, or in a place of the path
+ *   where it would be read as `/`; a tag and a digest, or neither
  */
-export function formatFilename(image: ImageFilename): string | undefined {
-  const filename = `${image.repository.replaceAll('/', '__')}_${image.tag}${EXTENSION}`;
+export function formatFilename(
+  image: Pick<ImageFilename, 'repository' | 'tag' | 'digest'> &
+    Partial<Pick<ImageFilename, 'compression' | 'checksum'>>,
+): string | undefined {
+  const { repository, tag, digest, compression = 'none', checksum } = image;
+  if ((tag === undefined) === (digest === undefined)) return undefined;
+  const version = digest === undefined ? tag : `${digestAlgorithm(digest)}=${digestHex(digest)}`;
+  const [ending] = ARCHIVE_ENDINGS.find((candidate) => candidate[1] === compression) ?? [];
+  const filename = [`${repository.replaceAll('/', '__')}_${version}${ending}`, checksum]
+    .filter((part) => part !== undefined)
+    .join('.');
   try {
     const back = parseFilename(filename, '');
-    return back.repository === image.repository && back.tag === image.tag ? filename : undefined;
+    return back.repository === repository && back.tag === tag && back.digest === digest
+      ? filename
+      : undefined;
   } catch {
     return undefined;
   }

@@ -1,6 +1,7 @@
 import { PassthroughError } from '../errors.ts';
 import { type Digest, isDigest } from './digest.ts';
-import type { Platform } from './platform.ts';
+import { fieldsOf, parseJsonObject } from './json.ts';
+import { type Platform, platformOfFields } from './platform.ts';
 
 /**
  * What the archive needs to know of an image's config.
@@ -24,30 +25,15 @@ export interface ImageConfig {
  * @throws PassthroughError `UNSUPPORTED_IMAGE` when the document is malformed or does not fit the manifest
  */
 export function parseImageConfig(bytes: Uint8Array, layerCount: number): ImageConfig {
-  let document: unknown;
-  try {
-    document = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw unsupported('it is not JSON', cause);
-  }
-  if (!isRecord(document)) throw unsupported('it is not a JSON object');
-  const { os, architecture, variant, rootfs } = document;
-
-  const listed = isRecord(rootfs) ? rootfs['diff_ids'] : undefined;
+  const document = parseJsonObject(bytes, unsupported);
+  const listed = fieldsOf(document['rootfs'])['diff_ids'];
   const diffIds: unknown[] = Array.isArray(listed) ? listed : [];
   if (!diffIds.every(isDigest)) throw unsupported('rootfs.diff_ids holds something that is not a digest');
   if (diffIds.length !== layerCount) {
     throw unsupported(`the manifest has ${layerCount} layers, rootfs.diff_ids ${diffIds.length}`);
   }
-  if (typeof os !== 'string' || typeof architecture !== 'string' || os === '' || architecture === '') {
-    return { diffIds, document };
-  }
-  const platform = { os, architecture, ...(typeof variant === 'string' && variant !== '' && { variant }) };
-  return { platform, diffIds, document };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  const platform = platformOfFields(document);
+  return { ...(platform !== undefined && { platform }), diffIds, document };
 }
 
 function unsupported(why: string, cause?: unknown): PassthroughError {

@@ -40,3 +40,26 @@ export function essence(mediaType: string): string {
 export function isImageConfig(mediaType: string): boolean {
   return IMAGE_CONFIGS.includes(essence(mediaType));
 }
+
+/**
+ * Layers that a registry need not hold, because their licence keeps them where they are: those of Windows'
+ * base images.
+ */
+const FOREIGN_LAYERS: readonly string[] = [
+  'application/vnd.docker.image.rootfs.foreign.diff.tar',
+  'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+  'application/vnd.oci.image.layer.nondistributable.v1.tar',
+  'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+  'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd',
+];
+
+/**
+ * Whether a layer is one that lies outside the registry, under its descriptor's `urls`. Registries may hold
+ * it all the same.
+ *
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#non-distributable-layers
+ * @see https://github.com/distribution/distribution/blob/v2.8.3/docs/spec/manifest-v2-2.md
+ */
+export function isForeignLayer(layer: { readonly mediaType: string }): boolean {
+  return FOREIGN_LAYERS.includes(essence(layer.mediaType));
+}

@@ -5,9 +5,10 @@ import { formatReference, type Reference } from '../image/reference.ts';
 /** What a reference resolved to. */
 export interface ResolvedImage {
   readonly reference: Reference;
+  /** Of the manifest, or of the index where every platform is wanted. */
   readonly manifestDigest: Digest;
-  /** It is the image's ID, too. */
-  readonly configDigest: Digest;
+  /** It is the image's ID, too; none of an index. */
+  readonly configDigest: Digest | undefined;
 }
 
 /**
@@ -29,9 +30,11 @@ export function referenceAttributes(reference: Reference): Attributes {
 export function resolvedAttributes({ reference, manifestDigest, configDigest }: ResolvedImage): Attributes {
   const { registryName, repository } = reference;
   return {
-    'container.image.id': configDigest,
+    ...(configDigest !== undefined && {
+      'container.image.id': configDigest,
+      'oci.image.config.digest': configDigest,
+    }),
     'container.image.repo_digests': [`${registryName}/${repository}@${manifestDigest}`],
     'oci.manifest.digest': manifestDigest,
-    'oci.image.config.digest': configDigest,
   };
 }

@@ -1,19 +1,41 @@
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
-import { type ImageManifest, type Index, type IndexEntry, parseManifest } from '../image/manifest.ts';
+import {
+  type ArtifactManifest,
+  type ImageManifest,
+  type Index,
+  type IndexEntry,
+  parseManifest,
+} from '../image/manifest.ts';
 import { formatPlatform, type Platform, platformDistance } from '../image/platform.ts';
 import type { FetchedManifest, Registry } from '../registry/registry.ts';
 
-/** The manifest of one image, and the digest that names it. */
-export interface ResolvedManifest {
-  readonly manifest: ImageManifest;
+/** A manifest whose digest is verified, with its bytes. */
+export interface VerifiedManifest {
   readonly digest: Digest;
+  readonly bytes: Uint8Array;
+  readonly manifest: Index | ImageManifest | ArtifactManifest;
+}
+
+/** What a reference means: the manifest of one image, or an index as a whole. */
+export interface ResolvedManifest extends VerifiedManifest {
   /** Whether an index named its platform, so that it was chosen by that. */
   readonly isPlatformChosen: boolean;
+  /** All manifests below an index that is wanted as a whole; none otherwise. */
+  readonly children: readonly VerifiedManifest[];
+}
+
+/** What {@link resolveManifest} and {@link resolveRoot} let in. */
+export interface ResolveOptions {
+  /** Whether what is no image will do, such as a chart or a signature. */
+  readonly artifacts: boolean;
 }
 
 /** How many indexes may stand behind each other: the specification allows nesting, images use one level. */
 const MAX_INDEX_DEPTH = 3;
+
+/** Most manifests below an index that is wanted as a whole: some tens are usual, with attestations twice as many. */
+const MAX_CHILDREN = 200;
 
 /**
  * Resolves a tag or digest to the manifest of one image: through an index to the entry for the platform.
@@ -27,20 +49,64 @@ export async function resolveManifest(
   reference: string,
   platform: Platform,
   signal: AbortSignal,
+  options: ResolveOptions = { artifacts: false },
 ): Promise<ResolvedManifest> {
   let fetched: FetchedManifest = await registry.getManifest(reference, signal);
   let isPlatformChosen = false;
   for (let depth = 0; depth <= MAX_INDEX_DEPTH; depth += 1) {
-    const manifest = parseManifest(fetched.bytes, fetched.contentType);
-    if (manifest.kind === 'image') return { manifest, digest: fetched.digest, isPlatformChosen };
+    const { bytes, digest } = fetched;
+    const manifest = parse(fetched, options);
+    if (manifest.kind !== 'index') return { digest, bytes, manifest, isPlatformChosen, children: [] };
     const entry = chooseEntry(manifest, platform);
     isPlatformChosen ||= entry.platform !== undefined;
     fetched = await registry.getManifest(entry, signal);
   }
-  throw new PassthroughError(
-    'UNSUPPORTED_IMAGE',
-    `Cannot use manifest: more than ${MAX_INDEX_DEPTH} indexes lie in each other`,
-  );
+  throw tooDeep();
+}
+
+/**
+ * Resolves a tag or digest to whatever the registry has under it, and where that is an index, to all manifests below it.
+ *
+ * @param reference tag or digest
+ * @throws PassthroughError `UNSUPPORTED_IMAGE`, and what the registry's `getManifest` throws
+ */
+export async function resolveRoot(
+  registry: Registry,
+  reference: string,
+  signal: AbortSignal,
+  options: ResolveOptions = { artifacts: false },
+): Promise<ResolvedManifest> {
+  const fetched = await registry.getManifest(reference, signal);
+  const manifest = parse(fetched, options);
+  const children = new Map<Digest, VerifiedManifest>();
+  const visit = async (index: Index, depth: number): Promise<void> => {
+    if (depth > MAX_INDEX_DEPTH) throw tooDeep();
+    for (const entry of index.all) {
+      if (children.has(entry.digest)) continue;
+      if (children.size === MAX_CHILDREN) {
+        throw unsupported(`more than ${MAX_CHILDREN} manifests lie below it`);
+      }
+      const child = await registry.getManifest(entry, signal);
+      const below = parse(child, { artifacts: true });
+      children.set(entry.digest, { digest: child.digest, bytes: child.bytes, manifest: below });
+      if (below.kind === 'index') await visit(below, depth + 1);
+    }
+  };
+  if (manifest.kind === 'index') await visit(manifest, 1);
+  const { digest, bytes } = fetched;
+  return { digest, bytes, manifest, isPlatformChosen: false, children: [...children.values()] };
+}
+
+function parse({ bytes, contentType }: FetchedManifest, { artifacts }: ResolveOptions) {
+  return artifacts ? parseManifest(bytes, contentType, { artifacts }) : parseManifest(bytes, contentType);
+}
+
+function tooDeep(): PassthroughError {
+  return unsupported(`more than ${MAX_INDEX_DEPTH} indexes lie in each other`);
+}
+
+function unsupported(why: string): PassthroughError {
+  return new PassthroughError('UNSUPPORTED_IMAGE', `Cannot use manifest: ${why}`);
 }
 
 /**

@@ -1,20 +1,17 @@
+import { FieldReader, LIST_GAP, TOKEN, WHITESPACE } from './field-value.ts';
+
 /** One challenge of a `WWW-Authenticate` header; scheme and parameter names in lower case. */
 export interface Challenge {
   readonly scheme: string;
   readonly params: ReadonlyMap<string, string>;
 }
 
-/** RFC 9110 `token`. */
-const TOKEN = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
 /** RFC 9110 `token68`, which `Negotiate` and `NTLM` carry in place of parameters: it fills its list element. */
 const TOKEN68 = /[A-Za-z0-9\-._~+/]+=*(?=[ \t]*(?:,|$))/y;
 /** An unquoted value as registries send it: more than a token, for URLs and scopes stand there unquoted too. */
 const BARE_VALUE = /[^\s,"]*/y;
-/** RFC 9110 `quoted-string`; a missing last quote is forgiven. */
-const QUOTED_STRING = /"(?:[^"\\]|\\.)*(?:"|$)/sy;
-const WHITESPACE = /[ \t]*/y;
-/** What may stand between list elements: whitespace, the comma, and elements left empty. */
-const LIST_GAP = /[ \t,]*/y;
+/** What makes a name one of a parameter. */
+const EQUALS = /[ \t]*=[ \t]*/y;
 
 /**
  * Reads the challenges of a `WWW-Authenticate` header, or of several that were joined by commas.
@@ -35,34 +32,20 @@ const LIST_GAP = /[ \t,]*/y;
  */
 export function parseChallenges(header: string): readonly Challenge[] {
   const challenges: { scheme: string; params: Map<string, string> }[] = [];
-  let position = 0;
-  const take = (pattern: RegExp): string | undefined => {
-    pattern.lastIndex = position;
-    const text = pattern.exec(header)?.[0];
-    position += text?.length ?? 0;
-    return text;
-  };
-
+  const reader = new FieldReader(header);
   for (;;) {
-    take(LIST_GAP);
-    const name = take(TOKEN)?.toLowerCase();
+    reader.take(LIST_GAP);
+    const name = reader.take(TOKEN)?.toLowerCase();
     if (name === undefined) return challenges;
-    take(WHITESPACE);
-    if (header[position] !== '=') {
+    if (reader.take(EQUALS) === undefined) {
       challenges.push({ scheme: name, params: new Map() });
-      take(TOKEN68);
+      reader.take(WHITESPACE);
+      reader.take(TOKEN68);
       continue;
     }
-    position += 1;
-    take(WHITESPACE);
-    const quoted = take(QUOTED_STRING);
-    const value = quoted === undefined ? (take(BARE_VALUE) ?? '') : unquote(quoted);
+    const value = reader.takeValue(BARE_VALUE);
     const params = challenges.at(-1)?.params;
     if (params === undefined) return challenges;
     if (!params.has(name)) params.set(name, value);
   }
-}
-
-function unquote(text: string): string {
-  return text.replace(/^"|"$/g, '').replace(/\\(.)/gs, '$1');
 }

@@ -1,3 +1,4 @@
+import { TAGS_PER_PAGE } from './tag-list.ts';
 import type { Operation } from './transport.ts';
 
 /** Where an operation goes: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */
@@ -33,4 +34,22 @@ export function blobEndpoint(
     template: '/v2/{repository}/blobs/{digest}',
     operation,
   };
+}
+
+/**
+ * `GET /v2/{repository}/tags/list`, its first page
+ *
+ * @param origin scheme, host and port of the registry
+ */
+export function tagsEndpoint(origin: string, repository: string): Endpoint {
+  return {
+    url: new URL(`${origin}/v2/${repository}/tags/list?n=${TAGS_PER_PAGE}`),
+    template: '/v2/{repository}/tags/list',
+    operation: 'tags',
+  };
+}
+
+/** A layer at an address that its descriptor names: of such addresses telemetry has no template. */
+export function foreignEndpoint(url: URL): Endpoint {
+  return { url, template: '{foreign_layer_url}', operation: 'layer' };
 }

@@ -19,6 +19,8 @@ export interface RegistryAccess {
   /** Tokens of the operator's credentials and anonymous ones; a client's own are kept apart, for one pull. */
   readonly tokens: TokenSource;
   readonly trustedRealms: readonly HostPattern[];
+  /** Hosts that addresses of foreign layers may name; any where it is left out. */
+  readonly allowedHosts?: readonly HostPattern[] | undefined;
   readonly limits: BodyLimits;
   readonly userAgent: string;
   readonly propagation: PropagationPolicy;
@@ -31,6 +33,8 @@ export interface RegistryAccessOptions {
   /** Proxy variables, as Node's agents take them. */
   readonly proxyEnv: AgentOptions['proxyEnv'];
   readonly trustedRealms: readonly HostPattern[];
+  /** Registries that a request may name; `undefined` for any. Foreign layers may come from these alone. */
+  readonly allowedHosts: readonly HostPattern[] | undefined;
   readonly bodyLimits: BodyLimits;
   readonly userAgent: string;
   readonly propagation: PropagationPolicy;
@@ -43,12 +47,13 @@ export interface RegistryAccessOptions {
  * @returns the access, and `close`, which frees the connections; exchanges under way break off
  */
 export function openRegistryAccess(options: RegistryAccessOptions): RegistryAccess & { close(): void } {
-  const { bodyLimits: limits, trustedRealms, userAgent, propagation, retry } = options;
+  const { bodyLimits: limits, trustedRealms, allowedHosts, userAgent, propagation, retry } = options;
   const wire = new HttpTransport(options);
   return {
     wire,
     tokens: new TokenSource(limits),
     trustedRealms,
+    allowedHosts,
     limits,
     userAgent,
     propagation,
@@ -69,16 +74,18 @@ export interface OpenRegistryOptions {
  *
  *     client → authorize → retry → redirect → traced → wire
  *
- * Authorization stands outside of redirects, so that it is added for the registry and taken off on the way elsewhere; a
- * retry begins at the registry again, for a signed address may have expired; token requests follow no redirect.
+ * Authorization stands outside of redirects, so that it is added for the registry and taken off on the way
+ * elsewhere; a retry begins at the registry again, for a signed address may have expired; token requests
+ * follow no redirect. Foreign layers take the same way without authorization, which then cannot go there.
  */
 export function openRegistry(access: RegistryAccess, options: OpenRegistryOptions): Registry {
   const { target, repository, credential } = options;
-  const { limits, trustedRealms, userAgent, propagation, retry = DEFAULT_RETRY } = access;
+  const { limits, trustedRealms, allowedHosts, userAgent, propagation, retry = DEFAULT_RETRY } = access;
   const isAuthConfigured = target.tokenEndpoint instanceof URL;
   const traced = new TracedTransport(access.wire, { isAuthConfigured, userAgent, propagation });
   const isClients = credential.type === 'basic' && credential.source === 'client';
-  const transport = new AuthorizedTransport(new RetryTransport(new RedirectTransport(traced), retry), {
+  const anonymous = new RetryTransport(new RedirectTransport(traced), retry);
+  const transport = new AuthorizedTransport(anonymous, {
     target,
     repository,
     credential,
@@ -86,5 +93,11 @@ export function openRegistry(access: RegistryAccess, options: OpenRegistryOption
     tokens: isClients ? new TokenSource(limits) : access.tokens,
     tokenTransport: new RetryTransport(traced, retry),
   });
-  return new RegistryClient(transport, { target, repository, limits, retry });
+  return new RegistryClient(transport, {
+    target,
+    repository,
+    limits,
+    retry,
+    foreign: { transport: anonymous, allowedHosts },
+  });
 }

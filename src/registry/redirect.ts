@@ -34,7 +34,7 @@ export class RedirectTransport implements Transport {
       const { location } = response.headers;
       if (!REDIRECTS.has(response.status) || location === undefined) {
         if (followed === 0) return response;
-        return { ...response, secrets: [...response.secrets, ...signature(current.url)] };
+        return { ...response, secrets: [...response.secrets, ...signatureOf(current.url)] };
       }
       response.discard();
       if (followed === MAX_REDIRECTS) {
@@ -66,8 +66,11 @@ function redirected(request: ExchangeRequest, location: string): ExchangeRequest
   return { ...request, url, headers };
 }
 
-/** The query as a whole and each longer value in it, as they stand and decoded. */
-function signature({ search, searchParams }: URL): readonly string[] {
+/**
+ * What of an address may be its signature: the query as a whole and each longer value in it, as they stand
+ * and decoded.
+ */
+export function signatureOf({ search, searchParams }: URL): readonly string[] {
   const query = search.slice(1);
   const values = query.split('&').map((param) => param.slice(param.indexOf('=') + 1));
   return [query, ...values, ...searchParams.values()].filter(({ length }) => length >= MIN_SIGNATURE_LENGTH);

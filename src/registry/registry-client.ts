@@ -1,17 +1,21 @@
 import { createHash } from 'node:crypto';
-import { PassthroughError } from '../errors.ts';
+import { type ErrorCode, PassthroughError } from '../errors.ts';
 import { type Digest, digestAlgorithm, isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
 import { isPassing } from './connection-error.ts';
-import { blobEndpoint, type Endpoint, manifestEndpoint } from './endpoint.ts';
-import { readBounded } from './read-bounded.ts';
-import type { FetchedManifest, Registry } from './registry.ts';
+import { blobEndpoint, type Endpoint, foreignEndpoint, manifestEndpoint, tagsEndpoint } from './endpoint.ts';
+import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
+import type { HostPattern } from './host-pattern.ts';
+import { readBounded, readStart } from './read-bounded.ts';
+import { signatureOf } from './redirect.ts';
+import type { FetchedManifest, ManifestHead, Registry } from './registry.ts';
 import { errorFromResponse } from './response-error.ts';
 import { readResuming } from './resume.ts';
 import { backoffMs, pause, type RetryPolicy } from './retry.ts';
+import { collectTags } from './tag-list.ts';
 import type { RegistryTarget } from './target.ts';
-import type { ExchangeResponse, Transport } from './transport.ts';
+import type { ExchangeRequest, ExchangeResponse, Transport } from './transport.ts';
 
 /** Most bytes that are read of each kind of small body. */
 export interface BodyLimits {
@@ -28,10 +32,31 @@ export interface RegistryClientOptions {
   readonly limits: BodyLimits;
   /** How long to wait before a body that broke off is asked for again. */
   readonly retry: RetryPolicy;
+  /** How foreign layers are fetched: by what adds no credentials, and from where. */
+  readonly foreign: {
+    readonly transport: Transport;
+    readonly allowedHosts: readonly HostPattern[] | undefined;
+  };
+}
+
+/** A small body that is wanted whole. */
+interface WholeBody {
+  readonly endpoint: Endpoint;
+  readonly headers: ExchangeRequest['headers'];
+  readonly maxBytes: number;
+  /** Code of the error beyond `maxBytes`. */
+  readonly tooLarge: ErrorCode;
+  /** What it is, for messages. */
+  readonly what: string;
 }
 
 /** How often a small body that breaks off is asked for in all. */
 const WHOLE_BODY_ATTEMPTS = 3;
+
+/** Compressed transfer would change the bytes that are verified and the offsets that a range counts. */
+const IDENTITY = { 'accept-encoding': 'identity' };
+
+const ACCEPT_MANIFESTS = { accept: ACCEPTED_MANIFESTS.join(', ') };
 
 /**
  * The pull side of the distribution protocol over a {@link Transport} that follows redirects, tries again and authorizes.
@@ -52,10 +77,13 @@ export class RegistryClient implements Registry {
     const name = typeof reference === 'string' ? reference : reference.digest;
     const what = `manifest ${JSON.stringify(name)}`;
     const { bytes, headers } = await this.#getWhole(
-      manifestEndpoint(target.origin, repository, name),
-      { accept: ACCEPTED_MANIFESTS.join(', ') },
-      limits.manifestBytes,
-      what,
+      {
+        endpoint: manifestEndpoint(target.origin, repository, name),
+        headers: ACCEPT_MANIFESTS,
+        maxBytes: limits.manifestBytes,
+        tooLarge: 'IMAGE_TOO_LARGE',
+        what,
+      },
       signal,
     );
     if (typeof reference !== 'string') verifySize(bytes, reference, what);
@@ -69,11 +97,51 @@ export class RegistryClient implements Registry {
     };
   }
 
+  async headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
+    const { target, repository } = this.#options;
+    const endpoint = manifestEndpoint(target.origin, repository, reference);
+    const response = await this.#send(endpoint, ACCEPT_MANIFESTS, signal, { count: 0 }, 'HEAD');
+    const { status, headers } = response;
+    if (status !== 200 && !saysNothing(status)) {
+      throw await this.#failure(response, `manifest ${JSON.stringify(reference)}`);
+    }
+    // There is no body: reading it to its end keeps the connection.
+    await readStart(response, 1);
+    const digest = headers['docker-content-digest'];
+    if (status !== 200 || !isDigest(digest)) return undefined;
+    const length = headers['content-length'];
+    return {
+      digest,
+      contentType: headers['content-type'] ?? '',
+      size: length === undefined ? undefined : Number(length),
+    };
+  }
+
+  async listTags(signal: AbortSignal): Promise<readonly string[]> {
+    const { target, repository, limits } = this.#options;
+    const endpoint = tagsEndpoint(target.origin, repository);
+    const body = {
+      headers: { accept: 'application/json' },
+      maxBytes: limits.manifestBytes,
+      tooLarge: 'REGISTRY_FAILED',
+      what: 'tag list',
+    } as const;
+    const getPage = async (url: URL) => {
+      const page = { ...body, endpoint: { ...endpoint, url } };
+      const { bytes, headers } = await this.#getWhole(page, signal);
+      return { bytes, link: [headers['link'] ?? []].flat().join(', ') };
+    };
+    return await collectTags(endpoint.url, getPage, `${body.what} of ${target.name}/${repository}`);
+  }
+
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
     const { target, repository, limits } = this.#options;
     const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'config');
     const what = `config ${JSON.stringify(descriptor.digest)}`;
-    const { bytes } = await this.#getWhole(endpoint, {}, limits.configBytes, what, signal);
+    const { bytes } = await this.#getWhole(
+      { endpoint, headers: {}, maxBytes: limits.configBytes, tooLarge: 'IMAGE_TOO_LARGE', what },
+      signal,
+    );
     verifySize(bytes, descriptor, what);
     verifyDigest(bytes, descriptor.digest, what);
     return bytes;
@@ -83,30 +151,70 @@ export class RegistryClient implements Registry {
     descriptor: Descriptor,
     signal: AbortSignal,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const { target, repository, retry } = this.#options;
+    const { target, repository } = this.#options;
     const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'layer');
-    const what = `layer ${JSON.stringify(descriptor.digest)}`;
-    const attempts = { count: 0 };
-    const open = (offset: number) =>
-      this.#send(endpoint, offset === 0 ? {} : { range: `bytes=${offset}-` }, signal, attempts);
-    const first = await open(0);
-    if (first.status !== 200) throw await this.#failure(first, what);
-    return readResuming({
-      first,
-      open,
-      size: descriptor.size,
-      retry,
+    const failure = (response: ExchangeResponse) =>
+      this.#failure(response, `layer ${JSON.stringify(descriptor.digest)}`);
+    return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
+  }
+
+  async openForeignLayer(
+    descriptor: Descriptor,
+    signal: AbortSignal,
+  ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+    const urls = (descriptor.urls ?? []).slice(0, MAX_FOREIGN_URLS);
+    return await firstToOpen(
+      [
+        () => this.openLayer(descriptor, signal),
+        ...urls.map((url) => () => this.#openForeign(url, descriptor, signal)),
+      ],
       signal,
-      failure: (response) => this.#failure(response, what),
-    });
+    );
+  }
+
+  async #openForeign(
+    text: string,
+    descriptor: Descriptor,
+    signal: AbortSignal,
+  ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+    const { target, limits, foreign } = this.#options;
+    const url = foreignUrl(text, { target, allowedHosts: foreign.allowedHosts });
+    const [layer, origin] = [descriptor.digest, url.origin].map((text) => JSON.stringify(text));
+    const action = `Cannot get foreign layer ${layer} from ${origin}`;
+    const failure = (response: ExchangeResponse) => {
+      const secrets = [...response.secrets, ...signatureOf(url)];
+      return errorFromResponse({ ...response, secrets }, action, limits.errorBytes);
+    };
+    return await this.#openBlob(foreign.transport, foreignEndpoint(url), descriptor, failure, signal);
+  }
+
+  /** Opens a blob at one address, which is where it goes on from if it breaks off. */
+  async #openBlob(
+    transport: Transport,
+    endpoint: Endpoint,
+    { size }: Descriptor,
+    failure: (response: ExchangeResponse) => Promise<PassthroughError>,
+    signal: AbortSignal,
+  ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+    const attempts = { count: 0 };
+    const open = (offset: number) => {
+      const range = offset === 0 ? {} : { range: `bytes=${offset}-` };
+      return transport.send({
+        method: 'GET',
+        ...endpoint,
+        headers: { ...IDENTITY, ...range },
+        signal,
+        attempts,
+      });
+    };
+    const first = await open(0);
+    if (first.status !== 200) throw await failure(first);
+    return readResuming({ first, open, size, retry: this.#options.retry, signal, failure });
   }
 
   /** Fetches a small body, from the start again where it breaks off. */
   async #getWhole(
-    endpoint: Endpoint,
-    headers: Readonly<Record<string, string>>,
-    maxBytes: number,
-    what: string,
+    { endpoint, headers, maxBytes, tooLarge, what }: WholeBody,
     signal: AbortSignal,
   ): Promise<{ bytes: Uint8Array; headers: ExchangeResponse['headers'] }> {
     const attempts = { count: 0 };
@@ -114,10 +222,7 @@ export class RegistryClient implements Registry {
       const response = await this.#send(endpoint, headers, signal, attempts);
       if (response.status !== 200) throw await this.#failure(response, what);
       try {
-        return {
-          bytes: await readBounded(response, maxBytes, what, 'IMAGE_TOO_LARGE'),
-          headers: response.headers,
-        };
+        return { bytes: await readBounded(response, maxBytes, what, tooLarge), headers: response.headers };
       } catch (error) {
         if (attempt === WHOLE_BODY_ATTEMPTS || !isPassing(error)) throw error;
         await pause(backoffMs(attempt, this.#options.retry), signal);
@@ -127,13 +232,13 @@ export class RegistryClient implements Registry {
 
   #send(
     endpoint: Endpoint,
-    headers: Readonly<Record<string, string>>,
+    headers: ExchangeRequest['headers'],
     signal: AbortSignal,
-    attempts: { count: number },
+    attempts: ExchangeRequest['attempts'],
+    method: ExchangeRequest['method'] = 'GET',
   ): Promise<ExchangeResponse> {
-    // Compressed transfer would change the bytes that are verified and the offsets that a range counts.
-    const identity = { 'accept-encoding': 'identity', ...headers };
-    return this.#transport.send({ method: 'GET', ...endpoint, headers: identity, signal, attempts });
+    const request = { method, ...endpoint, headers: { ...IDENTITY, ...headers }, signal, attempts };
+    return this.#transport.send(request);
   }
 
   #failure(response: ExchangeResponse, what: string): Promise<PassthroughError> {
@@ -144,6 +249,14 @@ export class RegistryClient implements Registry {
       limits.errorBytes,
     );
   }
+}
+
+/**
+ * Whether an answer to HEAD leaves open what GET would be answered: no HEAD here (405, 501, from storage that
+ * signs for GET alone 403), or no manifest. Without a body it cannot say which, or why.
+ */
+function saysNothing(status: number): boolean {
+  return status === 501 || (status >= 400 && status < 500 && status !== 401 && status !== 429);
 }
 
 function verifySize(bytes: Uint8Array, { size, digest }: Descriptor, what: string): void {

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
 /** What an exchange is for. */
-export type Operation = 'manifest' | 'token' | 'config' | 'layer';
+export type Operation = 'manifest' | 'token' | 'config' | 'layer' | 'tags';
 
 /** One request to a registry, a token endpoint, or wherever they redirect to. */
 export interface ExchangeRequest {

@@ -46,13 +46,14 @@ export class TemporaryFile {
   }
 
   /**
-   * Reads the file from start to end. Each piece is a buffer of its own, free to be kept.
+   * Reads the file, or a part of it. Each piece is a buffer of its own, free to be kept.
    *
+   * @param range bytes from `start` up to, not including, `end`; the whole unless said
    * @throws PassthroughError `INTERNAL` when the disk fails
    */
-  async *read(): AsyncGenerator<Uint8Array, void, undefined> {
-    for (let position = 0; position < this.#size; ) {
-      const wanted = Math.min(READ_BYTES, this.#size - position);
+  async *read({ start, end } = { start: 0, end: this.#size }): AsyncGenerator<Uint8Array, void, undefined> {
+    for (let position = start; position < end; ) {
+      const wanted = Math.min(READ_BYTES, end - position);
       const buffer = Buffer.allocUnsafeSlow(wanted);
       const { bytesRead } = await this.#handle.read(buffer, 0, wanted, position).catch((error: unknown) => {
         throw storageError(error);

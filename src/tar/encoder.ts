@@ -4,6 +4,7 @@
  * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13
  */
 
+import { PassthroughError } from '../errors.ts';
 import {
   BLOCK_SIZE,
   cannotArchive,
@@ -20,7 +21,9 @@ import { paxBlocks } from './pax.ts';
  */
 const TRAILER_SIZE = 2 * BLOCK_SIZE;
 
-/** Bytes up to which neighbouring pieces are copied into one: as much as a file stream of Node reads at once. */
+/**
+ * Bytes up to which neighbouring pieces are copied into one: as much as a file stream of Node reads at once.
+ */
 const JOIN_SIZE = 65_536;
 
 /** An entry with what it contains. */
@@ -28,8 +31,15 @@ export interface TarSource extends TarEntry {
   /**
    * Exactly `size` bytes, or a function that opens them; may be absent when `size` is 0. The function is
    * called once, when the archive has got to the entry, and its iterator is always read to the end or closed.
+   * It is given a range when not all of the content is wanted, and then opens just these bytes.
    */
-  readonly content?: Uint8Array | (() => AsyncIterable<Uint8Array>);
+  readonly content?: Uint8Array | ((range?: ByteRange) => AsyncIterable<Uint8Array>);
+}
+
+/** Bytes from `start` up to, not including, `end`. */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
 }
 
 /**
@@ -67,71 +77,114 @@ export function tarSize(entries: readonly TarEntry[]): number {
 }
 
 /**
- * Streams an archive, reading only as fast as it is read. Contents are passed on without a copy; headers,
- * padding and small contents at hand are joined, so that a socket is not given many tiny writes.
+ * Streams an archive or a part of it, reading only as fast as it is read. Contents are passed on without a
+ * copy; headers, padding and small contents at hand are joined, so that a socket is not given many tiny
+ * writes.
  *
  * A consumer that stops early closes the content that is open. As in every async generator, its `return()`
  * waits for a read that is under way, so content that may hang needs an abort signal of its own.
  *
  * @param entries in the order in which they are written
- * @returns the archive: {@link tarSize} bytes in pieces, none of them empty
- * @throws {PassthroughError} `INTERNAL` at once when {@link tarSize} would, or a content at hand has not `size`
- *   bytes; while streaming when an opened one has not, before any piece that goes beyond them
+ * @param range the bytes of the archive that are wanted, all when not given; contents outside are not opened
+ * @returns the archive, {@link tarSize} bytes, or the range of it, in pieces, none of them empty
+ * @throws {PassthroughError} `INTERNAL` at once when {@link tarSize} would, a content at hand has not `size`
+ *   bytes, or the range does not lie in the archive; while streaming when an opened content has not as many
+ *   bytes as were asked for, before any piece that goes beyond them
  */
-export function encodeTar(entries: readonly TarSource[]): AsyncGenerator<Uint8Array> {
-  tarSize(entries);
+export function encodeTar(entries: readonly TarSource[], range?: ByteRange): AsyncGenerator<Uint8Array> {
+  const size = tarSize(entries);
   for (const entry of entries) {
     if (typeof entry.content === 'function') continue;
     const length = entry.content?.byteLength ?? 0;
     if (length !== entry.size) throw wrongLength(entry, length);
   }
-  return stream(entries);
+  const wanted = range ?? { start: 0, end: size };
+  const { start, end } = wanted;
+  if (![start, end].every(Number.isSafeInteger) || start < 0 || start > end || end > size) {
+    throw new PassthroughError(
+      'INTERNAL',
+      `Cannot archive bytes ${start} to ${end}: it is no range of ${size} bytes`,
+    );
+  }
+  return stream(entries, wanted);
 }
 
-async function* stream(entries: readonly TarSource[]): AsyncGenerator<Uint8Array> {
+async function* stream(entries: readonly TarSource[], range: ByteRange): AsyncGenerator<Uint8Array> {
+  let offset = 0;
+  /**
+   * Goes on by `size` bytes of the archive. @returns those of them that are wanted, counted from the first
+   */
+  const advance = (size: number): ByteRange => {
+    const within = (position: number) => Math.min(Math.max(position - offset, 0), size);
+    const wanted = { start: within(range.start), end: within(range.end) };
+    offset += size;
+    return wanted;
+  };
   let pieces: Uint8Array[] = [];
   let length = 0;
   const add = (piece: Uint8Array) => {
     pieces.push(piece);
     length += piece.byteLength;
   };
-  const takeJoined = () => {
-    const joined = Buffer.concat(pieces, length);
+  const addWanted = (bytes: Uint8Array) => {
+    const { start, end } = advance(bytes.byteLength);
+    add(bytes.subarray(start, end));
+  };
+  /** The pieces so far as one, or none: nothing empty is passed on. */
+  const takeJoined = (): readonly Uint8Array[] => {
+    const joined = length === 0 ? [] : [Buffer.concat(pieces, length)];
     pieces = [];
     length = 0;
     return joined;
   };
   for (const entry of entries) {
+    if (offset >= range.end) break;
     const { content = new Uint8Array() } = entry;
-    add(headerBlocks(entry));
+    addWanted(headerBlocks(entry));
+    const at = offset;
+    const wanted = advance(entry.size);
+    const isWhole = wanted.end - wanted.start === entry.size;
     if (typeof content === 'function') {
-      yield takeJoined();
-      yield* exactly(entry, content());
-    } else if (content.byteLength > JOIN_SIZE) {
-      yield takeJoined();
-      yield content;
+      // Empty content is opened too, to see that it is: where its place is wanted.
+      const isWanted = entry.size === 0 ? at >= range.start && at < range.end : wanted.end > wanted.start;
+      if (isWanted) {
+        yield* takeJoined();
+        yield* exactly(entry, isWhole ? content() : content(wanted), wanted);
+      }
     } else {
-      add(content);
+      const bytes = isWhole ? content : content.subarray(wanted.start, wanted.end);
+      if (bytes.byteLength > JOIN_SIZE) {
+        yield* takeJoined();
+        yield bytes;
+      } else {
+        add(bytes);
+      }
     }
-    add(new Uint8Array(paddingAfter(entry.size)));
-    if (length >= JOIN_SIZE) yield takeJoined();
+    addWanted(new Uint8Array(paddingAfter(entry.size)));
+    if (length >= JOIN_SIZE) yield* takeJoined();
   }
-  add(new Uint8Array(TRAILER_SIZE));
-  yield takeJoined();
+  addWanted(new Uint8Array(TRAILER_SIZE));
+  yield* takeJoined();
 }
 
-/** Passes content on, and fails unless it is as long as its header has promised. */
-async function* exactly(entry: TarEntry, content: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** Passes content on, and fails unless it is as long as its header has promised, or the range asked for. */
+async function* exactly(
+  entry: TarEntry,
+  content: AsyncIterable<Uint8Array>,
+  { start, end }: ByteRange,
+): AsyncGenerator<Uint8Array> {
+  const size = end - start;
+  const what = size === entry.size ? 'content' : `content from byte ${start} to ${end}`;
   let length = 0;
   // `for await` closes the content's iterator on every way out of the loop but the content's own end or error.
   for await (const chunk of content) {
     length += chunk.byteLength;
-    if (length > entry.size) throw cannotArchive(entry, `content has more than ${entry.size} bytes`);
+    if (length > size) throw cannotArchive(entry, `${what} has more than ${size} bytes`);
     if (chunk.byteLength > 0) yield chunk;
   }
-  if (length < entry.size) throw wrongLength(entry, length);
+  if (length < size) throw wrongLength({ ...entry, size }, length, what);
 }
 
-function wrongLength(entry: TarEntry, length: number): Error {
-  return cannotArchive(entry, `content has ${length} bytes instead of ${entry.size}`);
+function wrongLength(entry: TarEntry, length: number, what = 'content'): Error {
+  return cannotArchive(entry, `${what} has ${length} bytes instead of ${entry.size}`);
 }

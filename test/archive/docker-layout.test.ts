@@ -2,15 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, mock, test } from 'node:test';
 import { dockerLayout } from '../../src/archive/docker-layout.ts';
 import { digestHex, parseDigest } from '../../src/image/digest.ts';
-import { listTar } from '../support/collect.ts';
+import { listTar, sha256 } from '../support/collect.ts';
 import { encode, makeSample, type Sample, type SampleOptions } from './inputs.ts';
 
-const archiveOf = ({ input, tars }: Sample) => encode(dockerLayout(input), tars);
-const list = async (sample: Sample) => listTar(await archiveOf(sample));
+const archiveOf = (...samples: Sample[]) =>
+  encode(dockerLayout(samples.map(({ input }) => input)), ...samples.map(({ bytes }) => bytes));
+const list = async (...samples: Sample[]) => listTar(await archiveOf(...samples));
 
 /** What is in an archive, by name; JSON as values. */
-async function read(sample: Sample) {
-  const entries = await list(sample);
+async function read(...samples: Sample[]) {
+  const entries = await list(...samples);
   const json = (name: string): unknown =>
     JSON.parse(entries.find((entry) => entry.name === name)?.content.toString() ?? 'undefined');
   const ids = entries.filter(({ type }) => type === 'directory').map(({ name }) => name.replace('/', ''));
@@ -36,7 +37,7 @@ describe('layout docker', () => {
       entries.map(({ name }) => name),
       [
         ...ids.flatMap((id) => [`${id}/`, `${id}/VERSION`, `${id}/json`, `${id}/layer.tar`]),
-        `${digestHex(sample.input.configDigest)}.json`,
+        `${digestHex(sample.input.config.digest)}.json`,
         'manifest.json',
         'repositories',
       ],
@@ -74,11 +75,12 @@ describe('layout docker', () => {
   });
 
   test('has the config byte for byte, spaces and field order included', async () => {
-    const { input, tars } = makeSample({ layers: ['base'] });
-    const configBytes = Buffer.from(`  ${JSON.stringify(input.config.document, undefined, 7)}\n\n`);
-    const entries = await list({ input: { ...input, configBytes }, tars });
-    const config = entries.find(({ name }) => name === `${digestHex(input.configDigest)}.json`);
-    assert.ok(config?.content.equals(configBytes));
+    const sample = makeSample({ layers: ['base'] });
+    const { config } = sample.input;
+    const bytes = Buffer.from(`  ${JSON.stringify(config.image.document, undefined, 7)}\n\n`);
+    const entries = await list({ ...sample, input: { ...sample.input, config: { ...config, bytes } } });
+    const found = entries.find(({ name }) => name === `${digestHex(config.digest)}.json`);
+    assert.ok(found?.content.equals(bytes));
   });
 
   test('says in manifest.json what to load, and in repositories what older engines load', async () => {
@@ -89,7 +91,7 @@ describe('layout docker', () => {
     const { ids, manifest, repositories } = await read(sample);
     assert.deepEqual(manifest, [
       {
-        Config: `${digestHex(sample.input.configDigest)}.json`,
+        Config: `${digestHex(sample.input.config.digest)}.json`,
         RepoTags: ['10.0.0.5:5000/team/app:v1'],
         Layers: ids.map((id) => `${id}/layer.tar`),
       },
@@ -141,7 +143,7 @@ describe('layers', () => {
   test('may be none', async () => {
     const sample = makeSample({ layers: [] });
     const { entries, manifest, repositories } = await read(sample);
-    const config = `${digestHex(sample.input.configDigest)}.json`;
+    const config = `${digestHex(sample.input.config.digest)}.json`;
     assert.deepEqual(
       entries.map(({ name }) => name),
       [config, 'manifest.json', 'repositories'],
@@ -213,10 +215,172 @@ test('an archive is the same on any day', async () => {
 });
 
 test('an archive of sha512 digests is whole, its config named by all of the digits', async () => {
-  const { input, tars } = makeSample({ layers: ['base'] });
-  const configDigest = parseDigest(`sha512:${'0123456789abcdef'.repeat(8)}`);
-  const archive = dockerLayout({ ...input, configDigest });
-  const bytes = await encode(archive, tars);
-  assert.equal(bytes.length, archive.size);
-  assert.ok(listTar(bytes).some(({ name }) => name === `${digestHex(configDigest)}.json`));
+  const { input, bytes } = makeSample({ layers: ['base'] });
+  const digest = parseDigest(`sha512:${'0123456789abcdef'.repeat(8)}`);
+  const archive = dockerLayout([{ ...input, config: { ...input.config, digest } }]);
+  const written = await encode(archive, bytes);
+  assert.equal(written.length, archive.size);
+  assert.ok(listTar(written).some(({ name }) => name === `${digestHex(digest)}.json`));
+});
+
+describe('an archive of one image has the bytes that it had before there were several', () => {
+  // Hashes of what the first version of this layout wrote, of one image at a time.
+  for (const [options, expected] of [
+    [
+      { layers: ['base', 'middle', 'top'] },
+      '956df82e8f9efce91ec74d6c062d6266f6e96d97aae4154f308655eb8c276c58',
+    ],
+    [
+      { layers: ['same', 'other', 'same'] },
+      '462d854ea536634e61850ebbeeea50dc7dab9e84f8c8517cc4194da904d36de1',
+    ],
+    [{ layers: [] }, 'bdcedfa77406a8c438707fb2be72d14a49b5f36b397edd350e21bca810942f59'],
+    [
+      {
+        layers: ['base', 'top'],
+        reference: { registryName: '10.0.0.5:5000', repository: 'team/app', tag: 'v1' },
+        platform: { os: 'windows', architecture: 'amd64' },
+        config: { author: 'a', variant: 'v1' },
+      },
+      '79c188c1608328a3e6c53afd6ee43c5c17f2ec9620a0015687e1b4d3f65b0423',
+    ],
+  ] as const) {
+    test(JSON.stringify(options), async () => {
+      assert.equal(sha256(await archiveOf(makeSample(options))), `sha256:${expected}`);
+    });
+  }
+});
+
+describe('several images in one archive', () => {
+  const named = (repository: string, layers: readonly string[], config = {}) =>
+    makeSample({ layers, reference: { repository: `library/${repository}` }, config });
+  const layersOf = (manifest: unknown) =>
+    (manifest as { readonly Layers: readonly string[] }[]).map(({ Layers }) => Layers);
+
+  test('stand in manifest.json in the order in which they were asked for, and all in repositories', async () => {
+    const samples = [named('b', ['base', 'b']), named('a', ['base', 'a']), named('c', [])];
+    const { entries, manifest, repositories } = await read(...samples);
+    const configs = samples.map(({ input }) => `${digestHex(input.config.digest)}.json`);
+    const layers = layersOf(manifest);
+    assert.deepEqual(manifest, [
+      { Config: configs[0], RepoTags: ['b:1'], Layers: layers[0] },
+      { Config: configs[1], RepoTags: ['a:1'], Layers: layers[1] },
+      { Config: configs[2], RepoTags: ['c:1'], Layers: [] },
+    ]);
+    assert.deepEqual(repositories, {
+      b: { 1: layers[0]?.[1]?.replace('/layer.tar', '') },
+      a: { 1: layers[1]?.[1]?.replace('/layer.tar', '') },
+    });
+    assert.deepEqual(
+      entries.slice(-5).map(({ name }) => name),
+      [...configs, 'manifest.json', 'repositories'],
+    );
+  });
+
+  test('share the layers that they have in common from the base up', async () => {
+    const { entries, manifest } = await read(
+      named('a', ['base', 'middle', 'a']),
+      named('b', ['base', 'middle', 'b']),
+    );
+    const contents = new Map(entries.map(({ name, content }) => [name, content.toString()]));
+    const [a = [], b = []] = layersOf(manifest);
+    assert.deepEqual(a.slice(0, 2), b.slice(0, 2));
+    assert.deepEqual(
+      [a, b].map((names) => names.map((name) => contents.get(name))),
+      [
+        ['base', 'middle', 'a'],
+        ['base', 'middle', 'b'],
+      ],
+    );
+    assert.equal(entries.filter(({ name }) => name.endsWith('/layer.tar')).length, 4);
+  });
+
+  for (const order of ['base first', 'base last']) {
+    test(`share the top layer of one that another is built upon, ${order}`, async () => {
+      const base = named('base', ['one', 'two'], { author: 'base' });
+      const upon = named('upon', ['one', 'two', 'three'], { author: 'upon' });
+      const samples = order === 'base first' ? [base, upon] : [upon, base];
+      const { entries, manifest, repositories, descriptions, ids } = await read(...samples);
+      const layers = layersOf(manifest);
+      const [baseLayers, uponLayers] = order === 'base first' ? layers : layers.toReversed();
+      assert.deepEqual(uponLayers?.slice(0, 2), baseLayers);
+      assert.equal(entries.filter(({ name }) => name.endsWith('/layer.tar')).length, 3);
+      assert.deepEqual(repositories, { base: { 1: ids[1] }, upon: { 1: ids[2] } });
+      // The description is that of the image which ends there.
+      assert.deepEqual(
+        descriptions.map(({ author }) => author),
+        [undefined, 'base', 'upon'],
+      );
+    });
+  }
+
+  test('have a top folder each where they differ in their settings alone', async () => {
+    const { entries, manifest, descriptions, repositories, ids } = await read(
+      named('a', ['base', 'top'], { author: 'a' }),
+      named('b', ['base', 'top'], { author: 'b' }),
+    );
+    const [a, b] = layersOf(manifest);
+    assert.equal(a?.[0], b?.[0]);
+    assert.notEqual(a?.[1], b?.[1]);
+    assert.deepEqual(
+      entries.filter(({ name }) => name.endsWith('/layer.tar')).map(({ content }) => content.toString()),
+      ['base', 'top', 'top'],
+    );
+    assert.deepEqual(
+      descriptions.map(({ author }) => author),
+      [undefined, 'a', 'b'],
+    );
+    assert.deepEqual(repositories, { a: { 1: ids[1] }, b: { 1: ids[2] } });
+  });
+
+  test('have a top folder each, where a third is built upon the layers of two that differ in settings', async () => {
+    const { entries, manifest, descriptions } = await read(
+      named('a', ['base'], { author: 'a' }),
+      named('b', ['base'], { author: 'b' }),
+      named('c', ['base', 'top'], { author: 'c' }),
+    );
+    const [a, b, c] = layersOf(manifest);
+    assert.equal(a?.[0], c?.[0]);
+    assert.notEqual(a?.[0], b?.[0]);
+    assert.deepEqual(
+      entries.filter(({ name }) => name.endsWith('/layer.tar')).map(({ content }) => content.toString()),
+      ['base', 'base', 'top'],
+    );
+    assert.deepEqual(
+      descriptions.map(({ author }) => author),
+      ['a', 'b', 'c'],
+    );
+  });
+
+  test('are one image with several tags where they are the same', async () => {
+    const tagged = (tag: string) => makeSample({ layers: ['base'], reference: { tag } });
+    const { entries, manifest, repositories, ids } = await read(tagged('1'), tagged('latest'), tagged('1'));
+    assert.equal(entries.length, 7);
+    assert.deepEqual(
+      (manifest as { RepoTags: unknown }[]).map(({ RepoTags }) => RepoTags),
+      [['app:1', 'app:latest']],
+    );
+    assert.deepEqual(repositories, { app: { 1: ids[0], latest: ids[0] } });
+    assert.deepEqual(ids, (await read(tagged('1'))).ids);
+  });
+
+  test('keep a layer that occurs twice in one of them at both places', async () => {
+    const { manifest } = await read(named('a', ['same', 'same']), named('b', ['same', 'b']));
+    const [a, b] = layersOf(manifest);
+    assert.equal(new Set(a).size, 2);
+    assert.equal(a?.[0], b?.[0]);
+  });
+
+  test('say of each layer where it stands first', () => {
+    const images = [named('a', ['base', 'a']), named('b', ['base', 'b'])].map(({ input }) => input);
+    const layers = dockerLayout(images).entries.filter(({ blob }) => blob !== undefined);
+    assert.deepEqual(
+      layers.map(({ layer, blob }) => ({ ...layer, blob })),
+      [
+        { image: 0, index: 0, blob: sha256('base') },
+        { image: 0, index: 1, blob: sha256('a') },
+        { image: 1, index: 1, blob: sha256('b') },
+      ],
+    );
+  });
 });

@@ -1,16 +1,25 @@
 /** Images to archive, and their archives as they go over the wire. */
 
-import type { Archive, ArchiveInput } from '../../src/archive/archive.ts';
+import assert from 'node:assert/strict';
+import type { Archive } from '../../src/archive/archive.ts';
+import type { ImageContent, PackedLayer, UnpackedLayer } from '../../src/archive/image-content.ts';
+import type { OciContent } from '../../src/archive/oci-layout.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import { parseImageConfig } from '../../src/image/image-config.ts';
 import type { Reference } from '../../src/image/reference.ts';
 import { encodeTar } from '../../src/tar/encoder.ts';
-import { makeImage, type Platform } from '../support/image.ts';
+import { sha256 } from '../support/collect.ts';
+import { type BuiltImage, type Compression, makeImage, type Platform } from '../support/image.ts';
 
-/** An image with its layers' bytes, to compare with what comes out of an archive. */
+/** Bytes by digest: of blobs, and of layers by diff ID. */
+export type Bytes = ReadonlyMap<string, Uint8Array>;
+
+/** An image with all its bytes, to compare with what comes out of an archive. */
 export interface Sample {
-  readonly input: ArchiveInput;
-  readonly tars: readonly Uint8Array[];
+  readonly input: ImageContent<UnpackedLayer & PackedLayer>;
+  readonly bytes: Bytes;
+  /** The same image as the registry has it. */
+  readonly image: BuiltImage;
 }
 
 /** How to make a sample. */
@@ -22,30 +31,80 @@ export interface SampleOptions {
   /** Further or overriding fields of the config. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly platform?: Platform;
+  /** `gzip` unless said. */
+  readonly compression?: Compression;
+  /** Further fields of the layers' descriptors, by the text of the layer. */
+  readonly descriptors?: Readonly<Record<string, { readonly mediaType: string; readonly urls?: string[] }>>;
 }
 
 /** Make an image whose digests are those of its bytes. */
-export function makeSample({ layers, reference, config = {}, platform }: SampleOptions): Sample {
+export function makeSample(options: SampleOptions): Sample {
+  const { layers, reference, config = {}, platform, compression = 'gzip', descriptors = {} } = options;
   const tars = layers.map((text) => Buffer.from(text));
   const image = makeImage({
-    layers: tars.map((tar) => ({ tar, compression: 'none' })),
+    layers: tars.map((tar, index) => ({
+      tar,
+      compression,
+      descriptor: descriptors[layers[index] ?? ''] ?? {},
+    })),
     config,
     ...(platform && { platform }),
   });
   const input = {
     reference: { registryName: 'docker.io', repository: 'library/app', tag: '1', ...reference },
-    configDigest: parseDigest(image.config.digest),
-    configBytes: image.config.bytes,
-    config: parseImageConfig(image.config.bytes, layers.length),
-    layers: tars.map((tar, index) => ({ diffId: parseDigest(image.diffIds[index] ?? ''), size: tar.length })),
+    manifest: { digest: parseDigest(image.manifest.digest), mediaType: image.manifest.mediaType },
+    config: {
+      digest: parseDigest(image.config.digest),
+      bytes: image.config.bytes,
+      image: parseImageConfig(image.config.bytes, layers.length),
+    },
+    layers: image.layers.map(({ mediaType, digest, diffId, blob }, index) => ({
+      diffId: parseDigest(diffId),
+      size: tars[index]?.length ?? 0,
+      descriptor: {
+        mediaType,
+        digest: parseDigest(digest),
+        size: blob.length,
+        ...descriptors[layers[index] ?? ''],
+      },
+    })),
   };
-  return { input, tars };
+  const bytes = new Map([
+    ...image.blobs,
+    ...tars.map((tar): [string, Uint8Array] => [sha256(tar), tar]),
+    [image.manifest.digest, image.manifest.bytes],
+  ]);
+  return { input, bytes, image };
 }
 
-/** The archive's bytes, the layers filled in. */
-export async function encode(archive: Archive, tars: readonly Uint8Array[]): Promise<Buffer> {
-  const sources = archive.entries.map(({ layer, ...entry }) =>
-    layer === undefined ? entry : { ...entry, content: tars[layer] ?? new Uint8Array() },
-  );
+/** The same image for the OCI layout: config in memory, layers by digest. */
+export function toOci({ input, image }: Sample): OciContent {
+  const { reference, manifest, config, layers } = input;
+  return {
+    reference,
+    manifest: { ...manifest, bytes: image.manifest.bytes },
+    blobs: [
+      { digest: config.digest, size: config.bytes.byteLength, bytes: config.bytes },
+      ...layers.map(({ descriptor: { digest, size } }, index) => ({
+        digest,
+        size,
+        layer: { image: 0, index },
+      })),
+    ],
+    image: {
+      ...(config.image.platform && { platform: config.image.platform }),
+      config: config.digest,
+      layers: layers.map(({ descriptor }) => descriptor.digest),
+    },
+  };
+}
+
+/** The archive's bytes, the blobs filled in. */
+export async function encode(archive: Archive, ...bytes: readonly Bytes[]): Promise<Buffer> {
+  const sources = archive.entries.map(({ blob, layer: _, ...entry }) => {
+    if (blob === undefined) return entry;
+    const content = bytes.map((known) => known.get(blob)).find((found) => found !== undefined);
+    return { ...entry, content: content ?? assert.fail(`${entry.name}: ${blob} is not known`) };
+  });
   return Buffer.concat(await Array.fromAsync(encodeTar(sources)));
 }

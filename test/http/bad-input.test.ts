@@ -136,8 +136,8 @@ const OTHERS: readonly BadRequest[] = [
   bad('a platform with an empty part', '/platform//amd64/docker/nginx_1.tar', PLATFORM, /it is empty/),
   bad('two platforms', '/platform/linux/arm64/docker/a_1.tar?platform=linux/386', PLATFORM, / and /),
   bad('a platform with a password', `/docker/a_1.tar?arch=u:${PASSWORD}@h`, PLATFORM, /credentials/),
-  bad('a path that cannot be decoded', '/%zz', REFERENCE, /path "%zz"/),
-  bad('a path with an empty part', '//docker/nginx_1.tar', REFERENCE, /path ""/),
+  bad('a path that cannot be decoded', '/%zz', REFERENCE, /reference "%zz"/),
+  bad('a path with an empty part', '//docker/nginx_1.tar', REFERENCE, /reference ""/),
   bad('a path with two dots', '/../docker/nginx_1.tar', REFERENCE, /dot segments/),
   bad('a path of 2 KB', `/docker/${'a'.repeat(2_048)}_1.tar`, REFERENCE, /path: it is longer than 2048/),
   bad('a path of 40 KB', `/docker/${'a'.repeat(40_960)}_1.tar`, REFERENCE, /path: it is longer than 32768/),
@@ -145,7 +145,7 @@ const OTHERS: readonly BadRequest[] = [
   bad('a password in a filename', `/docker/user:${PASSWORD}@host_1.tar`, FILENAME, /credentials/),
   bad('a letter outside of ASCII as it is', '/docker/ngïnx_1.tar', 'Invalid request', /HTTP: .*url/i),
   bad('a control character as it is', '/docker/ng\x01nx_1.tar', 'Invalid request', /HTTP: .*url/i),
-  bad('an unknown path', '/nothing/here', 'Not found', /No route/),
+  bad('a path that is no image', '/favicon.ico', 'Not found', /No route/),
   bad('an unknown layout', '/registry/https/host/zip/nginx_1.tar', 'Not found', /layout "zip"/),
 ];
 

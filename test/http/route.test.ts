@@ -7,6 +7,7 @@ type Expected = Omit<ArchiveRoute, 'kind'>;
 
 const PLAIN: Expected = {
   template: '/docker/{filename}',
+  layout: 'docker',
   registry: undefined,
   requiresCredentials: false,
   platform: undefined,
@@ -69,7 +70,6 @@ const READ: readonly [target: string, expected: Expected][] = [
 
 const REFUSED: readonly [target: string, code: ErrorCode, says: RegExp][] = [
   ['/favicon.ico', 'NOT_FOUND', /GET \//],
-  ['/Docker/nginx_1.tar', 'NOT_FOUND', /No route/],
   ['/registry', 'NOT_FOUND', /\/registry\/\{scheme\}\/\{host\}\/docker\/\{filename\}/],
   ['/registry/https/host/nginx_1.tar', 'NOT_FOUND', /\{host\}/],
   ['/registry-auth/https/host', 'NOT_FOUND', /\/registry-auth\/\{scheme\}/],
@@ -106,7 +106,6 @@ const REFUSED: readonly [target: string, code: ErrorCode, says: RegExp][] = [
   ['/registry/https/host/docker/', 'INVALID_FILENAME', /filename "": it is empty/],
   ['/registry/https/host/docker/..', 'INVALID_FILENAME', /dot segments/],
 
-  ['/platform/linux/docker/nginx_1.tar', 'INVALID_PLATFORM', /expected \/platform\/\{os\}\/\{arch\}/],
   ['/platform/linux/arm/v7/x/docker/nginx_1.tar', 'INVALID_PLATFORM', /expected \/platform/],
   ['/platform', 'INVALID_PLATFORM', /expected \/platform/],
   ['/platform//amd64/docker/nginx_1.tar', 'INVALID_PLATFORM', /platform "": it is empty/],
@@ -120,11 +119,11 @@ const REFUSED: readonly [target: string, code: ErrorCode, says: RegExp][] = [
   ],
   ['/docker/nginx_1.tar?platform=linux/arm64&arch=linux/amd64', 'INVALID_PLATFORM', /names/],
 
-  ['//docker/nginx_1.tar', 'INVALID_REFERENCE', /path "": it is empty/],
+  ['//docker/nginx_1.tar', 'INVALID_REFERENCE', /reference "": it is empty/],
   ['/../docker/nginx_1.tar', 'INVALID_REFERENCE', /dot segments/],
-  ['/%zz', 'INVALID_REFERENCE', /path "%zz": malformed/],
+  ['/%zz', 'INVALID_REFERENCE', /reference "%zz": malformed/],
   ['/%00', 'INVALID_REFERENCE', /control character/],
-  ['*', 'INVALID_REFERENCE', /path/],
+  ['*', 'INVALID_REFERENCE', /reference/],
   [`/docker/${'a'.repeat(2_048)}`, 'INVALID_REFERENCE', /path: it is longer than 2048 characters$/],
 ];
 

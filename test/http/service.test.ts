@@ -79,7 +79,7 @@ describe('HEAD', () => {
     [`/registry/https/a:0${FILE}`, 400],
     [`/platform/plan10/amd64${FILE}`, 400],
     [`/registry-auth/http/{host}${FILE}`, 401],
-    ['/nothing', 404],
+    ['/favicon.ico', 404],
     ['/docker/team_app_9.tar', 502],
     [`/platform/linux/s390x${FILE}`, 502],
   ];
@@ -221,7 +221,7 @@ describe('the log', () => {
   const outcomes: readonly [path: string, status: number, outcome: string, level: string, error: string][] = [
     ['/docker/nginx.tar', 400, 'refused', 'info', 'INVALID_FILENAME'],
     [`/registry-auth/http/{host}${FILE}`, 401, 'refused', 'info', 'CREDENTIALS_REQUIRED'],
-    ['/nothing', 404, 'refused', 'info', 'NOT_FOUND'],
+    ['/favicon.ico', 404, 'refused', 'info', 'NOT_FOUND'],
     ['/docker/team_app_9.tar', 502, 'failed', 'warn', 'IMAGE_NOT_FOUND'],
   ];
   for (const [path, status, outcome, level, error] of outcomes) {

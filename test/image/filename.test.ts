@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { formatFilename, parseFilename } from '../../src/image/filename.ts';
+import { parseDigest } from '../../src/image/digest.ts';
+import { type Checksum, type Compression, formatFilename, parseFilename } from '../../src/image/filename.ts';
 import { repositoryFault, tagFault } from '../../src/image/reference.ts';
+
+const HEX = '0123456789abcdef'.repeat(4);
+const SHA256 = parseDigest(`sha256:${HEX}`);
+const SHA512 = parseDigest(`sha512:${HEX}${HEX}`);
 
 describe('a filename names an image', () => {
   const table: readonly [filename: string, onDockerHub: string, elsewhere: string][] = [
@@ -44,12 +49,54 @@ describe('a filename names an image', () => {
   });
 });
 
+describe('a filename names an archive', () => {
+  const table: readonly [
+    filename: string,
+    version: string,
+    compression: Compression,
+    checksum: Checksum | undefined,
+    archiveName: string,
+  ][] = [
+    ['nginx_1.tar', '1', 'none', undefined, 'nginx_1.tar'],
+    ['nginx_1.tar.gz', '1', 'gzip', undefined, 'nginx_1.tar.gz'],
+    ['nginx_1.tgz', '1', 'gzip', undefined, 'nginx_1.tgz'],
+    ['nginx_1.tar.sha256', '1', 'none', 'sha256', 'nginx_1.tar'],
+    ['nginx_1.tar.sha512', '1', 'none', 'sha512', 'nginx_1.tar'],
+    ['nginx_1.tar.md5', '1', 'none', 'md5', 'nginx_1.tar'],
+    ['nginx_1.tar.gz.sha256', '1', 'gzip', 'sha256', 'nginx_1.tar.gz'],
+    ['nginx_1.tgz.md5', '1', 'gzip', 'md5', 'nginx_1.tgz'],
+    // One ending of each kind is taken off; what stands before is the tag's.
+    ['nginx_1.tar.tgz', '1.tar', 'gzip', undefined, 'nginx_1.tar.tgz'],
+    ['nginx_1.tar.gz.tar', '1.tar.gz', 'none', undefined, 'nginx_1.tar.gz.tar'],
+    ['nginx_1.md5.tar', '1.md5', 'none', undefined, 'nginx_1.md5.tar'],
+    // A digest in the tag's place; a tag may look like the digest of the referrers tag schema.
+    [`nginx_sha256=${HEX}.tar`, SHA256, 'none', undefined, `nginx_sha256=${HEX}.tar`],
+    [`nginx_sha512=${HEX}${HEX}.tgz.md5`, SHA512, 'gzip', 'md5', `nginx_sha512=${HEX}${HEX}.tgz`],
+    [`nginx_sha256-${HEX}.tar`, `sha256-${HEX}`, 'none', undefined, `nginx_sha256-${HEX}.tar`],
+  ];
+  for (const [filename, version, compression, checksum, archiveName] of table) {
+    test(filename.replace(HEX, '…').replace(HEX, ''), () => {
+      const { tag, digest, ...rest } = parseFilename(filename, 'library');
+      assert.equal(tag ?? digest, version);
+      assert.equal(digest !== undefined, version.includes(':'));
+      assert.deepEqual(rest, { repository: 'library/nginx', compression, checksum, archiveName });
+    });
+  }
+});
+
 describe('a filename is refused', () => {
+  const ENDING = 'it must end in .tar, .tar.gz or .tgz, each of which .sha256, .sha512 or .md5 may follow';
   const table: readonly [why: string, filename: string, message: string][] = [
-    ['without an extension', 'nginx_latest', 'it must end in .tar'],
-    ['with another extension', 'nginx_latest.zip', 'it must end in .tar'],
-    ['with a capital extension', 'nginx_latest.TAR', 'it must end in .tar'],
-    ['when it is empty', '', 'it must end in .tar'],
+    ['without an extension', 'nginx_latest', ENDING],
+    ['with another extension', 'nginx_latest.zip', ENDING],
+    ['with a capital extension', 'nginx_latest.TAR', ENDING],
+    ['when it is empty', '', ENDING],
+    ['that is gzip and no tar', 'nginx_latest.gz', ENDING],
+    ['that is another tar', 'nginx_latest.tar.zst', ENDING],
+    ['that is a checksum of nothing', 'nginx_latest.sha256', ENDING],
+    ['that is a checksum of a checksum', 'nginx_latest.tar.md5.sha256', ENDING],
+    ['with another checksum', 'nginx_latest.tar.sha1', ENDING],
+    ['with a dot too many', 'nginx_latest.tar.', ENDING],
     ['that is an extension only', '.tar', 'no underscore separates image and tag'],
     ['without an underscore', 'nginx.tar', 'no underscore separates image and tag'],
     ['without a tag', 'nginx_.tar', 'tag is empty'],
@@ -83,6 +130,32 @@ describe('a filename is refused', () => {
       'nginx_.1.tar',
       'tag ".1" must be letters, digits, "_", "." and "-", and start with neither "." nor "-"',
     ],
+    ...[
+      `sha256=${HEX.slice(1)}`,
+      `sha256=${HEX}0`,
+      `sha256=${HEX.toUpperCase()}`,
+      `sha512=${HEX}`,
+      `md5=${HEX.slice(32)}`,
+      `=${HEX}`,
+      'sha256=',
+      '=',
+      `1@sha256=${HEX}`,
+      `sha256==${HEX}`,
+    ].map((version): [string, string, string] => [
+      `with ${version.slice(0, 12)} for a digest`,
+      `nginx_${version}.tar`,
+      `digest "${version}" must be "sha256=" and 64, or "sha512=" and 128 lower-case hex digits`,
+    ]),
+    [
+      'with the colon of a digest',
+      `nginx_sha256:${HEX}.tar`,
+      `tag "sha256:${HEX}" must be letters, digits, "_", "." and "-", and start with neither "." nor "-"`,
+    ],
+    [
+      'with a digest for an image',
+      `sha256=${HEX}_1.tar`,
+      `repository component "sha256=${HEX}" must be a-z and 0-9, joined by ".", "_", "__" or "-"`,
+    ],
     ['with a tag of 129 characters', `nginx_${'t'.repeat(129)}.tar`, 'tag is longer than 128 characters'],
     ['with a path of 256 characters', `${'a'.repeat(256)}_1.tar`, 'repository is longer than 255 characters'],
   ];
@@ -114,24 +187,41 @@ const component = fc
 const repository = fc.array(component, { minLength: 1, maxLength: 4 }).map((parts) => parts.join('/'));
 const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,12}$/);
 
+const digests = fc
+  .tuple(fc.constantFrom(['sha256', 64] as const, ['sha512', 128] as const), fc.infiniteStream(fc.nat(15)))
+  .map(([[algorithm, length], digits]) =>
+    parseDigest(`${algorithm}:${[...digits.take(length)].map((digit) => digit.toString(16)).join('')}`),
+  );
+const versions = fc.oneof(
+  tag.map((tag) => ({ tag })),
+  digests.map((digest) => ({ digest })),
+);
+const forms = fc.record({
+  compression: fc.constantFrom<Compression>('none', 'gzip'),
+  checksum: fc.constantFrom<Checksum | undefined>(undefined, 'sha256', 'sha512', 'md5'),
+});
+
 describe('formatting a filename', () => {
   test('is undone by parsing it, and gives up only where the grammar cannot say the image', () => {
     let formatted = 0;
     fc.assert(
-      fc.property(repository, tag, (repository, tag) => {
-        const filename = formatFilename({ repository, tag });
+      fc.property(repository, versions, forms, (repository, version, form) => {
+        const image = { repository, ...version, ...form };
+        const filename = formatFilename(image);
         const parts = repository.split('/');
         const [only = ''] = parts;
         const isSayable =
-          !tag.includes('_') &&
+          !('tag' in version && version.tag.includes('_')) &&
           !repository.includes('__') &&
           // One component with one underscore would be read as two.
           (parts.length > 1 || only.split('_').length !== 2);
         assert.equal(filename !== undefined, isSayable);
         if (filename === undefined) return;
         formatted += 1;
-        assert.deepEqual(parseFilename(filename, ''), { repository, tag });
-        if (parts.length > 1) assert.deepEqual(parseFilename(filename, 'library'), { repository, tag });
+        const { archiveName, ...back } = parseFilename(filename, '');
+        assert.deepEqual(back, image);
+        assert.equal(archiveName, formatFilename({ ...image, checksum: undefined }));
+        if (parts.length > 1) assert.equal(parseFilename(filename, 'library').repository, repository);
       }),
       { numRuns: 1000 },
     );
@@ -145,24 +235,44 @@ describe('formatting a filename', () => {
     );
     assert.equal(formatFilename({ repository: 'library/nginx', tag: 'latest' }), 'library__nginx_latest.tar');
     assert.equal(formatFilename({ repository: 'nginx', tag: '1.25' }), 'nginx_1.25.tar');
+    assert.equal(formatFilename({ repository: 'nginx', digest: SHA256 }), `nginx_sha256=${HEX}.tar`);
+    assert.equal(
+      formatFilename({ repository: 'a/b', tag: '1', compression: 'gzip', checksum: 'md5' }),
+      'a__b_1.tar.gz.md5',
+    );
   });
 
   test('gives nothing for what is no image', () => {
     assert.equal(formatFilename({ repository: '', tag: '1' }), undefined);
     assert.equal(formatFilename({ repository: 'Nginx', tag: '1' }), undefined);
     assert.equal(formatFilename({ repository: 'nginx', tag: '' }), undefined);
+    assert.equal(formatFilename({ repository: 'nginx' }), undefined);
+    assert.equal(formatFilename({ repository: 'nginx', tag: '1', digest: SHA256 }), undefined);
+    assert.equal(formatFilename({ repository: 'nginx', tag: `sha256=${HEX}` }), undefined);
   });
 });
 
 test('whatever a filename is read as satisfies the grammar of registries, and any other is refused by its own error', () => {
-  const characters = fc.constantFrom(...'ab0A_-._', '/', '%', '\0', 'é', '__', '.tar');
+  const characters = fc.constantFrom(
+    ...'ab0A_-._=',
+    '/',
+    '%',
+    '\0',
+    'é',
+    '__',
+    '.tar',
+    '.md5',
+    `sha256=${HEX}`,
+  );
   const filenames = fc.string({ unit: characters, maxLength: 20 });
   fc.assert(
     fc.property(filenames, fc.constantFrom('', 'library'), (stem, namespace) => {
       try {
         const image = parseFilename(`${stem}.tar`, namespace);
         assert.equal(repositoryFault(image.repository), undefined);
-        assert.equal(tagFault(image.tag), undefined);
+        assert.equal((image.tag === undefined) !== (image.digest === undefined), true);
+        if (image.tag !== undefined) assert.equal(tagFault(image.tag), undefined);
+        else assert.equal(parseDigest(image.digest ?? ''), image.digest);
       } catch (error) {
         assert.equal(error instanceof Error && 'code' in error && error.code, 'INVALID_FILENAME');
       }

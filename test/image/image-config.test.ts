@@ -41,6 +41,11 @@ describe('an image config', () => {
     }
   });
 
+  test('names the version of Windows', () => {
+    const { platform } = parseJson({ os: 'windows', architecture: 'amd64', 'os.version': '10.0.17763.1' }, 0);
+    assert.deepEqual(platform, { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.1' });
+  });
+
   test('may leave the variant empty', () => {
     const { platform } = parseJson({ os: 'linux', architecture: 'arm64', variant: '' }, 0);
     assert.deepEqual(platform, { os: 'linux', architecture: 'arm64' });

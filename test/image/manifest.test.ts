@@ -71,14 +71,12 @@ describe('a manifest of each kind is read', () => {
         digest: manifest.digest,
         size: manifest.bytes.length,
       });
-      assert.deepEqual(parse(makeIndex([{ image: ociImage }, { image: armImage }], { mediaTypes })), {
-        kind: 'index',
-        mediaType,
-        entries: [
-          { ...descriptor(ociImage), platform: { os: 'linux', architecture: 'amd64' } },
-          { ...descriptor(armImage), platform: { os: 'linux', architecture: 'arm', variant: 'v7' } },
-        ],
-      });
+      const entries = [
+        { ...descriptor(ociImage), platform: { os: 'linux', architecture: 'amd64' } },
+        { ...descriptor(armImage), platform: { os: 'linux', architecture: 'arm', variant: 'v7' } },
+      ];
+      const index = makeIndex([{ image: ociImage }, { image: armImage }], { mediaTypes });
+      assert.deepEqual(parse(index), { kind: 'index', mediaType, entries, all: entries });
     });
   }
 
@@ -214,42 +212,20 @@ describe('a manifest is refused', () => {
   }
 
   const good = { mediaType: oci.config, digest: DIGEST, size: 2 };
-  const malformed: readonly [what: string, descriptor: unknown, field: string][] = [
-    ['null', null, 'mediaType is missing'],
-    ['text', 'layer', 'mediaType is missing'],
-    ['a list', [], 'mediaType is missing'],
-    ['without media type', { digest: DIGEST, size: 2 }, 'mediaType is missing'],
-    ['with a number for media type', { ...good, mediaType: 1 }, 'mediaType is missing'],
-    ['without digest', { ...good, digest: undefined }, 'digest is not a sha256 or sha512 digest'],
-    ['with a short digest', { ...good, digest: 'sha256:abc' }, 'digest is not a sha256 or sha512 digest'],
-    [
-      'with an md5 digest',
-      { ...good, digest: `md5:${'0'.repeat(32)}` },
-      'digest is not a sha256 or sha512 digest',
-    ],
-    ['without size', { ...good, size: undefined }, 'size is not a number of bytes'],
-    ['with a negative size', { ...good, size: -1 }, 'size is not a number of bytes'],
-    ['with a fraction for size', { ...good, size: 1.5 }, 'size is not a number of bytes'],
-    ['with text for size', { ...good, size: '2' }, 'size is not a number of bytes'],
-    ['with a size beyond what a number holds', { ...good, size: 2 ** 53 }, 'size is not a number of bytes'],
-  ];
-  for (const [what, descriptor, field] of malformed) {
-    test(`with a descriptor that is ${what}, by its place`, () => {
-      const image = { schemaVersion: 2, config: good, layers: [good, good] };
-      assert.throws(
-        () => parseJson({ ...image, config: descriptor }, oci.manifest),
-        unsupported(`config.${field}`),
-      );
-      assert.throws(
-        () => parseJson({ ...image, layers: [good, descriptor] }, oci.manifest),
-        unsupported(`layers[1].${field}`),
-      );
-      assert.throws(
-        () => parseJson({ schemaVersion: 2, manifests: [good, good, descriptor] }, oci.index),
-        unsupported(`manifests[2].${field}`),
-      );
-    });
-  }
+
+  test('with a descriptor that is none, by its place', () => {
+    const image = { schemaVersion: 2, config: good, layers: [good, good] };
+    const bad = { ...good, size: -1 };
+    const table: readonly [document: unknown, contentType: string, place: string][] = [
+      [{ ...image, config: bad }, oci.manifest, 'config'],
+      [{ ...image, layers: [good, bad] }, oci.manifest, 'layers[1]'],
+      [{ schemaVersion: 2, manifests: [good, good, bad] }, oci.index, 'manifests[2]'],
+    ];
+    for (const [document, contentType, place] of table) {
+      const error = unsupported(`${place}.size is not a number of bytes`);
+      assert.throws(() => parseJson(document, contentType), error);
+    }
+  });
 
   test('whose lists are none', () => {
     const image = { schemaVersion: 2, config: good };
@@ -288,6 +264,10 @@ describe('an index', () => {
       asIndex(parse(index)).entries.map(({ digest }) => digest),
       [ociImage.manifest.digest],
     );
+    assert.deepEqual(
+      asIndex(parse(index)).all.map(({ digest }) => digest),
+      [attestation.image, ociImage, attestation.image, armImage].map(({ manifest }) => manifest.digest),
+    );
   });
 
   test('keeps entries that have other annotations', () => {
@@ -321,5 +301,64 @@ describe('an index', () => {
       { image: ociImage, platform: { os: 'linux', architecture: 'arm64', variant: '' } },
     ]);
     assert.deepEqual(asIndex(parse(index)).entries[0]?.platform, { os: 'linux', architecture: 'arm64' });
+  });
+});
+
+test('an index keeps the version of Windows', () => {
+  const platform = { os: 'windows', architecture: 'amd64', 'os.version': '10.0.17763.6189' };
+  const { entries } = asIndex(parse(makeIndex([{ image: ociImage, platform }])));
+  assert.deepEqual(entries[0]?.platform, {
+    os: 'windows',
+    architecture: 'amd64',
+    osVersion: '10.0.17763.6189',
+  });
+});
+
+describe('an artifact', () => {
+  const chart = makeHelmChart();
+  const parseAny = (document: unknown) =>
+    parseManifest(Buffer.from(JSON.stringify(document)), oci.manifest, { artifacts: true });
+  const empty = { mediaType: 'application/vnd.oci.empty.v1+json', digest: DIGEST, size: 2 };
+
+  test('is read by who takes them', () => {
+    const { config, layers } = JSON.parse(chart.manifest.bytes.toString());
+    assert.deepEqual(parseManifest(chart.manifest.bytes, chart.manifest.mediaType, { artifacts: true }), {
+      kind: 'artifact',
+      mediaType: oci.manifest,
+      config,
+      layers,
+    });
+  });
+
+  test('says what it is where its config does not', () => {
+    const artifactType = 'application/vnd.example.sbom';
+    const document = { schemaVersion: 2, artifactType, config: empty, layers: [empty] };
+    assert.deepEqual(parseAny(document), {
+      kind: 'artifact',
+      mediaType: oci.manifest,
+      config: empty,
+      layers: [empty],
+      artifactType,
+    });
+    for (const other of ['', 5, null]) {
+      assert.equal('artifactType' in parseAny({ ...document, artifactType: other }), false);
+    }
+  });
+
+  test('is refused where its parts are malformed, as an image is', () => {
+    assert.throws(() => parseAny({ schemaVersion: 2, config: empty }), unsupported('layers is not a list'));
+    assert.throws(
+      () => parseAny({ schemaVersion: 2, config: { ...empty, size: -1 }, layers: [] }),
+      unsupported('config.size is not a number of bytes'),
+    );
+  });
+
+  test('is no image and no index: these are what they are without', () => {
+    for (const { manifest } of [ociImage, dockerImage, makeIndex([{ image: ociImage }])]) {
+      assert.deepEqual(
+        parseManifest(manifest.bytes, manifest.mediaType, { artifacts: true }),
+        parseManifest(manifest.bytes, manifest.mediaType),
+      );
+    }
   });
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { ACCEPTED_MANIFESTS, essence, isImageConfig } from '../../src/image/media-type.ts';
+import { ACCEPTED_MANIFESTS, essence, isForeignLayer, isImageConfig } from '../../src/image/media-type.ts';
 import { MEDIA_TYPES } from '../support/image.ts';
 
 test('a media type is compared without its parameters and case', () => {
@@ -39,5 +39,22 @@ test('configs of container images are told from those of artifacts', () => {
 test('a config without a type of its own, as old images have it, counts as an image', () => {
   for (const untyped of ['application/octet-stream', 'application/json', 'text/html', '']) {
     assert.equal(isImageConfig(untyped), true, untyped);
+  }
+});
+
+test('layers that lie outside the registry are told from those within', () => {
+  for (const foreign of [
+    'application/vnd.docker.image.rootfs.foreign.diff.tar',
+    'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar+zstd',
+    'APPLICATION/vnd.oci.image.layer.nondistributable.v1.tar; x=y',
+  ]) {
+    assert.equal(isForeignLayer({ mediaType: foreign }), true, foreign);
+  }
+  for (const { layer } of Object.values(MEDIA_TYPES)) {
+    for (const mediaType of Object.values(layer))
+      assert.equal(isForeignLayer({ mediaType }), false, mediaType);
   }
 });

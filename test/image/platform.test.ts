@@ -4,15 +4,24 @@ import fc from 'fast-check';
 import {
   formatPlatform,
   isUnknownPlatform,
+  normalizePlatform,
   type Platform,
   parsePlatform,
+  parsePlatformChoice,
   platformDistance,
+  platformOfFields,
 } from '../../src/image/platform.ts';
 
-/** `os/arch[/variant]` as a registry may have it, which is not checked as a request's is. */
+/** `os[(version)]/arch[/variant]` as a registry may have it, which is not checked as a request's is. */
 function offered(text: string): Platform {
-  const [os = '', architecture = '', variant] = text.split('/');
-  return { os, architecture, ...(variant !== undefined && { variant }) };
+  const [system = '', architecture = '', variant] = text.split('/');
+  const [os = '', osVersion] = system.split(/[()]/);
+  return {
+    os,
+    architecture,
+    ...(variant !== undefined && { variant }),
+    ...(osVersion !== undefined && { osVersion }),
+  };
 }
 
 describe('a platform is read', () => {
@@ -37,6 +46,16 @@ describe('a platform is read', () => {
     'linux/arm/7': 'linux/arm/v7',
     'linux/arm64/8': 'linux/arm64/v8',
     'linux/ppc64le/power9': 'linux/ppc64le/power9',
+    'linux/arm/8': 'linux/arm/v8',
+    'linux/arm64/v8.2': 'linux/arm64/v8.2',
+    'linux/arm64/9.5': 'linux/arm64/v9.5',
+    'linux/amd64/v1': 'linux/amd64/v1',
+    'linux/armhf/v6': 'linux/arm/v7',
+    'macos/arm64': 'darwin/arm64',
+    'MacOS/x86_64': 'darwin/amd64',
+    'windows(10.0.17763)/amd64': 'windows(10.0.17763)/amd64',
+    'Windows(10.0.20348.2700)/x86_64': 'windows(10.0.20348.2700)/amd64',
+    'windows(10.0.26100)/arm64/v8': 'windows(10.0.26100)/arm64/v8',
   };
   for (const [text, expected] of Object.entries(table)) {
     test(`${text} as ${expected}`, () => {
@@ -54,7 +73,12 @@ describe('a platform is read', () => {
         .map(([os, architecture]): Platform => ({ os, architecture })),
       fc.constantFrom<Platform>(
         ...['v5', 'v6', 'v7', 'v8'].map((variant) => ({ os: 'linux', architecture: 'arm', variant })),
-        ...['v8', 'v9'].map((variant) => ({ os: 'linux', architecture: 'arm64', variant })),
+        ...['v8', 'v8.1', 'v9', 'v9.2'].map((variant) => ({ os: 'linux', architecture: 'arm64', variant })),
+        ...['10.0.17763', '10.0.20348.2700'].map((osVersion) => ({
+          os: 'windows',
+          architecture: 'amd64',
+          osVersion,
+        })),
         ...['v1', 'v2', 'v3', 'v4'].map((variant) => ({ os: 'linux', architecture: 'amd64', variant })),
       ),
     );
@@ -88,6 +112,17 @@ describe('a platform is refused', () => {
     'linux/arm64/v7': 'unknown variant "v7" of arm64, expected one of v9, v8',
     'linux/amd64/v5': 'unknown variant "v5" of amd64, expected one of v4, v3, v2, v1',
     'linux/s390x/z 14': 'unknown variant "z 14" of s390x',
+    'linux/arm64/v8.10': 'unknown variant "v8.10" of arm64, expected one of v9, v8',
+    'linux/arm64/v9.6': 'unknown variant "v9.6" of arm64, expected one of v9, v8',
+    'windows()/amd64': 'unknown version "" of Windows, expected one such as 10.0.17763',
+    'windows(10.0)/amd64': 'unknown version "10.0" of Windows, expected one such as 10.0.17763',
+    'windows(ltsc2022)/amd64': 'unknown version "ltsc2022" of Windows, expected one such as 10.0.17763',
+    'windows(10.0.17763+win32k)/amd64':
+      'unknown version "10.0.17763+win32k" of Windows, expected one such as 10.0.17763',
+    'windows(10.0.17763/amd64': 'unknown operating system "windows(10.0.17763"',
+    '(10.0.17763)/amd64': 'unknown operating system "(10.0.17763)"',
+    'linux(6.1)/amd64': 'linux images have no version to choose by',
+    all: shape,
   };
   for (const [text, why] of Object.entries(table)) {
     test(`for ${JSON.stringify(text)}`, () => {
@@ -101,18 +136,35 @@ describe('a platform is refused', () => {
 });
 
 describe('an image runs on a machine', () => {
-  // The variants that a machine runs, best first: https://github.com/containerd/platforms/blob/v1.0.0/compare.go
+  const arms = ['linux/arm/v8', 'linux/arm/v7', 'linux/arm/v6', 'linux/arm/v5'];
+  // What a machine runs, best first: https://github.com/containerd/platforms/blob/main/compare.go
   const runs: Readonly<Record<string, readonly string[]>> = {
-    'linux/amd64': ['linux/amd64'],
-    'linux/amd64/v3': ['linux/amd64/v3', 'linux/amd64/v2', 'linux/amd64/v1'],
-    'linux/arm64': ['linux/arm64/v8'],
-    'linux/arm64/v9': ['linux/arm64/v9', 'linux/arm64/v8'],
-    'linux/arm/v8': ['linux/arm/v8', 'linux/arm/v7', 'linux/arm/v6', 'linux/arm/v5'],
+    'linux/amd64': ['linux/amd64', 'linux/386'],
+    'linux/amd64/v3': ['linux/amd64/v3', 'linux/amd64/v2', 'linux/amd64/v1', 'linux/386'],
+    'linux/arm64': ['linux/arm64/v8', ...arms],
+    'linux/arm64/v8.2': ['linux/arm64/v8.2', 'linux/arm64/v8.1', 'linux/arm64/v8', ...arms],
+    'linux/arm64/v9': ['linux/arm64/v9', 'linux/arm64/v8.5', 'linux/arm64/v8', ...arms],
+    'linux/arm64/v9.1': ['linux/arm64/v9.1', 'linux/arm64/v9', 'linux/arm64/v8.6', 'linux/arm64/v8', ...arms],
+    'linux/arm/v8': arms,
     'linux/arm': ['linux/arm/v7', 'linux/arm/v6', 'linux/arm/v5'],
     'linux/arm/v6': ['linux/arm/v6', 'linux/arm/v5'],
     'linux/arm/v5': ['linux/arm/v5'],
     'linux/riscv64': ['linux/riscv64'],
-    'windows/amd64': ['windows/amd64'],
+    'windows/amd64': ['windows/amd64', 'windows/386'],
+    'windows(10.0.17763.5000)/amd64': [
+      'windows(10.0.17763.5000)/amd64',
+      'windows(10.0.17763.6189)/amd64',
+      'windows(10.0.17763.1)/amd64',
+      'windows/amd64',
+      'windows(10.0.17763.6189)/386',
+    ],
+    'windows(10.0.26100)/amd64': [
+      'windows(10.0.26100)/amd64',
+      'windows(10.0.26100.1)/amd64',
+      'windows(10.0.20348.2700)/amd64',
+      'windows(10.0.20348.1)/amd64',
+      'windows/amd64',
+    ],
   };
   for (const [machine, images] of Object.entries(runs)) {
     test(`of ${machine}: ${images.join(', then ')}`, () => {
@@ -130,8 +182,15 @@ describe('an image runs on a machine', () => {
   const runsNot: readonly [image: string, machine: string][] = [
     ['linux/arm64', 'linux/amd64'],
     ['windows/amd64', 'linux/amd64'],
-    ['linux/386', 'linux/amd64'],
-    ['linux/arm', 'linux/arm64'],
+    ['linux/amd64', 'linux/386'],
+    ['linux/arm64', 'linux/arm/v8'],
+    ['windows/arm', 'linux/arm64'],
+    ['linux/arm64/v8.6', 'linux/arm64/v9'],
+    ['windows(10.0.20348.1)/amd64', 'windows(10.0.17763)/amd64'],
+    ['windows(10.0.17763.6189)/amd64', 'windows(10.0.20348)/amd64'],
+    ['windows(10.0.26100.1)/amd64', 'windows(10.0.20348)/amd64'],
+    ['windows(6.3.17763)/amd64', 'windows(10.0.17763)/amd64'],
+    ['windows(ltsc2019)/amd64', 'windows(10.0.17763)/amd64'],
     ['linux/amd64/v2', 'linux/amd64'],
     ['linux/arm64/v9', 'linux/arm64'],
     ['linux/arm/v7', 'linux/arm/v6'],
@@ -161,6 +220,12 @@ describe('an image runs on a machine', () => {
     ['Linux/amd64', 'linux/amd64'],
     ['linux/i386', 'linux/386'],
     ['linux/amd64/', 'linux/amd64'],
+    ['linux/arm64/v8.0', 'linux/arm64'],
+    ['linux/arm64/9.0', 'linux/arm64/v9'],
+    ['macos/arm64', 'darwin/arm64'],
+    ['windows(10.0.17763.6189)/amd64', 'windows/amd64'],
+    ['windows(ltsc2019)/amd64', 'windows/amd64'],
+    ['linux(6.1)/amd64', 'linux/amd64'],
   ];
   for (const [image, machine] of same) {
     test(`just as well when ${image} is written for ${machine}`, () => {
@@ -172,4 +237,58 @@ describe('an image runs on a machine', () => {
 test('entries that hold no image are filed under unknown', () => {
   assert.equal(isUnknownPlatform(offered('unknown/unknown')), true);
   assert.equal(isUnknownPlatform(offered('linux/amd64')), false);
+});
+
+describe('a platform with several spellings has one that stands for all', () => {
+  const table: Readonly<Record<string, readonly string[]>> = {
+    'linux/arm64': ['linux/arm64', 'linux/arm64/v8', 'linux/arm64/8', 'linux/arm64/v8.0', 'Linux/AArch64/V8'],
+    'linux/arm64/v9': ['linux/arm64/v9', 'linux/arm64/9', 'linux/arm64/v9.0'],
+    'linux/arm/v7': ['linux/arm', 'linux/arm/7', 'linux/armhf', 'linux/armhf/v6'],
+    'linux/arm/v6': ['linux/armel', 'linux/arm/6'],
+    'linux/arm/v8': ['linux/arm/8'],
+    'linux/amd64': ['linux/amd64', 'linux/amd64/v1', 'linux/x86_64', 'linux/x86-64/1'],
+    'linux/amd64/v3': ['linux/amd64/v3'],
+    'linux/386': ['linux/i386', 'linux/x86'],
+    'darwin/arm64': ['macos/aarch64', 'darwin/arm64/v8'],
+    'windows(10.0.17763)/amd64': ['windows(10.0.17763)/x86_64'],
+  };
+  for (const [one, spellings] of Object.entries(table)) {
+    test(`${one}: ${spellings.join(', ')}`, () => {
+      for (const spelling of spellings) {
+        const normal = normalizePlatform(offered(spelling));
+        assert.equal(formatPlatform(normal), one);
+        assert.deepEqual(normalizePlatform(normal), normal);
+        assert.equal(platformDistance(offered(spelling), normal), 0);
+      }
+    });
+  }
+});
+
+test('a choice is one platform or all', () => {
+  assert.equal(parsePlatformChoice('all'), 'all');
+  assert.equal(parsePlatformChoice('ALL'), 'all');
+  assert.deepEqual(parsePlatformChoice('linux/arm64'), { os: 'linux', architecture: 'arm64' });
+  assert.throws(() => parsePlatformChoice('every'), { code: 'INVALID_PLATFORM' });
+});
+
+test('the fields of a document name a platform, or none', () => {
+  const amd64 = { os: 'windows', architecture: 'amd64' };
+  const table: readonly [fields: unknown, platform: Platform | undefined][] = [
+    [amd64, amd64],
+    [
+      { ...amd64, 'os.version': '10.0.17763.1' },
+      { ...amd64, osVersion: '10.0.17763.1' },
+    ],
+    [{ ...amd64, 'os.version': '', variant: '' }, amd64],
+    [{ ...amd64, 'os.version': 10, variant: 8, osVersion: 'x' }, amd64],
+    [
+      { ...amd64, variant: 'v2', 'os.features': ['win32k'] },
+      { ...amd64, variant: 'v2' },
+    ],
+    [{ os: 'linux' }, undefined],
+    [{ os: '', architecture: 'arm' }, undefined],
+    [[], undefined],
+    [undefined, undefined],
+  ];
+  for (const [fields, platform] of table) assert.deepEqual(platformOfFields(fields), platform);
 });

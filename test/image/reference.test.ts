@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import fc from 'fast-check';
 import { parseDigest } from '../../src/image/digest.ts';
 import {
   formatReference,
+  type NamedReference,
+  parseReference,
   type Reference,
   repositoryFault,
   repoTag,
@@ -162,4 +165,126 @@ describe('a reference', () => {
       assert.equal(tagFault(tag), undefined);
     });
   }
+});
+
+describe('a reference that a person writes', () => {
+  const HEX = DIGEST.slice('sha256:'.length);
+  const DIGEST_512 = parseDigest(`sha512:${HEX}${HEX}`);
+  const table: Readonly<Record<string, Partial<NamedReference>>> = {
+    alpine: { repository: 'alpine', tag: 'latest' },
+    'alpine:latest': { repository: 'alpine', tag: 'latest' },
+    'alpine:3_rc.1-x': { repository: 'alpine', tag: '3_rc.1-x' },
+    'library/alpine:latest': { repository: 'library/alpine', tag: 'latest' },
+    'org/app': { repository: 'org/app', tag: 'latest' },
+    'a/b/c/d:1': { repository: 'a/b/c/d', tag: '1' },
+    'ghcr.io/org/app:1.2': { host: 'ghcr.io', repository: 'org/app', tag: '1.2' },
+    'docker.io/alpine': { host: 'docker.io', repository: 'alpine', tag: 'latest' },
+    'index.docker.io/alpine:1': { host: 'index.docker.io', repository: 'alpine', tag: '1' },
+    'localhost/app': { host: 'localhost', repository: 'app', tag: 'latest' },
+    'localhost:5000/app:1': { host: 'localhost:5000', repository: 'app', tag: '1' },
+    'registry:5000/team/app': { host: 'registry:5000', repository: 'team/app', tag: 'latest' },
+    '10.0.0.5/app:1': { host: '10.0.0.5', repository: 'app', tag: '1' },
+    '[2001:db8::1]:5000/app': { host: '[2001:db8::1]:5000', repository: 'app', tag: 'latest' },
+    '[::1]/app:1': { host: '[::1]', repository: 'app', tag: '1' },
+    'Team/app:1': { host: 'Team', repository: 'app', tag: '1' },
+    // Without a slash there is no host, and a colon is that of a tag.
+    localhost: { repository: 'localhost', tag: 'latest' },
+    'localhost:5000': { repository: 'localhost', tag: '5000' },
+    'example.com': { repository: 'example.com', tag: 'latest' },
+    // A namespace may hold a dot only behind the first slash.
+    'org/my.app:1': { repository: 'org/my.app', tag: '1' },
+    'localhosts/app:1': { repository: 'localhosts/app', tag: '1' },
+    [`alpine@${DIGEST}`]: { repository: 'alpine', digest: DIGEST },
+    [`alpine@${DIGEST_512}`]: { repository: 'alpine', digest: DIGEST_512 },
+    [`localhost:5000/app@${DIGEST}`]: { host: 'localhost:5000', repository: 'app', digest: DIGEST },
+    [`org/app:1@${DIGEST}`]: { repository: 'org/app', tag: '1', digest: DIGEST },
+    // Docker refuses the ID of an image alone.
+    [`${HEX}:1`]: { repository: HEX, tag: '1' },
+    [`library/${HEX}`]: { repository: `library/${HEX}`, tag: 'latest' },
+  };
+  for (const [text, expected] of Object.entries(table)) {
+    test(`is read: ${text.replaceAll(HEX, '…')}`, () => {
+      const nothing = { host: undefined, tag: undefined, digest: undefined };
+      assert.deepEqual(parseReference(text), { ...nothing, ...expected });
+    });
+  }
+
+  const tag = 'must be letters, digits, "_", "." and "-", and start with neither "." nor "-"';
+  const refused: Readonly<Record<string, string>> = {
+    '': 'repository is empty',
+    ':1': 'repository is empty',
+    'x:': 'tag is empty',
+    'ghcr.io/': 'repository is empty',
+    'ghcr.io//app': 'repository has an empty component',
+    '/app': 'repository has an empty component',
+    'app/': 'repository has an empty component',
+    'org/App:1': 'repository component "App" is not lower case',
+    Alpine: 'repository component "Alpine" is not lower case',
+    'a:b:c': `tag "b:c" ${tag}`,
+    'alpine:-1': `tag "-1" ${tag}`,
+    'alpine:1 ': `tag "1 " ${tag}`,
+    [`alpine:${'t'.repeat(129)}`]: 'tag is longer than 128 characters',
+    [`a/${'b'.repeat(254)}`]: 'repository is longer than 255 characters',
+    [`alpine:@${DIGEST}`]: 'tag is empty',
+    'alpine@': 'digest "" must be sha256 or sha512 and lower-case hex',
+    'alpine@latest': 'digest "latest" must be sha256 or sha512 and lower-case hex',
+    'alpine@sha256:abc': 'digest "sha256:abc" must be sha256 or sha512 and lower-case hex',
+    [`a@${DIGEST}@${DIGEST}`]: `digest "${DIGEST}@${DIGEST}" must be sha256 or sha512 and lower-case hex`,
+    [HEX]: '64 hex digits are the ID of an image, not the name of one',
+    'https://ghcr.io/org/app': 'it begins with a scheme, and is no URL',
+    'docker://alpine': 'it begins with a scheme, and is no URL',
+    'ghcr.io:/app': 'host "ghcr.io:" is not a name or address with an optional port',
+    'ghcr.io:x/app': 'host "ghcr.io:x" is not a name or address with an optional port',
+    '::1/app': 'host "::1" is not a name or address with an optional port',
+    '[::1/app': 'host "[::1" is not a name or address with an optional port',
+    '../app': 'host ".." is not a name or address with an optional port',
+    'ghcr.io\n/app': 'host "ghcr.io\\n" is not a name or address with an optional port',
+    'alpine:a/b': 'host "alpine:a" is not a name or address with an optional port',
+  };
+  for (const [text, why] of Object.entries(refused)) {
+    test(`is refused: ${JSON.stringify(text.slice(0, 30))}: ${why.slice(0, 60)}`, () => {
+      assert.throws(() => parseReference(text), {
+        name: 'PassthroughError',
+        code: 'INVALID_REFERENCE',
+        message: `Cannot parse reference ${JSON.stringify(text)}: ${why}`,
+      });
+    });
+  }
+
+  test('is not repeated where it may hold a password', () => {
+    for (const text of ['me:secret@ghcr.io/org/app', 'https://me:secret@ghcr.io/org/app:1']) {
+      assert.throws(() => parseReference(text), {
+        code: 'INVALID_REFERENCE',
+        message: 'Cannot parse reference: credentials do not belong in it',
+      });
+    }
+  });
+
+  test('is what a reference in full is read back as', () => {
+    const hosts = fc.constantFrom(
+      'docker.io',
+      'ghcr.io',
+      'localhost',
+      '10.0.0.5:5000',
+      '[2001:db8::1]:5000',
+      'r:1',
+    );
+    const component = fc.stringMatching(/^[a-z0-9]{1,8}(?:[.-][a-z0-9]{1,8})?$/);
+    const repositories = fc
+      .array(component, { minLength: 1, maxLength: 4 })
+      .map((components) => components.join('/'));
+    const tags = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,12}$/);
+    const digests = fc.constantFrom(undefined, DIGEST, DIGEST_512);
+    fc.assert(
+      fc.property(hosts, repositories, tags, digests, (registryName, repository, tag, digest) => {
+        const reference = { registryName, repository, tag, ...(digest !== undefined && { digest }) };
+        assert.deepEqual(parseReference(formatReference(reference)), {
+          host: registryName,
+          repository,
+          tag,
+          digest,
+        });
+      }),
+    );
+  });
 });

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { PassthroughError } from '../../src/errors.ts';
 import type { Digest } from '../../src/image/digest.ts';
+import { Budget } from '../../src/pull/budget.ts';
 import { type PreparedLayer, prepareLayers } from '../../src/pull/prepare-layers.ts';
 import { TemporaryFile } from '../../src/storage/temporary-file.ts';
 import { readAll, sha256 } from '../support/collect.ts';
@@ -58,7 +59,10 @@ function prepare(
     prepareLayers({
       layers: descriptors(image),
       diffIds: Promise.resolve(diffIdsOf(image)),
-      registry,
+      open: (layer, signal) => registry.openLayer(layer, signal),
+      form: 'unpacked',
+      budget: new Budget(limits),
+      known: new Map(),
       workspace,
       limits,
       signal: NEVER,

@@ -9,8 +9,16 @@ import { type ErrorCode, isPassthroughError, type PassthroughError } from '../..
 import type { Digest } from '../../src/image/digest.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
+import type { ResolvedImage } from '../../src/pull/image-attributes.ts';
 import type { ImageLimits } from '../../src/pull/image-limits.ts';
-import { type PulledImage, type PullRequest, pullImage } from '../../src/pull/pull-image.ts';
+import {
+  type ArchiveRequest,
+  type ImageRequest,
+  type PulledArchive,
+  type PullTools,
+  prepareArchive,
+  resolveArchive,
+} from '../../src/pull/pull-archive.ts';
 import { HttpTransport } from '../../src/registry/http-transport.ts';
 import { openRegistry } from '../../src/registry/open-registry.ts';
 import type { Registry } from '../../src/registry/registry.ts';
@@ -39,12 +47,18 @@ export interface Pulling extends AsyncDisposable {
   readonly workspace: Workspace;
   readonly limits: ImageLimits;
   /** Pull what the tag names. */
-  pull(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<PulledImage>;
+  pull(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<Pulled>;
   /** Files that are held open in the workspace. */
   openFiles(): Promise<number>;
   /** @returns once the registry answers nothing any more */
   untilQuiet(): Promise<void>;
 }
+
+/** What is pulled unless said otherwise is the tag, for linux/amd64 as the default, in layout docker. */
+export type PullRequest = Omit<ArchiveRequest, 'images'> & Omit<ImageRequest, 'registry'>;
+
+/** An archive, and what its one image turned out to be. */
+export type Pulled = PulledArchive & ResolvedImage;
 
 /** What is to differ. */
 export interface PullingOptions extends FakeRegistryOptions {
@@ -92,12 +106,8 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     limits,
     pull: (request = {}, signal = NEVER) => {
       const reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG };
-      const platform = { os: 'linux', architecture: 'amd64' };
       return within(
-        pullImage(
-          { reference, platform, isPlatformAsked: false, ...request },
-          { registry, workspace, limits, signal },
-        ),
+        pullOne({ reference, name: reference, ...request }, registry, { workspace, limits, signal }),
         'a pull',
       );
     },
@@ -105,6 +115,25 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     untilQuiet: () => within(fake.waitForNoActiveRequests(), 'the registry to have nothing to do'),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
+}
+
+async function pullOne(
+  {
+    layout = 'docker',
+    fetchesForeignLayers = false,
+    ...image
+  }: Partial<PullRequest> & Pick<ImageRequest, 'reference' | 'name'>,
+  registry: Registry,
+  tools: PullTools,
+): Promise<Pulled> {
+  const platform = { os: 'linux', architecture: 'amd64' };
+  const images = [{ platform, isPlatformAsked: false, registry, ...image }];
+  let found: ResolvedImage | undefined;
+  const resolved = (one: ResolvedImage) => {
+    found = one;
+  };
+  const archive = await resolveArchive({ images, layout, fetchesForeignLayers }, { ...tools, resolved });
+  return { ...(await prepareArchive(archive, tools)), ...(found ?? assert.fail('nothing was resolved')) };
 }
 
 /** The layers of an image as its manifest describes them. */

@@ -63,6 +63,7 @@ describe('resolveManifest', () => {
         const platform = `${image.platform.os}/${image.platform.architecture}`;
         const { digest, manifest, isPlatformChosen } = await resolve(index, platform);
         assert.equal(digest, image.manifest.digest);
+        assert.ok(manifest.kind === 'image');
         assert.equal(manifest.config.digest, image.config.digest);
         assert.deepEqual(
           manifest.layers.map((layer) => layer.digest),

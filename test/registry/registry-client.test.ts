@@ -352,6 +352,17 @@ test('an abort ends every method, and the upstream connection with it', async (t
   await t.test('a config', () =>
     run({ stallBlob: { afterBytes: 9 } }, (client, signal) => client.getConfig(CONFIG, signal)),
   );
+  await t.test('a tag list', () =>
+    run({ stallRequests: { pattern: /tags/ } }, (client, signal) => client.listTags(signal)),
+  );
+  await t.test('a HEAD', () =>
+    run({ stallManifest: true }, (client, signal) => client.headManifest('1', signal)),
+  );
+  await t.test('a foreign layer, without going on to its addresses', () =>
+    run({ stallRequests: { pattern: /blobs/ } }, (client, signal) =>
+      client.openForeignLayer({ ...BIG_LAYER, urls: ['http://127.0.0.1:1/'] }, signal),
+    ),
+  );
   await t.test('a layer before its answer', () =>
     run({ stallRequests: { pattern: /blobs/ } }, (client, signal) => client.openLayer(BIG_LAYER, signal)),
   );
@@ -423,4 +434,151 @@ test('a limit of the registry comes with the time that it asks for', async () =>
     details: { registryStatus: 429, registryCode: 'TOOMANYREQUESTS', retryAfterSeconds: asked },
   });
   assert.equal(setup.server.requests.length, 1);
+});
+
+/** A registry that has the image under these tags, and a client that has opened it. */
+async function openTagged(tags: readonly string[], defects: Defects = {}, options: AccessOptions = {}) {
+  const setup = await open(defects, options);
+  for (const tag of tags) setup.server.push(REPOSITORY, tag, IMAGE);
+  return setup;
+}
+
+test('tags are listed, over as many pages as the registry makes of them', async () => {
+  const tags = ['1', '1.0', '2', '3-rc.1', 'latest'];
+  for (const [tagPageSize, pages] of [
+    [undefined, 1],
+    [2, 3],
+    [1, 5],
+  ] as const) {
+    await using setup = await openTagged(tags, { tagPageSize });
+    assert.deepEqual(await setup.client.listTags(never()), tags);
+    assert.equal(setup.server.countRequests(/^GET \/v2\/team\/app\/tags\/list\?/), pages);
+    assert.equal(setup.server.requests[0]?.path, '/v2/team/app/tags/list?n=1000');
+  }
+});
+
+test('the next page is found in every spelling of the link, also on a line of its own', async () => {
+  for (const spell of [
+    (server: FakeRegistry) => (next: string) => `<${server.origin}${next}>; rel=next`,
+    () => (next: string) => `<${next.slice(next.indexOf('?'))}>;REL="prev Next";title="a, b"`,
+    () => (next: string) => ['</v2/>; rel="first"', `<${next}>; rel="next"`],
+  ]) {
+    await using setup = await openTagged(['1', '2', '3'], { tagPageSize: 2 });
+    setup.server.defects.tagLink = spell(setup.server);
+    assert.deepEqual(await setup.client.listTags(never()), ['1', '2', '3']);
+  }
+});
+
+test('a next page at another server is not asked for', async () => {
+  await using other = await startScriptedServer((_, response) => void response.end('{"tags":["x"]}'));
+  await using setup = await openTagged(['1', '2'], { tagPageSize: 1 });
+  setup.server.defects.tagLink = (next) => `<${other.origin}${next}>; rel=next`;
+  await assert.rejects(setup.client.listTags(never()), {
+    code: 'REGISTRY_FAILED',
+    message: `Cannot read tag list of ${setup.server.host}/team/app: its next page is at another origin, "${other.origin}"`,
+  });
+  assert.deepEqual([setup.server.requests.length, other.requests.length], [1, 0]);
+});
+
+test('a tag list that breaks off is fetched anew, and one beyond the limit is read no further', async () => {
+  await using setup = await openTagged(['1', '2'], { failWith: { status: 503, times: 1 } });
+  assert.deepEqual(await setup.client.listTags(never()), ['1', '2']);
+  assert.equal(setup.server.requests.length, 2);
+
+  const tags = ['x'.repeat(LIMITS.manifestBytes)];
+  setup.server.defects.failWith = { status: 200, body: JSON.stringify({ tags }) };
+  await assert.rejects(setup.client.listTags(never()), {
+    code: 'REGISTRY_FAILED',
+    message: `Cannot read tag list: it is larger than ${LIMITS.manifestBytes} bytes`,
+  });
+});
+
+test('a tag list that cannot be had ends with what the registry says', async () => {
+  await using setup = await open();
+  using access = openAccess();
+  const none = access.open(setup.server, undefined, {}, 'team/none');
+  await assert.rejects(none.listTags(never()), {
+    code: 'IMAGE_NOT_FOUND',
+    message: `Cannot get tag list of ${setup.server.host}/team/none: not found: repository name not known to registry (NAME_UNKNOWN)`,
+    details: { registryStatus: 404, registryCode: 'NAME_UNKNOWN' },
+  });
+  setup.server.defects.failWith = { status: 403 };
+  await assert.rejects(setup.client.listTags(never()), { code: 'REGISTRY_DENIED' });
+});
+
+test('tags are listed with a token for the repository', async () => {
+  await using server = await startFakeRegistry({ auth: { mode: 'token' }, defects: { tagPageSize: 1 } });
+  for (const tag of ['1', '2']) server.push(REPOSITORY, tag, IMAGE);
+  using access = openAccess();
+  assert.deepEqual(await access.open(server).listTags(never()), ['1', '2']);
+  assert.deepEqual([server.tokenRequests.length, server.countRequests(/tags/)], [1, 3]);
+});
+
+test('HEAD tells what a tag or digest stands for', async () => {
+  await using setup = await open();
+  const head = {
+    digest: MANIFEST_DIGEST,
+    contentType: IMAGE.manifest.mediaType,
+    size: MANIFEST.size,
+  };
+  for (const reference of ['1', MANIFEST_DIGEST]) {
+    assert.deepEqual(await setup.client.headManifest(reference, never()), head);
+  }
+  const [{ method, headers } = assert.fail()] = setup.server.requests;
+  assert.equal(method, 'HEAD');
+  assert.equal(headers.accept?.split(', ').length, 4);
+
+  setup.server.defects.manifestContentType = null;
+  setup.server.defects.noContentLength = {};
+  const bare = { digest: MANIFEST_DIGEST, contentType: '', size: undefined };
+  assert.deepEqual(await setup.client.headManifest('1', never()), bare);
+});
+
+test('the connection of a HEAD serves again, however long the body would be', async () => {
+  const ports = new Set<number | undefined>();
+  await using server = await startScriptedServer(({ socket }, response) => {
+    ports.add(socket.remotePort);
+    response.setHeader('Docker-Content-Digest', MANIFEST_DIGEST).setHeader('Content-Length', 1e6).end();
+  });
+  using access = openAccess();
+  const client = access.open(server);
+  for (const _ of [1, 2, 3]) assert.equal((await client.headManifest('1', never()))?.size, 1e6);
+  assert.equal(ports.size, 1);
+});
+
+test('HEAD tells nothing where the registry names no digest, refuses it, or has nothing there', async () => {
+  const head = /^HEAD/;
+  const cases: [name: string, defects: Defects, reference: string][] = [
+    ['no digest', { wrongHeaderDigest: null }, '1'],
+    ['no digest that can be verified', { wrongHeaderDigest: 'md5:0' }, '1'],
+    ['no HEAD', { failWith: { pattern: head, status: 405 } }, '1'],
+    ['no HEAD known', { failWith: { pattern: head, status: 501 } }, '1'],
+    ['signed for GET alone', { failWith: { pattern: head, status: 403 } }, '1'],
+    ['HEAD taken for no route', { failWith: { pattern: head, status: 404 } }, '1'],
+    ['nothing there', {}, 'none'],
+  ];
+  for (const [name, defects, reference] of cases) {
+    await using setup = await open(defects);
+    assert.equal(await setup.client.headManifest(reference, never()), undefined, name);
+    assert.equal(setup.server.requests.length, 1, name);
+  }
+});
+
+test('HEAD fails where GET would fare no better', async () => {
+  for (const [failWith, code] of [
+    [{ status: 401 }, 'REGISTRY_DENIED'],
+    [{ status: 429, headers: { 'Retry-After': '99' } }, 'REGISTRY_RATE_LIMITED'],
+    [{ status: 500 }, 'REGISTRY_FAILED'],
+  ] as const) {
+    await using setup = await open({ failWith });
+    await assert.rejects(setup.client.headManifest('1', never()), { code });
+  }
+});
+
+test('HEAD is authorized as GET is', async () => {
+  await using server = await startFakeRegistry({ auth: { mode: 'token' } });
+  server.push(REPOSITORY, '1', IMAGE);
+  using access = openAccess();
+  const { digest } = (await access.open(server).headManifest('1', never())) ?? assert.fail();
+  assert.deepEqual([digest, server.tokenRequests.length], [MANIFEST_DIGEST, 1]);
 });

@@ -243,3 +243,22 @@ test('attempts of one request are counted over retries and redirects', async () 
     ],
   );
 });
+
+test('tags and HEAD have spans of their own name', async () => {
+  const tags = exchange('https://registry.example.com/v2/team/app/tags/list?n=1000', {
+    operation: 'tags',
+    template: '/v2/{repository}/tags/list',
+  });
+  await fetched(traced(), tags);
+  await fetched(
+    traced(),
+    exchange('https://registry.example.com/v2/team/app/manifests/1', { method: 'HEAD' }),
+  );
+  assert.deepEqual(
+    spans.map(({ name, attributes }) => [name, attributes['registry.operation'], attributes['url.path']]),
+    [
+      ['GET /v2/{repository}/tags/list', 'tags', '/v2/team/app/tags/list'],
+      ['HEAD /v2/{repository}/manifests/{reference}', 'manifest', '/v2/team/app/manifests/1'],
+    ],
+  );
+});

@@ -111,6 +111,11 @@ export interface Defects {
   /** Manifests are redirected to the same path, and a signed query, at another origin. */
   redirectManifestsTo?: string | RedirectTo | undefined;
 
+  /** Most tags of a page, whatever is asked for. */
+  tagPageSize?: number | undefined;
+  /** The `Link` of a page, from the path and query of the next one. */
+  tagLink?: ((next: string) => string | string[]) | undefined;
+
   /** `Docker-Content-Digest` of manifests and blobs: all zeros (`true`), some other text, or none (`null`). */
   wrongHeaderDigest?: true | string | null | undefined;
   /** Answers to these requests come without `Content-Length`, in chunks. */

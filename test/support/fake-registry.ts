@@ -13,6 +13,7 @@ import {
   type RedirectTo,
 } from './defects.ts';
 import { answerBlob, answerManifest } from './fake-content.ts';
+import { answerTags } from './fake-tags.ts';
 import { type AuthSettings, answerToken, authorize, authSettings, TokenStore } from './fake-token.ts';
 import type { BuiltManifest, Pushable } from './image.ts';
 import type { TlsSettings } from './listening.ts';
@@ -210,7 +211,8 @@ class RegistryState {
       return this.#blob(exchange, signed, this.blobs);
     }
     const path = decodeURIComponent(url.pathname);
-    const [, name, kind, reference = ''] = /^\/v2\/(.+)\/(manifests|blobs)\/([^/]+)$/.exec(path) ?? [];
+    const [, name, kind, reference = ''] =
+      /^\/v2\/(.+)\/(manifests|blobs|tags(?=\/list$))\/([^/]+)$/.exec(path) ?? [];
     if (name === undefined && path !== '/v2/') {
       return { status: 404, code: 'UNSUPPORTED', message: `no such route ${path}` };
     }
@@ -241,6 +243,9 @@ class RegistryState {
     const repository = this.#repositories.get(name);
     if (!repository) {
       return { status: 404, code: 'NAME_UNKNOWN', message: 'repository name not known to registry' };
+    }
+    if (kind === 'tags') {
+      return answerTags(name, repository.tags.keys(), url.searchParams, this.defects);
     }
     if (kind === 'blobs') {
       return (

@@ -7,7 +7,9 @@ import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config.ts';
+import { ChecksumMemory } from '../../src/http/delivery.ts';
 import { startService } from '../../src/http/service.ts';
+import { StartedDownloads } from '../../src/http/started-downloads.ts';
 import { Admission } from '../../src/pull/admission.ts';
 import { openRegistryAccess } from '../../src/registry/open-registry.ts';
 import type { RetryPolicy } from '../../src/registry/retry.ts';
@@ -88,6 +90,8 @@ export async function startTestService(
     },
     admission: new Admission(config.admission),
     access,
+    checksums: new ChecksumMemory(),
+    downloads: new StartedDownloads(),
   };
   let logText = '';
   const logger = createLogger({

@@ -48,7 +48,7 @@ describe('the trace of a request that is answered without a registry', () => {
     const table: readonly [request: string, status: number, name: string, children?: SpanTree[]][] = [
       ['GET /', 200, 'GET /'],
       ['HEAD /', 200, 'HEAD /'],
-      ['GET /nothing/there', 404, 'GET'],
+      ['GET /favicon.ico', 404, 'GET'],
       ['GET /docker/%zz.tar', 400, 'GET'],
       ['PUT /docker/team_app_1.tar', 405, 'PUT /docker/{filename}'],
       ['PROPFIND /', 405, 'HTTP /'],

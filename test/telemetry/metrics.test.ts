@@ -62,7 +62,7 @@ describe('the metrics of requests', () => {
     for (const path of ['/health', '/health', '/ready']) {
       assert.equal((await exporting.request(path)).status, 200);
     }
-    assert.equal((await exporting.request('/no/such/route/here')).status, 404);
+    assert.equal((await exporting.request('/favicon.ico')).status, 404);
     assert.equal((await exporting.request('/', { method: 'PROPFIND' })).status, 405);
 
     // Pulls that go well, the first one although a connection is reset.

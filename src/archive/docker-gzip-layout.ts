@@ -1,0 +1,64 @@
+import type { Descriptor } from '../image/descriptor.ts';
+import { digestHex } from '../image/digest.ts';
+import { isForeignLayer } from '../image/media-type.ts';
+import { type Archive, type ArchiveEntry, type ForeignLayers, planArchive } from './archive.ts';
+import { file, withoutRepeats } from './entries.ts';
+import type { ImageContent, PackedLayer } from './image-content.ts';
+import { manifestJson } from './manifest-json.ts';
+
+type Image = ImageContent<PackedLayer>;
+
+/** What may differ in an archive of this layout. */
+export interface DockerGzipOptions {
+  /** Whether the files of foreign layers are there, as where they were fetched. */
+  readonly foreignLayers: ForeignLayers;
+}
+
+/**
+ * Lays images out with their layers as the registry has them, so that nothing is inflated and the length
+ * follows from manifest and config. What crane writes, in its order, and what engines since 1.10, containerd
+ * and podman load:
+ *
+ *     {config hex}.json     the config blob, byte for byte; image by image, followed by its layers
+ *     {layer hex}.tar.gz    the layer's blob, named so whatever its compression, as crane does; each once
+ *     manifest.json         config, tags and layers; foreign layers also as `LayerSources`, by diff ID
+ *
+ * A foreign layer that is left out is still named in `Layers`: engines demand as many there as the config has
+ * diff IDs, and take one that they already have. Unlike crane's, the config's name has no colon, which some
+ * systems cannot write.
+ *
+ * @param images in the order of `manifest.json`
+ * @see https://github.com/google/go-containerregistry/blob/v0.20.2/pkg/v1/tarball/README.md
+ */
+export function dockerGzipLayout(images: readonly Image[], { foreignLayers }: DockerGzipOptions): Archive {
+  const isLeftOut = (layer: Descriptor) => foreignLayers === 'left out' && isForeignLayer(layer);
+  const blobs = images.flatMap((image, at): readonly ArchiveEntry[] => [
+    file(configName(image), image.config.bytes),
+    ...image.layers.flatMap(({ descriptor }, index): readonly ArchiveEntry[] => {
+      const { digest, size } = descriptor;
+      if (isLeftOut(descriptor)) return [];
+      return [{ name: layerName(descriptor), type: 'file', size, blob: digest, layer: { image: at, index } }];
+    }),
+  ]);
+  const manifest = manifestJson(
+    images.map((image) => ({
+      reference: image.reference,
+      config: configName(image),
+      layers: image.layers.map(({ descriptor }) => layerName(descriptor)),
+      layerSources: new Map(
+        image.layers
+          .filter(({ descriptor }) => isForeignLayer(descriptor))
+          .map(({ diffId, descriptor }) => [diffId, descriptor]),
+      ),
+    })),
+  );
+  return planArchive(withoutRepeats([...blobs, manifest]), { layout: 'docker-gzip', foreignLayers, images });
+}
+
+function configName({ config }: Image): string {
+  return `${digestHex(config.digest)}.json`;
+}
+
+function layerName({ digest }: Descriptor): string {
+  return `${digestHex(digest)}.tar.gz`;
+}

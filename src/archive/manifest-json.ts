@@ -1,0 +1,50 @@
+import type { Descriptor } from '../image/descriptor.ts';
+import { type Reference, repoTag } from '../image/reference.ts';
+import type { ArchiveEntry } from './archive.ts';
+import { jsonFile } from './entries.ts';
+
+/** One image as `manifest.json` describes it: paths in the archive. */
+export interface ManifestItem {
+  readonly reference: Reference;
+  readonly config: string;
+  /** Base first. */
+  readonly layers: readonly string[];
+  /** Foreign layers by diff ID. */
+  readonly layerSources?: ReadonlyMap<string, Descriptor>;
+}
+
+/**
+ * The file that engines since 1.10 read: config, tags and layers of each image, `LayerSources` where there
+ * are any. An image that has several names, or comes twice, stands there once, with all of its tags.
+ *
+ * @see https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#combined-image-json--filesystem-changeset-format
+ */
+export function manifestJson(items: readonly ManifestItem[]): ArchiveEntry {
+  const images = new Map<string, { readonly item: ManifestItem; readonly tags: Set<string> }>();
+  for (const item of items) {
+    const key = JSON.stringify([item.config, item.layers]);
+    const image = images.get(key) ?? { item, tags: new Set() };
+    const { name, tag } = repoTag(item.reference);
+    image.tags.add(`${name}:${tag}`);
+    images.set(key, image);
+  }
+  return jsonFile(
+    'manifest.json',
+    Array.from(images.values(), ({ item, tags }) => ({
+      Config: item.config,
+      RepoTags: [...tags],
+      Layers: item.layers,
+      ...(item.layerSources?.size && { LayerSources: sources(item.layerSources) }),
+    })),
+  );
+}
+
+/** Each descriptor's fields in the order in which engines write them, and no others. */
+function sources(layers: ReadonlyMap<string, Descriptor>): Record<string, Descriptor> {
+  return Object.fromEntries(
+    Array.from(layers, ([diffId, { mediaType, size, digest, urls, annotations }]) => [
+      diffId,
+      { mediaType, size, digest, ...(urls && { urls }), ...(annotations && { annotations }) },
+    ]),
+  );
+}

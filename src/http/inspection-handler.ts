@@ -1,0 +1,146 @@
+import { trace } from '@opentelemetry/api';
+import { PassthroughError } from '../errors.ts';
+import { devicePlatform } from '../image/device.ts';
+import { parseManifest } from '../image/manifest.ts';
+import { type Platform, parsePlatform } from '../image/platform.ts';
+import { formatReference, type Reference } from '../image/reference.ts';
+import { referenceAttributes } from '../pull/image-attributes.ts';
+import { resolveManifest } from '../pull/resolve-manifest.ts';
+import { openRegistry } from '../registry/open-registry.ts';
+import type { Registry } from '../registry/registry.ts';
+import type { RegistryTarget } from '../registry/target.ts';
+import { withSpan } from '../telemetry/span.ts';
+import type { ArchiveTools } from './archive-handler.ts';
+import { imageOf } from './archive-order.ts';
+import { isMatched } from './conditions.ts';
+import type { Exchange } from './exchange.ts';
+import { challengeWhenDenied, extractCredentials } from './extract-credentials.ts';
+import { isFailure } from './problem.ts';
+import type { ManifestRoute, TagsRoute } from './route.ts';
+import { sendDocument } from './send.ts';
+import { sendNotModified } from './send-file.ts';
+
+/** What an inspection looks at. */
+interface Subject {
+  readonly target: RegistryTarget;
+  readonly reference: Reference;
+}
+
+/**
+ * Answers with a manifest, byte for byte as the registry has it: the one that the reference names, or with `?type=` the index
+ * or an image's.
+ *
+ * @throws PassthroughError what reading the request and the registry throw
+ */
+export async function handleManifest(
+  exchange: Exchange,
+  route: ManifestRoute,
+  tools: ArchiveTools,
+): Promise<void> {
+  const subject = await parseSubject(exchange, route.reference, tools);
+  const platform = readPlatform(route, tools);
+  await withRegistry(exchange, subject, tools, async (registry) => {
+    const { digest, bytes, mediaType } = await fetchManifest(
+      registry,
+      subject.reference,
+      route,
+      platform,
+      exchange,
+    );
+    exchange.facts.digest = digest;
+    if (isMatched(exchange.request.headers['if-none-match'], `"${digest}"`)) {
+      sendNotModified(exchange, `"${digest}"`, digest);
+      return;
+    }
+    sendDocument(exchange, bytes, {
+      'Content-Type': mediaType,
+      'Docker-Content-Digest': digest,
+      ETag: `"${digest}"`,
+      'Cache-Control': 'no-cache',
+    });
+  });
+}
+
+/**
+ * Answers with the tags of a repository, all pages of them, as `{ "name", "tags" }`.
+ *
+ * @throws PassthroughError what reading the request and the registry throw
+ */
+export async function handleTags(exchange: Exchange, route: TagsRoute, tools: ArchiveTools): Promise<void> {
+  const subject = await parseSubject(exchange, route.repository, tools);
+  await withRegistry(exchange, subject, tools, async (registry) => {
+    const tags = await registry.listTags(exchange.signal);
+    const { registryName, repository } = subject.reference;
+    const document = { name: `${registryName}/${repository}`, tags };
+    sendDocument(exchange, Buffer.from(`${JSON.stringify(document)}\n`), {
+      'Content-Type': 'application/json',
+      'Cache-Control': 'no-cache',
+    });
+  });
+}
+
+function parseSubject(
+  { facts }: Exchange,
+  text: string,
+  { config }: Pick<ArchiveTools, 'config'>,
+): Promise<Subject> {
+  const requestSpan = trace.getActiveSpan();
+  return withSpan('parse_image_request', { isFailure }, (span): Subject => {
+    const { target, reference } = imageOf(text, config);
+    facts.registry = target.name;
+    facts.image = formatReference(reference);
+    for (const one of [span, requestSpan]) one?.setAttributes(referenceAttributes(reference));
+    requestSpan?.setAttributes({ 'registry.name': target.name, 'registry.url': target.origin });
+    return { target, reference };
+  });
+}
+
+/** Opens the registry with whatever credentials there are, and asks the client for some where it wants them. */
+async function withRegistry(
+  exchange: Exchange,
+  { target, reference: { repository } }: Subject,
+  { config, access }: ArchiveTools,
+  inspect: (registry: Registry) => Promise<void>,
+): Promise<void> {
+  const choose = await extractCredentials(exchange, false, [target], config);
+  const credential = choose(target);
+  try {
+    await inspect(openRegistry(access, { target, repository, credential }));
+  } catch (error) {
+    throw challengeWhenDenied(error, [credential]);
+  }
+}
+
+async function fetchManifest(
+  registry: Registry,
+  reference: Reference,
+  { type }: ManifestRoute,
+  platform: Platform | undefined,
+  { signal }: Exchange,
+) {
+  const name = reference.digest ?? reference.tag ?? 'latest';
+  return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
+    if (platform !== undefined) {
+      const { digest, bytes, manifest } = await resolveManifest(registry, name, platform, signal, {
+        artifacts: true,
+      });
+      return { digest, bytes, mediaType: manifest.mediaType };
+    }
+    const { digest, bytes, contentType } = await registry.getManifest(name, signal);
+    const manifest = parseManifest(bytes, contentType, { artifacts: true });
+    if (type === 'index' && manifest.kind !== 'index') {
+      throw new PassthroughError(
+        'PLATFORM_NOT_FOUND',
+        `Cannot show the index of ${JSON.stringify(formatReference(reference))}: it is for a single platform and has none`,
+      );
+    }
+    return { digest, bytes, mediaType: manifest.mediaType };
+  });
+}
+
+/** The platform whose manifest is wanted; `undefined` for whatever the reference names. */
+function readPlatform({ type, platform }: ManifestRoute, { config }: ArchiveTools): Platform | undefined {
+  if (type === 'index') return undefined;
+  if (platform !== undefined) return devicePlatform(platform) ?? parsePlatform(platform);
+  return type === 'image' ? config.defaultPlatform : undefined;
+}

@@ -1,0 +1,61 @@
+import type { Platform } from './platform.ts';
+
+/** A family or model of devices that may be named in place of its platform. */
+export interface Device {
+  /** In lower case, as a request names it. */
+  readonly name: string;
+  readonly title: string;
+  readonly platform: Platform;
+  /** What to know besides before sending an image there. */
+  readonly note?: string;
+}
+
+const ARM64: Platform = Object.freeze({ os: 'linux', architecture: 'arm64' });
+const AMD64: Platform = Object.freeze({ os: 'linux', architecture: 'amd64' });
+
+/** https://developer.cisco.com/docs/iox/application-development says so of IR800. */
+const FEW_LAYERS = 'takes at most 42 layers per image';
+
+/**
+ * Cisco's hosts of containers, those only of whose processor Cisco itself says what it is:
+ *
+ * - IoT: https://developer.cisco.com/docs/iox/platform-support-matrix, column "CPU Architecture"
+ * - Catalyst 9300 to 9600, "powered by an x86 CPU":
+ *   https://www.cisco.com/c/dam/en/us/products/collateral/switches/catalyst-9300-series-switches/white-paper-c87-742415.pdf
+ *
+ * Catalyst 9200 hosts no applications, and the access points of the 9100 family are another architecture, so
+ * `cat9k` does not cover them:
+ * https://www.cisco.com/c/en/us/td/docs/ios-xml/ios/prog/configuration/1711/b_1711_programmability_cg/m_1711_prog_app_hosting.html
+ */
+export const DEVICES: readonly Device[] = Object.freeze([
+  { name: 'ir1101', title: 'Cisco IR1101', platform: ARM64 },
+  { name: 'ir1800', title: 'Cisco IR1800 series', platform: ARM64 },
+  { name: 'ir1821', title: 'Cisco IR1821', platform: ARM64 },
+  { name: 'ir1831', title: 'Cisco IR1831', platform: ARM64 },
+  { name: 'ir1833', title: 'Cisco IR1833', platform: ARM64 },
+  { name: 'ir1835', title: 'Cisco IR1835', platform: ARM64 },
+  { name: 'cat9k', title: 'Cisco Catalyst 9300 to 9600', platform: AMD64 },
+  { name: 'cat9300', title: 'Cisco Catalyst 9300', platform: AMD64 },
+  { name: 'cat9400', title: 'Cisco Catalyst 9400', platform: AMD64 },
+  { name: 'cat9500', title: 'Cisco Catalyst 9500', platform: AMD64 },
+  { name: 'cat9600', title: 'Cisco Catalyst 9600', platform: AMD64 },
+  { name: 'ir8340', title: 'Cisco IR8340', platform: AMD64 },
+  { name: 'ic3000', title: 'Cisco IC3000', platform: AMD64 },
+  { name: 'ir800', title: 'Cisco IR800 series', platform: AMD64, note: FEW_LAYERS },
+  { name: 'ir809', title: 'Cisco IR809', platform: AMD64, note: FEW_LAYERS },
+  { name: 'ir829', title: 'Cisco IR829', platform: AMD64, note: FEW_LAYERS },
+]);
+
+const PLATFORMS: ReadonlyMap<string, Platform> = new Map(
+  DEVICES.map(({ name, platform }) => [name, platform]),
+);
+
+/**
+ * The platform of a device.
+ *
+ * @param name one of {@link DEVICES}, in any case
+ * @returns `undefined` for a name that is none of them
+ */
+export function devicePlatform(name: string): Platform | undefined {
+  return PLATFORMS.get(name.toLowerCase());
+}

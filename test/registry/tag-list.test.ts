@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import {
+  collectTags,
+  MAX_TAG_LIST_BYTES,
+  MAX_TAG_PAGES,
+  MAX_TAGS,
+  type TagPage,
+} from '../../src/registry/tag-list.ts';
+
+const FIRST = new URL('https://registry.example.com/v2/team/app/tags/list?n=1000');
+
+const page = (tags: unknown, next?: string): TagPage => ({
+  bytes: Buffer.from(JSON.stringify({ name: 'team/app', tags })),
+  link: next === undefined ? '' : `<${next}>; rel="next"`,
+});
+
+/** Reads pages that are given, and remembers where they were asked for. */
+function collecting(...pages: readonly TagPage[]) {
+  const urls: string[] = [];
+  const getPage = async (url: URL) => pages[urls.push(url.href) - 1] ?? assert.fail('a page too many');
+  return { urls, tags: collectTags(FIRST, getPage, 'tag list') };
+}
+
+const refused = (why: string) => ({
+  name: 'PassthroughError',
+  code: 'REGISTRY_FAILED',
+  message: `Cannot read tag list: ${why}`,
+});
+
+test('tags come in the order of the registry, over all pages, each once', async () => {
+  const { tags, urls } = collecting(
+    page(['b', 'a', 'b'], '?n=2&last=b'),
+    page([], '?n=2&last=c'),
+    page(['a', 'c']),
+  );
+  assert.deepEqual(await tags, ['b', 'a', 'c']);
+  const list = 'https://registry.example.com/v2/team/app/tags/list';
+  assert.deepEqual(urls, [`${list}?n=1000`, `${list}?n=2&last=b`, `${list}?n=2&last=c`]);
+});
+
+test('a next page is asked for at the same place, however the registry spells it', async () => {
+  const expected = 'https://registry.example.com/v2/team/app/tags/list?last=b';
+  for (const next of [
+    '?last=b',
+    '/v2/team/app/tags/list?last=b',
+    'list?last=b',
+    '//registry.example.com/v2/team/app/tags/list?last=b',
+    'https://registry.example.com/v2/team/app/tags/list?last=b',
+    'https://registry.example.com:443/v2/team/app/tags/list?last=b#c',
+    'https://user:pw@registry.example.com/v2/team/app/tags/list?last=b',
+    // As it comes from behind a proxy that ends TLS.
+    'http://registry.example.com/v2/team/app/tags/list?last=b',
+  ]) {
+    const { tags, urls } = collecting(page(['a'], next), page(['b']));
+    assert.deepEqual(await tags, ['a', 'b'], next);
+    assert.equal(urls[1], expected, next);
+  }
+});
+
+test('a next page elsewhere is refused, and not asked for', async () => {
+  const origin = (text: string) => `its next page is at another origin, ${JSON.stringify(text)}`;
+  const path = (text: string) => `its next page has another path, ${JSON.stringify(text)}`;
+  for (const [next, why] of [
+    ['https://evil.example.com/v2/team/app/tags/list', origin('https://evil.example.com')],
+    ['//evil.example.com/v2/team/app/tags/list', origin('https://evil.example.com')],
+    ['https://registry.example.com:5000/v2/team/app/tags/list', origin('https://registry.example.com:5000')],
+    ['http://169.254.169.254/v2/team/app/tags/list', origin('http://169.254.169.254')],
+    ['file://registry.example.com/v2/team/app/tags/list', origin('null')],
+    ['/v2/team/other/tags/list?last=b', path('/v2/team/other/tags/list')],
+    ['../../../other/tags/list', path('/v2/other/tags/list')],
+    ['/token', path('/token')],
+    ['http://[', 'its next page is not a URL'],
+  ] as const) {
+    const { tags, urls } = collecting(page(['a'], next));
+    await assert.rejects(tags, refused(why), next);
+    assert.equal(urls.length, 1, next);
+  }
+});
+
+test('pages in a circle end it', async () => {
+  const { tags, urls } = collecting(page(['a'], '?last=a'), page(['b'], '?n=1000'));
+  await assert.rejects(tags, refused('its pages lead in a circle'));
+  assert.equal(urls.length, 2);
+});
+
+test('a repository without tags has an empty list', async () => {
+  for (const body of ['{"name":"team/app","tags":null}', '{"name":"team/app"}', '{"tags":[]}']) {
+    assert.deepEqual(await collecting({ bytes: Buffer.from(body), link: '' }).tags, [], body);
+  }
+});
+
+test('tags are taken as they are, as long as they are text', async () => {
+  const odd = ['-a', '', 'ü', 'a/b'];
+  assert.deepEqual(await collecting(page([1, null, ...odd, { tag: 'x' }])).tags, odd);
+});
+
+test('what is no tag list is refused', async () => {
+  for (const [body, why] of [
+    ['<html>', 'it is not JSON'],
+    ['', 'it is not JSON'],
+    ['[]', 'it is not a JSON object'],
+    ['null', 'it is not a JSON object'],
+    ['"tags"', 'it is not a JSON object'],
+    ['{"tags":"a"}', 'its tags are not a list'],
+    ['{"tags":{"0":"a"}}', 'its tags are not a list'],
+  ] as const) {
+    await assert.rejects(collecting({ bytes: Buffer.from(body), link: '' }).tags, refused(why), body);
+  }
+});
+
+test('a list without end is given up: by its pages, its tags, its bytes', async () => {
+  let asked = 0;
+  const endless = (make: (index: number) => TagPage) => {
+    asked = 0;
+    return collectTags(FIRST, async () => make(++asked), 'tag list');
+  };
+  await assert.rejects(
+    endless((index) => page(['a'], `?last=${index}`)),
+    refused(`it has more than ${MAX_TAG_PAGES} pages`),
+  );
+  assert.equal(asked, MAX_TAG_PAGES);
+
+  const many = (index: number) => Array.from({ length: MAX_TAGS / 10 }, (_, tag) => `${index}-${tag}`);
+  await assert.rejects(
+    endless((index) => page(many(index), `?last=${index}`)),
+    refused(`it has more than ${MAX_TAGS} tags`),
+  );
+  assert.equal(asked, 11);
+
+  const long = 'x'.repeat(MAX_TAG_LIST_BYTES / 4);
+  await assert.rejects(
+    endless((index) => page([long], `?last=${index}`)),
+    refused(`it is larger than ${MAX_TAG_LIST_BYTES} bytes`),
+  );
+  assert.equal(asked, 4);
+});
