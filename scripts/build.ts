@@ -14,7 +14,7 @@ import { once } from 'node:events';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
-import { build as bundle, type Metafile, type OutputFile } from 'esbuild';
+import { build as bundle, type Metafile, type OutputFile, type Plugin } from 'esbuild';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -30,6 +30,8 @@ const DISPENSABLE: ReadonlySet<string> = new Set(['supports-color', '@openteleme
 export interface BuildOptions {
   /** Whether to check the types and to write declarations as well. */
   readonly declarations?: boolean | undefined;
+  /** What esbuild is to do besides: a benchmark leaves out a part of the program by it. */
+  readonly plugins?: readonly Plugin[] | undefined;
 }
 
 /**
@@ -38,7 +40,10 @@ export interface BuildOptions {
  * @param directory where to put it; all that is there is removed before
  * @throws Error when the sources cannot be built, or when {@link bundleFaults} finds something; nothing is written then
  */
-export async function build(directory: string, { declarations = false }: BuildOptions = {}): Promise<void> {
+export async function build(
+  directory: string,
+  { declarations = false, plugins = [] }: BuildOptions = {},
+): Promise<void> {
   const outdir = resolve(directory);
   const main = join(outdir, 'main.js');
   const { outputFiles, metafile } = await bundle({
@@ -59,6 +64,7 @@ export async function build(directory: string, { declarations = false }: BuildOp
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
     keepNames: true,
+    plugins: [...plugins],
     metafile: true,
     // Looked at before it is written.
     write: false,
