@@ -49,7 +49,7 @@ export async function handleArchive(
   try {
     await answer(exchange, order, credentials, span, tools);
   } catch (error) {
-    throw route.kind === 'archive' ? error : challengeWhenDenied(error, targets.map(credentials));
+    throw route.kind === 'archive' ? error : challengeWhenDenied(error, credentials, targets, tools.config);
   }
 }
 

@@ -190,11 +190,11 @@ function filenameStem(name: Reference, asked: string | undefined): string {
   if (asked !== undefined) return asked.replaceAll('/', '__').replace(':', '_');
   const { repository, tag, digest } = name;
   const short = repository.replace(/^library\//, '');
-  const written =
-    digest === undefined || tag !== undefined
-      ? formatFilename({ repository: short, tag: tag ?? 'latest' })
-      : formatFilename({ repository: short, digest });
-  return written?.replace(/\.tar$/, '') ?? `${short.replaceAll('/', '__')}_${tag}`;
+  const version = tag === undefined && digest !== undefined ? { digest } : { tag: tag ?? 'latest' };
+  const written = formatFilename({ repository: short, ...version });
+  if (written !== undefined) return written.replace(/\.tar$/, '');
+  // What the grammar cannot say is written all the same: the name is for people then.
+  return `${short.replaceAll('/', '__')}_${version.tag ?? version.digest?.replace(':', '=')}`;
 }
 
 function readPlatform(text: string | undefined, layout: LayoutName, config: Config) {

@@ -53,13 +53,21 @@ export function extractCredentials(
 }
 
 /**
- * Asks for credentials where a registry refused a pull without any, so that a browser opens its dialogue. Other errors pass.
+ * Asks for credentials where a registry refused a pull without any, so that a browser opens its dialogue. Other errors pass,
+ * and so does this one where the client's would not be used: a browser would ask for them again and again.
  *
- * @param used what the pull was authorized with
+ * @param choose what the pull was authorized with
+ * @param targets every registry that the request names
  */
-export function challengeWhenDenied(error: unknown, used: readonly Credential[]): unknown {
-  const isAnonymous = used.every(({ type }) => type === 'none');
-  if (!(error instanceof PassthroughError) || error.code !== 'REGISTRY_DENIED' || !isAnonymous) return error;
+export function challengeWhenDenied(
+  error: unknown,
+  choose: CredentialChoice,
+  targets: readonly RegistryTarget[],
+  { registry: { clientAuth } }: Config,
+): unknown {
+  const isAnonymous = targets.every((target) => choose(target).type === 'none');
+  const mayHelp = clientAuth !== 'off' && isOne(targets) && isAnonymous;
+  if (!(error instanceof PassthroughError) || error.code !== 'REGISTRY_DENIED' || !mayHelp) return error;
   return new PassthroughError('CREDENTIALS_REQUIRED', error.message, { ...error.details, cause: error });
 }
 

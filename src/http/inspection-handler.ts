@@ -1,4 +1,5 @@
 import { trace } from '@opentelemetry/api';
+import type { Config } from '../config.ts';
 import { PassthroughError } from '../errors.ts';
 import { devicePlatform } from '../image/device.ts';
 import { parseManifest } from '../image/manifest.ts';
@@ -37,7 +38,7 @@ export async function handleManifest(
   route: ManifestRoute,
   tools: ArchiveTools,
 ): Promise<void> {
-  const subject = await parseSubject(exchange, route.reference, tools);
+  const subject = await parseSubject(exchange, () => imageOf(route.reference, tools.config));
   const platform = readPlatform(route, tools);
   await withRegistry(exchange, subject, tools, async (registry) => {
     const { digest, bytes, mediaType } = await fetchManifest(
@@ -67,7 +68,7 @@ export async function handleManifest(
  * @throws PassthroughError what reading the request and the registry throw
  */
 export async function handleTags(exchange: Exchange, route: TagsRoute, tools: ArchiveTools): Promise<void> {
-  const subject = await parseSubject(exchange, route.repository, tools);
+  const subject = await parseSubject(exchange, () => repositoryOf(route.repository, tools.config));
   await withRegistry(exchange, subject, tools, async (registry) => {
     const tags = await registry.listTags(exchange.signal);
     const { registryName, repository } = subject.reference;
@@ -79,14 +80,23 @@ export async function handleTags(exchange: Exchange, route: TagsRoute, tools: Ar
   });
 }
 
-function parseSubject(
-  { facts }: Exchange,
-  text: string,
-  { config }: Pick<ArchiveTools, 'config'>,
-): Promise<Subject> {
+/** A repository is written as a reference that names neither tag nor digest. */
+function repositoryOf(text: string, config: Config): Subject {
+  if (/[:@][^/]*$/.test(text)) {
+    throw new PassthroughError(
+      'INVALID_REFERENCE',
+      `Cannot list the tags of ${JSON.stringify(text)}: expected a repository without tag and digest`,
+    );
+  }
+  const { target, reference } = imageOf(text, config);
+  const { registryName, repository } = reference;
+  return { target, reference: { registryName, repository } };
+}
+
+function parseSubject({ facts }: Exchange, parse: () => Subject): Promise<Subject> {
   const requestSpan = trace.getActiveSpan();
   return withSpan('parse_image_request', { isFailure }, (span): Subject => {
-    const { target, reference } = imageOf(text, config);
+    const { target, reference } = parse();
     facts.registry = target.name;
     facts.image = formatReference(reference);
     for (const one of [span, requestSpan]) one?.setAttributes(referenceAttributes(reference));
@@ -103,11 +113,10 @@ async function withRegistry(
   inspect: (registry: Registry) => Promise<void>,
 ): Promise<void> {
   const choose = await extractCredentials(exchange, false, [target], config);
-  const credential = choose(target);
   try {
-    await inspect(openRegistry(access, { target, repository, credential }));
+    await inspect(openRegistry(access, { target, repository, credential: choose(target) }));
   } catch (error) {
-    throw challengeWhenDenied(error, [credential]);
+    throw challengeWhenDenied(error, choose, [target], config);
   }
 }
 

@@ -7,7 +7,7 @@ export interface Target {
 }
 
 /** An `@`, encoded or not and however often, that stands before no digest. */
-const CREDENTIALS = /@(?!sha\d+:)|%(?:25)*40(?!sha\d+(?::|%3a))/i;
+const CREDENTIALS = /(?:@|%(?:25)*40)(?!sha\d+(?::|%3a))/i;
 
 /**
  * Splits a request target, which may also stand in absolute form, as clients send it to a proxy.

@@ -66,7 +66,7 @@ export interface Attempt {
   readonly origin: string;
   readonly path: string;
   readonly template: string;
-  readonly operation: 'manifest' | 'token' | 'config' | 'layer';
+  readonly operation: 'manifest' | 'token' | 'config' | 'layer' | 'tags';
   /** `undefined` where no answer came. */
   readonly status: number | undefined;
   /** Bytes of the body that was read; left out where it was given up. */

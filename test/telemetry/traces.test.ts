@@ -55,6 +55,12 @@ async function pull({ service }: Scene, path = FILE, headers: Readonly<Record<st
   return { bytes: reply.body.length, id: { id: reply.headers['x-request-id'] } };
 }
 
+/** What is told of the registry where nothing is pulled from it. */
+const inspected = ({ registry }: Scene) => ({
+  'registry.name': registry.host,
+  'registry.url': registry.origin,
+});
+
 /** What stands on attempts with a token. */
 const BEARER = { auth: 'bearer', service: 'fake-registry' } as const;
 
@@ -151,6 +157,80 @@ describe('the trace of a pull', () => {
           'http.response.body.size': bytes,
         },
         { children: healthySteps(scene) },
+      ),
+    );
+  });
+
+  test('by reference, which is compressed before it is sent', async () => {
+    await using scene = await startScene();
+    const path = '/team/app:1';
+    const { bytes, id } = await pull(scene, path);
+    await expectTrace(
+      scene,
+      id,
+      server(
+        'GET /{reference}',
+        { port: scene.service.port, path },
+        {
+          ...from(scene),
+          ...resolved(scene),
+          'http.response.status_code': 200,
+          'http.response.body.size': bytes,
+        },
+        { children: healthySteps(scene) },
+      ),
+    );
+  });
+
+  test('of which only the manifest is looked at', async () => {
+    await using scene = await startScene();
+    const path = '/manifest/team/app:1';
+    const { id } = await pull(scene, path);
+    await expectTrace(
+      scene,
+      id,
+      server(
+        'GET /manifest/{reference}',
+        { port: scene.service.port, path },
+        { ...named(scene), ...inspected(scene), 'http.response.status_code': 200 },
+        {
+          children: [
+            internal('parse_image_request', named(scene)),
+            credentials('optional'),
+            internal('resolve_manifest', named(scene), { children: [manifestSpan(scene)] }),
+          ],
+        },
+      ),
+    );
+  });
+
+  test('of which only the tags are looked at', async () => {
+    await using scene = await startScene();
+    const path = '/tags/team/app';
+    const { id } = await pull(scene, path);
+    const repository = `${scene.registry.host}/team/app`;
+    const image = { 'container.image.name': repository, 'oci.image.ref': repository };
+    await expectTrace(
+      scene,
+      id,
+      server(
+        'GET /tags/{repository}',
+        { port: scene.service.port, path },
+        { ...image, ...inspected(scene), 'http.response.status_code': 200 },
+        {
+          children: [
+            internal('parse_image_request', image),
+            credentials('optional'),
+            client({
+              origin: scene.registry.origin,
+              path: '/v2/team/app/tags/list',
+              template: '/v2/{repository}/tags/list',
+              operation: 'tags',
+              status: 200,
+              size: JSON.stringify({ name: 'team/app', tags: ['1'] }).length,
+            }),
+          ],
+        },
       ),
     );
   });
