@@ -49,6 +49,14 @@ describe('the built program', () => {
     assert.equal((await service.request('/health')).status, 200);
   });
 
+  test('brings the license of every package in it', async () => {
+    const licenses = await readFile(join(folder, 'THIRD-PARTY-LICENSES.txt'), 'utf8');
+    const packages = await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g);
+    assert.ok(packages.length > 10, packages.join(' '));
+    for (const name of packages) assert.ok(licenses.includes(`${name} `), name);
+    assert.match(licenses, /Apache License/);
+  });
+
   test('is a command', async () => {
     assert.equal((await stat(main)).mode & 0o111, 0o111);
     assert.match(await readFile(main, 'utf8'), /^#!\/usr\/bin\/env node\n/);
