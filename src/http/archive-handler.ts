@@ -69,7 +69,11 @@ async function answer(
     const client = request.socket.remoteAddress ?? '';
     const address = request.url ?? '';
     const mayContinue = tools.downloads.mayContinue(client, address, file.etag);
-    if (request.method === 'GET') tools.downloads.note(client, address, file.etag);
+    // Who asked for the rest of another file still has its beginning: it may leave, and ask for that rest once more.
+    const isAnew = request.headers.range === undefined;
+    if (request.method === 'GET' && (isAnew || mayContinue)) {
+      tools.downloads.note(client, address, file.etag);
+    }
     await sendFile(exchange, file, { manifestDigest, mayContinue, stallMs: tools.config.sendStallMs });
   } finally {
     await file.close();

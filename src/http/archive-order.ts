@@ -122,7 +122,14 @@ function orderOf(
       return { ...common, images: [{ ...image, name }], compression, checksum: undefined, filename };
     }
     case 'bundle': {
-      const { compression, checksum, archiveName } = parseEnding(route.filename);
+      const { stem, compression, checksum, archiveName } = parseEnding(route.filename);
+      if (stem !== 'bundle') {
+        const why = 'that of several images is bundle, followed by its ending';
+        throw new PassthroughError(
+          'INVALID_FILENAME',
+          `Cannot parse filename ${JSON.stringify(route.filename)}: ${why}`,
+        );
+      }
       if (references.length === 0 || references.length > MAX_IMAGES) {
         throw new PassthroughError(
           'INVALID_REFERENCE',

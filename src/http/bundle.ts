@@ -13,20 +13,26 @@ const MAX_BODY_BYTES = 32 * 1024;
  * @throws PassthroughError `INVALID_REFERENCE` for a body that is too long, is no text, or holds a password; `ABORTED`
  */
 export async function bundleReferences(
-  { request, signal }: Exchange,
+  { request, response, signal }: Exchange,
   { references }: BundleRoute,
 ): Promise<readonly string[]> {
   if (request.method !== 'POST') return references;
   const pieces: Uint8Array[] = [];
   let length = 0;
   try {
-    for await (const piece of request) {
+    // Left early, the request must not be destroyed: its connection carries the answer.
+    for await (const piece of request.iterator({ destroyOnReturn: false })) {
       length += piece.byteLength;
       if (length > MAX_BODY_BYTES) throw refusal(`it is longer than ${MAX_BODY_BYTES} bytes`);
       pieces.push(piece);
     }
   } catch (error) {
-    if (error instanceof PassthroughError) throw error;
+    if (error instanceof PassthroughError) {
+      // Nobody reads the rest, so nothing else can come on this connection.
+      response.setHeader('Connection', 'close');
+      request.resume();
+      throw error;
+    }
     throw signal.reason ?? new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error });
   }
   const text = Buffer.concat(pieces).toString('utf8');

@@ -113,7 +113,8 @@ async function compressed(
       };
     } catch (error) {
       await file.close();
-      throw error;
+      // A pipeline that is stopped says that it was, and not why.
+      throw signal.aborted ? signal.reason : error;
     }
   } finally {
     await archive.close();

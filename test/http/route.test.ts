@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type ErrorCode, isPassthroughError } from '../../src/errors.ts';
+import type { LayoutName } from '../../src/http/query.ts';
 import { type ArchiveRoute, parseRoute } from '../../src/http/route.ts';
 
 type Expected = Omit<ArchiveRoute, 'kind'>;
@@ -49,6 +50,35 @@ const READ: readonly [target: string, expected: Expected][] = [
       [`${path}?${name}=linux%2Farm%2Fv7`, { ...expected, platform: 'linux/arm/v7' }],
     ]),
   ),
+  // A layout stands in the place of docker.
+  ...['docker-gzip', 'oci'].flatMap((layout) =>
+    ROOTS.map(([path, expected]): [string, Expected] => [
+      path.replace('/docker/', `/${layout}/`),
+      {
+        ...expected,
+        layout: layout as LayoutName,
+        template: expected.template.replace('/docker/', `/${layout}/`),
+      },
+    ]),
+  ),
+  // One part is a device, or all; whether there is such a device is said later.
+  ...['ir1101', 'cat9k', 'linux', 'all'].map((device): [string, Expected] => [
+    `/platform/${device}/docker/nginx_1.25.tar`,
+    { ...PLAIN, platform: device, template: '/platform/{device}/docker/{filename}' },
+  ]),
+  [
+    '/platform/all/oci/nginx_1.25.tar',
+    { ...PLAIN, layout: 'oci', platform: 'all', template: '/platform/{device}/oci/{filename}' },
+  ],
+  [
+    '/platform/all/registry/https/registry.example:5000/oci/nginx_1.25.tar',
+    {
+      ...NAMED,
+      layout: 'oci',
+      platform: 'all',
+      template: '/platform/{device}/registry/{scheme}/{host}/oci/{filename}',
+    },
+  ],
   // Each segment is decoded once.
   ['/docker/nginx%5F1%2E25%2etar', PLAIN],
   ['/registry/https/registry.example%3A5000/docker/nginx_1.25.tar', NAMED],
@@ -107,6 +137,10 @@ const REFUSED: readonly [target: string, code: ErrorCode, says: RegExp][] = [
   ['/registry/https/host/docker/..', 'INVALID_FILENAME', /dot segments/],
 
   ['/platform/linux/arm/v7/x/docker/nginx_1.tar', 'INVALID_PLATFORM', /expected \/platform/],
+  ['/platform/docker/nginx_1.tar', 'INVALID_PLATFORM', /expected \/platform\/\{os\}\/\{arch\}/],
+  ['/platform/linux/amd64/alpine:1', 'INVALID_PLATFORM', /expected \/platform\/\{os\}\/\{arch\}/],
+  ['/platform/linux/amd64/manifest/alpine', 'INVALID_PLATFORM', /expected \/platform/],
+  ['/platform//docker/nginx_1.tar', 'INVALID_PLATFORM', /platform "": it is empty/],
   ['/platform', 'INVALID_PLATFORM', /expected \/platform/],
   ['/platform//amd64/docker/nginx_1.tar', 'INVALID_PLATFORM', /platform "": it is empty/],
   ['/platform/linux/%2e%2e/docker/nginx_1.tar', 'INVALID_PLATFORM', /dot segments/],
@@ -146,6 +180,8 @@ const WITH_PASSWORD = [
   '/platform/linux/user:hunter2@host',
   '/platform/linux/user:hunter2%zz@host/docker/nginx_1.tar',
   '/docker/nginx_1.tar?platform=https://user:hunter2@host&arch=linux/amd64',
+  '/oci/user:hunter2@host_1.tar',
+  '/registry/https/host/oci/user:hunter2@host',
   '/https://user:hunter2@host/nginx_1.tar',
   '/user:hunter2%zz@host',
   'ftp://user:hunter2@host/%zz',

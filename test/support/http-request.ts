@@ -9,6 +9,9 @@ import { within } from './within.ts';
 export interface RequestOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** Which of this machine's addresses to come from. */
+  readonly localAddress?: string;
   /** Aborts the request as a client does that leaves. */
   readonly signal?: AbortSignal;
 }
@@ -32,13 +35,22 @@ export async function request(port: number, path: string, options?: RequestOptio
 /** The same, resolved with the header; nothing of the body is read yet. */
 export function open(port: number, path: string, options: RequestOptions = {}): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const { method = 'GET', headers = {}, signal } = options;
+  const { method = 'GET', headers = {}, signal, body, localAddress } = options;
   const outgoing = send(
-    { host: '127.0.0.1', port, path, method, headers, agent: false, ...(signal && { signal }) },
+    {
+      host: '127.0.0.1',
+      port,
+      path,
+      method,
+      headers,
+      agent: false,
+      ...(signal && { signal }),
+      ...(localAddress !== undefined && { localAddress }),
+    },
     resolve,
   );
   outgoing.on('error', reject);
-  outgoing.end();
+  outgoing.end(body);
   return within(promise, `the header of ${path}`);
 }
 
