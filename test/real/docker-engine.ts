@@ -1,5 +1,5 @@
 /** A real Docker engine of its own, with nothing shared and no network, in temporary directories. */
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { attempt, end, run, start, temporaryDirectory, until } from './parts.ts';
 
@@ -37,18 +37,33 @@ async function unmountBelow(directory: string): Promise<void> {
   }
 }
 
+/** Where an engine keeps its images: as it always has, or in its containerd, which engines since 25 can. */
+export type ImageStore = 'own' | 'containerd';
+
+/** What each store needs to work in a folder of any kind, without a file system of layers. */
+const STORAGE: Readonly<Record<ImageStore, string>> = { own: 'vfs', containerd: 'native' };
+
 /** Starts an engine (root only); it ends, and its mounts and files go, when `stack` is undone. */
-export async function startDockerEngine(stack: AsyncDisposableStack): Promise<DockerEngine> {
+export async function startDockerEngine(
+  stack: AsyncDisposableStack,
+  store: ImageStore = 'own',
+): Promise<DockerEngine> {
   const directory = await temporaryDirectory(stack, 'docker');
   stack.defer(() => unmountBelow(directory));
   const [dataRoot, execRoot] = [join(directory, 'data'), join(directory, 'exec')];
   await Promise.all([mkdir(dataRoot), mkdir(execRoot)]);
   const host = `unix://${join(directory, 'docker.sock')}`;
+  const settings = join(directory, 'daemon.json');
+  await writeFile(
+    settings,
+    JSON.stringify({ features: { 'containerd-snapshotter': store === 'containerd' } }),
+  );
 
   const engine = start('dockerd', [
     ...['--data-root', dataRoot, '--exec-root', execRoot],
     ...['-H', host, '--pidfile', join(directory, 'docker.pid')],
-    ...['--iptables=false', '--bridge=none', '--storage-driver=vfs'],
+    ...['--iptables=false', '--bridge=none', `--storage-driver=${STORAGE[store]}`],
+    ...['--config-file', settings],
   ]);
   stack.defer(async () => {
     await end(engine, STOP_GRACE);

@@ -85,7 +85,7 @@ function pack(tar: Buffer, compression: Compression): Buffer {
 /** One OCI image layout in a directory. */
 export class OciLayout {
   readonly directory: string;
-  readonly #entries: Descriptor[] = [];
+  readonly #entries = new Map<string, Descriptor>();
 
   private constructor(directory: string) {
     this.directory = directory;
@@ -142,10 +142,10 @@ export class OciLayout {
     return this.#json(OCI_INDEX, { schemaVersion: 2, mediaType: OCI_INDEX, manifests });
   }
 
-  /** Names an image or index, so that `oci:DIRECTORY:NAME` finds it. */
+  /** Names an image or index, so that `oci:DIRECTORY:NAME` finds it. A name that is given again moves. */
   async name(descriptor: Descriptor, name: string): Promise<void> {
-    this.#entries.push({ ...descriptor, annotations: { 'org.opencontainers.image.ref.name': name } });
-    const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: this.#entries };
+    this.#entries.set(name, { ...descriptor, annotations: { 'org.opencontainers.image.ref.name': name } });
+    const index = { schemaVersion: 2, mediaType: OCI_INDEX, manifests: [...this.#entries.values()] };
     await writeFile(join(this.directory, 'index.json'), JSON.stringify(index));
   }
 

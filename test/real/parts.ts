@@ -26,6 +26,7 @@ const PACKAGES = {
   skopeo: 'skopeo',
   tar: 'tar',
   umoci: 'umoci',
+  wget: 'wget',
 } as const;
 
 /** A command that a test may ask for. */
@@ -46,7 +47,8 @@ const EXIT_GRACE = 10_000;
 /** Milliseconds between two looks at a condition. */
 const POLL_INTERVAL = 25;
 
-function isInstalled(command: string): boolean {
+/** Whether a command can be found, sbin included. */
+export function isInstalled(command: string): boolean {
   return SEARCH_PATH.split(delimiter).some((directory) => {
     try {
       accessSync(join(directory, command), constants.X_OK);
