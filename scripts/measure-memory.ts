@@ -1,6 +1,6 @@
 /**
  * `npm run measure:memory`: prepares and sends an image of more than 1 GB, and prints the peak resident memory of the
- * service's process. Ends with exit code 1 above the bound.
+ * built service's process. Ends with exit code 1 above the bound.
  *
  * The image has layers that do not compress, that compress well and a mix of both; the registry runs in this process, so
  * that its memory does not count.
@@ -15,6 +15,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { startFakeRegistry } from '../test/support/fake-registry.ts';
 import { makeImage, makeLayer } from '../test/support/image.ts';
+import { build } from './build.ts';
 
 const MIB = 1024 * 1024;
 
@@ -24,14 +25,15 @@ const BOUND_BYTES = 200 * MIB;
 /** Longest that the whole may take, in milliseconds. */
 const LIMIT_MS = 300_000;
 
-const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 const directory = await mkdtemp(join(tmpdir(), 'docker-http-passthrough-memory-'));
 const registry = await startFakeRegistry();
 const limit = AbortSignal.timeout(LIMIT_MS);
 let service: ChildProcess | undefined;
 try {
   registry.push('measure/memory', '1', bigImage());
-  service = spawn(process.execPath, [MAIN, 'serve'], {
+  const built = join(directory, 'built');
+  await build(built);
+  service = spawn(process.execPath, [join(built, 'main.js'), 'serve'], {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'inherit'],
     env: {
