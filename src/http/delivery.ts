@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Checksum } from '../image/filename.ts';
 import type { PulledArchive } from '../pull/pull-archive.ts';
 import { compressInto } from '../storage/compress.ts';
+import { release } from '../storage/release.ts';
 import type { Workspace } from '../storage/workspace.ts';
 import type { ByteRange } from '../tar/encoder.ts';
 import type { ArchiveOrder } from './archive-order.ts';
@@ -135,6 +136,7 @@ async function checksumOf(
       for await (const bytes of file.bytes()) {
         signal.throwIfAborted();
         hash.update(bytes);
+        release(bytes);
       }
       hex = hash.digest('hex');
       checksums.keep(file.etag, algorithm, hex);

@@ -2,6 +2,7 @@ import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { decompressed } from '../storage/decompress.ts';
+import { release } from '../storage/release.ts';
 import type { TemporaryFile } from '../storage/temporary-file.ts';
 import { observed, Verifier } from '../storage/verify.ts';
 import type { Workspace } from '../storage/workspace.ts';
@@ -156,6 +157,7 @@ async function unpack(
       budget.spend(bytes.byteLength);
       unpacked.update(bytes);
       await file.write(bytes);
+      release(bytes);
     }
   } catch (error) {
     if (isPassthroughError(error, 'VERIFICATION_FAILED')) await blameDigest(blob, packed);

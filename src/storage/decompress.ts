@@ -2,6 +2,7 @@ import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { PassthroughError } from '../errors.ts';
+import { ownPiece } from './release.ts';
 
 /**
  * Bytes that one call of the inflater may give. The default of 16 KiB makes a call, a thread change and a buffer for each
@@ -94,7 +95,8 @@ async function* inflate(
   // The inflater passes an error of its source on to its reader, so the feed's own outcome says nothing new.
   const feed = pipeline(source, inflater).catch(() => undefined);
   try {
-    yield* inflater as AsyncIterable<Uint8Array>;
+    for await (const piece of inflater as AsyncIterable<Uint8Array>)
+      yield endsItsBuffer(piece) ? ownPiece(piece) : piece;
   } catch (error) {
     if (!isDecoderError(error)) throw error;
     throw new PassthroughError(
@@ -106,6 +108,14 @@ async function* inflate(
     inflater.destroy();
     await feed;
   }
+}
+
+/**
+ * Whether a piece reaches to the end of the buffer that the inflater writes into: it has taken a new one by then, and all
+ * pieces before have been read. A piece before the end would take what comes behind it along.
+ */
+function endsItsBuffer({ byteOffset, byteLength, buffer }: Uint8Array): boolean {
+  return buffer.byteLength === CHUNK_BYTES && byteOffset + byteLength === CHUNK_BYTES;
 }
 
 /** Errors of zlib and zstd: `Z_DATA_ERROR`, `Z_BUF_ERROR` for a stream that is cut, `ZSTD_error_…`. */

@@ -1,6 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { PassthroughError } from '../errors.ts';
 import { instruments } from '../telemetry/metrics.ts';
+import { ownPiece } from './release.ts';
 import { storageError } from './storage-error.ts';
 
 /**
@@ -46,7 +47,8 @@ export class TemporaryFile {
   }
 
   /**
-   * Reads the file, or a part of it. Each piece is a buffer of its own, free to be kept.
+   * Reads the file, or a part of it. Each piece is a buffer of its own, free to be kept, or to be given back
+   * with {@link release}.
    *
    * @param range bytes from `start` up to, not including, `end`; the whole unless said
    * @throws PassthroughError `INTERNAL` when the disk fails
@@ -65,7 +67,7 @@ export class TemporaryFile {
         );
       }
       position += bytesRead;
-      yield buffer.subarray(0, bytesRead);
+      yield ownPiece(buffer.subarray(0, bytesRead));
     }
   }
 

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { decompressed } from '../../src/storage/decompress.ts';
+import { ownPiece, release } from '../../src/storage/release.ts';
+
+test('a piece with a buffer of its own is given back, once; any other stays as it is', () => {
+  const own = ownPiece(Buffer.allocUnsafeSlow(1000).subarray(0, 900));
+  release(own);
+  assert.equal(own.byteLength, 0);
+  release(own);
+
+  const shared = Buffer.from('shared');
+  release(shared);
+  assert.equal(shared.toString(), 'shared');
+});
+
+test('what is unpacked is right although each piece is given back as soon as it is read', async () => {
+  const bytes = Buffer.alloc(5_000_000);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = (at * 31 + (at >> 9)) & 0xff;
+  async function* packed() {
+    yield gzipSync(bytes);
+  }
+  let position = 0;
+  let given = 0;
+  for await (const piece of decompressed(packed(), 'layer')) {
+    const { byteLength } = piece;
+    assert.ok(bytes.subarray(position, position + byteLength).equals(piece), `from ${position}`);
+    position += byteLength;
+    release(piece);
+    if (piece.byteLength === 0) given += 1;
+  }
+  assert.equal(position, bytes.length);
+  assert.ok(given > 5, `${given} pieces were given back`);
+});
