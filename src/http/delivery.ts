@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Checksum } from '../image/filename.ts';
+import { release } from '../pieces.ts';
 import type { PulledArchive } from '../pull/pull-archive.ts';
 import { compressInto } from '../storage/compress.ts';
-import { release } from '../storage/release.ts';
 import type { Workspace } from '../storage/workspace.ts';
 import type { ByteRange } from '../tar/encoder.ts';
 import type { ArchiveOrder } from './archive-order.ts';

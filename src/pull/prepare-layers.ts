@@ -1,8 +1,8 @@
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
+import { release } from '../pieces.ts';
 import { decompressed } from '../storage/decompress.ts';
-import { release } from '../storage/release.ts';
 import type { TemporaryFile } from '../storage/temporary-file.ts';
 import { observed, Verifier } from '../storage/verify.ts';
 import type { Workspace } from '../storage/workspace.ts';
@@ -137,7 +137,10 @@ async function fetchLayer(
 async function keep(blob: AsyncIterator<Uint8Array>, file: TemporaryFile, layer: Descriptor): Promise<void> {
   const what = `layer ${JSON.stringify(layer.digest)}`;
   const verifier = new Verifier({ digest: layer.digest, size: layer.size, what });
-  for await (const bytes of observed(blob, verifier)) await file.write(bytes);
+  for await (const bytes of observed(blob, verifier)) {
+    await file.write(bytes);
+    release(bytes);
+  }
   verifier.finish();
 }
 

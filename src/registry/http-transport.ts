@@ -2,6 +2,7 @@ import http, { type AgentOptions, type ClientRequest, type IncomingMessage } fro
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
 import type { PassthroughError } from '../errors.ts';
+import { ownPiece } from '../pieces.ts';
 import { abortedError, connectionError, timeoutError } from './connection-error.ts';
 import { guardedLookup, refuseForbiddenLiteral } from './forbidden-address.ts';
 import type { ExchangeRequest, ExchangeResponse, Timeouts, Transport } from './transport.ts';
@@ -168,13 +169,18 @@ async function* readBody(
       const timer = setTimeout(() => incoming.destroy(timeoutError(url, 'body', stallMs)), stallMs);
       const next = await pieces.next().finally(() => clearTimeout(timer));
       if (next.done === true) return;
-      yield next.value;
+      yield isWhole(next.value) ? ownPiece(next.value) : next.value;
     }
   } catch (error) {
     throw signal.aborted ? abortedError(signal) : connectionError(url, error);
   } finally {
     incoming.destroy();
   }
+}
+
+/** Whether a piece is all of its buffer: the parser makes one for each, unless it is small. */
+function isWhole({ byteLength, buffer }: Uint8Array): boolean {
+  return byteLength === buffer.byteLength;
 }
 
 /** A small body is read on, so that its connection can serve again; a large, endless or slow one is cut. */

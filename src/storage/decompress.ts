@@ -2,7 +2,7 @@ import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { PassthroughError } from '../errors.ts';
-import { ownPiece } from './release.ts';
+import { ownPiece, release } from '../pieces.ts';
 
 /**
  * Bytes that one call of the inflater may give. The default of 16 KiB makes a call, a thread change and a buffer for each
@@ -32,7 +32,7 @@ const LONGEST_MAGIC = Math.max(...MAGICS.map(({ bytes }) => bytes.length));
  * under either. Several gzip members or zstd frames behind each other are one stream; padding behind the last is read and
  * left out.
  *
- * @param source packed bytes; an error of it passes as it is
+ * @param source packed bytes, taken over; an error of it passes as it is
  * @param what the stream, for messages
  * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, `UNSUPPORTED_IMAGE` for bzip2 and xz
  */
@@ -93,7 +93,7 @@ async function* inflate(
       ? createGunzip({ chunkSize: CHUNK_BYTES })
       : createZstdDecompress({ chunkSize: CHUNK_BYTES });
   // The inflater passes an error of its source on to its reader, so the feed's own outcome says nothing new.
-  const feed = pipeline(source, inflater).catch(() => undefined);
+  const feed = pipeline(released(source, inflater.writableHighWaterMark), inflater).catch(() => undefined);
   try {
     for await (const piece of inflater as AsyncIterable<Uint8Array>)
       yield endsItsBuffer(piece) ? ownPiece(piece) : piece;
@@ -107,6 +107,21 @@ async function* inflate(
   } finally {
     inflater.destroy();
     await feed;
+  }
+}
+
+/**
+ * Passes packed pieces on and gives them back once the inflater has taken them in. One that alone reaches its mark makes it ask
+ * for no other until then; a smaller one may still wait there when the next is asked for.
+ */
+async function* released(
+  source: AsyncIterable<Uint8Array>,
+  highWaterMark: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const piece of source) {
+    const { byteLength } = piece;
+    yield piece;
+    if (byteLength >= highWaterMark) release(piece);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import { PassthroughError } from '../errors.ts';
+import { ownPiece } from '../pieces.ts';
 import { instruments } from '../telemetry/metrics.ts';
-import { ownPiece } from './release.ts';
 import { storageError } from './storage-error.ts';
 
 /**

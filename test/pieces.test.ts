@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { decompressed } from '../../src/storage/decompress.ts';
-import { ownPiece, release } from '../../src/storage/release.ts';
+import { ownPiece, release } from '../src/pieces.ts';
+import { decompressed } from '../src/storage/decompress.ts';
 
 test('a piece with a buffer of its own is given back, once; any other stays as it is', () => {
   const own = ownPiece(Buffer.allocUnsafeSlow(1000).subarray(0, 900));

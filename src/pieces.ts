@@ -1,8 +1,12 @@
+/**
+ * Pieces of the streams that go through the service, and who gives their memory back.
+ */
+
 /** Buffers that were made for one piece each, of which nothing but that piece is ever used. */
 const releasable = new WeakSet<ArrayBufferLike>();
 
 /**
- * Notes that a piece has a buffer of its own, so that whoever has it last may give it back.
+ * Notes that a piece is all that is used of its buffer from now on, so that whoever has it last may give it back.
  *
  * @returns the piece
  */
