@@ -6,7 +6,8 @@ import { tarSize } from '../tar/encoder.ts';
 import type { TarEntry } from '../tar/header.ts';
 
 /** How an archive may be laid out; each has a module of its name. */
-export type LayoutName = 'docker' | 'docker-gzip' | 'oci';
+export const LAYOUTS = ['docker', 'docker-gzip', 'oci'] as const;
+export type LayoutName = (typeof LAYOUTS)[number];
 
 /** Whether the files of foreign layers, which no registry has, are in an archive. */
 export type ForeignLayers = 'fetched' | 'left out';

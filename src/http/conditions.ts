@@ -1,10 +1,6 @@
 /** What a request makes its answer depend on: https://www.rfc-editor.org/rfc/rfc9110#section-13 and section-14. */
 
-/** Bytes from `start` up to, not including, `end`. */
-export interface ByteRange {
-  readonly start: number;
-  readonly end: number;
-}
+import type { ByteRange } from '../tar/encoder.ts';
 
 /**
  * Whether `If-None-Match` names an entity tag, so that the client has what it would get. Weak comparison, as the header has

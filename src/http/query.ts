@@ -1,9 +1,7 @@
+import { LAYOUTS, type LayoutName } from '../archive/archive.ts';
 import { PassthroughError } from '../errors.ts';
+import type { Compression } from '../image/filename.ts';
 import { refuseCredentials } from './path.ts';
-
-/** Layouts that a path or a query can name. */
-export const LAYOUTS = ['docker', 'docker-gzip', 'oci'] as const;
-export type LayoutName = (typeof LAYOUTS)[number];
 
 /** The platform of path and query together: they may both name one if it is the same. */
 export function choosePlatform(fromPath: string | undefined, query: URLSearchParams): string | undefined {
@@ -23,7 +21,7 @@ export function chooseLayout(query: URLSearchParams): LayoutName {
 }
 
 /** A reference is answered compressed unless the request says otherwise. */
-export function chooseCompression(query: URLSearchParams): 'none' | 'gzip' {
+export function chooseCompression(query: URLSearchParams): Compression {
   return oneOf(query, 'format', ['tgz', 'tar.gz', 'tar'] as const) === 'tar' ? 'none' : 'gzip';
 }
 

@@ -1,15 +1,8 @@
+import { LAYOUTS, type LayoutName } from '../archive/archive.ts';
 import { PassthroughError } from '../errors.ts';
+import type { Compression } from '../image/filename.ts';
 import { decodeSegment, refuseCredentials, splitTarget } from './path.ts';
-import {
-  chooseCompression,
-  chooseLayout,
-  choosePlatform,
-  isLayout,
-  LAYOUTS,
-  type LayoutName,
-  oneOf,
-  single,
-} from './query.ts';
+import { chooseCompression, chooseLayout, choosePlatform, isLayout, oneOf, single } from './query.ts';
 
 /** What every route to an image has, decoded and not yet judged. */
 interface ImageRoute {
@@ -37,7 +30,7 @@ export interface ReferenceRoute extends ImageRoute {
   readonly reference: string;
   /** What to call file and image instead. */
   readonly name: string | undefined;
-  readonly compression: 'none' | 'gzip';
+  readonly compression: Compression;
 }
 
 /** A request for one archive of several images. */

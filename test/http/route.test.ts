@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { LayoutName } from '../../src/archive/archive.ts';
 import { type ErrorCode, isPassthroughError } from '../../src/errors.ts';
-import type { LayoutName } from '../../src/http/query.ts';
 import { type ArchiveRoute, parseRoute } from '../../src/http/route.ts';
 
 type Expected = Omit<ArchiveRoute, 'kind'>;
