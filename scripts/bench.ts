@@ -3,13 +3,14 @@
  * of turns that the contestants take one after the other.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { ownFolder, ownProcess } from '../test/support/leave-nothing.ts';
 
 /** Longest wait for a helper to start or to answer, in milliseconds: one of them compresses half a gigabyte first. */
 const HELPER_LIMIT_MS = 120_000;
@@ -120,12 +121,11 @@ export interface Helper extends AsyncDisposable {
  * @throws Error when it ends before it listens
  */
 export async function startHelper(script: string): Promise<Helper> {
-  leaveNothing();
   const child = spawn(process.execPath, [join(import.meta.dirname, script)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
-  children.add(child);
-  const ended = once(child, 'exit').then(() => children.delete(child));
+  ownProcess(child);
+  const ended = once(child, 'exit');
   // One that dies must not end this process by its broken pipe: whoever asks it next is told.
   child.stdin.on('error', () => undefined);
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -165,22 +165,7 @@ export function serveAsHelper(port: number, answer: () => unknown): void {
 
 /** Makes a folder that goes with this process, however it ends. */
 export function temporaryFolder(prefix: string): string {
-  leaveNothing();
   const folder = mkdtempSync(join(tmpdir(), prefix));
-  folders.add(folder);
+  ownFolder(folder);
   return folder;
-}
-
-const children = new Set<ChildProcess>();
-const folders = new Set<string>();
-let isWatched = false;
-
-function leaveNothing(): void {
-  if (isWatched) return;
-  isWatched = true;
-  process.once('exit', () => {
-    for (const child of children) child.kill('SIGKILL');
-    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  });
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 }

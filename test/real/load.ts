@@ -92,16 +92,14 @@ export async function startLoaders(stack: AsyncDisposableStack): Promise<readonl
 /** First major version of the engine whose containerd store is no experiment. */
 const FIRST_WITH_CONTAINERD = 25;
 
-// biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own notation
-const VERSION_FIELD = '${Version}';
-
 /** What a command says of its version, else what Debian does: its crane does not know. */
 async function versionOf(command: string, question: string): Promise<string> {
   const { stdout } = await attempt(command, [question]);
   const said = /\d+\.\d+\.\d+/.exec(stdout) ?? [
-    (await attempt('dpkg-query', ['--show', '--showformat', VERSION_FIELD, command])).stdout,
+    // The package, a tab, its version.
+    (await attempt('dpkg-query', ['--show', command])).stdout.trim().split('\t')[1],
   ];
-  return said[0];
+  return said[0] ?? 'unknown';
 }
 
 let places = 0;

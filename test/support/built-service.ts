@@ -2,14 +2,14 @@
  * The service as it is published: built, and run in a process of its own.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from '../../scripts/build.ts';
 import { open, type Reply, type RequestOptions, request } from './http-request.ts';
+import { disownFolder, ownFolder, ownProcess } from './leave-nothing.ts';
 import { type LogEvent, MemoryLog } from './memory-log.ts';
 import { within } from './within.ts';
 
@@ -87,7 +87,7 @@ export async function startBuiltService(
     env: variables,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  children.add(child);
+  ownProcess(child);
   const log = new MemoryLog();
   let output = '';
   let rest = '';
@@ -103,7 +103,6 @@ export async function startBuiltService(
   const { promise: closed, resolve } = Promise.withResolvers<Omit<Stopped, 'ms'>>();
   child.once('error', (error) => log.close(error));
   child.once('close', (code, signal) => {
-    children.delete(child);
     if (rest !== '') log.add(eventOf(rest));
     log.close(new Error(`Cannot wait for the service: it has ended with ${code ?? signal}\n${output}`));
     resolve({ code, signal });
@@ -164,31 +163,13 @@ function eventOf(line: string): LogEvent {
   return { text: line };
 }
 
-const children = new Set<ChildProcess>();
-const folders = new Set<string>();
-
 async function temporaryFolder(prefix: string): Promise<string> {
-  leaveNothing();
   const folder = await mkdtemp(join(tmpdir(), prefix));
-  folders.add(folder);
+  ownFolder(folder);
   return folder;
 }
 
 async function removeFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
-  folders.delete(folder);
-}
-
-let isWatched = false;
-
-/** Ends what is left when this process ends, also when it is told to: the service would outlive whoever reads its log. */
-function leaveNothing(): void {
-  if (isWatched) return;
-  isWatched = true;
-  process.once('exit', () => {
-    for (const child of children) child.kill('SIGKILL');
-    // A service that is being killed may still create a file.
-    for (const folder of folders) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  });
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  disownFolder(folder);
 }
