@@ -47,6 +47,8 @@ export type ErrorCode =
   | 'IMAGE_TOO_LARGE'
   /** The disk is full. */
   | 'NO_SPACE'
+  /** A prepared file is not as it was written: the disk has changed it, or cannot read it any more. */
+  | 'DAMAGED'
   /** Whoever asked has left: the work was stopped. */
   | 'ABORTED'
   /** A fault of this program. */

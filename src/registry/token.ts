@@ -1,11 +1,11 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
+import { Shared } from '../shared.ts';
 import { abortedError } from './connection-error.ts';
 import { type BasicCredentials, basicAuthorization } from './credentials.ts';
 import { readBounded } from './read-bounded.ts';
 import type { BodyLimits } from './registry-client.ts';
 import { errorFromResponse } from './response-error.ts';
-import { SingleFlight } from './single-flight.ts';
 import type { ExchangeRequest, Transport } from './transport.ts';
 
 /** What a token is asked for. */
@@ -41,7 +41,7 @@ const MAX_TOKENS = 1000;
  */
 export class TokenSource {
   readonly #tokens = new Map<string, { readonly token: string; readonly expiresAt: number }>();
-  readonly #flights = new SingleFlight<string, string>();
+  readonly #flights = new Shared<string, string>();
   readonly #hashKey = randomBytes(32);
   readonly #limits: TokenLimits;
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import type { TemporaryFile } from './temporary-file.ts';
+import type { Draft } from './store.ts';
 
 /**
  * How hard zlib tries, from 1 to 9. Half as fast again as its default of 6, and the file is 2 or 3 % larger: it is made while
@@ -16,14 +16,14 @@ const CHUNK_BYTES = 256 * 1024;
  * Compresses a stream into a file, as one gzip member without name and time. The same bytes and the same zlib give the same
  * file.
  *
- * @param file empty; stays its owner's
+ * @param file empty
  * @param signal stops on the way
  * @returns SHA-256 of the file, in hex
  * @throws what the source throws, PassthroughError `NO_SPACE` when the disk is full
  * @see https://www.rfc-editor.org/rfc/rfc1952
  */
 export async function compressInto(
-  file: TemporaryFile,
+  file: Draft,
   source: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<string> {

@@ -3,12 +3,16 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { PassthroughError } from '../errors.ts';
 import { ownPiece, release } from '../pieces.ts';
+import { gathered } from './gather.ts';
 
 /**
  * Bytes that one call of the inflater may give. The default of 16 KiB makes a call, a thread change and a buffer for each
  * 16 KiB, and is five times slower; beyond 1 MiB nothing is gained.
  */
-const CHUNK_BYTES = 512 * 1024;
+const CHUNK_BYTES = 1024 * 1024;
+
+/** Packed bytes that are given to the inflater at once: about what inflates to as much as it may give. */
+const INPUT_BYTES = 256 * 1024;
 
 /** How the bytes of a layer can be packed. */
 type Compression = 'none' | 'gzip' | 'zstd';
@@ -93,7 +97,10 @@ async function* inflate(
       ? createGunzip({ chunkSize: CHUNK_BYTES })
       : createZstdDecompress({ chunkSize: CHUNK_BYTES });
   // The inflater passes an error of its source on to its reader, so the feed's own outcome says nothing new.
-  const feed = pipeline(released(source, inflater.writableHighWaterMark), inflater).catch(() => undefined);
+  const feed = pipeline(
+    released(gathered(source, INPUT_BYTES), inflater.writableHighWaterMark),
+    inflater,
+  ).catch(() => undefined);
   try {
     for await (const piece of inflater as AsyncIterable<Uint8Array>)
       yield endsItsBuffer(piece) ? ownPiece(piece) : piece;

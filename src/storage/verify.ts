@@ -22,6 +22,11 @@ export class Verifier {
     this.#hash = createHash(digestAlgorithm(expected.digest));
   }
 
+  /** Bytes that have passed so far. */
+  get size(): number {
+    return this.#size;
+  }
+
   /**
    * Takes the next bytes.
    *

@@ -19,8 +19,12 @@ export interface Instruments {
   readonly activePreparations: UpDownCounter;
   /** Layers that are being downloaded now. */
   readonly activeDownloads: UpDownCounter;
-  /** Bytes that lie in the workspace now. */
+  /** Bytes that lie in the store of prepared files now. */
   readonly workspaceUsage: UpDownCounter;
+  /** Requests for a prepared file, by `passthrough.store.result`: `cache`, `shared`, `made`. */
+  readonly storeRequests: Counter;
+  /** Prepared files that went for the sake of others. */
+  readonly storeEvictions: Counter;
 }
 
 /** Bounds that the conventions give, in seconds: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ */
@@ -71,6 +75,14 @@ function make(): Instruments {
     activeDownloads: meter.createUpDownCounter('passthrough.downloads.active', {
       description: 'Layers that are being downloaded.',
       unit: '{download}',
+    }),
+    storeRequests: meter.createCounter('passthrough.store.requests', {
+      description: 'Requests for a prepared layer or file, by where it came from.',
+      unit: '{request}',
+    }),
+    storeEvictions: meter.createCounter('passthrough.store.evictions', {
+      description: 'Prepared layers and files that were removed to make room.',
+      unit: '{file}',
     }),
     workspaceUsage: meter.createUpDownCounter('passthrough.workspace.usage', {
       description: 'Bytes that lie in the workspace.',

@@ -1,10 +1,13 @@
 /** Folders that are gone when a test is. */
 
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { ownProcess } from '../support/leave-nothing.ts';
+import { within } from '../support/within.ts';
 
 /** A folder, for `await using`. */
 export interface TemporaryFolder extends AsyncDisposable {
@@ -21,13 +24,14 @@ export async function makeFolder(): Promise<TemporaryFolder> {
  * Make a folder on a disk of its own.
  *
  * @param bytes how much the disk holds
+ * @param files how many files and folders it holds, itself among them; 0 for as many as one likes
  * @returns `undefined` where this user may not mount one
  */
-export async function makeSmallDisk(bytes: number): Promise<TemporaryFolder | undefined> {
+export async function makeSmallDisk(bytes: number, files = 0): Promise<TemporaryFolder | undefined> {
   const folder = await makeFolder();
   const run = promisify(execFile);
   try {
-    await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder.path]);
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes},nr_inodes=${files}`, 'tmpfs', folder.path]);
   } catch {
     await folder[Symbol.asyncDispose]();
     return undefined;
@@ -45,4 +49,34 @@ export async function makeSmallDisk(bytes: number): Promise<TemporaryFolder | un
 /** Bytes that repeat in no period of a power of two, so that a piece in the wrong place shows. */
 export function patternOf(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, (_, at) => (at % 251) ^ (at >> 16)));
+}
+
+/** A process of its own, for `await using`. */
+export interface OtherProcess extends AsyncDisposable {
+  /** What it said first. */
+  readonly line: string;
+  /** Kills it as `kill -9` does, and waits for its end. */
+  kill(): Promise<void>;
+}
+
+/**
+ * Starts a process that runs a module and stays until it is killed.
+ *
+ * @param source of the module: JavaScript, that imports from `src` by `import('./storage/…')` and says one line
+ * @param values what it finds from `process.argv[1]` on
+ */
+export async function startOther(source: string, ...values: readonly string[]): Promise<OtherProcess> {
+  const src = new URL('../../src/', import.meta.url).href;
+  const code = `process.stdin.resume();\n${source.replaceAll(`import('./`, `import('${src}`)}`;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', code, ...values], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  ownProcess(child);
+  const ended = once(child, 'exit');
+  const [said] = await within(Promise.race([once(child.stdout, 'data'), ended]), 'the other process');
+  const kill = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await ended;
+  };
+  return { line: String(said).trim(), kill, [Symbol.asyncDispose]: kill };
 }
