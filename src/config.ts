@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Environment, EnvironmentReader, invalidVariable } from './environment.ts';
 import { PassthroughError } from './errors.ts';
+import type { ListenerSettings } from './http/listener.ts';
 import { type Platform, parsePlatform } from './image/platform.ts';
 import { repositoryFault } from './image/reference.ts';
 import type { AdmissionOptions } from './pull/admission.ts';
@@ -26,7 +27,9 @@ export type ForeignLayerMode = (typeof FOREIGN_LAYER_MODES)[number];
 
 /** The configuration, resolved once and frozen. */
 export interface Config {
-  readonly http: { readonly host: string; readonly port: number };
+  readonly http: ListenerSettings;
+  /** Most archive requests of one client at once; 0 for any number. */
+  readonly requestsPerClient: number;
   readonly logLevel: LogLevel;
   readonly exporters: Exporters;
   readonly registry: {
@@ -42,13 +45,24 @@ export interface Config {
     /** Registries that speak http where a reference names them without a scheme. */
     readonly plainHttpHosts: readonly HostPattern[];
     readonly foreignLayers: ForeignLayerMode;
+    /** Most layers that are fetched from one registry at once. */
+    readonly concurrentDownloads: number;
     readonly timeouts: Timeouts;
     readonly bodyLimits: BodyLimits;
     readonly proxyEnv: AgentOptions['proxyEnv'];
     readonly propagation: PropagationPolicy;
   };
   readonly defaultPlatform: Platform;
+  /** Where prepared files lie as long as the process, unless they have a folder of their own. */
   readonly workspaceDirectory: string;
+  readonly cache: {
+    /** Folder that outlives the process; `undefined` for none. */
+    readonly directory: string | undefined;
+    /** Most bytes of prepared files that nobody uses; `undefined` for what is sane on the disk, 0 for none. */
+    readonly maxBytes: number | undefined;
+    /** Milliseconds for which references are good without their registry; 0 for none. */
+    readonly staleMs: number;
+  };
   readonly imageLimits: ImageLimits;
   readonly admission: AdmissionOptions;
   /** Longest preparation, in milliseconds. */
@@ -74,7 +88,14 @@ export function loadConfig(environment: Environment): Config {
   const read = new EnvironmentReader(environment);
   const target = readTarget(read);
   return Object.freeze({
-    http: { host: read.text('HTTP_HOST') ?? '0.0.0.0', port: read.integer('HTTP_PORT', 8080, 0, 65_535) },
+    http: {
+      host: read.text('HTTP_HOST') ?? '0.0.0.0',
+      port: read.integer('HTTP_PORT', 8080, 0, 65_535),
+      headerTimeoutMs: read.milliseconds('HTTP_HEADER_TIMEOUT', 15),
+      idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
+      maxConnections: read.integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
+    },
+    requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 0, 0, 10_000),
     logLevel: readLogLevel(read),
     exporters: readExporters(read),
     registry: {
@@ -87,6 +108,7 @@ export function loadConfig(environment: Environment): Config {
       trustedRealms: read.hosts('REGISTRY_TRUSTED_REALMS'),
       plainHttpHosts: readPlainHttpHosts(read),
       foreignLayers: read.choice('REGISTRY_FOREIGN_LAYERS', FOREIGN_LAYER_MODES, 'refuse'),
+      concurrentDownloads: read.integer('MAX_CONCURRENT_DOWNLOADS', 8, 1, 1000),
       timeouts: {
         connectMs: read.milliseconds('REGISTRY_CONNECT_TIMEOUT', 10),
         responseMs: read.milliseconds('REGISTRY_RESPONSE_TIMEOUT', 30),
@@ -104,6 +126,11 @@ export function loadConfig(environment: Environment): Config {
     },
     defaultPlatform: read.parsed('DEFAULT_PLATFORM', 'linux/amd64', parsePlatform),
     workspaceDirectory: read.text('WORKSPACE_DIR') ?? join(tmpdir(), 'docker-http-passthrough'),
+    cache: {
+      directory: read.text('CACHE_DIR'),
+      maxBytes: read.text('CACHE_MAX_BYTES') === undefined ? undefined : read.bytes('CACHE_MAX_BYTES', 0, 0),
+      staleMs: read.milliseconds('CACHE_SERVE_STALE', 0, 0),
+    },
     imageLimits: {
       compressedBytes: read.bytes('MAX_COMPRESSED_BYTES', 16 * GIB),
       uncompressedBytes: read.bytes('MAX_IMAGE_BYTES', 32 * GIB),

@@ -53,18 +53,19 @@ export class EnvironmentReader {
   }
 
   /** Seconds, with decimals where wanted, as milliseconds. */
-  milliseconds(name: string, otherwiseSeconds: number): number {
+  milliseconds(name: string, otherwiseSeconds: number, min: 0 | undefined = undefined): number {
     const text = this.text(name);
     const seconds =
       text === undefined ? otherwiseSeconds : /^\d+(?:\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-    if (!(seconds > 0 && seconds <= MAX_SECONDS)) {
-      throw invalidVariable(name, text ?? '', `expected seconds, more than 0 and at most ${MAX_SECONDS}`);
+    if (!((seconds > 0 || seconds === min) && seconds <= MAX_SECONDS)) {
+      const least = min === 0 ? '0 or more' : 'more than 0';
+      throw invalidVariable(name, text ?? '', `expected seconds, ${least} and at most ${MAX_SECONDS}`);
     }
     return Math.ceil(seconds * 1000);
   }
 
-  /** A number of bytes: `1048576`, `512MiB`, `4GB`. */
-  bytes(name: string, otherwise: number): number {
+  /** A number of bytes: `1048576`, `512MiB`, `4GB`; 0 only where that means something. */
+  bytes(name: string, otherwise: number, min: 0 | 1 = 1): number {
     const text = this.text(name);
     if (text === undefined) return otherwise;
     const {
@@ -74,7 +75,7 @@ export class EnvironmentReader {
     } = /^(?<digits>\d+)\s*(?:(?<unit>[kmgt])(?<binary>i)?b?|b)?$/i.exec(text)?.groups ?? {};
     const base = binary === undefined ? 1000 : 1024;
     const value = Number(digits ?? Number.NaN) * base ** ' kmgt'.indexOf(unit.toLowerCase() || ' ');
-    if (!(value > 0 && value <= Number.MAX_SAFE_INTEGER)) {
+    if (!(value >= min && value <= Number.MAX_SAFE_INTEGER)) {
       throw invalidVariable(name, text, 'expected a number of bytes, such as 1048576, 512MiB or 4GB');
     }
     return value;

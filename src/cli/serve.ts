@@ -1,16 +1,15 @@
 import { type Config, configWarnings, loadConfig } from '../config.ts';
-import { ChecksumMemory } from '../http/delivery.ts';
+import { openArchiveTools } from '../http/archive-tools.ts';
 import { startService } from '../http/service.ts';
-import { StartedDownloads } from '../http/started-downloads.ts';
-import { Admission } from '../pull/admission.ts';
-import { openRegistryAccess } from '../registry/open-registry.ts';
-import { Workspace } from '../storage/workspace.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
 import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
 
 /** Signals that ask for an orderly end. */
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+
+/** What becomes of a prepared file that the disk has changed. */
+const DAMAGE = 'A prepared file is missing or damaged on the disk; it is removed and fetched again';
 
 /** Signals that come within this time, in milliseconds, are one. */
 const SAME_SIGNAL_MS = 1_000;
@@ -42,21 +41,21 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
 
 /** Runs the service from its start to its orderly end. */
 async function runService(config: Config, logger: Logger): Promise<void> {
-  const access = openRegistryAccess({ ...config.registry, userAgent: `docker-http-passthrough/${VERSION}` });
   // Listened to from here on: who sees the port open, or the line that says so, may send one at once.
   const stopSignal = firstSignal();
-  const workspace = await Workspace.open(config.workspaceDirectory);
-  const admission = new Admission(config.admission);
-  const checksums = new ChecksumMemory();
-  const downloads = new StartedDownloads();
-  const service = await startService({ config, workspace, admission, access, checksums, downloads }, logger);
-  announce(config, service.port, logger);
+  const onDamage = (name: string) => logger.log('warn', 'store_damage', { name, message: DAMAGE });
+  const tools = await openArchiveTools(config, { onDamage });
+  try {
+    const service = await startService(tools, logger);
+    announce(config, service.port, logger);
 
-  const signal = await stopSignal;
-  logger.log('info', 'stopping', { signal });
-  const cutOff = await service.stop();
-  access.close();
-  logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
+    const signal = await stopSignal;
+    logger.log('info', 'stopping', { signal });
+    const cutOff = await service.stop();
+    logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
+  } finally {
+    await tools.close();
+  }
 }
 
 /** Loads and starts the telemetry SDK, where something is to be exported: without it nothing of it is loaded. */
@@ -76,7 +75,7 @@ function announce(config: Config, port: number, logger: Logger): void {
     host: config.http.host,
     port,
     registry: config.registry.target.name,
-    workspace: config.workspaceDirectory,
+    workspace: config.cache.directory ?? config.workspaceDirectory,
     version: VERSION,
   });
 }

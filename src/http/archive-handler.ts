@@ -1,163 +1,200 @@
 import { type Span, trace } from '@opentelemetry/api';
-import type { Config } from '../config.ts';
 import { PassthroughError } from '../errors.ts';
-import type { Admission } from '../pull/admission.ts';
 import { type ResolvedImage, resolvedAttributes } from '../pull/image-attributes.ts';
-import { type ArchiveRequest, type PullTools, prepareArchive, resolveArchive } from '../pull/pull-archive.ts';
-import { openRegistry, type RegistryAccess } from '../registry/open-registry.ts';
-import type { Workspace } from '../storage/workspace.ts';
-import { instruments } from '../telemetry/metrics.ts';
-import { errorType } from '../telemetry/span.ts';
-import { type ArchiveOrder, parseOrder } from './archive-order.ts';
+import type { Progress } from '../pull/progress.ts';
+import { type ArchiveRequest, type PullTools, resolveArchive } from '../pull/pull-archive.ts';
+import { RememberingRegistry } from '../pull/remembering-registry.ts';
+import type { Credential } from '../registry/credentials.ts';
+import { openRegistry } from '../registry/open-registry.ts';
+import type { Share } from '../shared.ts';
+import { type ArchiveOrder, type ImageOrder, parseOrder } from './archive-order.ts';
+import type { ArchiveTools } from './archive-tools.ts';
 import { bundleReferences } from './bundle.ts';
 import { isMatched } from './conditions.ts';
-import { type ChecksumMemory, type Delivery, deliver, etagOf } from './delivery.ts';
+import { type Delivery, etagOf, type Reader } from './delivery.ts';
 import type { Exchange } from './exchange.ts';
 import { type CredentialChoice, challengeWhenDenied, extractCredentials } from './extract-credentials.ts';
-import type { ArchiveRoute, BundleRoute, ReferenceRoute } from './route.ts';
+import { obtainDelivery } from './prepare-delivery.ts';
+import type { ArchiveRoute, BundleRoute, ReferenceRoute } from './routes.ts';
 import { sendFile, sendNotModified } from './send-file.ts';
-import type { StartedDownloads } from './started-downloads.ts';
 
-/** What all archive requests of a service share. */
-export interface ArchiveTools {
-  readonly config: Config;
-  readonly access: RegistryAccess;
-  readonly workspace: Pick<Workspace, 'createFile' | 'probe'>;
-  readonly admission: Admission;
-  readonly checksums: ChecksumMemory;
-  readonly downloads: StartedDownloads;
+/** A request for an archive that was read, and what may be used for it. */
+export interface ReadRequest {
+  readonly order: ArchiveOrder;
+  readonly credentials: CredentialChoice;
+  /** Span of the whole request. */
+  readonly span: Span | undefined;
+}
+
+/** How a read request is pulled. */
+export interface PullOptions {
+  /** Stops it. */
+  readonly signal: AbortSignal;
+  /** Is told of the manifest's digest, where the order is of one image. */
+  readonly resolved?: (image: ResolvedImage) => void;
+  /** Says whether somebody has the archive of an entity tag already, so that nothing is prepared. */
+  readonly isKnown?: (etag: string) => boolean;
+  readonly onProgress?: (progress: Progress) => void;
+}
+
+/** What came of a pull. */
+export interface Pulled {
+  readonly etag: string;
+  /** To be released; absent where it is known already. */
+  readonly share?: Share<Delivery>;
+  readonly reader: Reader;
 }
 
 /**
- * Answers one request for an archive, from top to bottom: read the request, wait for a place, pull, send. Everything that
- * can be told without the registry is told before it is asked; the 200 goes out when all bytes are here.
+ * Answers one request for an archive, from top to bottom: read the request, resolve it, prepare, send. Everything that can be
+ * told without the registry is told before it is asked; the 200 goes out when all bytes are here.
  *
- * @throws PassthroughError what reading the request, admission and the pull throw; once the 200 is out, whatever broke
+ * @throws PassthroughError what reading the request and the pull throw; once the 200 is out, whatever broke
  */
 export async function handleArchive(
   exchange: Exchange,
   route: ArchiveRoute | ReferenceRoute | BundleRoute,
   tools: ArchiveTools,
 ): Promise<void> {
-  const span = trace.getActiveSpan();
-  const references = route.kind === 'bundle' ? await bundleReferences(exchange, route) : [];
-  const order = await parseOrder(exchange, route, references, tools.config, span);
-  const targets = order.images.map(({ target }) => target);
-  const isRequired = route.kind === 'archive' && route.requiresCredentials;
-  const credentials = await extractCredentials(exchange, isRequired, targets, tools.config);
-
+  const request = await readRequest(exchange, route, tools);
   try {
-    await answer(exchange, order, credentials, span, tools);
+    await answer(exchange, request, tools);
   } catch (error) {
-    throw route.kind === 'archive' ? error : challengeWhenDenied(error, credentials, targets, tools.config);
-  }
-}
-
-async function answer(
-  exchange: Exchange,
-  order: ArchiveOrder,
-  credentials: CredentialChoice,
-  span: Span | undefined,
-  tools: ArchiveTools,
-): Promise<void> {
-  const { request, facts } = exchange;
-  const prepared = await prepare(exchange, order, credentials, span, tools);
-  const manifestDigest = order.images.length === 1 ? facts.digest : undefined;
-  if (prepared.file === undefined) return sendNotModified(exchange, prepared.etag, manifestDigest);
-  const { file } = prepared;
-  try {
-    const client = request.socket.remoteAddress ?? '';
-    const address = request.url ?? '';
-    const mayContinue = tools.downloads.mayContinue(client, address, file.etag);
-    // Who asked for the rest of another file still has its beginning: it may leave, and ask for that rest once more.
-    const isAnew = request.headers.range === undefined;
-    if (request.method === 'GET' && (isAnew || mayContinue)) {
-      tools.downloads.note(client, address, file.etag);
-    }
-    await sendFile(exchange, file, { manifestDigest, mayContinue, stallMs: tools.config.sendStallMs });
-  } finally {
-    await file.close();
+    const targets = request.order.images.map(({ target }) => target);
+    throw route.kind === 'archive'
+      ? error
+      : challengeWhenDenied(error, request.credentials, targets, tools.config);
   }
 }
 
 /**
- * Pulls what is asked for in a place of its own, within the time that a preparation may take.
+ * Reads a request for an archive, its body included, and chooses its credentials.
  *
- * @returns the file; none where the client has it already
+ * @throws PassthroughError what `parseOrder` and `extractCredentials` throw
  */
-async function prepare(
+export async function readRequest(
   exchange: Exchange,
-  order: ArchiveOrder,
-  credentials: CredentialChoice,
-  span: Span | undefined,
-  { config, access, workspace, admission, checksums }: ArchiveTools,
-): Promise<{ readonly etag: string; readonly file?: Delivery }> {
-  const begun = performance.now();
-  const leave = await admission.enter(exchange.signal);
-  const stopwatch = startPreparation();
+  route: ArchiveRoute | ReferenceRoute | BundleRoute,
+  { config }: ArchiveTools,
+): Promise<ReadRequest> {
+  const span = trace.getActiveSpan();
+  const references = route.kind === 'bundle' ? await bundleReferences(exchange, route) : [];
+  const order = await parseOrder(exchange, route, references, config, span);
+  const targets = order.images.map(({ target }) => target);
+  const isRequired = route.kind === 'archive' && route.requiresCredentials;
+  const credentials = await extractCredentials(exchange, isRequired, targets, config);
+  return { order, credentials, span };
+}
+
+/**
+ * Resolves what a request asks for, with its own credentials, and prepares it, within the time that this may take.
+ *
+ * @throws PassthroughError what resolving and preparing throw; `REGISTRY_TIMEOUT`
+ */
+export async function pull(
+  { order, credentials, span }: ReadRequest,
+  { signal, resolved, isKnown, onProgress }: PullOptions,
+  { config, layers, ...tools }: ArchiveTools,
+): Promise<Pulled> {
   const limit = timeLimit(config.prepareTimeoutMs);
   try {
-    const signal = AbortSignal.any([exchange.signal, limit.signal]);
-    const resolved = (image: ResolvedImage) => {
-      if (order.images.length > 1) return;
-      exchange.facts.digest = image.manifestDigest;
-      span?.setAttributes(resolvedAttributes(image));
+    const own: PullTools = {
+      ...layers,
+      limits: config.imageLimits,
+      signal: AbortSignal.any([signal, limit.signal]),
+      resolved: (image) => {
+        if (order.images.length > 1) return;
+        span?.setAttributes(resolvedAttributes(image));
+        resolved?.(image);
+      },
     };
-    const tools: PullTools = { workspace, limits: config.imageLimits, signal, resolved };
-    const archive = await resolveArchive(pullRequest(order, credentials, config, access), tools);
+    const archive = await resolveArchive(pullRequest(order, credentials, { config, layers, ...tools }), own);
     const etag = etagOf(archive.etag, order);
-    if (isMatched(exchange.request.headers['if-none-match'], etag)) {
-      stopwatch.stop(undefined);
-      return { etag };
-    }
-    const file = await deliver(await prepareArchive(archive, tools), order, { workspace, checksums, signal });
-    stopwatch.stop(undefined);
-    return { etag, file };
-  } catch (error) {
-    stopwatch.stop(error);
-    throw error;
+    // What is read later on has no limit but the reader's patience.
+    const reader = { archive, tools: { ...own, signal } };
+    if (isKnown?.(etag) === true) return { etag, reader };
+    return { etag, reader, share: await obtainDelivery({ archive, order, pull: own, onProgress }, tools) };
   } finally {
     limit.clear();
-    leave();
-    exchange.facts.prepareMs = Math.round(performance.now() - begun);
+  }
+}
+
+async function answer(exchange: Exchange, read: ReadRequest, tools: ArchiveTools): Promise<void> {
+  const { request, facts, signal } = exchange;
+  const begun = performance.now();
+  const resolved = ({ manifestDigest }: ResolvedImage) => {
+    facts.digest = manifestDigest;
+  };
+  const isKnown = (etag: string) => isMatched(request.headers['if-none-match'], etag);
+  const { etag, share, reader } = await pull(read, { signal, resolved, isKnown }, tools).finally(() => {
+    facts.prepareMs = Math.round(performance.now() - begun);
+  });
+  const { staleMs } = reader.archive;
+  if (staleMs !== undefined) facts.staleSeconds = Math.floor(staleMs / 1000);
+  const about = { manifestDigest: facts.digest, staleMs };
+  if (share === undefined) return sendNotModified(exchange, etag, about);
+  try {
+    const client = request.socket.remoteAddress ?? '';
+    const address = request.url ?? '';
+    const mayContinue = tools.downloads.mayContinue(client, address, etag);
+    // Who asked for the rest of another file still has its beginning: it may leave, and ask for that rest once more.
+    const isAnew = request.headers.range === undefined;
+    if (request.method === 'GET' && (isAnew || mayContinue)) tools.downloads.note(client, address, etag);
+    const { checksum, filename } = read.order;
+    const file = {
+      ...share.value,
+      filename: checksum === undefined ? filename : `${filename}.${checksum}`,
+    };
+    await sendFile(exchange, file, {
+      ...about,
+      mayContinue,
+      reader,
+      stallMs: tools.config.sendStallMs,
+    });
+  } finally {
+    share.release();
   }
 }
 
 function pullRequest(
   { images, layout, platform, isPlatformAsked }: ArchiveOrder,
   credentials: CredentialChoice,
-  config: Config,
-  access: RegistryAccess,
+  tools: ArchiveTools,
 ): ArchiveRequest {
   return {
     layout,
-    fetchesForeignLayers: config.registry.foreignLayers === 'fetch',
-    images: images.map(({ target, reference, name }) => ({
-      reference,
-      name,
+    fetchesForeignLayers: tools.config.registry.foreignLayers === 'fetch',
+    images: images.map((image) => ({
+      reference: image.reference,
+      name: image.name,
       platform,
       isPlatformAsked,
-      registry: openRegistry(access, {
-        target,
-        repository: reference.repository,
-        credential: credentials(target),
-      }),
+      ...openRepository(image, credentials, tools),
     })),
   };
 }
 
-/** Counts a preparation among the active ones until it is stopped, and its time then. */
-function startPreparation(): { stop(error: unknown): void } {
-  const { activePreparations, preparationDuration } = instruments();
-  const begun = performance.now();
-  activePreparations.add(1);
+function openRepository({ target, reference }: ImageOrder, choose: CredentialChoice, tools: ArchiveTools) {
+  const { access, memory, flights, manifestSlots } = tools;
+  const credential = choose(target);
+  const repository = { origin: target.origin, name: reference.repository };
+  const registry = openRegistry(access, { target, repository: reference.repository, credential });
+  const credentials = ownerOf(credential);
   return {
-    stop: (error) => {
-      activePreparations.add(-1);
-      const dimensions = error === undefined ? {} : { 'error.type': errorType(error) };
-      preparationDuration.record((performance.now() - begun) / 1000, dimensions);
-    },
+    repository,
+    registry: new RememberingRegistry(registry, {
+      repository,
+      memory,
+      flights,
+      manifestSlots,
+      credentials,
+    }),
   };
+}
+
+function ownerOf(credential: Credential): 'none' | 'operator' | 'client' {
+  if (credential.type === 'none') return 'none';
+  return credential.type === 'basic' && credential.source === 'client' ? 'client' : 'operator';
 }
 
 function timeLimit(ms: number): { readonly signal: AbortSignal; clear(): void } {

@@ -23,7 +23,7 @@ import type { RegistryTarget } from '../registry/target.ts';
 import { withSpan } from '../telemetry/span.ts';
 import type { Exchange } from './exchange.ts';
 import { isFailure } from './problem.ts';
-import type { ArchiveRoute, BundleRoute, ReferenceRoute } from './route.ts';
+import type { ArchiveRoute, BundleRoute, ReferenceRoute } from './routes.ts';
 import { registryOfReference, selectRegistry } from './select-registry.ts';
 
 /** One image that a request asks for. */

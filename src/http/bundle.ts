@@ -1,7 +1,7 @@
 import { PassthroughError } from '../errors.ts';
 import type { Exchange } from './exchange.ts';
 import { refuseCredentials } from './path.ts';
-import type { BundleRoute } from './route.ts';
+import type { BundleRoute } from './routes.ts';
 
 /** Longest body of a POST, in bytes: the references of the most images, each as long as one can be. */
 const MAX_BODY_BYTES = 32 * 1024;

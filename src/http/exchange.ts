@@ -9,6 +9,8 @@ export interface RequestFacts {
   image?: string;
   platform?: string;
   digest?: string;
+  /** Seconds since the registry has told what the reference means, where it could not be asked now. */
+  staleSeconds?: number;
   /** Bytes of an archive that were handed to the connection. */
   bytes?: number;
   /** Milliseconds until the archive was ready. */

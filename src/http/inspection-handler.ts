@@ -11,13 +11,13 @@ import { openRegistry } from '../registry/open-registry.ts';
 import type { Registry } from '../registry/registry.ts';
 import type { RegistryTarget } from '../registry/target.ts';
 import { withSpan } from '../telemetry/span.ts';
-import type { ArchiveTools } from './archive-handler.ts';
 import { imageOf } from './archive-order.ts';
+import type { ArchiveTools } from './archive-tools.ts';
 import { isMatched } from './conditions.ts';
 import type { Exchange } from './exchange.ts';
 import { challengeWhenDenied, extractCredentials } from './extract-credentials.ts';
 import { isFailure } from './problem.ts';
-import type { ManifestRoute, TagsRoute } from './route.ts';
+import type { ManifestRoute, TagsRoute } from './routes.ts';
 import { sendDocument } from './send.ts';
 import { sendNotModified } from './send-file.ts';
 
@@ -50,7 +50,7 @@ export async function handleManifest(
     );
     exchange.facts.digest = digest;
     if (isMatched(exchange.request.headers['if-none-match'], `"${digest}"`)) {
-      sendNotModified(exchange, `"${digest}"`, digest);
+      sendNotModified(exchange, `"${digest}"`, { manifestDigest: digest });
       return;
     }
     sendDocument(exchange, bytes, {

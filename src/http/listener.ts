@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PassthroughError } from '../errors.ts';
@@ -14,14 +14,47 @@ const ABORT_GRACE_MS = 2_000;
 /** What a client has left, in milliseconds, to read why it was refused and to close its side. */
 const LINGER_MS = 1_000;
 
+/**
+ * What a request's body has left to arrive in once its header is here, in milliseconds. Bodies are lists of images, 32 KiB at
+ * the most, which takes a line of 9600 baud 34 s.
+ */
+const BODY_TIMEOUT_MS = 60_000;
+
+/** How often the limits above are looked after, in milliseconds: more often where a limit is less than four times this. */
+const CHECK_INTERVAL_MS = 1_000;
+
+/**
+ * What a kept connection is left beyond the time that its client was told, in milliseconds. Whoever sends at the last moment
+ * must not meet the close: proxies pass that on as an error.
+ */
+const IDLE_GRACE_MS = 1_000;
+
+/** Most connections beyond the allowed that are held for {@link LINGER_MS}; any further are closed at once. */
+const MAX_TURNED_AWAY = 32;
+
+/** Seconds after which a client that found all connections taken is told to come back: the idle ones have ended by then. */
+const RETRY_AFTER_FULL_S = 60;
+
 /** Seconds after which a client that met a stopping service is told to come back: its successor is up by then. */
 const RETRY_AFTER_STOP_S = 5;
 
-/** Settings of {@link Listener}. */
-export interface ListenerOptions {
+/** Where a {@link Listener} listens, and what it puts up with. No limit holds for an answer, however long it takes. */
+export interface ListenerSettings {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;
+  /** Longest wait for a whole header, in milliseconds: from the connection's beginning, on a kept one from its first byte. */
+  readonly headerTimeoutMs: number;
+  /** How long a connection is kept for its next request, in milliseconds. */
+  readonly idleTimeoutMs: number;
+  /** Most connections at once. */
+  readonly maxConnections: number;
+}
+
+/** Settings of {@link Listener}, and what is done with its requests. */
+export interface ListenerOptions extends ListenerSettings {
+  /** Longest wait for a body once the header is here, in milliseconds; {@link BODY_TIMEOUT_MS} unless said. */
+  readonly bodyTimeoutMs?: number;
   /**
    * Answers a request; settles when the answer is out. Must not reject.
    *
@@ -34,14 +67,19 @@ export interface ListenerOptions {
 export class Listener {
   readonly #options: ListenerOptions;
   readonly #server: Server;
-  /** Requests that are being answered, and the sockets that they came on. */
-  readonly #active = new Map<AbortController, { readonly socket: Duplex; readonly done: Promise<void> }>();
+  /** Requests that are being answered. */
+  readonly #active = new Map<AbortController, Active>();
+  /** Sockets that end as soon as what is being answered on them is out. */
+  readonly #ending = new WeakSet<Duplex>();
+  #connections = 0;
+  #turnedAway = 0;
 
   private constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#server = http.createServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) =>
+    this.#server = http.createServer(serverOptions(options), (request, response) =>
       this.#accept(request, response),
     );
+    this.#server.on('connection', (socket) => this.#count(socket));
     this.#server.on('clientError', (error, socket) => this.#refuse(error, socket));
   }
 
@@ -85,7 +123,37 @@ export class Listener {
     while (this.#active.size > 0) await Promise.all([...this.#active.values()].map(({ done }) => done));
   }
 
+  /**
+   * Turns away whoever is too many. Node would, too (`maxConnections`), but by a reset, which tells nobody why or when to
+   * come back.
+   */
+  #count(socket: Socket): void {
+    const { maxConnections } = this.#options;
+    if (this.#connections < maxConnections) {
+      this.#connections += 1;
+      socket.once('close', () => {
+        this.#connections -= 1;
+      });
+      return;
+    }
+    const why = `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
+    const text = plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
+    if (this.#turnedAway >= MAX_TURNED_AWAY) {
+      socket.end(text);
+      socket.destroySoon();
+      return;
+    }
+    this.#turnedAway += 1;
+    socket.once('close', () => {
+      this.#turnedAway -= 1;
+    });
+    endGently(socket, text);
+  }
+
   #accept(request: IncomingMessage, response: ServerResponse): void {
+    const { socket } = request;
+    // Whoever was refused may go on all the same: nothing could be answered.
+    if (!socket.writable || this.#ending.has(socket)) return;
     const controller = new AbortController();
     response.once('close', () => {
       if (!response.writableFinished)
@@ -94,27 +162,82 @@ export class Listener {
     // A connection may break at any time; the response's close tells it.
     request.on('error', () => undefined);
     response.on('error', () => undefined);
+    // Before Node begins to wait for the next one: a limit that was set for this answer must not hold for one that came early.
+    response.prependListener('finish', () => socket.setTimeout(0));
     const done = this.#options
       .handle(request, response, controller.signal)
       .finally(() => this.#active.delete(controller));
-    this.#active.set(controller, { socket: request.socket, done });
+    this.#active.set(controller, { request, response, done });
   }
 
   /** Answers what is not HTTP, or not in time, in plain text; a connection that is answering already is cut instead. */
-  #refuse(error: Error & { code?: string; rawPacket?: Buffer; reason?: string }, socket: Duplex): void {
-    const isAnswering = [...this.#active.values()].some((active) => active.socket === socket);
+  #refuse(error: ClientError, socket: Duplex): void {
+    const answering = [...this.#active.values()].filter(({ request }) => request.socket === socket);
+    const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+    if (isLate && this.#endAfterAnswers(answering, socket)) return;
+    const isAnswering = answering.length > 0 && !isLate;
     if (isAnswering || !socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();
       return;
     }
-    const [status, text] = refusal(error);
-    socket.end(
-      `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n` +
-        `Content-Length: ${Buffer.byteLength(text) + 1}\r\n\r\n${text}\n`,
-    );
-    // Not at once, for bytes that still come in would take the answer back; and not never, for no other limit holds here.
-    setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    // Who has said nothing is told nothing: a proxy that opens connections ahead would take it for the answer to what it
+    // sends just now.
+    const isSilent = isLate && (socket as Socket).bytesRead === 0;
+    endGently(socket, isSilent ? '' : plainAnswer(...refusal(error, answering.length > 0)));
   }
+
+  /**
+   * Lets the answers that are under way go out when something behind them is late: the beginning of a next request, or a body
+   * that the answer did not wait for. Nothing more is taken then.
+   *
+   * @returns whether there are any
+   */
+  #endAfterAnswers(answering: readonly Active[], socket: Duplex): boolean {
+    const under = answering.filter(({ request, response }) => request.complete || response.headersSent);
+    if (under.length === 0) return false;
+    this.#ending.add(socket);
+    void Promise.all(under.map(({ done }) => done)).then(() => endGently(socket, ''));
+    return true;
+  }
+}
+
+/** A request that is being answered. */
+interface Active {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly done: Promise<void>;
+}
+
+/** What Node says of a connection that it cannot go on with. */
+type ClientError = Error & { code?: string; rawPacket?: Buffer; reason?: string };
+
+/** The limits in Node's words. All of them end where a request is complete: none holds for its answer. */
+function serverOptions(options: ListenerOptions): http.ServerOptions {
+  const { headerTimeoutMs, idleTimeoutMs, bodyTimeoutMs = BODY_TIMEOUT_MS } = options;
+  return {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    headersTimeout: headerTimeoutMs,
+    requestTimeout: headerTimeoutMs + bodyTimeoutMs,
+    connectionsCheckingInterval: Math.min(CHECK_INTERVAL_MS, Math.ceil(headerTimeoutMs / 4)),
+    keepAliveTimeout: idleTimeoutMs,
+    keepAliveTimeoutBuffer: IDLE_GRACE_MS,
+  };
+}
+
+/** A whole answer in plain text, for where there is no request to answer. */
+function plainAnswer(status: string, text: string, retryAfterSeconds?: number): string {
+  const retryAfter = retryAfterSeconds === undefined ? '' : `Retry-After: ${retryAfterSeconds}\r\n`;
+  return (
+    `HTTP/1.1 ${status}\r\nConnection: close\r\n${retryAfter}Content-Type: text/plain; charset=utf-8\r\n` +
+    `Content-Length: ${Buffer.byteLength(text) + 1}\r\n\r\n${text}\n`
+  );
+}
+
+/** Says a last word, and closes: not at once, for bytes that still come in would take it back; and not never. */
+function endGently(socket: Duplex, text: string): void {
+  socket.end(text);
+  // No other limit holds here.
+  setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
 /** The error of whoever meets a service that stops: what it cannot do any more, and when to come back. */
@@ -131,13 +254,11 @@ async function atMost(limitMs: number, promise: Promise<unknown>): Promise<void>
   isOver.abort();
 }
 
-function refusal(error: {
-  code?: string;
-  rawPacket?: Buffer;
-  reason?: string;
-}): [status: string, text: string] {
+/** @param hasHeader whether the request has begun to be answered: what is missing is of its body */
+function refusal(error: ClientError, hasHeader: boolean): [status: string, text: string] {
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
-    return ['408 Request Timeout', 'Request timed out: its header did not arrive in time'];
+    const what = hasHeader ? 'body' : 'header';
+    return ['408 Request Timeout', `Request timed out: its ${what} did not arrive in time`];
   }
   if (error.code === 'HPE_HEADER_OVERFLOW') {
     const endOfFirstLine = error.rawPacket?.indexOf('\r\n') ?? -1;

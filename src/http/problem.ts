@@ -36,6 +36,7 @@ const TABLE: Readonly<Record<ErrorCode, { readonly status: number; readonly titl
   REGISTRY_TIMEOUT: { status: 504, title: 'Registry timed out' },
   IMAGE_TOO_LARGE: { status: 507, title: 'Image too large' },
   NO_SPACE: { status: 507, title: 'No space' },
+  DAMAGED: INTERNAL,
   INVALID_CONFIGURATION: INTERNAL,
   INTERNAL,
 };

@@ -1,6 +1,8 @@
 import type { Logger, LogLevel } from '../telemetry/log.ts';
 import type { Exchange } from './exchange.ts';
 import { type Outcome, outcomeOf } from './outcome.ts';
+import type { Job } from './preparation-jobs.ts';
+import { problemOf } from './problem.ts';
 
 /** What the log makes of each outcome: what went wrong here or upstream is worth a look. */
 const LEVELS: Readonly<Record<Outcome, LogLevel>> = {
@@ -28,5 +30,21 @@ export function logRequest(exchange: Exchange, isProbe: boolean, ms: number, log
     status: response.headersSent ? response.statusCode : undefined,
     ms,
     outcome,
+  });
+}
+
+/** Writes the line of a preparation that has ended and that no request has waited for. */
+export function logPreparation(job: Job, logger: Logger): void {
+  const { id, subject, state, progress, startedAt, endedAt, error } = job;
+  const problem = error === undefined ? undefined : problemOf(error);
+  logger.log(state === 'failed' ? 'warn' : 'info', 'preparation', {
+    id,
+    path: subject.path,
+    image: subject.images.join(' '),
+    state,
+    layers: progress.layers.total,
+    bytes: progress.bytes.total,
+    ms: (endedAt?.getTime() ?? Date.now()) - startedAt.getTime(),
+    ...(problem !== undefined && { error: problem.error.code, message: problem.detail }),
   });
 }

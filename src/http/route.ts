@@ -1,72 +1,8 @@
 import { LAYOUTS, type LayoutName } from '../archive/archive.ts';
 import { PassthroughError } from '../errors.ts';
-import type { Compression } from '../image/filename.ts';
 import { decodeSegment, refuseCredentials, splitTarget } from './path.ts';
 import { chooseCompression, chooseLayout, choosePlatform, isLayout, oneOf, single } from './query.ts';
-
-/** What every route to an image has, decoded and not yet judged. */
-interface ImageRoute {
-  /** Path with placeholders, as telemetry names the route. */
-  readonly template: string;
-  /** `os/arch[/variant]`, the name of a device, or `all`, where the request asks for one. */
-  readonly platform: string | undefined;
-}
-
-/** A request for an archive by the name of a file. */
-export interface ArchiveRoute extends ImageRoute {
-  readonly kind: 'archive';
-  readonly layout: LayoutName;
-  /** Registry that the path names; `undefined` for the configured one. */
-  readonly registry: { readonly scheme: string; readonly host: string } | undefined;
-  /** Whether the route itself requires Basic credentials. */
-  readonly requiresCredentials: boolean;
-  readonly filename: string;
-}
-
-/** A request for an archive by reference, as `docker pull` takes it. */
-export interface ReferenceRoute extends ImageRoute {
-  readonly kind: 'reference';
-  readonly layout: LayoutName;
-  readonly reference: string;
-  /** What to call file and image instead. */
-  readonly name: string | undefined;
-  readonly compression: Compression;
-}
-
-/** A request for one archive of several images. */
-export interface BundleRoute extends ImageRoute {
-  readonly kind: 'bundle';
-  readonly layout: LayoutName;
-  /** References in the query; those of a POST are in its body. */
-  readonly references: readonly string[];
-  /** `bundle.tar` with one of the endings of a file name. */
-  readonly filename: string;
-}
-
-/** A request for a manifest. */
-export interface ManifestRoute extends ImageRoute {
-  readonly kind: 'manifest';
-  readonly reference: string;
-  /** Which one: the index, the image's, or whatever the registry has under the reference. */
-  readonly type: 'index' | 'image' | undefined;
-}
-
-/** A request for the tags of a repository. */
-export interface TagsRoute {
-  readonly kind: 'tags';
-  readonly template: string;
-  /** With its registry, as in a reference. */
-  readonly repository: string;
-}
-
-/** What a request asks for. */
-export type Route =
-  | ArchiveRoute
-  | ReferenceRoute
-  | BundleRoute
-  | ManifestRoute
-  | TagsRoute
-  | { readonly kind: 'usage' | 'health' | 'ready'; readonly template: string };
+import type { ArchiveRoute, BundleRoute, ManifestRoute, PreparationRoute, Route } from './routes.ts';
 
 /**
  * Longest path that is looked at, in characters. The longest that means something has a repository of 255 and a tag of
@@ -81,14 +17,25 @@ const SIMPLE: Readonly<Record<string, Route>> = {
 };
 
 /** First segments that are no repository: routes, and what browsers and crawlers ask every server for. */
-const RESERVED = new Set(['health', 'ready', 'manifest', 'tags', 'favicon.ico', 'robots.txt', '.well-known']);
+const RESERVED = new Set([
+  'health',
+  'ready',
+  'manifest',
+  'tags',
+  'prepare',
+  'preparations',
+  'favicon.ico',
+  'robots.txt',
+  '.well-known',
+]);
 
 const REGISTRY_ROOTS = ['registry', 'registry-auth'];
 
 /**
  * Reads a request target.
  *
- *     target    ::= [ platform ] ( archive | bundle | reference ) | inspection | "/" | "/health" | "/ready"
+ *     target    ::= image | "/prepare" image | "/preparations/" id | inspection | "/" | "/health" | "/ready"
+ *     image     ::= [ platform ] ( archive | bundle | reference )
  *     platform  ::= "/platform/" ( os "/" arch [ "/" variant ] | device | "all" )
  *     archive   ::= [ ( "/registry/" | "/registry-auth/" ) scheme "/" host ] "/" layout "/" filename
  *     bundle    ::= "/bundle" ending
@@ -113,7 +60,21 @@ export function parseRoute(target: string): Route {
   }
   const simple = SIMPLE[path];
   if (simple !== undefined) return simple;
+  const [, first, ...rest] = path.split('/');
+  if (first === 'preparations' && rest.length === 1) return preparationRoute(rest[0] ?? '');
+  if (first !== 'prepare') return routeOf(path, query);
+  const archive = rest.length === 0 ? undefined : routeOf(`/${rest.join('/')}`, query);
+  if (archive?.kind !== 'archive' && archive?.kind !== 'reference' && archive?.kind !== 'bundle') {
+    throw new PassthroughError(
+      'NOT_FOUND',
+      'No route has this path: expected /prepare and the path of an archive',
+    );
+  }
+  return { kind: 'prepare', template: `/prepare${archive.template}`, archive };
+}
 
+/** All routes but those that are told by their first segment alone. */
+function routeOf(path: string, query: URLSearchParams): Route {
   const { prefix, platform: pathPlatform, rest } = takePlatform(path.split('/').slice(1));
   const [root = '', ...parts] = rest;
   const platform = choosePlatform(pathPlatform, query);
@@ -136,6 +97,10 @@ export function parseRoute(target: string): Route {
     name: single(query, 'name'),
     compression: chooseCompression(query),
   };
+}
+
+function preparationRoute(id: string): PreparationRoute {
+  return { kind: 'preparation', template: '/preparations/{id}', id: decodeSegment(id, 'NOT_FOUND', 'id') };
 }
 
 function archiveRoute(

@@ -3,7 +3,7 @@ import { PassthroughError } from '../errors.ts';
 import { matchesHost } from '../registry/host-pattern.ts';
 import { namedTarget } from '../registry/named-target.ts';
 import { DOCKER_HUB, type RegistryTarget, registryTarget } from '../registry/target.ts';
-import type { ArchiveRoute } from './route.ts';
+import type { ArchiveRoute } from './routes.ts';
 
 type Policy = Pick<Config['registry'], 'target' | 'defaultNamespace' | 'allowedHosts'>;
 

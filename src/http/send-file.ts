@@ -1,15 +1,33 @@
-import { pipeline } from 'node:stream/promises';
-import { isPassthroughError, PassthroughError } from '../errors.ts';
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { PassthroughError } from '../errors.ts';
+import { release } from '../pieces.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import { mayBePartial, parseRange } from './conditions.ts';
-import type { Delivery } from './delivery.ts';
+import type { Delivery, Reader } from './delivery.ts';
 import type { Exchange } from './exchange.ts';
 import { problemOf } from './problem.ts';
 
-/** How a file is sent. */
-export interface SendFileOptions {
+/** What is told of a file beside its own validators. */
+export interface AboutFile {
   /** Digest of the one manifest that the file is made of, where it is one. */
-  readonly manifestDigest: string | undefined;
+  readonly manifestDigest?: string | undefined;
+  /** Milliseconds since the registry has said that this is the file, where it could not be asked now. */
+  readonly staleMs?: number | undefined;
+}
+
+/** A file and the name that a browser saves it under. */
+export interface NamedDelivery extends Delivery {
+  readonly filename: string;
+}
+
+/** https://www.rfc-editor.org/rfc/rfc7234#section-5.5: of old age, and still the one way to say it. */
+const STALE_WARNING =
+  '110 docker-http-passthrough "Response is Stale", 111 docker-http-passthrough "Revalidation Failed"';
+
+/** How a file is sent. */
+export interface SendFileOptions extends AboutFile {
+  readonly reader: Reader;
   /** Whether a part may be sent to whoever does not say, by `If-Range`, of which file it has the rest. */
   readonly mayContinue: boolean;
   /** Longest time without a byte taken by the client, in milliseconds. */
@@ -21,12 +39,8 @@ export interface SendFileOptions {
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-304-not-modified
  */
-export function sendNotModified(
-  { response }: Exchange,
-  etag: string,
-  manifestDigest: string | undefined,
-): void {
-  response.writeHead(304, { ...validators(etag, manifestDigest) });
+export function sendNotModified({ response }: Exchange, etag: string, about: AboutFile): void {
+  response.writeHead(304, { ...validators(etag, about) });
   response.end();
 }
 
@@ -38,7 +52,11 @@ export function sendNotModified(
  *   the connection breaks or the client stalls
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
  */
-export async function sendFile(exchange: Exchange, file: Delivery, options: SendFileOptions): Promise<void> {
+export async function sendFile(
+  exchange: Exchange,
+  file: NamedDelivery,
+  options: SendFileOptions,
+): Promise<void> {
   const { request, response, facts } = exchange;
   const { headers, method } = request;
   const { size, etag } = file;
@@ -47,7 +65,7 @@ export async function sendFile(exchange: Exchange, file: Delivery, options: Send
   const isPartAsked = method === 'GET' && isSameFile;
   const range = isPartAsked ? parseRange(headers.range, size) : undefined;
   const common = {
-    ...validators(etag, options.manifestDigest),
+    ...validators(etag, options),
     'Accept-Ranges': 'bytes',
     ...(file.sha256 !== undefined && { 'Repr-Digest': reprDigest(file.sha256) }),
   };
@@ -68,14 +86,15 @@ export async function sendFile(exchange: Exchange, file: Delivery, options: Send
     response.end();
     return;
   }
-  await sendBytes(exchange, file.bytes(range), options.stallMs);
+  await sendBytes(exchange, file.bytes(range, options.reader), options.stallMs);
 }
 
-function validators(etag: string, manifestDigest: string | undefined) {
+function validators(etag: string, { manifestDigest, staleMs }: AboutFile) {
   return {
     ETag: etag,
     'Cache-Control': 'no-cache',
     ...(manifestDigest !== undefined && { 'Docker-Content-Digest': manifestDigest }),
+    ...(staleMs !== undefined && { Age: Math.floor(staleMs / 1000), Warning: STALE_WARNING }),
   };
 }
 
@@ -84,8 +103,12 @@ function reprDigest(sha256: string): string {
   return `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`;
 }
 
+/**
+ * Sends bytes piece by piece, the next one when the system has taken the last: so its memory can be given back at once, and a
+ * slow client holds no more than one.
+ */
 async function sendBytes(
-  { response, facts, ...exchange }: Exchange,
+  { request, response, facts, ...exchange }: Exchange,
   bytes: AsyncIterable<Uint8Array>,
   stallMs: number,
 ): Promise<void> {
@@ -96,27 +119,51 @@ async function sendBytes(
     ),
   );
   const signal = AbortSignal.any([exchange.signal, stalled.signal]);
+  const { sent } = instruments();
   try {
-    await pipeline(counted(bytes, facts), response, { signal });
+    await turnOf(response, signal);
+    for await (const piece of bytes) {
+      const { byteLength } = piece;
+      await write(response, piece, signal);
+      sent.add(byteLength);
+      facts.bytes = (facts.bytes ?? 0) + byteLength;
+      release(piece);
+    }
+    response.end();
   } catch (error) {
-    // Every error of ours comes from the bytes; any other says in one of many ways that the connection is gone.
-    if (isPassthroughError(error)) throw error;
-    throw signal.reason ?? new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error });
+    response.destroy();
+    if (signal.aborted) throw signal.reason;
+    if (error instanceof WriteError) {
+      throw new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error.cause });
+    }
+    throw problemOf(error).error;
   }
 }
 
-async function* counted(
-  bytes: AsyncIterable<Uint8Array>,
-  facts: Exchange['facts'],
-): AsyncGenerator<Uint8Array> {
-  const { sent } = instruments();
-  try {
-    for await (const piece of bytes) {
-      sent.add(piece.byteLength);
-      facts.bytes = (facts.bytes ?? 0) + piece.byteLength;
-      yield piece;
-    }
-  } catch (error) {
-    throw problemOf(error).error;
-  }
+/** Waits until all answers before this one on the same connection are out: until then its bytes would lie in memory. */
+async function turnOf(response: ServerResponse, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  if (response.socket !== null) return;
+  await once(response, 'socket', { signal });
+}
+
+/** That the connection would not take a piece. */
+class WriteError extends Error {}
+
+/**
+ * Writes a piece. When this resolves, the system has all of it; when it rejects, it may still be reading from it.
+ *
+ * @throws WriteError when the connection is broken; the signal's reason
+ */
+function write(response: ServerResponse, piece: Uint8Array, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const leave = () => reject(signal.reason);
+    signal.addEventListener('abort', leave, { once: true });
+    response.write(piece, (cause) => {
+      signal.removeEventListener('abort', leave);
+      if (cause) reject(new WriteError('Cannot write', { cause }));
+      else resolve();
+    });
+  });
 }

@@ -47,3 +47,25 @@ export function sendDocument(
   response.writeHead(200, { ...headers, 'Content-Length': body.byteLength });
   response.end(request.method === 'HEAD' ? undefined : body);
 }
+
+/** Sends a value as JSON. */
+export function sendJson(
+  { request, response }: Exchange,
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const body = Buffer.from(`${JSON.stringify(value)}\n`);
+  response.writeHead(status, {
+    'Content-Type': 'application/json',
+    'Content-Length': body.byteLength,
+    'Cache-Control': 'no-store',
+    ...headers,
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/** Answers that it was done. */
+export function sendNothing({ response }: Exchange): void {
+  response.writeHead(204).end();
+}

@@ -4,21 +4,32 @@ import { finished } from 'node:stream/promises';
 import { context } from '@opentelemetry/api';
 import { PassthroughError } from '../errors.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { type ArchiveTools, handleArchive } from './archive-handler.ts';
+import { handleArchive } from './archive-handler.ts';
+import type { ArchiveTools } from './archive-tools.ts';
+import { ClientLimit } from './client-limit.ts';
 import type { Exchange } from './exchange.ts';
 import { handleManifest, handleTags } from './inspection-handler.ts';
 import { Listener, stopping } from './listener.ts';
+import { handlePreparation, handlePrepare } from './preparation-handler.ts';
+import { PreparationJobs } from './preparation-jobs.ts';
 import { problemOf } from './problem.ts';
-import { logRequest } from './request-log.ts';
+import { logPreparation, logRequest } from './request-log.ts';
 import { recordRequest } from './request-metrics.ts';
-import { parseRoute, type Route } from './route.ts';
+import { parseRoute } from './route.ts';
+import type { Route } from './routes.ts';
 import { sendProblem, sendText } from './send.ts';
 import { withServerSpan } from './server-span.ts';
 import { usageText } from './usage.ts';
 
-/** Methods of every route; bundles take their list in a POST, too. */
+/** Methods of most routes. */
 const METHODS = ['GET', 'HEAD'];
-const BUNDLE_METHODS = [...METHODS, 'POST'];
+
+/** Those of the others. Bundles take their list in a POST, too. */
+const OTHER_METHODS: { readonly [kind in Route['kind']]?: readonly string[] } = {
+  bundle: [...METHODS, 'POST'],
+  prepare: ['POST'],
+  preparation: [...METHODS, 'DELETE'],
+};
 
 /** What requests are for that ask for an image. */
 const PULLS: ReadonlySet<string | undefined> = new Set(['archive', 'reference', 'bundle']);
@@ -42,15 +53,19 @@ export interface Service {
 export async function startService(tools: ArchiveTools, logger: Logger): Promise<Service> {
   const { config } = tools;
   const state = { isStopping: false };
+  const clients = new ClientLimit(config.requestsPerClient);
+  const jobs = new PreparationJobs((job) => logPreparation(job, logger));
   const listener = await Listener.start({
     ...config.http,
-    handle: (request, response, signal) => handle(request, response, signal, { tools, logger, state }),
+    handle: (request, response, signal) =>
+      handle(request, response, signal, { tools, logger, state, clients, jobs }),
   });
   return {
     port: listener.port,
-    stop: () => {
+    stop: async () => {
       state.isStopping = true;
-      return listener.stop(config.shutdownMs);
+      const [cutOff] = await Promise.all([listener.stop(config.shutdownMs), jobs.stop()]);
+      return cutOff;
     },
   };
 }
@@ -59,6 +74,8 @@ interface Surroundings {
   readonly tools: ArchiveTools;
   readonly logger: Logger;
   readonly state: { readonly isStopping: boolean };
+  readonly clients: ClientLimit;
+  readonly jobs: PreparationJobs;
 }
 
 /** One request, from its header to its line in the log. */
@@ -81,7 +98,7 @@ async function handle(
     } catch (error) {
       fail(exchange, error, surroundings.logger);
     }
-    await ended(response);
+    await ended(exchange, surroundings.tools.config.sendStallMs);
   };
   let within = context.active();
   if (isProbe) await answered();
@@ -108,10 +125,10 @@ async function answer(
   route: Route | PassthroughError,
   surroundings: Surroundings,
 ): Promise<void> {
-  const { tools, state } = surroundings;
+  const { tools, state, clients, jobs } = surroundings;
   const { method, headers } = exchange.request;
   if (route instanceof PassthroughError) throw route;
-  const methods = route.kind === 'bundle' ? BUNDLE_METHODS : METHODS;
+  const methods = OTHER_METHODS[route.kind] ?? METHODS;
   if (!methods.includes(method ?? '')) {
     const why = `Cannot ${method} here: use ${methods.join(' or ')}`;
     throw new PassthroughError('METHOD_NOT_ALLOWED', why, { allow: methods });
@@ -127,7 +144,12 @@ async function answer(
     case 'reference':
     case 'bundle':
       if (state.isStopping) throw stopping('begin a download');
-      return await handleArchive(exchange, route, tools);
+      return await limited(exchange, clients, () => handleArchive(exchange, route, tools));
+    case 'prepare':
+      if (state.isStopping) throw stopping('begin a preparation');
+      return await handlePrepare(exchange, route, jobs, tools);
+    case 'preparation':
+      return await handlePreparation(exchange, route, jobs);
     case 'manifest':
       return await handleManifest(exchange, route, tools);
     case 'tags':
@@ -135,15 +157,35 @@ async function answer(
   }
 }
 
-/** Waits until the last byte of an answer is out, or its connection is gone. */
-async function ended(response: ServerResponse): Promise<void> {
+/** Does something that one client may do so many times at once, until it is over. */
+async function limited(
+  { request }: Exchange,
+  clients: ClientLimit,
+  work: () => Promise<void>,
+): Promise<void> {
+  const leave = clients.enter(request.socket.remoteAddress ?? '');
+  try {
+    await work();
+  } finally {
+    leave();
+  }
+}
+
+/** Waits until the last byte of an answer is out, or its connection is gone: cut, where the client takes no byte for long. */
+async function ended({ response, facts }: Exchange, stallMs: number): Promise<void> {
+  const cut = () => {
+    facts.error ??= 'ABORTED';
+    facts.message ??= `Stopped: the client took no byte for ${stallMs / 1000} s`;
+    response.destroy();
+  };
+  if (!response.writableFinished) response.setTimeout(stallMs, cut);
   await finished(response).catch(() => undefined);
 }
 
 async function sendReadiness(exchange: Exchange, { tools, state }: Surroundings): Promise<void> {
   if (state.isStopping) return sendText(exchange, 503, 'not ready: stopping\n');
   try {
-    await tools.workspace.probe();
+    await tools.layers.store.probe();
     sendText(exchange, 200, 'ready\n');
   } catch (error) {
     sendText(exchange, 503, `not ready: ${error instanceof Error ? error.message : String(error)}\n`);

@@ -21,6 +21,7 @@ Routes
   GET /platform/{os}/{arch}[/{variant}]/...                before any but a reference, or ?platform=os/arch behind it
   GET /platform/{device}/..., /platform/all/oci/...        such as ir1101 or cat9k; every platform of an image
   GET /manifest/{reference}, GET /tags/{repository}        what there is, before pulling
+  POST /prepare/docker/{filename}                          fetches it beforehand; answers where to ask how far it is
   GET /health, GET /ready
 
 Layouts: docker; docker-gzip and oci stand in its place in a path, or as ?layout= behind a reference.

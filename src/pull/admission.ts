@@ -4,10 +4,10 @@ import { PassthroughError } from '../errors.ts';
 export interface AdmissionOptions {
   /** Most at work at once. */
   readonly places: number;
-  /** Most that wait for a place; who comes then is turned away. */
-  readonly queue: number;
-  /** Longest wait, in milliseconds. */
-  readonly waitMs: number;
+  /** Most that wait for a place; who comes then is turned away. Any number where it is left out. */
+  readonly queue?: number;
+  /** Longest wait, in milliseconds; for ever where it is left out. */
+  readonly waitMs?: number;
 }
 
 /** Seconds after which somebody who was turned away is told to come back: a preparation takes some tens of them. */
@@ -33,7 +33,7 @@ export class Admission {
    */
   async enter(signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    const { places, queue, waitMs } = this.#options;
+    const { places, queue = Number.POSITIVE_INFINITY, waitMs } = this.#options;
     if (this.#taken < places) {
       this.#taken += 1;
     } else {
@@ -44,7 +44,8 @@ export class Admission {
         this.#queue.delete(comeIn);
         reject(reason);
       };
-      const timer = setTimeout(() => giveUp(busy(`no place came free within ${waitMs / 1000} s`)), waitMs);
+      const expire = (ms: number) => giveUp(busy(`no place came free within ${ms / 1000} s`));
+      const timer = waitMs === undefined ? undefined : setTimeout(expire, waitMs, waitMs);
       const leave = () => giveUp(signal.reason);
       signal.addEventListener('abort', leave, { once: true });
       this.#queue.add(comeIn);
@@ -61,6 +62,11 @@ export class Admission {
       isLeft = true;
       this.#passOn();
     };
+  }
+
+  /** Whether nobody is in or waits. */
+  get isIdle(): boolean {
+    return this.#taken === 0;
   }
 
   /** Gives a place to the first in the queue, or frees it. */

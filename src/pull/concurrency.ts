@@ -39,6 +39,23 @@ export async function mapConcurrently<Item, Result>(
   return results;
 }
 
+/**
+ * Waits for what knows nothing of a signal, no longer than the signal lets.
+ *
+ * @throws what the promise rejects with, or the signal's reason
+ */
+export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const stop = () => aborted.reject(signal.reason);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
 /** Why the rest of a pull stops once a part of it has failed: only that part is to blame. */
 export function stoppedBy(failure: unknown): PassthroughError {
   return new PassthroughError('ABORTED', 'Stopped: another part of the image has failed', { cause: failure });

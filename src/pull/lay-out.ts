@@ -45,14 +45,14 @@ function dockerParts({ name, root, config }: PreparedImage) {
 }
 
 /** Layers of this form have a diff ID: their bytes were verified against it. */
-function unpackedLayer({ diffId, digest, size }: PreparedLayer) {
-  return { diffId: diffId ?? digest, size };
+function unpackedLayer({ diffId, descriptor, file }: PreparedLayer) {
+  return { diffId: diffId ?? descriptor.digest, size: file.size };
 }
 
 function ociParts({ name, root, config, descriptors, documents, layers }: PreparedImage, at: number) {
-  const files = layers.map(({ digest, compressedSize }, index) => ({
+  const files = layers.map(({ descriptor: { digest, size } }, index) => ({
     digest,
-    size: compressedSize,
+    size,
     layer: { image: at, index },
   }));
   return {

@@ -5,12 +5,11 @@ import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manif
 import { isForeignLayer } from '../image/media-type.ts';
 import { platformDistance } from '../image/platform.ts';
 import type { Reference } from '../image/reference.ts';
-import type { Registry } from '../registry/registry.ts';
 import { withSpan } from '../telemetry/span.ts';
 import type { Budget } from './budget.ts';
 import { stoppedBy } from './concurrency.ts';
 import { referenceAttributes, resolvedAttributes } from './image-attributes.ts';
-import { type PreparedLayer, prepareLayers } from './prepare-layers.ts';
+import { type LayerSource, liesOutside, type PreparedLayer, prepareLayers } from './prepare-layers.ts';
 import type { PreparedBlobs } from './prepared-blobs.ts';
 import type { ArchiveRequest, ImageRequest, PullTools } from './pull-archive.ts';
 import { platformNotFound, type ResolvedManifest } from './resolve-manifest.ts';
@@ -72,7 +71,7 @@ async function prepareIndex(options: PrepareImageOptions) {
     if (child.manifest.kind === 'index') continue;
     const prepared = await prepareManifest(child.manifest, options, child);
     documents.set(prepared.config.digest, prepared.config);
-    for (const layer of prepared.layers) layers.set(layer.digest, layer);
+    for (const layer of prepared.layers) layers.set(layer.descriptor.digest, layer);
   }
   return { descriptors: [], layers: [...layers.values()], documents: [...documents.values()] };
 }
@@ -92,7 +91,6 @@ async function prepareManifest(
   layers: readonly PreparedLayer[];
 }> {
   const { image, request, tools, blobs, budget } = options;
-  const { registry } = image;
   const wanted = layersToFetch(manifest, request);
   const stop = new AbortController();
   const signal = AbortSignal.any([tools.signal, stop.signal]);
@@ -109,9 +107,9 @@ async function prepareManifest(
       layers: wanted,
       diffIds,
       form: blobs.form,
-      open: (layer, either) => openLayer(registry, layer, either),
-      workspace: tools.workspace,
-      limits: tools.limits,
+      source: layerSource(image),
+      tools,
+      concurrency: tools.limits.concurrentLayers,
       budget,
       known: blobs.known,
       signal,
@@ -140,10 +138,23 @@ function layersToFetch(
   );
 }
 
-function openLayer(registry: Registry, layer: Descriptor, signal: AbortSignal) {
-  return isForeignLayer(layer) && layer.urls !== undefined
-    ? registry.openForeignLayer(layer, signal)
-    : registry.openLayer(layer, signal);
+/** All layers that an archive of a resolved manifest holds, once or several times each. */
+export function layersOf(
+  { manifest, children }: ResolvedManifest,
+  request: ArchiveRequest,
+): readonly Descriptor[] {
+  const manifests = [manifest, ...children.map((child) => child.manifest)];
+  return manifests.flatMap((one) => (one.kind === 'index' ? [] : layersToFetch(one, request)));
+}
+
+/** How the layers of an image are to be had: those that lie outside of registries from where their descriptors say. */
+export function layerSource({ repository, registry }: ImageRequest): LayerSource {
+  return {
+    repository,
+    open: (layer, signal) =>
+      liesOutside(layer) ? registry.openForeignLayer(layer, signal) : registry.openLayer(layer, signal),
+    check: (layer, signal) => registry.checkLayer(layer, signal),
+  };
 }
 
 function fetchConfig(

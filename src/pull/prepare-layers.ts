@@ -1,31 +1,44 @@
-import { isPassthroughError, PassthroughError } from '../errors.ts';
-import type { Digest } from '../image/digest.ts';
+import { createHash } from 'node:crypto';
+import { PassthroughError } from '../errors.ts';
+import { type Digest, digestAlgorithm } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
+import { isForeignLayer } from '../image/media-type.ts';
 import { release } from '../pieces.ts';
-import { decompressed } from '../storage/decompress.ts';
-import type { TemporaryFile } from '../storage/temporary-file.ts';
-import { observed, Verifier } from '../storage/verify.ts';
-import type { Workspace } from '../storage/workspace.ts';
-import { instruments } from '../telemetry/metrics.ts';
+import type { Store, Stored } from '../storage/store.ts';
 import { withSpan } from '../telemetry/span.ts';
 import type { Budget } from './budget.ts';
-import { mapConcurrently } from './concurrency.ts';
-import type { ImageLimits } from './image-limits.ts';
-
-/** What is to be had of layers: their bytes as the registry has them, or uncompressed. */
-export type LayerForm = 'packed' | 'unpacked';
+import { mapConcurrently, unlessAborted } from './concurrency.ts';
+import { type FetchLayerOptions, fetchLayer, type LayerForm, wrongDiffId } from './fetch-layer.ts';
+import type { LayerReport, ProgressCounter } from './progress.ts';
+import type { RegistrySlots } from './registry-slots.ts';
+import type { Repository, RepositoryContents } from './repository-contents.ts';
 
 /** A layer that is ready to be written: verified, in a file. Layers of equal content share one. */
 export interface PreparedLayer {
-  /** Of the blob, as the registry has it. */
-  readonly digest: Digest;
+  /** The blob, as the registry has it. */
+  readonly descriptor: Descriptor;
   /** Of the uncompressed bytes; verified where these are what the file holds. `undefined` for what is no layer of an image. */
   readonly diffId: Digest | undefined;
-  /** Bytes of the blob. */
-  readonly compressedSize: number;
-  /** Bytes of the file. */
-  readonly size: number;
-  readonly file: TemporaryFile;
+  /** Held until it is released. */
+  readonly file: Stored;
+}
+
+/** What layers are prepared with, whichever image they are of. */
+export interface LayerTools {
+  readonly store: Store<LayerReport>;
+  readonly contents: RepositoryContents;
+  /** Downloads at once. */
+  readonly slots: RegistrySlots;
+  readonly progress?: ProgressCounter | undefined;
+}
+
+/** How the layers of one repository are to be had. */
+export interface LayerSource {
+  readonly repository: Repository;
+  /** Opens a layer; see `Registry.openLayer`. */
+  readonly open: FetchLayerOptions['open'];
+  /** Asks whether the repository has a layer; throws where not. */
+  readonly check: (layer: Descriptor, signal: AbortSignal) => Promise<void>;
 }
 
 /** What {@link prepareLayers} works with. */
@@ -35,10 +48,10 @@ export interface PrepareLayersOptions {
   /** The layers' diff IDs; they come with the config, which is fetched meanwhile. None where there is no such config. */
   readonly diffIds: Promise<readonly Digest[] | undefined>;
   readonly form: LayerForm;
-  /** Opens a layer; see `Registry.openLayer`. */
-  readonly open: (layer: Descriptor, signal: AbortSignal) => Promise<AsyncGenerator<Uint8Array, void>>;
-  readonly workspace: Pick<Workspace, 'createFile'>;
-  readonly limits: ImageLimits;
+  readonly source: LayerSource;
+  readonly tools: LayerTools;
+  /** Most layers at once. */
+  readonly concurrency: number;
   readonly budget: Budget;
   /** Layers that other images of the same archive have brought, by digest of the blob. */
   readonly known: ReadonlyMap<Digest, PreparedLayer>;
@@ -46,53 +59,56 @@ export interface PrepareLayersOptions {
 }
 
 /**
- * Fetches and verifies the layers of an image, several at a time, each streamed: blob → digest and size → file, and in the
- * unpacked form blob → digest and size → inflate → diff ID → file. A layer that occurs twice is fetched once. When one
- * fails, the others stop and all files that were made here are closed.
+ * Gets the layers of an image, several at a time: from the store, from whoever fetches one just now, or from the registry. A
+ * layer that occurs twice is fetched once. When one fails, the others stop and all files that were held here are released.
  *
  * @returns the layers in the manifest's order; files that are not of `known` belong to the caller
- * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`, `NO_SPACE`, what `open` throws,
+ * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`, `NO_SPACE`, what the source throws,
  *   and what `diffIds` rejects with
  */
 export async function prepareLayers(options: PrepareLayersOptions): Promise<readonly PreparedLayer[]> {
-  const { layers, limits, signal, budget, form, known } = options;
+  const { layers, concurrency, signal, budget, form, known, tools } = options;
   const unique = new Map<Digest, { readonly layer: Descriptor; readonly index: number }>();
   for (const [index, layer] of layers.entries()) {
     if (!unique.has(layer.digest) && !known.has(layer.digest)) unique.set(layer.digest, { layer, index });
   }
   const items = [...unique.values()];
-  budget.spendCompressed(items.reduce((sum, { layer }) => sum + layer.size, 0));
+  const total = items.reduce((sum, { layer }) => sum + layer.size, 0);
+  budget.spendCompressed(total);
+  tools.progress?.expect(items.length, total);
 
-  const files: TemporaryFile[] = [];
+  const held: PreparedLayer[] = [];
   try {
-    const prepared = await mapConcurrently(
-      items,
-      limits.concurrentLayers,
-      signal,
-      ({ layer, index }, either) => downloadLayer(layer, index, { ...options, signal: either }, files),
-    );
-    const byDigest = new Map([...known, ...prepared.map((layer) => [layer.digest, layer] as const)]);
+    await mapConcurrently(items, concurrency, signal, async ({ layer, index }, either) => {
+      held.push(await prepareLayer(layer, index, { ...options, signal: either }));
+    });
+    const byDigest = new Map([...known, ...held.map((layer) => [layer.descriptor.digest, layer] as const)]);
     const diffIds = await options.diffIds;
     return layers.map((layer, index) => {
       const ready = byDigest.get(layer.digest);
       if (ready === undefined || (diffIds !== undefined && ready.diffId !== diffIds[index])) {
         throw diffIdsDisagree(layer, { expected: diffIds?.[index], actual: ready?.diffId });
       }
-      if (form === 'unpacked' && unique.get(layer.digest)?.index !== index) budget.spend(ready.size);
+      if (form === 'unpacked' && unique.get(layer.digest)?.index !== index) budget.spend(ready.file.size);
       return ready;
     });
   } catch (error) {
-    await Promise.all(files.map((file) => file.close()));
+    for (const { file } of held) file.release();
     throw error;
   }
 }
 
-/** One layer, inside the span that the operator sees it in. */
-function downloadLayer(
+/**
+ * Gets one layer, inside the span that the operator sees it in.
+ *
+ * @param index of the layer in its image, from 0
+ * @returns the layer; its file belongs to the caller
+ * @throws PassthroughError as {@link prepareLayers}
+ */
+export function prepareLayer(
   layer: Descriptor,
   index: number,
   options: PrepareLayersOptions,
-  files: TemporaryFile[],
 ): Promise<PreparedLayer> {
   const attributes = {
     'oci.layer.index': index + 1,
@@ -100,83 +116,122 @@ function downloadLayer(
     'oci.layer.compressed_size': layer.size,
   };
   return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
-    const { activeDownloads } = instruments();
-    activeDownloads.add(1);
+    const file = await obtain(layer, options);
+    span.setAttribute('passthrough.layer.source', file.source === 'made' ? 'registry' : file.source);
     try {
-      const prepared = await fetchLayer(layer, index, options, files);
-      if (options.form === 'unpacked') span.setAttribute('oci.layer.decompressed_size', prepared.size);
-      return prepared;
-    } finally {
-      activeDownloads.add(-1);
+      // First, since what the next step says of the layer is not for whoever may not have it.
+      await vouch(layer, file, options);
+      const diffId = await verifyDiffId(layer, index, file, options);
+      if (options.form === 'unpacked') span.setAttribute('oci.layer.decompressed_size', file.size);
+      return { descriptor: layer, diffId, file };
+    } catch (error) {
+      file.release();
+      throw error;
     }
   });
 }
 
-async function fetchLayer(
-  layer: Descriptor,
-  index: number,
-  { open, workspace, diffIds, form, budget, signal }: PrepareLayersOptions,
-  files: TemporaryFile[],
-): Promise<PreparedLayer> {
-  const blob = await open(layer, signal);
-  try {
-    const all = await diffIds;
-    const diffId = all?.[index];
-    if (all !== undefined && diffId === undefined) throw diffIdsDisagree(layer);
-    const file = await workspace.createFile();
-    files.push(file);
-    if (form === 'packed') await keep(blob, file, layer);
-    else if (diffId !== undefined) await unpack(blob, file, layer, diffId, budget);
-    return { digest: layer.digest, diffId, compressedSize: layer.size, size: file.size, file };
-  } finally {
-    await blob.return();
-  }
+/**
+ * What a layer is in the store. The registry is part of it: what one registry's manifest names must not be read from what
+ * came from another. For a layer that lies outside, whose registry need not know it, the repository is, too. The size is, since
+ * a manifest that gives a wrong one must neither get the layer nor spoil it for others.
+ */
+export function layerKey({ origin, name }: Repository, form: LayerForm, layer: Descriptor): string {
+  const { digest, size } = layer;
+  return `${form} ${digest} ${size} ${liesOutside(layer) ? `${origin}/${name}` : origin}`;
 }
 
-/** Writes a blob's bytes to a file; they are verified when this resolves. */
-async function keep(blob: AsyncIterator<Uint8Array>, file: TemporaryFile, layer: Descriptor): Promise<void> {
-  const what = `layer ${JSON.stringify(layer.digest)}`;
-  const verifier = new Verifier({ digest: layer.digest, size: layer.size, what });
-  for await (const bytes of observed(blob, verifier)) {
-    await file.write(bytes);
-    release(bytes);
-  }
-  verifier.finish();
+/** Whether a layer is to be had from elsewhere than its registry. */
+export function liesOutside(layer: Descriptor): boolean {
+  return isForeignLayer(layer) && layer.urls !== undefined;
 }
 
-/** Writes a blob's uncompressed bytes to a file; both are verified when this resolves. */
-async function unpack(
-  blob: AsyncIterator<Uint8Array>,
-  file: TemporaryFile,
+async function obtain(
   layer: Descriptor,
-  diffId: Digest,
-  budget: Budget,
-): Promise<void> {
-  const what = `layer ${JSON.stringify(layer.digest)}`;
-  const packed = new Verifier({ digest: layer.digest, size: layer.size, what });
-  const unpacked = new Verifier({ digest: diffId, what: `uncompressed ${what}` });
-  try {
-    for await (const bytes of decompressed(observed(blob, packed), what)) {
-      budget.spend(bytes.byteLength);
-      unpacked.update(bytes);
-      await file.write(bytes);
-      release(bytes);
+  { tools, source, form, budget, signal }: PrepareLayersOptions,
+): Promise<Stored> {
+  const { store, slots, progress } = tools;
+  const { repository, open } = source;
+  const seen = { packed: 0, unpacked: 0 };
+  const tooMuch = new AbortController();
+  const watch = ({ packed, unpacked }: LayerReport) => {
+    progress?.advance(packed - seen.packed);
+    const more = unpacked - seen.unpacked;
+    Object.assign(seen, { packed, unpacked });
+    try {
+      if (form === 'unpacked') budget.spend(more);
+    } catch (error) {
+      tooMuch.abort(error);
     }
+  };
+  const file = await store.obtain(layerKey(repository, form, layer), {
+    signal: AbortSignal.any([signal, tooMuch.signal]),
+    onReport: watch,
+    produce: (draft, working, report) =>
+      slots.run(repository.origin, working, async () => {
+        const fetched = await fetchLayer({ layer, form, open, draft, signal: working, report });
+        return { repository: repository.name, ...(fetched !== undefined && { diffId: fetched }) };
+      }),
+  });
+  try {
+    tooMuch.signal.throwIfAborted();
+    if (form === 'unpacked') budget.spend(file.size - seen.unpacked);
   } catch (error) {
-    if (isPassthroughError(error, 'VERIFICATION_FAILED')) await blameDigest(blob, packed);
+    file.release();
     throw error;
   }
-  packed.finish();
-  unpacked.finish();
+  progress?.advance(layer.size - seen.packed);
+  progress?.finishLayer();
+  return file;
 }
 
-/**
- * Damaged bytes fail to inflate before their digest is known. Reads what is left, so that the error can say the truth: the
- * bytes are not those of the descriptor, or they are and were damaged when they were pushed.
- */
-async function blameDigest(blob: AsyncIterator<Uint8Array>, packed: Verifier): Promise<void> {
-  for (let next = await blob.next(); next.done !== true; next = await blob.next()) packed.update(next.value);
-  packed.finish();
+/** The diff ID that the config gives, after it was compared with the file's where that is what it holds. */
+async function verifyDiffId(
+  layer: Descriptor,
+  index: number,
+  file: Stored,
+  { diffIds, form, signal }: PrepareLayersOptions,
+): Promise<Digest | undefined> {
+  // The config comes from outside: waiting for it must not keep the failure of another layer from being told.
+  const expected = diffIdAt(layer, index, await unlessAborted(diffIds, signal));
+  if (form === 'packed' || expected === undefined) return expected;
+  const known = String(file.description['diffId']);
+  const algorithm = digestAlgorithm(expected);
+  const actual = known.startsWith(algorithm) ? known : `${algorithm}:${await hashOf(file, algorithm)}`;
+  if (actual !== expected) throw wrongDiffId(layer, expected, actual);
+  return expected;
+}
+
+/** For the rare config that counts in another algorithm than all others. */
+async function hashOf(file: Stored, algorithm: string): Promise<string> {
+  const hash = createHash(algorithm);
+  for await (const bytes of file.read()) {
+    hash.update(bytes);
+    release(bytes);
+  }
+  return hash.digest('hex');
+}
+
+/** Makes sure that the repository has a layer that was not fetched from it just now. */
+async function vouch(
+  layer: Descriptor,
+  file: Stored,
+  { source, tools, signal }: PrepareLayersOptions,
+): Promise<void> {
+  const { repository, check } = source;
+  const isFromThere = file.source === 'made' || file.description['repository'] === repository.name;
+  if (!isFromThere && !tools.contents.has(repository, layer.digest)) await check(layer, signal);
+  tools.contents.add(repository, layer.digest);
+}
+
+function diffIdAt(
+  layer: Descriptor,
+  index: number,
+  diffIds: readonly Digest[] | undefined,
+): Digest | undefined {
+  const diffId = diffIds?.[index];
+  if (diffIds !== undefined && diffId === undefined) throw diffIdsDisagree(layer);
+  return diffId;
 }
 
 function diffIdsDisagree(

@@ -1,6 +1,6 @@
 import type { Digest } from '../image/digest.ts';
-import type { TemporaryFile } from '../storage/temporary-file.ts';
-import type { LayerForm, PreparedLayer } from './prepare-layers.ts';
+import type { LayerForm } from './fetch-layer.ts';
+import type { PreparedLayer } from './prepare-layers.ts';
 
 /** The files of an archive's layers, each there once however many images have it. */
 export class PreparedBlobs {
@@ -19,7 +19,7 @@ export class PreparedBlobs {
 
   /** Takes layers over: their files belong here from now on. */
   add(layers: readonly PreparedLayer[]): void {
-    for (const layer of layers) this.#layers.set(layer.digest, layer);
+    for (const layer of layers) this.#layers.set(layer.descriptor.digest, layer);
   }
 
   /**
@@ -32,9 +32,8 @@ export class PreparedBlobs {
     return this.#layers.values().find(({ diffId }) => diffId === digest);
   }
 
-  /** Frees the disk space. */
-  async close(): Promise<void> {
-    const files = new Set<TemporaryFile>(this.#layers.values().map(({ file }) => file));
-    await Promise.all(Array.from(files, (file) => file.close()));
+  /** Gives the files up. */
+  release(): void {
+    for (const { file } of this.#layers.values()) file.release();
   }
 }

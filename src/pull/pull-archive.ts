@@ -3,16 +3,18 @@ import { PassthroughError } from '../errors.ts';
 import type { Platform } from '../image/platform.ts';
 import { formatReference, type Reference } from '../image/reference.ts';
 import type { Registry } from '../registry/registry.ts';
-import type { Workspace } from '../storage/workspace.ts';
 import { type ByteRange, encodeTar } from '../tar/encoder.ts';
 import { withSpan } from '../telemetry/span.ts';
-import { archiveSource } from './archive-source.ts';
+import { archiveSource, type RenewLayer } from './archive-source.ts';
 import { Budget } from './budget.ts';
+import type { LayerForm } from './fetch-layer.ts';
 import { type ResolvedImage, referenceAttributes, resolvedAttributes } from './image-attributes.ts';
 import type { ImageLimits } from './image-limits.ts';
 import { layOut } from './lay-out.ts';
-import { type PreparedImage, prepareImage } from './prepare-image.ts';
+import { layerSource, layersOf, type PreparedImage, prepareImage } from './prepare-image.ts';
+import { type LayerTools, layerKey, prepareLayer } from './prepare-layers.ts';
 import { PreparedBlobs } from './prepared-blobs.ts';
+import type { Repository } from './repository-contents.ts';
 import { type ResolvedManifest, resolveManifest, resolveRoot } from './resolve-manifest.ts';
 
 /** One image of an archive. */
@@ -24,7 +26,8 @@ export interface ImageRequest {
   readonly platform: Platform | 'all';
   /** Whether somebody asked for this platform, rather than it being the default. */
   readonly isPlatformAsked: boolean;
-  /** The repository of the reference. */
+  /** The repository of the reference, and the way to it. */
+  readonly repository: Repository;
   readonly registry: Registry;
 }
 
@@ -38,8 +41,7 @@ export interface ArchiveRequest {
 }
 
 /** What a pull works with. */
-export interface PullTools {
-  readonly workspace: Pick<Workspace, 'createFile'>;
+export interface PullTools extends LayerTools {
   readonly limits: ImageLimits;
   /** Stops the pull, its upstream traffic included. */
   readonly signal: AbortSignal;
@@ -54,14 +56,25 @@ export interface ResolvedArchive {
   readonly manifests: readonly ResolvedManifest[];
   /** Strong entity tag: who has an archive of this tag has the bytes that are to be prepared. */
   readonly etag: string;
+  /**
+   * What the archive is made of and where from: equal keys mean equal bytes that come from the same repositories, so that who
+   * may have one may have the other.
+   */
+  readonly key: string;
+  /** Milliseconds since a registry has told what its reference means, where it cannot be asked now; the longest of them. */
+  readonly staleMs?: number;
 }
 
-/** An archive that is ready to be sent. Holds files until it is closed. */
+/** An archive that is ready to be sent. Holds files until it is released. */
 export interface PulledArchive extends Archive {
-  /** The archive's bytes, or a part of them; may be read several times. */
-  bytes(range?: ByteRange): AsyncGenerator<Uint8Array, void, undefined>;
-  /** Frees the disk space. */
-  close(): Promise<void>;
+  /**
+   * The archive's bytes, or a part of them; may be read several times.
+   *
+   * @param renew gets a layer anew for whoever reads, see {@link renewLayers}
+   */
+  bytes(range?: ByteRange, renew?: RenewLayer): AsyncGenerator<Uint8Array, void, undefined>;
+  /** Gives the files up. */
+  release(): void;
 }
 
 /**
@@ -81,16 +94,31 @@ export async function resolveArchive(request: ArchiveRequest, tools: PullTools):
   });
   const isLeftOut = request.layout === 'docker-gzip' && !request.fetchesForeignLayers;
   const foreignLayers = isLeftOut ? 'left out' : 'fetched';
+  const etag = archiveIdentity({ layout: request.layout, foreignLayers, images });
+  const places = request.images.map(({ repository: { origin, name } }) => `${origin}/${name}`);
+  const ages = manifests.flatMap(({ staleMs }) => staleMs ?? []);
   return {
     request,
     manifests,
-    etag: archiveIdentity({ layout: request.layout, foreignLayers, images }),
+    etag,
+    key: [etag, ...places].join(' '),
+    ...(ages.length > 0 && { staleMs: Math.max(...ages) }),
   };
 }
 
+/** Whether all layers of an archive are in the store already, so that it can be prepared with little work. */
+export function isPrepared({ request, manifests }: ResolvedArchive, { store }: PullTools): boolean {
+  const form = formOf(request);
+  return request.images.every(({ repository }, at) =>
+    layersOf(manifests[at] as ResolvedManifest, request).every((layer) =>
+      store.has(layerKey(repository, form, layer)),
+    ),
+  );
+}
+
 /**
- * Prepares what was resolved: fetches configs and layers, and lays out the archive. When this resolves, all bytes are here
- * and verified; when it rejects, nothing is left behind.
+ * Prepares what was resolved: gets configs and layers, and lays out the archive. When this resolves, all bytes are here
+ * and verified; when it rejects, nothing is held.
  *
  * @throws PassthroughError as {@link resolveArchive}, `IMAGE_TOO_LARGE`, `NO_SPACE`
  */
@@ -98,7 +126,7 @@ export async function prepareArchive(
   { request, manifests }: ResolvedArchive,
   tools: PullTools,
 ): Promise<PulledArchive> {
-  const blobs = new PreparedBlobs(request.layout === 'docker' ? 'unpacked' : 'packed');
+  const blobs = new PreparedBlobs(formOf(request));
   const budget = new Budget(tools.limits);
   try {
     const prepared: PreparedImage[] = [];
@@ -107,12 +135,44 @@ export async function prepareArchive(
       prepared.push(await prepareImage({ image, resolved, request, tools, blobs, budget }));
     }
     const archive = layOut(request, prepared);
-    const sources = archive.entries.map((entry) => archiveSource(entry, blobs));
-    return { ...archive, bytes: (range) => encodeTar(sources, range), close: () => blobs.close() };
+    const sources = (renew?: RenewLayer) =>
+      archive.entries.map((entry) => archiveSource(entry, blobs, renew));
+    return {
+      ...archive,
+      bytes: (range, renew) => encodeTar(sources(renew), range),
+      release: () => blobs.release(),
+    };
   } catch (error) {
-    await blobs.close();
+    blobs.release();
     throw error;
   }
+}
+
+/**
+ * How layers of an archive are got anew whose files turn out to be damaged: by whoever reads, with its own credentials.
+ *
+ * @param tools of the reader; the signal stops it
+ */
+export function renewLayers({ request }: ResolvedArchive, tools: PullTools): RenewLayer {
+  return async ({ descriptor, diffId }, at) => {
+    const image = request.images[at] as ImageRequest;
+    const { file } = await prepareLayer(descriptor, 0, {
+      layers: [descriptor],
+      diffIds: Promise.resolve(diffId && [diffId]),
+      form: formOf(request),
+      source: layerSource(image),
+      tools,
+      concurrency: 1,
+      budget: new Budget(tools.limits),
+      known: new Map(),
+      signal: tools.signal,
+    });
+    return file;
+  };
+}
+
+function formOf({ layout }: ArchiveRequest): LayerForm {
+  return layout === 'docker' ? 'unpacked' : 'packed';
 }
 
 function resolve(
@@ -135,6 +195,7 @@ function resolve(
     }
     const image = resolvedImage(reference, found);
     span.setAttributes(resolvedAttributes(image));
+    if (found.staleMs !== undefined) span.setAttribute('passthrough.manifest.stale_ms', found.staleMs);
     resolved?.(image);
     return found;
   });

@@ -23,6 +23,8 @@ export interface ResolvedManifest extends VerifiedManifest {
   readonly isPlatformChosen: boolean;
   /** All manifests below an index that is wanted as a whole; none otherwise. */
   readonly children: readonly VerifiedManifest[];
+  /** Milliseconds since the registry has said so, where it cannot be asked now; see `FetchedManifest`. */
+  readonly staleMs?: number;
 }
 
 /** What {@link resolveManifest} and {@link resolveRoot} let in. */
@@ -53,10 +55,20 @@ export async function resolveManifest(
 ): Promise<ResolvedManifest> {
   let fetched: FetchedManifest = await registry.getManifest(reference, signal);
   let isPlatformChosen = false;
+  const { staleMs } = fetched;
   for (let depth = 0; depth <= MAX_INDEX_DEPTH; depth += 1) {
     const { bytes, digest } = fetched;
     const manifest = parse(fetched, options);
-    if (manifest.kind !== 'index') return { digest, bytes, manifest, isPlatformChosen, children: [] };
+    if (manifest.kind !== 'index') {
+      return {
+        digest,
+        bytes,
+        manifest,
+        isPlatformChosen,
+        children: [],
+        ...(staleMs !== undefined && { staleMs }),
+      };
+    }
     const entry = chooseEntry(manifest, platform);
     isPlatformChosen ||= entry.platform !== undefined;
     fetched = await registry.getManifest(entry, signal);
@@ -93,8 +105,15 @@ export async function resolveRoot(
     }
   };
   if (manifest.kind === 'index') await visit(manifest, 1);
-  const { digest, bytes } = fetched;
-  return { digest, bytes, manifest, isPlatformChosen: false, children: [...children.values()] };
+  const { digest, bytes, staleMs } = fetched;
+  return {
+    digest,
+    bytes,
+    manifest,
+    isPlatformChosen: false,
+    children: [...children.values()],
+    ...(staleMs !== undefined && { staleMs }),
+  };
 }
 
 function parse({ bytes, contentType }: FetchedManifest, { artifacts }: ResolveOptions) {

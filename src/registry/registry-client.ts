@@ -158,6 +158,17 @@ export class RegistryClient implements Registry {
     return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
   }
 
+  async checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
+    const { target, repository } = this.#options;
+    const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'layer');
+    const response = await this.#send(endpoint, {}, signal, { count: 0 }, 'HEAD');
+    await readStart(response, 1);
+    if (response.status === 200) return;
+    // Only the answer to a GET tells why, and some storage knows no HEAD.
+    const blob = await this.openLayer(descriptor, signal);
+    await blob.return();
+  }
+
   async openForeignLayer(
     descriptor: Descriptor,
     signal: AbortSignal,

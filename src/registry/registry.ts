@@ -8,6 +8,8 @@ export interface FetchedManifest {
   readonly digest: Digest;
   /** `Content-Type` of the answer; empty where there was none. */
   readonly contentType: string;
+  /** Milliseconds since the registry has said so, where it cannot be asked now; absent where it has just been. */
+  readonly staleMs?: number;
 }
 
 /** What a registry says of a manifest without sending it. Nothing of it is verified. */
@@ -70,6 +72,13 @@ export interface Registry {
     descriptor: Descriptor,
     signal: AbortSignal,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>>;
+
+  /**
+   * Asks whether the repository has a layer, and lets this pull have it, without fetching it. Says nothing of its bytes.
+   *
+   * @throws PassthroughError as {@link openLayer}, where it would not open
+   */
+  checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void>;
 
   /**
    * Opens a layer that its descriptor names addresses for, as {@link openLayer} does. The registry is asked

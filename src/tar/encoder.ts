@@ -62,18 +62,27 @@ export function headerBlocks(entry: TarEntry): Uint8Array {
  *   directory cannot share one either), or the sum is beyond the safe integers
  */
 export function tarSize(entries: readonly TarEntry[]): number {
+  return measure(entries).size;
+}
+
+/** The blocks before each content, and the length of it all: what writes the archive needs both. */
+function measure(entries: readonly TarEntry[]): {
+  readonly headers: readonly Uint8Array[];
+  readonly size: number;
+} {
   const names = new Set<string>();
-  let total = TRAILER_SIZE;
-  for (const entry of entries) {
-    total += headerBlocks(entry).byteLength + entry.size + paddingAfter(entry.size);
-    if (!Number.isSafeInteger(total)) {
+  const headers = entries.map(headerBlocks);
+  let size = TRAILER_SIZE;
+  for (const [index, entry] of entries.entries()) {
+    size += (headers[index]?.byteLength ?? 0) + entry.size + paddingAfter(entry.size);
+    if (!Number.isSafeInteger(size)) {
       throw cannotArchive(entry, `the archive grows beyond ${Number.MAX_SAFE_INTEGER} bytes`);
     }
     const name = entry.name.replace(/\/$/, '');
     if (names.has(name)) throw cannotArchive(entry, 'another entry has the same name');
     names.add(name);
   }
-  return total;
+  return { headers, size };
 }
 
 /**
@@ -92,7 +101,7 @@ export function tarSize(entries: readonly TarEntry[]): number {
  *   bytes as were asked for, before any piece that goes beyond them
  */
 export function encodeTar(entries: readonly TarSource[], range?: ByteRange): AsyncGenerator<Uint8Array> {
-  const size = tarSize(entries);
+  const { headers, size } = measure(entries);
   for (const entry of entries) {
     if (typeof entry.content === 'function') continue;
     const length = entry.content?.byteLength ?? 0;
@@ -106,10 +115,14 @@ export function encodeTar(entries: readonly TarSource[], range?: ByteRange): Asy
       `Cannot archive bytes ${start} to ${end}: it is no range of ${size} bytes`,
     );
   }
-  return stream(entries, wanted);
+  return stream(entries, headers, wanted);
 }
 
-async function* stream(entries: readonly TarSource[], range: ByteRange): AsyncGenerator<Uint8Array> {
+async function* stream(
+  entries: readonly TarSource[],
+  headers: readonly Uint8Array[],
+  range: ByteRange,
+): AsyncGenerator<Uint8Array> {
   let offset = 0;
   /**
    * Goes on by `size` bytes of the archive. @returns those of them that are wanted, counted from the first
@@ -137,10 +150,10 @@ async function* stream(entries: readonly TarSource[], range: ByteRange): AsyncGe
     length = 0;
     return joined;
   };
-  for (const entry of entries) {
+  for (const [index, entry] of entries.entries()) {
     if (offset >= range.end) break;
     const { content = new Uint8Array() } = entry;
-    addWanted(headerBlocks(entry));
+    addWanted(headers[index] ?? new Uint8Array());
     const at = offset;
     const wanted = advance(entry.size);
     const isWhole = wanted.end - wanted.start === entry.size;

@@ -118,31 +118,34 @@ export function splitPath(path: string): { readonly prefix: Buffer; readonly nam
  */
 export function encodeUstar(header: UstarHeader): Uint8Array {
   const block = Buffer.alloc(BLOCK_SIZE);
-  const put = (field: keyof typeof FIELDS, value: string | Buffer) => {
-    block.set(Buffer.from(value), FIELDS[field].offset);
-  };
-  const putOctal = (field: keyof typeof FIELDS, value: number) => {
-    put(field, value.toString(8).padStart(FIELDS[field].length - 1, '0'));
-  };
-  const { prefix, name } = splitPath(header.path) ?? { prefix: '', name: cutPath(header.path) };
-  put('name', name);
-  putOctal('mode', header.mode);
-  putOctal('uid', 0);
-  putOctal('gid', 0);
-  if (header.size <= MAX_OCTAL) putOctal('size', header.size);
-  else put('size', base256(header.size));
-  putOctal('mtime', header.mtime);
-  put('typeflag', header.typeflag);
-  put('magic', 'ustar\0');
-  put('version', '00');
-  putOctal('devmajor', 0);
-  putOctal('devminor', 0);
-  put('prefix', prefix);
+  const { prefix, name } = splitPath(header.path) ?? { prefix: Buffer.alloc(0), name: cutPath(header.path) };
+  block.set(name, FIELDS.name.offset);
+  putOctal(block, 'mode', header.mode);
+  putOctal(block, 'uid', 0);
+  putOctal(block, 'gid', 0);
+  if (header.size <= MAX_OCTAL) putOctal(block, 'size', header.size);
+  else block.set(base256(header.size), FIELDS.size.offset);
+  putOctal(block, 'mtime', header.mtime);
+  putText(block, 'typeflag', header.typeflag);
+  putText(block, 'magic', 'ustar\0');
+  putText(block, 'version', '00');
+  putOctal(block, 'devmajor', 0);
+  putOctal(block, 'devminor', 0);
+  block.set(prefix, FIELDS.prefix.offset);
   // The sum of all bytes, its own field taken as eight spaces; then six digits, a NUL and one of the spaces.
   block.fill(' ', FIELDS.chksum.offset, FIELDS.chksum.offset + FIELDS.chksum.length);
-  const sum = block.reduce((total, byte) => total + byte, 0);
-  put('chksum', `${sum.toString(8).padStart(6, '0')}\0`);
+  let sum = 0;
+  for (let at = 0; at < BLOCK_SIZE; at += 1) sum += block[at] ?? 0;
+  putText(block, 'chksum', `${sum.toString(8).padStart(6, '0')}\0`);
   return block;
+}
+
+function putText(block: Buffer, field: keyof typeof FIELDS, ascii: string): void {
+  block.write(ascii, FIELDS[field].offset, 'latin1');
+}
+
+function putOctal(block: Buffer, field: keyof typeof FIELDS, value: number): void {
+  putText(block, field, value.toString(8).padStart(FIELDS[field].length - 1, '0'));
 }
 
 /** The error for an entry that cannot be written: `INTERNAL`, since no archive that is asked for has one. */

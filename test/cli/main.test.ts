@@ -81,11 +81,13 @@ describe('the configuration', { concurrency: true }, () => {
     assert.doesNotMatch(stderr, /hunter2/);
   });
 
-  test('a workspace that cannot be had is refused with exit code 2', async () => {
-    const { code, stderr } = await runProgram([], { ...LOCAL, WORKSPACE_DIR: '/dev/null/workspace' });
-    assert.equal(code, 2);
-    assert.match(stderr, /Cannot use workspace "\/dev\/null\/workspace"/);
-  });
+  for (const name of ['WORKSPACE_DIR', 'CACHE_DIR']) {
+    test(`a ${name} that cannot be had is refused with exit code 2`, async () => {
+      const { code, stderr } = await runProgram([], { ...LOCAL, [name]: '/dev/null/folder' });
+      assert.equal(code, 2);
+      assert.match(stderr, new RegExp(`Cannot use ${name}="/dev/null/folder"`));
+    });
+  }
 
   test('a port that is taken is exit code 1 and named', async () => {
     await using other = await listen(createServer(), 'http');

@@ -32,6 +32,8 @@ function start(options: PairOptions = {}): Promise<Pair> {
 }
 
 const FILE = '/docker/team_app_1.tar';
+/** Two archives that have no layer in common with it. */
+const OTHERS = ['/docker/single_1.tar', `/platform/linux/arm64${FILE}`] as const;
 
 function firstLine({ body }: Reply): string {
   return body.toString().split('\n', 1)[0] ?? '';
@@ -423,7 +425,7 @@ describe('capacity', () => {
     env: Readonly<Record<string, string>>,
   ): Promise<{ pair: Pair; running: () => Promise<Reply> }> {
     const pair = await start({
-      defects: { stallRequests: { pattern: /manifests\/1$/, times: 1 } },
+      defects: { stallRequests: { pattern: /blobs/, times: 1 } },
       env: { MAX_CONCURRENT_PREPARATIONS: '1', ...env },
     });
     const running = pair.service.request(FILE);
@@ -438,21 +440,22 @@ describe('capacity', () => {
     assert.match(firstLine(reply), /^Busy: Cannot prepare the image now/);
   }
 
-  test('without a queue, who comes too many is told 503 with Retry-After, and the registry is not asked', async () => {
+  test('without a queue, who comes too many is told 503 with Retry-After, and the registry is asked for no blob', async () => {
     const { pair, running } = await occupied({ MAX_QUEUED_PREPARATIONS: '0' });
     await using _ = pair;
-    assertBusy(await pair.service.request(FILE));
-    assert.equal(pair.registry.requests.length, 1);
+    assertBusy(await pair.service.request(OTHERS[0]));
+    assert.equal(pair.registry.countRequests(/single\/manifests/), 1);
+    assert.equal(pair.registry.countRequests(/single\/blobs/), 0);
     pair.registry.releaseStalled();
     assert.equal((await running()).status, 200);
-    assert.equal((await pair.service.request(FILE)).status, 200, 'the place is free again');
+    assert.equal((await pair.service.request(OTHERS[0])).status, 200, 'the place is free again');
   });
 
   test('who is in the queue is served when a place comes free', async () => {
     const { pair, running } = await occupied({ MAX_QUEUED_PREPARATIONS: '1' });
     await using _ = pair;
     // Two at once: one takes the place in the queue, the other finds it full. No telling which.
-    const both = [pair.service.request(FILE), pair.service.request('/docker/team_app_2.tar')];
+    const both = OTHERS.map((file) => pair.service.request(file));
     const refused = await Promise.race(both);
     assertBusy(refused);
     pair.registry.releaseStalled();
@@ -463,7 +466,7 @@ describe('capacity', () => {
   test('who waits too long in the queue is told 503', async () => {
     const { pair, running } = await occupied({ QUEUE_TIMEOUT: '0.05' });
     await using _ = pair;
-    const reply = await pair.service.request(FILE);
+    const reply = await pair.service.request(OTHERS[0]);
     assertBusy(reply);
     assert.match(firstLine(reply), /within 0\.05 s/);
     pair.registry.releaseStalled();

@@ -1,15 +1,14 @@
 /** Archives that are gzipped as a whole, before the first byte of them is sent. */
 
 import assert from 'node:assert/strict';
-import diagnostics from 'node:diagnostics_channel';
-import type { ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { storageError } from '../../src/storage/storage-error.ts';
-import type { TemporaryFile } from '../../src/storage/temporary-file.ts';
+import type { Draft } from '../../src/storage/store.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 import { startTestService } from '../support/service.ts';
 import { within } from '../support/within.ts';
+import { nextResponse } from './next-response.ts';
 import { type Pair, type PairOptions, startPair } from './pair.ts';
 import { firstLine } from './reading.ts';
 
@@ -19,12 +18,15 @@ function start(options: PairOptions = {}): Promise<Pair> {
   return startPair(options, (registry) => registry.push('team/app', '1', IMAGE));
 }
 
-/** Does something to the file that an archive is compressed into: the one behind that of its only layer. */
-function tamperWithArchive(change: (file: TemporaryFile) => void): (file: TemporaryFile) => void {
+/** Does something to the bytes that are to be written to a compressed archive, the first that is made. */
+function tamperWithArchive(write: (draft: Draft, bytes: Uint8Array) => Promise<void>): PairOptions {
   let count = 0;
-  return (file) => {
-    count += 1;
-    if (count === 2) change(file);
+  return {
+    tamperDraft: (draft, key) => {
+      if (!key.startsWith('gzip-')) return draft;
+      count += 1;
+      return count > 1 ? draft : { ...draft, write: (bytes) => write(draft, bytes) };
+    },
   };
 }
 
@@ -33,25 +35,6 @@ function full(): Promise<never> {
   return Promise.reject(
     storageError(Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' })),
   );
-}
-
-/** Makes a file do something else when it is written to. */
-function onWrite(file: TemporaryFile, write: TemporaryFile['write']): void {
-  Object.defineProperty(file, 'write', { value: write });
-}
-
-/** The answer that the service is about to give to the next request, as its own process sees it. */
-function nextResponse(): Promise<ServerResponse> {
-  const { promise, resolve } = Promise.withResolvers<ServerResponse>();
-  const channel = 'http.server.request.start';
-  const listener = (message: unknown): void => {
-    const { response, request } = message as { response: ServerResponse; request: { url?: string } };
-    if (request.url?.endsWith('.tgz') !== true) return;
-    diagnostics.unsubscribe(channel, listener);
-    resolve(response);
-  };
-  diagnostics.subscribe(channel, listener);
-  return within(promise, 'a request');
 }
 
 describe('a compressed archive', () => {
@@ -108,9 +91,7 @@ describe('a compressed archive', () => {
 describe('while an archive is compressed', () => {
   for (const path of ['/docker/team_app_1.tgz', '/team/app:1', '/docker/team_app_1.tgz.sha256']) {
     test(`a full disk is 507 for ${path}, and leaves nothing behind`, async () => {
-      await using pair = await start({
-        tamper: tamperWithArchive((file) => onWrite(file, full)),
-      });
+      await using pair = await start(tamperWithArchive(full));
       const reply = await pair.service.request(path);
       assert.equal(reply.status, 507);
       assert.equal(reply.reason, 'No space');
@@ -124,18 +105,15 @@ describe('while an archive is compressed', () => {
   test('a client that leaves stops it, and leaves nothing behind', async () => {
     const writing = Promise.withResolvers<void>();
     const goOn = Promise.withResolvers<void>();
-    await using pair = await start({
-      tamper: tamperWithArchive((file) => {
-        const write = file.write.bind(file);
-        onWrite(file, async (bytes) => {
-          writing.resolve();
-          await goOn.promise;
-          await write(bytes);
-        });
+    await using pair = await start(
+      tamperWithArchive(async (draft, bytes) => {
+        writing.resolve();
+        await goOn.promise;
+        await draft.write(bytes);
       }),
-    });
+    );
     const client = new AbortController();
-    const response = nextResponse();
+    const response = nextResponse((path) => path.endsWith('.tgz'));
     const asked = pair.service.open('/docker/team_app_1.tgz', { signal: client.signal });
     asked.catch(() => undefined);
     const gone = response.then((one) => new Promise((resolve) => one.once('close', resolve)));

@@ -1,19 +1,25 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';
+import { loadConfig } from '../../src/config.ts';
 import { isPassthroughError } from '../../src/errors.ts';
 import { Listener } from '../../src/http/listener.ts';
+import { request } from '../support/http-request.ts';
 import { connectRaw } from '../support/raw-client.ts';
-import { request } from '../support/service.ts';
 import { within } from '../support/within.ts';
 
 type Handle = (request: IncomingMessage, response: ServerResponse, signal: AbortSignal) => Promise<void>;
 
 const LONG_MS = 60_000;
 
+const SETTINGS = { ...loadConfig({}).http, host: '127.0.0.1', port: 0 };
+
 /** A listener on a free port; stopped at once when it is disposed of. */
-async function start(handle: Handle): Promise<{ listener: Listener } & AsyncDisposable> {
-  const listener = await Listener.start({ host: '127.0.0.1', port: 0, handle });
+async function start(
+  handle: Handle,
+  maxConnections = SETTINGS.maxConnections,
+): Promise<{ listener: Listener } & AsyncDisposable> {
+  const listener = await Listener.start({ ...SETTINGS, maxConnections, handle });
   return {
     listener,
     [Symbol.asyncDispose]: async () => {
@@ -173,7 +179,7 @@ describe('a listener', () => {
     await using started = await start(answerOk);
     const { port } = started.listener;
     await assert.rejects(
-      Listener.start({ host: '127.0.0.1', port, handle: answerOk }),
+      Listener.start({ ...SETTINGS, port, handle: answerOk }),
       (error: NodeJS.ErrnoException) =>
         error.code === 'EADDRINUSE' && error.message.includes(`127.0.0.1:${port}`),
     );
@@ -229,5 +235,61 @@ describe('a listener', () => {
     assert.equal(await within(started.listener.stop(20), 'the end of the listener'), 1);
     assert.ok(isPassthroughError(signal.reason, 'BUSY'));
     assert.equal((await running).body.toString(), 'aborted', 'the handler could still say so');
+  });
+});
+
+describe('a connection too many', () => {
+  const startFull = () => start(answerOk, 2);
+  const refusal = 'Busy: Cannot take another connection: there are 2 already, and MAX_CONNECTIONS is 2\n';
+
+  test('is 503 at once, before it has said anything', async () => {
+    await using started = await startFull();
+    using _ = await connectRaw(started.listener.port);
+    using __ = await connectRaw(started.listener.port);
+    using third = await connectRaw(started.listener.port);
+    const [head = '', body = ''] = (await third.untilClosed()).toString().split('\r\n\r\n');
+    assert.match(head, /^HTTP\/1\.1 503 Busy\r\n/);
+    assert.match(head, /^Connection: close\r?$/m);
+    assert.match(head, /^Retry-After: [1-9]\d*\r?$/m);
+    assert.match(head, new RegExp(`^Content-Length: ${Buffer.byteLength(body)}\r?$`, 'm'));
+    assert.equal(body, refusal);
+  });
+
+  test('has its request dropped and reads why, and is taken once another has ended', async () => {
+    await using started = await startFull();
+    using first = await connectRaw(started.listener.port);
+    using _ = await connectRaw(started.listener.port);
+    const refused = await request(started.listener.port, '/');
+    assert.deepEqual([refused.status, refused.isCut, refused.body.toString()], [503, false, refusal]);
+    first.socket.destroy();
+    const untilTaken = async () => {
+      for (;;) if ((await request(started.listener.port, '/')).status === 200) return;
+    };
+    await within(untilTaken(), 'the place that came free');
+  });
+
+  test('does not stay, nor do many of them together', async () => {
+    await using started = await startFull();
+    // Those of tests before may still be about to go.
+    const before = openSockets();
+    using clients = new DisposableStack();
+    const count = 100;
+    for (let index = 0; index < count; index += 1) {
+      clients.use(await connectRaw(started.listener.port, { stayOpen: true }));
+    }
+    const left = () => openSockets() - before - count;
+    assert.ok(left() <= 2 + 32 + 1, `${left()} are held`);
+    const { promise: gone, resolve } = Promise.withResolvers<void>();
+    const look = setInterval(() => left() <= 2 && resolve(), 10);
+    await within(gone, 'the end of all that were turned away').finally(() => clearInterval(look));
+  });
+
+  test('does not keep the listener from its end', async () => {
+    await using started = await startFull();
+    using _ = await connectRaw(started.listener.port);
+    using __ = await connectRaw(started.listener.port);
+    using third = await connectRaw(started.listener.port, { stayOpen: true });
+    await third.waitFor(/MAX_CONNECTIONS/);
+    assert.equal(await within(started.listener.stop(LONG_MS), 'the end of the listener'), 0);
   });
 });

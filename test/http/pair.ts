@@ -26,12 +26,12 @@ export interface PairOptions extends FakeRegistryOptions, TestServiceOptions {
  * @param fill puts images into the registry
  */
 export async function startPair(options: PairOptions, fill: (registry: FakeRegistry) => void): Promise<Pair> {
-  const { env, retry, tamper, ...registryOptions } = options;
+  const { env, retry, tamper, tamperDraft, onDamage, ...registryOptions } = options;
   await using stack = new AsyncDisposableStack();
   const registry = stack.use(await startFakeRegistry(registryOptions));
   fill(registry);
   const service = stack.use(
-    await startTestService({ REGISTRY_URL: registry.url, ...env }, { retry, tamper }),
+    await startTestService({ REGISTRY_URL: registry.url, ...env }, { retry, tamper, tamperDraft, onDamage }),
   );
   const both = stack.move();
   return {

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type ErrorCode, isPassthroughError } from '../../src/errors.ts';
-import { parseRoute, type Route } from '../../src/http/route.ts';
+import { parseRoute } from '../../src/http/route.ts';
+import type { Route } from '../../src/http/routes.ts';
 
 type Of<Kind extends Route['kind']> = Omit<Extract<Route, { kind: Kind }>, 'kind'>;
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LayoutName } from '../../src/archive/archive.ts';
 import { type ErrorCode, isPassthroughError } from '../../src/errors.ts';
-import { type ArchiveRoute, parseRoute } from '../../src/http/route.ts';
+import { parseRoute } from '../../src/http/route.ts';
+import type { ArchiveRoute } from '../../src/http/routes.ts';
 
 type Expected = Omit<ArchiveRoute, 'kind'>;
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -7,6 +7,7 @@ import { PassthroughError } from '../../src/errors.ts';
 import { readAll, sha256 } from '../support/collect.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { within } from '../support/within.ts';
+import { nextResponse } from './next-response.ts';
 import type { Pair, PairOptions } from './pair.ts';
 import { LARGE_BYTES, LARGE_FILE, SMALL, SMALL_FILE, startTwoSizes as start } from './two-sizes.ts';
 
@@ -65,9 +66,9 @@ describe('a client that leaves', () => {
     }
   }
 
-  test('from the queue makes room there, and the registry never hears of it', async () => {
+  test('from the queue makes room there, and the registry is asked for none of its layers', async () => {
     await using pair = await start({
-      defects: { stallRequests: { pattern: /manifests/, times: 1 } },
+      defects: { stallRequests: { pattern: new RegExp(LAYER), times: 1 } },
       env: { MAX_CONCURRENT_PREPARATIONS: '1', MAX_QUEUED_PREPARATIONS: '1' },
     });
     const running = pair.service.request(SMALL_FILE);
@@ -76,7 +77,7 @@ describe('a client that leaves', () => {
     const client = new AbortController();
     const queued = [
       pair.service.request(LARGE_FILE, { signal: client.signal }),
-      pair.service.request(LARGE_FILE, { signal: client.signal }),
+      pair.service.request(LARGE_FILE.replace('docker', 'oci'), { signal: client.signal }),
     ];
     assert.equal((await Promise.race(queued)).status, 503);
     client.abort();
@@ -84,11 +85,11 @@ describe('a client that leaves', () => {
     assert.deepEqual(outcomes.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected']);
     await pair.service.waitForLog({ event: 'request', outcome: 'aborted' });
 
-    const next = pair.service.request(SMALL_FILE);
+    const next = pair.service.request(SMALL_FILE.replace('docker', 'oci'));
     pair.registry.releaseStalled();
     assert.equal((await running).status, 200);
     assert.equal((await next).status, 200);
-    assert.equal(pair.registry.countRequests(/large/), 0);
+    assert.equal(pair.registry.countRequests(/large\/blobs/), 0);
   });
 
   test('while the archive is sent closes its files', async () => {
@@ -110,24 +111,18 @@ describe('a client that leaves', () => {
     ['large', LARGE_FILE],
   ] as const) {
     test(`takes along the answer that is ready behind the one that is not (${how})`, async () => {
-      const begun = Promise.withResolvers<void>();
-      await using pair = await start({
-        defects: { stallRequests: { pattern: /manifests\/stalled/ } },
-        tamper: (archived) => {
-          const read = archived.read.bind(archived);
-          archived.read = () => {
-            begun.resolve();
-            return read();
-          };
-        },
-      });
+      await using pair = await start({ defects: { stallRequests: { pattern: /manifests\/stalled/ } } });
+      const second = nextResponse((path) => path === file);
       {
         using client = await connectRaw(pair.service.port);
         client.send(
           `GET /docker/team_small_stalled.tar HTTP/1.1\r\nHost: a\r\n\r\nGET ${file} HTTP/1.1\r\nHost: a\r\n\r\n`,
         );
         await pair.untilStalled();
-        await within(begun.promise, 'the second archive to be read');
+        const isReady = async (response: ServerResponse) => {
+          while (!response.headersSent) await new Promise(setImmediate);
+        };
+        await within(second.then(isReady), 'the second answer to be ready');
       }
       await pair.service.waitForLog({ event: 'request', outcome: 'aborted' }, 2);
       await assertNothingLeft(pair);
@@ -208,17 +203,18 @@ describe('a failure after the 200', () => {
   ] as const) {
     test(`${what} cuts the connection, so that the client does not take the archive for whole`, async () => {
       await using pair = await start({
-        tamper: (file) => {
-          const read = file.read.bind(file);
-          file.read = async function* () {
+        tamper: (file) => ({
+          ...file,
+          read: async function* (range) {
             let left = 8 * MIB;
-            for await (const piece of read()) {
-              yield piece;
+            for await (const piece of file.read(range)) {
+              // Whoever takes it may give its memory back.
               left -= piece.byteLength;
+              yield piece;
               if (left <= 0) throw error;
             }
-          };
-        },
+          },
+        }),
       });
       const { status, isCut, body, headers } = await pair.service.request(LARGE_FILE);
       assert.equal(status, 200);

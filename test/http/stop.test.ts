@@ -65,13 +65,13 @@ describe('stop', () => {
 
   test('serves those that wait in the queue too', async () => {
     await using pair = await start({
-      ...STALLED,
+      defects: { stallRequests: { pattern: /small\/blobs/, times: 1 } },
       env: { MAX_CONCURRENT_PREPARATIONS: '1', MAX_QUEUED_PREPARATIONS: '1' },
     });
     const running = pair.service.request(SMALL_FILE);
     await pair.untilStalled();
     // Of two, one is in the queue as soon as the other is turned away.
-    const both = [pair.service.request(SMALL_FILE), pair.service.request(SMALL_FILE)];
+    const both = [LARGE_FILE, LARGE_FILE.replace('docker', 'oci')].map((file) => pair.service.request(file));
     assert.equal((await Promise.race(both)).status, 503);
     const stopped = pair.service.stop();
     pair.registry.releaseStalled();

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
-import { open } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { PassthroughError } from '../../src/errors.ts';
 import type { Digest } from '../../src/image/digest.ts';
 import { Budget } from '../../src/pull/budget.ts';
 import { type PreparedLayer, prepareLayers } from '../../src/pull/prepare-layers.ts';
-import { TemporaryFile } from '../../src/storage/temporary-file.ts';
+import type { Draft } from '../../src/storage/store.ts';
 import { readAll, sha256 } from '../support/collect.ts';
 import type { Defects } from '../support/defects.ts';
 import {
@@ -46,7 +45,7 @@ const IMAGE = makeImage({
 interface PrepareOptions {
   readonly diffIds?: Promise<readonly Digest[]>;
   readonly signal?: AbortSignal;
-  readonly workspace?: Pulling['workspace'];
+  readonly tools?: Pulling['tools'];
 }
 
 function prepare(
@@ -54,17 +53,21 @@ function prepare(
   image: BuiltImage,
   options: PrepareOptions = {},
 ): Promise<readonly PreparedLayer[]> {
-  const { registry, workspace, limits } = pulling;
+  const { registry, repository, tools, limits } = pulling;
   return within(
     prepareLayers({
       layers: descriptors(image),
       diffIds: Promise.resolve(diffIdsOf(image)),
-      open: (layer, signal) => registry.openLayer(layer, signal),
+      source: {
+        repository,
+        open: (layer, signal) => registry.openLayer(layer, signal),
+        check: (layer, signal) => registry.checkLayer(layer, signal),
+      },
       form: 'unpacked',
       budget: new Budget(limits),
       known: new Map(),
-      workspace,
-      limits,
+      tools,
+      concurrency: limits.concurrentLayers,
       signal: NEVER,
       ...options,
     }),
@@ -78,7 +81,21 @@ function content(layer: PreparedLayer | undefined): Promise<Buffer> {
 }
 
 async function close(layers: readonly PreparedLayer[]): Promise<void> {
-  for (const { file } of layers) await file.close();
+  for (const { file } of layers) file.release();
+}
+
+/** Tools whose store does something else with the bytes that are to be written to a file. */
+function writing(
+  tools: Pulling['tools'],
+  write: (draft: Draft, bytes: Uint8Array) => Promise<void>,
+): Pulling['tools'] {
+  const store: typeof tools.store = Object.create(tools.store);
+  store.obtain = (key, options) =>
+    tools.store.obtain(key, {
+      ...options,
+      produce: (draft, ...rest) => options.produce({ write: (bytes) => write(draft, bytes) }, ...rest),
+    });
+  return { ...tools, store };
 }
 
 /** Prepares an image that cannot be prepared: says why, and leaves neither traffic nor files behind. */
@@ -103,7 +120,7 @@ describe('prepareLayers', () => {
     await using pulling = await startPulling(IMAGE);
     const layers = await prepare(pulling, IMAGE);
     assert.deepEqual(
-      layers.map(({ digest, diffId, size }) => ({ digest, diffId, size })),
+      layers.map(({ descriptor: { digest }, diffId, file: { size } }) => ({ digest, diffId, size })),
       IMAGE.layers.map(({ digest, diffId }, index) => ({
         digest,
         diffId,
@@ -299,20 +316,11 @@ describe('prepareLayers', () => {
       const image = oneLayer(await makeGzipBombLayer(64 * 1024 ** 2));
       await using pulling = await startPulling(image, { limits: { uncompressedBytes: 1024 ** 2 } });
       let written = 0;
-      const workspace = {
-        directory: pulling.workspace.directory,
-        probe: () => pulling.workspace.probe(),
-        createFile: async () => {
-          const file = await pulling.workspace.createFile();
-          const write = file.write.bind(file);
-          file.write = async (bytes) => {
-            written += bytes.byteLength;
-            await write(bytes);
-          };
-          return file;
-        },
-      };
-      await refusal(prepare(pulling, image, { workspace }), 'IMAGE_TOO_LARGE');
+      const tools = writing(pulling.tools, async (draft, bytes) => {
+        written += bytes.byteLength;
+        await draft.write(bytes);
+      });
+      await refusal(prepare(pulling, image, { tools }), 'IMAGE_TOO_LARGE');
       assert.ok(written <= 1024 ** 2, `${written} bytes were written`);
       await pulling.untilQuiet();
       assert.equal(await pulling.openFiles(), 0);
@@ -422,15 +430,38 @@ describe('prepareLayers', () => {
       assert.equal(await pulling.openFiles(), 0);
     });
 
+    test('a layer that waits for its config keeps the failure of another from nobody', async () => {
+      const [first] = IMAGE.layers.map(({ digest }) => digest);
+      await using pulling = await startPulling(IMAGE, { defects: { dropBlob: { digest: first ?? '' } } });
+      const never = new Promise<never>(() => undefined);
+      await refusal(prepare(pulling, IMAGE, { diffIds: never }), 'IMAGE_NOT_FOUND');
+      await pulling.untilQuiet();
+      assert.equal(await pulling.openFiles(), 0);
+    });
+
+    test('a layer that two images have is had by the one when the other leaves, whose config has not come', async () => {
+      await using pulling = await startPulling(IMAGE);
+      const client = new AbortController();
+      const reason = new PassthroughError('ABORTED', 'the client has left');
+      const never = new Promise<never>(() => undefined);
+      const left = assert.rejects(prepare(pulling, IMAGE, { diffIds: never, signal: client.signal }), reason);
+      const stays = prepare(pulling, IMAGE);
+      await within(pulling.fake.waitForRequest(BLOB, 3), 'the layers');
+      client.abort(reason);
+      await left;
+      await close(await stays);
+      assert.equal(pulling.fake.countRequests(BLOB), 3);
+      assert.equal(await pulling.openFiles(), 0);
+    });
+
     test('a full disk is called so, and stops the layers', async () => {
       await using pulling = await startPulling(IMAGE);
-      const workspace = {
-        directory: pulling.workspace.directory,
-        probe: () => pulling.workspace.probe(),
-        createFile: async () => new TemporaryFile(await open('/dev/full', 'r+')),
-      };
-      await refusal(prepare(pulling, IMAGE, { workspace }), 'NO_SPACE');
+      const tools = writing(pulling.tools, () =>
+        Promise.reject(new PassthroughError('NO_SPACE', 'Cannot write to the workspace: the disk is full')),
+      );
+      await refusal(prepare(pulling, IMAGE, { tools }), 'NO_SPACE');
       await pulling.untilQuiet();
+      assert.equal(await pulling.openFiles(), 0);
     });
   });
 

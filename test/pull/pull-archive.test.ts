@@ -62,7 +62,7 @@ describe('a pulled archive', () => {
       Layers.map((name) => sha256(files.get(name) ?? '')),
       IMAGE.diffIds,
     );
-    await image.close();
+    image.release();
     assert.equal(await pulling.openFiles(), 0);
   });
 
@@ -72,14 +72,14 @@ describe('a pulled archive', () => {
     const [first, second] = await Promise.all([readAll(image.bytes()), readAll(image.bytes())]);
     assert.deepEqual(first, second);
     assert.deepEqual(await readAll(image.bytes()), first);
-    await image.close();
+    image.release();
   });
 
   test('closing twice does no harm', async () => {
     await using pulling = await startPulling(IMAGE);
     const image = await pulling.pull();
-    await image.close();
-    await image.close();
+    image.release();
+    image.release();
   });
 
   test('writes a layer that occurs twice at both places', async () => {
@@ -94,7 +94,7 @@ describe('a pulled archive', () => {
       Layers.map((name) => sha256(files.get(name) ?? '')),
       pushed.diffIds,
     );
-    await image.close();
+    image.release();
     assert.equal(await pulling.openFiles(), 0);
   });
 
@@ -106,7 +106,7 @@ describe('a pulled archive', () => {
     const { Config, Layers } = manifestOf(files);
     assert.deepEqual(Layers, []);
     assert.deepEqual(files.get(Config), pushed.config.bytes);
-    await image.close();
+    image.release();
   });
 
   describe('config and layers', () => {
@@ -121,7 +121,7 @@ describe('a pulled archive', () => {
       }
       await within(fake.waitForStalled(), 'the config');
       fake.releaseStalled();
-      await (await pulled).close();
+      (await pulled).release();
     });
 
     test('the config is asked for while layers are still under way', async () => {
@@ -129,7 +129,7 @@ describe('a pulled archive', () => {
       const pulled = pulling.pull();
       await within(pulling.fake.waitForStalled(3), 'config and layers');
       pulling.fake.releaseStalled();
-      await (await pulled).close();
+      (await pulled).release();
     });
 
     for (const [how, pattern] of [
@@ -263,7 +263,7 @@ describe('a pulled archive', () => {
       await using pulling = await startPulling(IMAGE, {
         defects: { truncateManifest: { afterBytes: 10, times: 1 } },
       });
-      await (await pulling.pull()).close();
+      (await pulling.pull()).release();
       assert.equal(pulling.fake.countRequests(/manifests/), 2);
     });
 
@@ -321,13 +321,13 @@ describe('a pulled archive', () => {
         await using pulling = await startPulling(pushed);
         const image = await pulling.pull({ platform: parsePlatform('linux/amd64'), isPlatformAsked: false });
         assert.equal(image.configDigest, arm64.config.digest);
-        await image.close();
+        image.release();
       });
 
       test(`${what} is taken where its own platform was asked for`, async () => {
         await using pulling = await startPulling(pushed);
         const image = await pulling.pull({ platform: parsePlatform('linux/arm64'), isPlatformAsked: true });
-        await image.close();
+        image.release();
       });
 
       test(`${what} is refused where another platform was asked for`, async () => {
@@ -347,7 +347,7 @@ describe('a pulled archive', () => {
       await using pulling = await startPulling(nameless);
       const image = await pulling.pull({ platform: parsePlatform('linux/arm64'), isPlatformAsked: true });
       assert.equal(image.configDigest, nameless.config.digest);
-      await image.close();
+      image.release();
     });
 
     test('what an index says of an entry counts, not what the config says', async () => {
@@ -355,7 +355,7 @@ describe('a pulled archive', () => {
       await using pulling = await startPulling(index);
       const image = await pulling.pull({ platform: parsePlatform('linux/amd64'), isPlatformAsked: true });
       assert.equal(image.manifestDigest, arm64.manifest.digest);
-      await image.close();
+      image.release();
     });
   });
 });

@@ -11,6 +11,8 @@ import { parseDigest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
 import type { ResolvedImage } from '../../src/pull/image-attributes.ts';
 import type { ImageLimits } from '../../src/pull/image-limits.ts';
+import type { LayerTools } from '../../src/pull/prepare-layers.ts';
+import type { LayerReport } from '../../src/pull/progress.ts';
 import {
   type ArchiveRequest,
   type ImageRequest,
@@ -19,12 +21,15 @@ import {
   prepareArchive,
   resolveArchive,
 } from '../../src/pull/pull-archive.ts';
+import { RegistrySlots } from '../../src/pull/registry-slots.ts';
+import { type Repository, RepositoryContents } from '../../src/pull/repository-contents.ts';
 import { HttpTransport } from '../../src/registry/http-transport.ts';
 import { openRegistry } from '../../src/registry/open-registry.ts';
 import type { Registry } from '../../src/registry/registry.ts';
 import { registryTarget } from '../../src/registry/target.ts';
 import { TokenSource } from '../../src/registry/token.ts';
-import { Workspace } from '../../src/storage/workspace.ts';
+import { Store } from '../../src/storage/store.ts';
+import { StoreFolder } from '../../src/storage/store-folder.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
 import { openFilesIn, QUICK_RETRY } from '../support/service.ts';
@@ -44,7 +49,9 @@ export const NEVER = new AbortController().signal;
 export interface Pulling extends AsyncDisposable {
   readonly fake: FakeRegistry;
   readonly registry: Registry;
-  readonly workspace: Workspace;
+  readonly repository: Repository;
+  /** Keeps nothing that nobody uses. */
+  readonly tools: LayerTools;
   readonly limits: ImageLimits;
   /** Pull what the tag names. */
   pull(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<Pulled>;
@@ -55,7 +62,7 @@ export interface Pulling extends AsyncDisposable {
 }
 
 /** What is pulled unless said otherwise is the tag, for linux/amd64 as the default, in layout docker. */
-export type PullRequest = Omit<ArchiveRequest, 'images'> & Omit<ImageRequest, 'registry'>;
+export type PullRequest = Omit<ArchiveRequest, 'images'> & Omit<ImageRequest, 'registry' | 'repository'>;
 
 /** An archive, and what its one image turned out to be. */
 export type Pulled = PulledArchive & ResolvedImage;
@@ -80,6 +87,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   });
   stack.defer(() => wire.close());
   const bodyLimits = { manifestBytes: 1e6, configBytes: 1e6, tokenBytes: 1e6, errorBytes: 1e6 };
+  const target = registryTarget('http', fake.host);
   const registry = openRegistry(
     {
       wire,
@@ -91,27 +99,39 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
       retry: QUICK_RETRY,
     },
     {
-      target: registryTarget('http', fake.host),
+      target,
       repository: REPOSITORY,
       credential: { type: 'none' },
     },
   );
-  const workspace = await Workspace.open(directory);
+  const folder = await StoreFolder.makeTemporary(directory);
+  const store = await Store.open<LayerReport>({ folder, maxBytes: 0 });
+  stack.defer(() => store.close());
+  const tools = { store, contents: new RepositoryContents(), slots: new RegistrySlots(8) };
+  const repository = { origin: target.origin, name: REPOSITORY };
   const limits = { ...LIMITS, ...options.limits };
   const all = stack.move();
   return {
     fake,
     registry,
-    workspace,
+    repository,
+    tools,
     limits,
     pull: (request = {}, signal = NEVER) => {
       const reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG };
       return within(
-        pullOne({ reference, name: reference, ...request }, registry, { workspace, limits, signal }),
+        pullOne(
+          { reference, name: reference, ...request },
+          { registry, repository },
+          { ...tools, limits, signal },
+        ),
         'a pull',
       );
     },
-    openFiles: () => openFilesIn(directory),
+    openFiles: async () => {
+      await store.settled();
+      return await openFilesIn(directory);
+    },
     untilQuiet: () => within(fake.waitForNoActiveRequests(), 'the registry to have nothing to do'),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
@@ -123,11 +143,11 @@ async function pullOne(
     fetchesForeignLayers = false,
     ...image
   }: Partial<PullRequest> & Pick<ImageRequest, 'reference' | 'name'>,
-  registry: Registry,
+  place: Pick<ImageRequest, 'registry' | 'repository'>,
   tools: PullTools,
 ): Promise<Pulled> {
   const platform = { os: 'linux', architecture: 'amd64' };
-  const images = [{ platform, isPlatformAsked: false, registry, ...image }];
+  const images = [{ platform, isPlatformAsked: false, ...place, ...image }];
   let found: ResolvedImage | undefined;
   const resolved = (one: ResolvedImage) => {
     found = one;

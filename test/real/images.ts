@@ -54,6 +54,17 @@ export async function largeImage(bench: Bench, size: number): Promise<Descriptor
   return image(bench, 'large', await bench.layout.layer({ 'large/file': randomBytes(size) }));
 }
 
+/** An image of layers of random bytes, one for each size, with nothing below them; and those layers. */
+export async function randomImage(
+  bench: Bench,
+  ...sizes: readonly number[]
+): Promise<{ readonly image: Descriptor; readonly layers: readonly Layer[] }> {
+  const layers = await Promise.all(
+    sizes.map((size, index) => bench.layout.layer({ [`random/${index}`]: randomBytes(size) })),
+  );
+  return { image: await bench.layout.image(layers, 'amd64', 'random'), layers };
+}
+
 /** Copies `source` (skopeo's notation) to `reference` in `registry`. */
 async function copy(registry: Registry, source: string, reference: string, option: string): Promise<void> {
   const target = `docker://${registry.host}/${reference}`;

@@ -60,7 +60,7 @@ export function isInstalled(command: string): boolean {
 }
 
 /** Skips the test for `reason`, or fails it where `CI` is set: there, nothing may be left out in silence. */
-function refuse(t: TestContext, reason: string): false {
+export function refuse(t: TestContext, reason: string): false {
   if ((process.env['CI'] ?? '') !== '') {
     throw new Error(`Cannot run "${t.name}": ${reason}`);
   }

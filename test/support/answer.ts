@@ -95,10 +95,10 @@ export class HeldAnswers {
     this.#held.delete(response);
   }
 
-  /** Let all go on that are held now. */
-  release(): void {
-    for (const resolve of this.#held.values()) {
-      resolve();
+  /** Let all go on that are held now, or those of them whose path matches. */
+  release(pattern = /^/): void {
+    for (const [response, resolve] of this.#held) {
+      if (pattern.test(response.req.url ?? '')) resolve();
     }
   }
 

@@ -20,7 +20,7 @@ const STOP_LIMIT_MS = 45_000;
 export interface Stopped {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
-  /** Milliseconds from SIGTERM to the end. */
+  /** Milliseconds from the signal to the end. */
   readonly ms: number;
 }
 
@@ -47,6 +47,8 @@ export interface BuiltService extends AsyncDisposable {
   open(path: string, options?: RequestOptions): Promise<IncomingMessage>;
   /** Asks it to stop, with SIGTERM, and waits for the end. */
   stop(): Promise<Stopped>;
+  /** Ends it with SIGKILL, which leaves it no chance to tidy up, and waits for the end. */
+  kill(): Promise<Stopped>;
 }
 
 /** What may differ from the service as it is run. */
@@ -115,9 +117,9 @@ export async function startBuiltService(
   const { port } = await log.waitFor({ event: 'listening' });
   const startMs = performance.now() - begun;
   let stopped: Promise<Stopped> | undefined;
-  const stop = async (): Promise<Stopped> => {
+  const end = async (signal: NodeJS.Signals): Promise<Stopped> => {
     const asked = performance.now();
-    child.kill('SIGTERM');
+    child.kill(signal);
     const ended = await within(closed, 'the end of the service', STOP_LIMIT_MS);
     return { ...ended, ms: performance.now() - asked };
   };
@@ -134,9 +136,10 @@ export async function startBuiltService(
     request: (path, options) => request(Number(port), path, options),
     open: (path, options) => open(Number(port), path, options),
     stop: () => {
-      stopped ??= stop();
+      stopped ??= end('SIGTERM');
       return stopped;
     },
+    kill: () => end('SIGKILL'),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }

@@ -56,7 +56,7 @@ export interface FakeRegistry extends ScriptedServer {
    */
   push(repository: string, reference: string, image: Pushable): string;
   /** Let all go on that is stalled now. The switch stays on for what comes later. */
-  releaseStalled(): void;
+  releaseStalled(pattern?: RegExp): void;
   /** @returns as soon as `count` (1 unless said) answers are stalled at the same time */
   waitForStalled(count?: number): Promise<void>;
 }
@@ -103,7 +103,7 @@ export async function startFakeRegistry(options: FakeRegistryOptions = {}): Prom
     tokenRequests: registry.tokenRequests,
     blobs: registry.blobs,
     push: (repository, reference, image) => registry.push(repository, reference, image),
-    releaseStalled: () => registry.held.release(),
+    releaseStalled: (pattern) => registry.held.release(pattern),
     waitForStalled: (count = 1) => registry.held.waitFor(count),
     close,
     [Symbol.asyncDispose]: close,

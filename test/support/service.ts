@@ -7,15 +7,13 @@ import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config.ts';
-import { ChecksumMemory } from '../../src/http/delivery.ts';
+import { openArchiveTools } from '../../src/http/archive-tools.ts';
 import { startService } from '../../src/http/service.ts';
-import { StartedDownloads } from '../../src/http/started-downloads.ts';
-import { Admission } from '../../src/pull/admission.ts';
-import { openRegistryAccess } from '../../src/registry/open-registry.ts';
 import type { RetryPolicy } from '../../src/registry/retry.ts';
-import type { TemporaryFile } from '../../src/storage/temporary-file.ts';
-import { Workspace } from '../../src/storage/workspace.ts';
+import type { Shared } from '../../src/shared.ts';
+import type { Draft, Stored } from '../../src/storage/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import { Conditions } from './conditions.ts';
 import { open, type Reply, type RequestOptions, request } from './http-request.ts';
 import { type LogEvent, MemoryLog } from './memory-log.ts';
 import { within } from './within.ts';
@@ -42,7 +40,12 @@ export interface TestService extends AsyncDisposable {
   request(path: string, options?: RequestOptions): Promise<Reply>;
   /** The same, resolved with the header; nothing of the body is read yet. */
   open(path: string, options?: RequestOptions): Promise<IncomingMessage>;
-  /** Files that are held open in the workspace now. */
+  /**
+   * @param what `flights`: a manifest, without credentials of the client's; `deliveries`: an archive, its manifest being here
+   * @returns once so many requests have asked for one since the start of the service, each alone or together with others
+   */
+  waitForAskers(what: 'flights' | 'deliveries', count: number): Promise<void>;
+  /** Prepared files that are held open now. */
   openFiles(): Promise<number>;
   /** @returns how many requests were cut off */
   stop(): Promise<number>;
@@ -52,8 +55,12 @@ export interface TestService extends AsyncDisposable {
 export interface TestServiceOptions {
   /** How its registry client tries again; {@link QUICK_RETRY} unless said. */
   readonly retry?: RetryPolicy | undefined;
-  /** Does something to every file that is created in the workspace: makes it fail. */
-  readonly tamper?: ((file: TemporaryFile) => void) | undefined;
+  /** Puts another file in the place of one that the store gives: one that fails. */
+  readonly tamper?: ((file: Stored, key: string) => Stored) | undefined;
+  /** Puts another draft in the place of one that the store gives to be written: one that fails. */
+  readonly tamperDraft?: ((draft: Draft, key: string) => Draft) | undefined;
+  /** Is told of a prepared file that was damaged on the disk. */
+  readonly onDamage?: ((name: string) => void) | undefined;
 }
 
 /**
@@ -63,36 +70,34 @@ export interface TestServiceOptions {
  */
 export async function startTestService(
   env: Readonly<Record<string, string>> = {},
-  { retry = QUICK_RETRY, tamper = () => undefined }: TestServiceOptions = {},
+  {
+    retry = QUICK_RETRY,
+    tamper = (file) => file,
+    tamperDraft = (draft) => draft,
+    onDamage,
+  }: TestServiceOptions = {},
 ): Promise<TestService> {
   const workspace = await mkdtemp(join(tmpdir(), 'workspace-'));
   const config = loadConfig({
     HTTP_HOST: '127.0.0.1',
     HTTP_PORT: '0',
     WORKSPACE_DIR: workspace,
+    // Nothing is kept, so that a test sees each request do all of its work: those of the store turn it on.
+    CACHE_MAX_BYTES: '0',
     // A test that fails with a download under way does not wait for it long.
     SHUTDOWN_TIMEOUT: '5',
     ...env,
   });
-  const access = openRegistryAccess({ ...config.registry, userAgent: 'test', retry });
   const log = new MemoryLog();
-  const folder = await Workspace.open(config.workspaceDirectory);
-  const tools = {
-    config,
-    workspace: {
-      directory: folder.directory,
-      probe: () => folder.probe(),
-      createFile: async () => {
-        const file = await folder.createFile();
-        tamper(file);
-        return file;
-      },
-    },
-    admission: new Admission(config.admission),
-    access,
-    checksums: new ChecksumMemory(),
-    downloads: new StartedDownloads(),
+  const tools = await openArchiveTools(config, { retry, onDamage });
+  const { store } = tools.layers;
+  const obtain = store.obtain.bind(store);
+  store.obtain = async (key, options) => {
+    const produce: typeof options.produce = (draft, ...rest) =>
+      options.produce(tamperDraft(draft, key), ...rest);
+    return tamper(await obtain(key, { ...options, produce }), key);
   };
+  const askers = { flights: countJoins(tools.flights), deliveries: countJoins(tools.deliveries) };
   let logText = '';
   const logger = createLogger({
     level: 'trace',
@@ -116,22 +121,45 @@ export async function startTestService(
     waitForLog: (fields, nth) => log.waitFor(fields, nth),
     request: (path, options) => request(service.port, path, options),
     open: (path, options) => open(service.port, path, options),
-    openFiles: () => openFilesIn(workspace),
+    waitForAskers: (what, count) => within(askers[what](count), `${count} requests that ask for ${what}`),
+    openFiles: async () => {
+      await store.settled();
+      return await openFilesIn(workspace);
+    },
     stop,
     [Symbol.asyncDispose]: async () => {
       await stop();
-      access.close();
+      await tools.close();
       await rm(workspace, { recursive: true, force: true });
     },
   };
 }
 
-/** How many files of a folder this process holds open, those that have no name any more among them. */
+/** Counts who joins in, from now on. */
+function countJoins<Key, Value, Report>(
+  shared: Shared<Key, Value, Report>,
+): (count: number) => Promise<void> {
+  const events = new Conditions();
+  const join = shared.join.bind(shared);
+  let joins = 0;
+  shared.join = (key, options) => {
+    const share = join(key, options);
+    joins += 1;
+    events.changed();
+    return share;
+  };
+  return async (count) => {
+    await events.when(() => (joins >= count ? true : undefined));
+  };
+}
+
+/** How many files below a folder this process holds open, those that have no name any more among them. Folders are none. */
 export async function openFilesIn(directory: string): Promise<number> {
   const descriptors = await readdir('/proc/self/fd');
   const paths = await Promise.all(
     // A descriptor may be gone by now: that of the reading itself is.
     descriptors.map((descriptor) => readlink(`/proc/self/fd/${descriptor}`).catch(() => '')),
   );
-  return paths.filter((path) => path.startsWith(`${directory}/`)).length;
+  return paths.filter((path) => path.startsWith(`${directory}/`) && /\/(?:incoming|prepared)\//.test(path))
+    .length;
 }

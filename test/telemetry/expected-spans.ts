@@ -63,6 +63,8 @@ export function internal(name: string, attributes: Attributes = {}, rest: Rest =
 
 /** One attempt to get something from a registry, its storage or its token endpoint. */
 export interface Attempt {
+  /** `GET` unless said. */
+  readonly method?: 'HEAD';
   readonly origin: string;
   readonly path: string;
   readonly template: string;
@@ -86,11 +88,12 @@ export interface Attempt {
 export function client(attempt: Attempt): SpanTree {
   const { origin, path, template, operation, status, size, resend = 0, auth = 'none', error } = attempt;
   const { protocol, hostname, port } = new URL(origin);
+  const { method = 'GET' } = attempt;
   return span(
-    operation === 'token' ? 'GET {registry_token_endpoint}' : `GET ${template}`,
+    operation === 'token' ? 'GET {registry_token_endpoint}' : `${method} ${template}`,
     'client',
     {
-      'http.request.method': 'GET',
+      'http.request.method': method,
       'url.full': `${origin}${path}`,
       'url.path': path,
       'url.scheme': protocol.slice(0, -1),

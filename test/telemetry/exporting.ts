@@ -59,6 +59,8 @@ export async function startExporting(options: ExportingOptions = {}): Promise<Ex
   registry.push('team/app', '1', IMAGE);
   const variables = {
     REGISTRY_URL: registry.url,
+    // Each request does all of its work.
+    CACHE_MAX_BYTES: '0',
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
     ...env(receiver, registry),
   };

@@ -221,10 +221,15 @@ describe('the trace of a pull that fails', () => {
   });
 
   test('for a wrong config, while a layer is under way, which is not to blame', async () => {
-    const stallRequests = { pattern: new RegExp(`blobs/${LAYER.digest}`) };
     const wrongBlobDigest = { digest: IMAGE.config.digest };
-    await using scene = await startScene({ defects: { wrongBlobDigest, stallRequests } }, ONE_BY_ONE);
+    await using scene = await startScene({ defects: { wrongBlobDigest } }, ONE_BY_ONE);
     const actual = await servedDigest(scene, `/v2/team/app/blobs/${IMAGE.config.digest}`);
+    const { registry } = scene;
+    registry.defects.stallRequests = { pattern: /blobs/ };
+    const released = registry.waitForStalled(2).then(() => {
+      delete registry.defects.stallRequests;
+      registry.releaseStalled(new RegExp(IMAGE.config.digest));
+    });
     const [error, rest] = failure('VERIFICATION_FAILED', {
       children: [configSpan(scene)],
       events: [
@@ -239,6 +244,7 @@ describe('the trace of a pull that fails', () => {
       internal('fetch_config_blob', { ...resolved(scene), ...error }, rest),
       internal('download_layer_1', { ...layerFacts(scene, 1), ...aborted }, stopped),
     ]);
+    await released;
   });
 
   test('for a wrong layer, of which all was read to know its digest', async () => {

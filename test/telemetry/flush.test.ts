@@ -38,7 +38,10 @@ after(() => registry.close());
 
 async function startRegistry(): Promise<FakeRegistry> {
   const started = await startFakeRegistry();
-  started.push('team/app', '1', makeImage({ layers: [{ tar: makeLayer({ a: 'a' }) }] }));
+  // An image for each pull, with nothing in common, so that none does another's work.
+  for (let number = 1; number <= PULLS; number += 1) {
+    started.push('team/app', `${number}`, makeImage({ layers: [{ tar: makeLayer({ a: `${number}` }) }] }));
+  }
   return started;
 }
 
@@ -59,7 +62,9 @@ describe('the flush at the end', { concurrency: true }, () => {
     test(`brings all spans of requests right before it, to a collector that is ${respond}`, async () => {
       await using receiver = await startOtlpReceiver({ respond });
       await using service = await start(receiver.endpoint);
-      const replies = await Promise.all(Array.from({ length: PULLS }, () => service.request(FILE)));
+      const replies = await Promise.all(
+        Array.from({ length: PULLS }, (_, at) => service.request(`/docker/team_app_${at + 1}.tar`)),
+      );
       assert.deepEqual(new Set(replies.map(({ status }) => status)), new Set([200]));
       assert.equal(receiver.requests, 0);
       await endsInOrder(service, PROMPT_LIMIT_MS);

@@ -197,8 +197,14 @@ export function tokenSpan({ registry: { origin } }: Subject, fields: Fields = {}
 }
 
 /** The step that fetches a layer, counted from 1, and what it made: below it what is given. */
-export function downloadStep(subject: Subject, index: number, children: readonly SpanTree[]): SpanTree {
-  const facts = { ...layerFacts(subject, index), ...layerSize(subject, index) };
+export function downloadStep(
+  subject: Subject,
+  index: number,
+  children: readonly SpanTree[],
+  from: 'registry' | 'cache' = 'registry',
+): SpanTree {
+  const source = { 'passthrough.layer.source': from };
+  const facts = { ...layerFacts(subject, index), ...layerSize(subject, index), ...source };
   return internal(`download_layer_${index}`, facts, { children });
 }
 

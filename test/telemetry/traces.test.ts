@@ -11,6 +11,7 @@ import { client, internal, server } from './expected-spans.ts';
 import {
   configSpan,
   credentials,
+  downloadStep,
   expectTrace,
   FILE,
   from,
@@ -19,6 +20,7 @@ import {
   layerSpan,
   manifestSpan,
   named,
+  preparedSteps,
   ROUTE,
   resolved,
   type Scene,
@@ -26,6 +28,7 @@ import {
   tokenSpan,
   traceOf,
   USER,
+  writeStep,
 } from './scene.ts';
 
 const USERS = new Map([[USER.name, USER.password]]);
@@ -80,6 +83,30 @@ function tokenSteps(scene: Scene, extracted = credentials('optional')) {
 }
 
 describe('the trace of a pull', () => {
+  test('that is prepared already: the registry is asked for no more than whether the tag is the same', async () => {
+    await using scene = await startScene();
+    await pull(scene);
+    const { bytes, id } = await pull(scene);
+    const [parsed, extracted] = preparedSteps(scene);
+    await expectTrace(
+      scene,
+      id,
+      answered(scene, bytes, {
+        children: [
+          ...[parsed, extracted].flatMap((step) => step ?? []),
+          internal('resolve_manifest', resolved(scene), {
+            children: [manifestSpan(scene, { method: 'HEAD', size: 0 })],
+          }),
+          internal('fetch_config_blob', resolved(scene)),
+          ...IMAGE.layers.flatMap((_, at) => [
+            downloadStep(scene, at + 1, [], 'cache'),
+            writeStep(scene, at + 1),
+          ]),
+        ],
+      }),
+    );
+  });
+
   test('from an open registry', async () => {
     await using scene = await startScene();
     const { bytes, id } = await pull(scene);
