@@ -44,15 +44,17 @@ export function summarize(values: readonly number[]): Summary {
  *
  * @param turns how many are measured, after one that is not: it fills the caches
  * @param contestants by name: each measures once when it is called
+ * @param unmeasured another number of turns before those that are measured
  * @returns the measurements of each, in the order of the turns
  */
 export async function inTurns<Name extends string, T>(
   turns: number,
   contestants: Readonly<Record<Name, () => Promise<T>>>,
+  unmeasured = 1,
 ): Promise<Readonly<Record<Name, readonly T[]>>> {
   const names = Object.keys(contestants) as Name[];
   const measured = Object.fromEntries(names.map((name) => [name, [] as T[]])) as Record<Name, T[]>;
-  for (let turn = 0; turn <= turns; turn += 1) {
+  for (let turn = 1 - unmeasured; turn <= turns; turn += 1) {
     if (process.stderr.isTTY) process.stderr.write(`\rturn ${turn} of ${turns}${turn === turns ? '\n' : ''}`);
     for (const name of turn % 2 === 0 ? names : names.toReversed()) {
       const result = await contestants[name]();
