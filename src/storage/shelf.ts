@@ -136,6 +136,11 @@ export class Shelf {
     return true;
   }
 
+  /** Whether something could be evicted. */
+  get hasUnused(): boolean {
+    return this.#unused().next().done !== true;
+  }
+
   /** Waits until what was given up is gone. */
   async settled(): Promise<void> {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending);

@@ -47,17 +47,18 @@ function readLogs(stdout: string): LogLine[] {
 }
 
 /**
- * What the service holds on disk: files in its workspace, and those that it has open there without a name
- * (`/proc/{pid}/fd`, where Linux marks them as deleted).
+ * What the service holds on disk: files in the folders of its store, its own and those that a killed one has left, and files
+ * that it has open there without a name (`/proc/{pid}/fd`, where Linux marks them as deleted).
  */
 export async function filesHeld(service: Service): Promise<string[]> {
+  const isFile = (path: string) => /(?:^|\/)(?:incoming|prepared)\/./.test(path);
   const named = await readdir(service.workspace, { recursive: true });
   const descriptors = `/proc/${service.running.child.pid}/fd`;
   const open = (await readdir(descriptors).catch(() => [])).map((descriptor) =>
     readlink(join(descriptors, descriptor)).catch(() => ''),
   );
   const unnamed = (await Promise.all(open)).filter((path) => path.startsWith(`${service.workspace}/`));
-  return [...named, ...unnamed];
+  return [...named, ...unnamed].filter(isFile);
 }
 
 /** Waits until nothing is left of any preparation. */
@@ -85,7 +86,8 @@ export async function startService(
   const running = start(process.execPath, [MAIN, 'serve'], {
     // Not the repository: a developer's `.env` there is not part of the test.
     cwd: directory,
-    env: { HTTP_HOST: '127.0.0.1', HTTP_PORT: '0', WORKSPACE_DIR: workspace, ...env },
+    // Nothing is kept, so that what a request leaves behind shows.
+    env: { HTTP_HOST: '127.0.0.1', HTTP_PORT: '0', WORKSPACE_DIR: workspace, CACHE_MAX_BYTES: '0', ...env },
   });
   const said = () => running.stdout() + running.stderr();
   let isKilled = false;
