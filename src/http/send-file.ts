@@ -122,9 +122,10 @@ async function sendBytes(
   const { sent } = instruments();
   try {
     await turnOf(response, signal);
+    using writer = new Writer(response, signal);
     for await (const piece of bytes) {
       const { byteLength } = piece;
-      await write(response, piece, signal);
+      await writer.write(piece);
       sent.add(byteLength);
       facts.bytes = (facts.bytes ?? 0) + byteLength;
       release(piece);
@@ -150,20 +151,37 @@ async function turnOf(response: ServerResponse, signal: AbortSignal): Promise<vo
 /** That the connection would not take a piece. */
 class WriteError extends Error {}
 
-/**
- * Writes a piece. When this resolves, the system has all of it; when it rejects, it may still be reading from it.
- *
- * @throws WriteError when the connection is broken; the signal's reason
- */
-function write(response: ServerResponse, piece: Uint8Array, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const leave = () => reject(signal.reason);
-    signal.addEventListener('abort', leave, { once: true });
-    response.write(piece, (cause) => {
-      signal.removeEventListener('abort', leave);
+/** Writes an answer piece by piece. Listens to its signal once, not for each of thousands of pieces. */
+class Writer implements Disposable {
+  readonly #response: ServerResponse;
+  readonly #signal: AbortSignal;
+  /** Ends the wait for the piece that is being written. */
+  #fail: (reason: unknown) => void = () => undefined;
+  readonly #leave = () => this.#fail(this.#signal.reason);
+
+  constructor(response: ServerResponse, signal: AbortSignal) {
+    this.#response = response;
+    this.#signal = signal;
+    signal.addEventListener('abort', this.#leave, { once: true });
+  }
+
+  /**
+   * Writes a piece. When this resolves, the system has all of it; when it rejects, it may still be reading from it.
+   *
+   * @throws WriteError when the connection is broken; the signal's reason
+   */
+  write(piece: Uint8Array): Promise<void> {
+    this.#signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#fail = reject;
+    this.#response.write(piece, (cause) => {
       if (cause) reject(new WriteError('Cannot write', { cause }));
       else resolve();
     });
-  });
+    return promise;
+  }
+
+  [Symbol.dispose](): void {
+    this.#signal.removeEventListener('abort', this.#leave);
+  }
 }

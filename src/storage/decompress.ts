@@ -7,12 +7,12 @@ import { gathered } from './gather.ts';
 
 /**
  * Bytes that one call of the inflater may give. The default of 16 KiB makes a call, a thread change and a buffer for each
- * 16 KiB, and is five times slower; beyond 1 MiB nothing is gained.
+ * 16 KiB, and is five times slower; beyond 256 KiB nothing is gained but memory in use.
  */
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES = 256 * 1024;
 
-/** Packed bytes that are given to the inflater at once: about what inflates to as much as it may give. */
-const INPUT_BYTES = 256 * 1024;
+/** Packed bytes that are given to the inflater at once: they come from sockets in smaller pieces, and each costs a call. */
+const INPUT_BYTES = 128 * 1024;
 
 /** How the bytes of a layer can be packed. */
 type Compression = 'none' | 'gzip' | 'zstd';
