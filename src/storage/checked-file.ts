@@ -1,6 +1,6 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { PassthroughError } from '../errors.ts';
+import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { lendPiece, ownPiece, release } from '../pieces.ts';
 import { BLOCK_BYTES, BlockChecksums } from './block-checksums.ts';
 import { ReadBudget } from './read-budget.ts';
@@ -31,7 +31,7 @@ const MAGIC = Buffer.from('DHPT-S1\n');
 const TRAILER_BYTES = 32;
 
 /** Bytes that are kept for others who read the same. */
-const RECENT_BYTES = 16 * 1024 * 1024;
+const RECENT_BYTES = 12 * 1024 * 1024;
 
 /** Memory that all readers of this process share. */
 const budget = new ReadBudget(24 * 1024 * 1024);
@@ -173,9 +173,13 @@ export class CheckedFile {
    * {@link release}; its bytes must not be changed, for others may read the same.
    *
    * @param range bytes from `start` up to, not including, `end`, within the content; the whole unless said
+   * @param onDamage is called before the error is thrown
    * @throws PassthroughError `DAMAGED` for a block that is not as it was written, before any byte of it is given out
    */
-  async *read({ start, end } = { start: 0, end: this.size }): AsyncGenerator<Uint8Array, void, undefined> {
+  async *read(
+    { start, end } = { start: 0, end: this.size },
+    onDamage: () => void = () => undefined,
+  ): AsyncGenerator<Uint8Array, void, undefined> {
     budget.enter();
     this.#readers += 1;
     try {
@@ -189,6 +193,9 @@ export class CheckedFile {
         position = Math.min(end, to);
         yield isShared ? lendPiece(piece, () => release(bytes)) : ownPiece(piece);
       }
+    } catch (error) {
+      if (isPassthroughError(error, 'DAMAGED')) onDamage();
+      throw error;
     } finally {
       budget.leave();
       this.#readers -= 1;

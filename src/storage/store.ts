@@ -197,17 +197,8 @@ export class Store<Report = never> {
   #stored(open: OpenFile, source: StoredSource, release: () => void): Stored {
     const { file } = open;
     const { size, description } = file;
-    const read = (range?: ByteRange) => this.#read(open, range);
+    const read = (range?: ByteRange) => file.read(range, () => this.#drop(open));
     return { size, description, source, read, release };
-  }
-
-  async *#read(open: OpenFile, range: ByteRange | undefined): AsyncGenerator<Uint8Array, void, undefined> {
-    try {
-      yield* open.file.read(range);
-    } catch (error) {
-      if (isPassthroughError(error, 'DAMAGED')) this.#drop(open);
-      throw error;
-    }
   }
 
   /** Opens a file of the folder; forgets it where it is missing or damaged. */
