@@ -386,6 +386,15 @@ describe('credentials', () => {
     assert.equal(credentials({ REGISTRY_USERNAME: 'user' }).boundTo, undefined);
   });
 
+  test('that serving what is stale needs something to serve is warned of', () => {
+    const warnings = (environment: Record<string, string>) => configWarnings(loadConfig(environment));
+    const [warning = '', ...others] = warnings({ CACHE_SERVE_STALE: '60', CACHE_MAX_BYTES: '0' });
+    assert.match(warning, /CACHE_SERVE_STALE.*CACHE_MAX_BYTES/);
+    assert.deepEqual(others, []);
+    for (const sound of [{ CACHE_SERVE_STALE: '60' }, { CACHE_MAX_BYTES: '0' }])
+      assert.deepEqual(warnings(sound), []);
+  });
+
   test('that no registry is set for are warned of', () => {
     const warnings = (environment: Record<string, string>) => configWarnings(loadConfig(environment));
     for (const loose of [

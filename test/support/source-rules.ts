@@ -17,6 +17,7 @@ const FACES = new Set([
   'index.ts',
   'config.ts',
   'environment.ts',
+  'registry-config.ts',
   'telemetry-config.ts',
   'cli',
   'http',
