@@ -187,8 +187,8 @@ export class CheckedFile {
       for (let position = start; position < Math.min(end, this.size); ) {
         const { reading, isShared, from, to } = next ?? this.#piece(position, end);
         const bytes = await reading;
-        // Where there is memory for it, the next one is read while this one is sent.
-        next = to < end && budget.isAmple ? this.#piece(to, end) : undefined;
+        // Where there is memory for it, the next one is read while this one is sent. Among many, another one does that.
+        next = to < end && budget.isAmple && !isShared ? this.#piece(to, end) : undefined;
         const piece = bytes.subarray(position - from, Math.min(end, to) - from);
         position = Math.min(end, to);
         yield isShared ? lendPiece(piece, () => release(bytes)) : ownPiece(piece);
@@ -213,8 +213,8 @@ export class CheckedFile {
    * that is cut where theirs are.
    */
   #piece(position: number, end: number): Piece {
-    const length = budget.readBytes;
     const isShared = this.#readers > 1;
+    const length = isShared ? budget.sharedBytes : budget.readBytes;
     const from = position - (position % (isShared ? length : BLOCK_BYTES));
     const last = isShared ? this.size : Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES;
     const to = Math.min(from + length, last, this.size);

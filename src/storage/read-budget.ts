@@ -2,6 +2,9 @@
 const MIN_READ_BYTES = 64 * 1024;
 const MAX_READ_BYTES = 1024 * 1024;
 
+/** Most bytes of a piece that several readers of one file may have. */
+const MAX_SHARED_BYTES = 512 * 1024;
+
 /** Pieces that a reader has at once: one that is sent, and one that is read. */
 const PIECES_OF_A_READER = 2;
 
@@ -36,5 +39,13 @@ export class ReadBudget {
     const all = PIECES_OF_A_READER * this.#readers;
     while (bytes > MIN_READ_BYTES && bytes * all > this.#maxBytes) bytes /= 2;
     return bytes;
+  }
+
+  /**
+   * Bytes of the next read of one who reads a file together with others. They mostly have the same pieces, and none has another
+   * one read ahead, so that theirs may be larger: each piece costs every one of them a turn.
+   */
+  get sharedBytes(): number {
+    return this.isAmple ? Math.min(MAX_SHARED_BYTES, 4 * this.readBytes) : MIN_READ_BYTES;
   }
 }

@@ -20,6 +20,20 @@ test('a few readers have large pieces, many have small ones, and all together no
   assert.equal(budget.isAmple, false);
 });
 
+test('who reads together with others has larger pieces, as long as there are not too many of them', () => {
+  const budget = new ReadBudget(24 * MIB);
+  for (let readers = 1; readers <= 1000; readers += 1) {
+    budget.enter();
+    const bytes = budget.sharedBytes;
+    assert.ok(bytes <= 512 * KIB && bytes >= 64 * KIB);
+    assert.ok(
+      readers * bytes <= Math.max(2 * 24 * MIB, readers * 64 * KIB),
+      `${bytes} for each of ${readers}`,
+    );
+    assert.equal(Number.isInteger(Math.log2(bytes)), true);
+  }
+});
+
 test('a reader that has left leaves its memory to the others', () => {
   const budget = new ReadBudget(4 * MIB);
   budget.enter();
