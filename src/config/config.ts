@@ -74,9 +74,9 @@ export function loadConfig(environment: Environment): Config {
       concurrentLayers: read.integer('MAX_CONCURRENT_LAYERS', 4, 1, 64),
     },
     admission: {
-      places: read.integer('MAX_CONCURRENT_PREPARATIONS', 4, 1, 1000),
-      queue: read.integer('MAX_QUEUED_PREPARATIONS', 16, 0, 10_000),
-      waitMs: read.milliseconds('QUEUE_TIMEOUT', 30),
+      permits: read.integer('MAX_CONCURRENT_PREPARATIONS', 4, 1, 1000),
+      maxWaiters: read.integer('MAX_QUEUED_PREPARATIONS', 16, 0, 10_000),
+      maxWaitMs: read.milliseconds('QUEUE_TIMEOUT', 30),
     },
     prepareTimeoutMs: read.milliseconds('PREPARE_TIMEOUT', 3600),
     sendStallMs: read.milliseconds('SEND_STALL_TIMEOUT', 300),

@@ -77,7 +77,7 @@ async function obtainFile(asker: Asker, tools: PreparationTools): Promise<Lease<
       onReport: onProgress,
       // That the one who began was refused says nothing of the others, who have credentials of their own.
       isPersonal: (error) => isPassthroughError(error, 'REGISTRY_DENIED'),
-      make: (working, report) => {
+      produce: (working, report) => {
         const progress = new ProgressCounter(report);
         return make({ ...asker, pull: { ...pull, signal: working, progress } }, tools);
       },
@@ -86,7 +86,7 @@ async function obtainFile(asker: Asker, tools: PreparationTools): Promise<Lease<
   return await withSpan('await_preparation', {}, async (span) => {
     const share = await join();
     const { preparedIn } = share.value;
-    if (share.origin !== 'made' && preparedIn !== undefined) span.addLink({ context: preparedIn });
+    if (share.origin !== 'produced' && preparedIn !== undefined) span.addLink({ context: preparedIn });
     return share;
   });
 }
@@ -167,7 +167,7 @@ async function inPlace<T>(
   prepare: () => Promise<T>,
 ): Promise<T> {
   progress?.enter('waiting');
-  const leave = isAtHand ? () => undefined : await admission.enter(signal);
+  const leave = isAtHand ? () => undefined : await admission.acquire(signal);
   const { activePreparations, preparationDuration } = instruments();
   const begun = performance.now();
   const record = (dimensions: { readonly 'error.type'?: string }) =>
@@ -201,7 +201,7 @@ async function hashOf(file: Delivery, algorithm: string, { archive, pull }: Aske
 function checksumLine(hex: string, { archive, order }: Asker): Lease<Delivery> {
   const line = Buffer.from(`${hex}  ${order.filename}\n`);
   return {
-    origin: 'made',
+    origin: 'produced',
     value: {
       contentType: 'text/plain; charset=utf-8',
       size: line.byteLength,

@@ -6,7 +6,7 @@ import { isForeignLayer } from '../image/media-type.ts';
 import { platformDistance } from '../image/platform.ts';
 import type { Reference } from '../image/reference.ts';
 import { withSpan } from '../telemetry/span.ts';
-import { stoppedBy } from '../util/map-concurrently.ts';
+import { abortedBy } from '../util/map-concurrently.ts';
 import type { Budget } from './budget.ts';
 import { type LayerSource, liesOutside, type PreparedLayer, prepareLayers } from './fetch-layers.ts';
 import { referenceAttributes, resolvedAttributes } from './image-attributes.ts';
@@ -101,7 +101,7 @@ async function prepareManifest(
     config?.diffIds.filter((_, index) => wanted.includes(manifest.layers[index] as Descriptor)),
   );
   // At once, not when a layer comes to need it: until then a layer may wait for its registry, and nobody for this promise.
-  diffIds.catch((error: unknown) => stop.abort(stoppedBy(error)));
+  diffIds.catch((error: unknown) => stop.abort(abortedBy(error)));
   try {
     const layers = await prepareLayers({
       layers: wanted,
@@ -117,7 +117,7 @@ async function prepareManifest(
     blobs.add(layers);
     return { config: await fetching, layers };
   } catch (error) {
-    stop.abort(stoppedBy(error));
+    stop.abort(abortedBy(error));
     const [config] = await Promise.allSettled([fetching, diffIds]);
     // Layers that stopped because the config failed are not to blame.
     throw config.status === 'rejected' && isPassthroughError(error, 'ABORTED') ? config.reason : error;

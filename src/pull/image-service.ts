@@ -4,8 +4,7 @@ import { openRegistryAccess, type RegistryAccess } from '../registry/open-reposi
 import type { RetryPolicy } from '../registry/transport/retry.ts';
 import { StoreFolder } from '../storage/folder.ts';
 import { Store } from '../storage/store.ts';
-import { KeyedSemaphore } from '../util/keyed-semaphore.ts';
-import { Semaphore } from '../util/semaphore.ts';
+import { KeyedSemaphore, Semaphore } from '../util/semaphore.ts';
 import { SingleFlight } from '../util/single-flight.ts';
 import { VERSION } from '../version.ts';
 import { ChecksumCache, type Delivery } from './archive-file.ts';

@@ -135,7 +135,7 @@ export class Store<Report = never> {
       onReport,
       // Somebody else may have been refused, have named a wrong size or a repository without it, or only have looked.
       isPersonal: (error) => error === NOT_HERE || isPassthroughError(error, ...PERSONAL),
-      make: async (working, report) => {
+      produce: async (working, report) => {
         const found = await this.#reopen(name, key);
         source = found === undefined ? 'made' : 'cache';
         if (found !== undefined) return found;

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
-import type { Draft } from '../storage/store.ts';
 
 /**
  * How hard zlib tries, from 1 to 9. Half as fast again as its default of 6, and the file is 2 or 3 % larger: it is made while
@@ -11,6 +10,12 @@ const LEVEL = 4;
 
 /** Bytes that one call of zlib may give: as for inflating, the default of 16 KiB costs a call for each. */
 const CHUNK_BYTES = 256 * 1024;
+
+/** Where compressed bytes go, such as a file that is being written. */
+export interface Sink {
+  /** Appends bytes. They may be reused when the promise settles. */
+  write(bytes: Uint8Array): Promise<void>;
+}
 
 /**
  * Compresses a stream into a file, as one gzip member without name and time. The same bytes and the same zlib give the same
@@ -23,7 +28,7 @@ const CHUNK_BYTES = 256 * 1024;
  * @see https://www.rfc-editor.org/rfc/rfc1952
  */
 export async function gzipInto(
-  file: Draft,
+  file: Sink,
   source: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<string> {

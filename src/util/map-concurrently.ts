@@ -1,14 +1,15 @@
 import { PassthroughError } from '../errors.ts';
 
 /**
- * Runs a task for each item, some at a time. The first failure aborts the others; only when all have ended does it reject,
- * so that nothing is still at work when the caller cleans up.
+ * Runs a task for each item, several at once. The first failure aborts the other tasks. The promise settles when every task
+ * has ended, so that no task runs while the caller cleans up.
  *
- * @param items in the order in which they are begun
+ * @param items tasks start in this order
  * @param limit most tasks at once
- * @param signal aborts all
- * @param task is given a signal of its own that also aborts when another task fails
- * @returns the results in the items' order
+ * @param signal aborts all tasks
+ * @param task its signal aborts with `signal`, and when another task fails
+ * @returns the results in the order of the items
+ * @throws the first failure; the signal's reason
  */
 export async function mapConcurrently<Item, Result>(
   items: readonly Item[],
@@ -29,7 +30,7 @@ export async function mapConcurrently<Item, Result>(
         results[index] = await task(item, either);
       } catch (error) {
         failure ??= { error };
-        failed.abort(stoppedBy(error));
+        failed.abort(abortedBy(error));
       }
     }
   };
@@ -40,23 +41,23 @@ export async function mapConcurrently<Item, Result>(
 }
 
 /**
- * Waits for what knows nothing of a signal, no longer than the signal lets.
+ * Waits for a promise that has no signal of its own.
  *
  * @throws what the promise rejects with, or the signal's reason
  */
 export async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
-  const stop = () => aborted.reject(signal.reason);
-  signal.addEventListener('abort', stop, { once: true });
+  const abort = () => aborted.reject(signal.reason);
+  signal.addEventListener('abort', abort, { once: true });
   try {
     return await Promise.race([promise, aborted.promise]);
   } finally {
-    signal.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', abort);
   }
 }
 
-/** Why the rest of a pull stops once a part of it has failed: only that part is to blame. */
-export function stoppedBy(failure: unknown): PassthroughError {
+/** The abort reason for the other parts of a pull after one part has failed. */
+export function abortedBy(failure: unknown): PassthroughError {
   return new PassthroughError('ABORTED', 'Stopped: another part of the image has failed', { cause: failure });
 }

@@ -1,72 +1,70 @@
-/**
- * Work that is done once for all who ask for the same thing, and results that are held as long as anybody uses them.
- */
+/** Work that runs once for all concurrent callers with the same key, and results that stay as long as a caller holds them. */
 
-/** One asker's part in a shared result. */
+/** A caller's hold on a shared result. */
 export interface Lease<Value> {
   readonly value: Value;
-  /** Whether this asker's own work made it, it came while the work went on, or the result was there already. */
-  readonly origin: 'made' | 'joined' | 'held';
-  /** Gives the part up; the result is closed with the last one. Calling it twice does nothing. */
+  /** `produced` by this caller's own work, `joined` while the work of another caller ran, or `held` by another caller already. */
+  readonly origin: 'produced' | 'joined' | 'held';
+  /** Gives the result up. It is closed with the last lease. Further calls do nothing. */
   release(): void;
 }
 
-/** What an asker brings along. */
+/** What one call passes to {@link SingleFlight.join}. */
 export interface JoinOptions<Value, Report> {
-  /** Of this asker alone: leaves. */
+  /** Ends this caller's wait. The work goes on for the other callers. */
   readonly signal: AbortSignal;
   /**
-   * Makes the result, where nobody else does or has.
+   * Produces the result, unless another caller does or did.
    *
-   * @param signal aborts once nobody waits any more
-   * @param report tells all who wait how far the work is
+   * @param signal aborts when the last caller has left
+   * @param report passes progress to all callers
    */
-  readonly make: (signal: AbortSignal, report: (report: Report) => void) => Promise<Value>;
-  /** Is told how far the work is, whoever does it; at once where it has told before. Must not throw. */
+  readonly produce: (signal: AbortSignal, report: (report: Report) => void) => Promise<Value>;
+  /** Receives progress, also that of another caller's work; the latest report at once. Must not throw. */
   readonly onReport?: ((report: Report) => void) | undefined;
-  /** Tells failures of another asker's work that say nothing of this one's, which then is begun. */
+  /**
+   * Whether a failure of another caller's work says nothing about this caller, for example because the registry refused that
+   * caller's credentials. This caller then starts the work again.
+   */
   readonly isPersonal?: ((error: unknown) => boolean) | undefined;
 }
 
-/** One piece of work and its result, from the first asker to the last. */
+/** One run of the work, and its result. */
 interface Run<Value, Report> {
   readonly promise: Promise<Value>;
   readonly abort: AbortController;
   readonly listeners: Set<(report: Report) => void>;
-  /** How many wait for the result or hold it. */
-  askers: number;
+  /** Callers that wait for the result or hold it. */
+  callers: number;
   report?: Report;
-  landed?: { readonly value: Value };
+  result?: { readonly value: Value };
 }
 
 /**
- * Results by key, each made once for all who ask for it at the same time, and shared from then on until the last of them has
- * given it up:
+ * Results by key. Each is produced once for all concurrent callers and then shared until the last caller releases it:
  *
- *     nobody ──join──► making ──► held ──last release──► closed
- *                        └─ the last asker leaves: aborted; the next one begins anew
+ *     absent ──join──► producing ──► held ──last release──► closed
+ *                        └─ the last caller leaves: aborted; the next caller starts again
  *
- * The work goes on while one asker still waits: one's leaving must not fail the others, nor may work go on for nobody.
- * Nothing is remembered once nobody holds it, failures least of all.
+ * The work goes on while one caller still waits. Nothing is kept after the last release, and no failure is kept at all.
  */
 export class SingleFlight<Key, Value, Report = never> {
   readonly #close: (value: Value) => void;
   readonly #runs = new Map<Key, Run<Value, Report>>();
-  /** All work that has not ended, that of runs which are forgotten included. */
+  /** All work that has not ended, also of runs that were forgotten. */
   readonly #working = new Set<Promise<unknown>>();
 
-  /** @param close is called with a result that nobody holds any more */
+  /** @param close receives each result that no caller holds any more */
   constructor(close: (value: Value) => void = () => undefined) {
     this.#close = close;
   }
 
   /**
-   * Joins in.
+   * Joins the run of a key, or starts one.
    *
-   * @param key askers with the same key share one run
-   * @returns this asker's part; to be released
-   * @throws what the work throws, or the signal's reason when this asker leaves: at once while others wait, and for the last
-   *   one when the work that it stops has ended, so that nothing is still at work for an asker that is gone
+   * @returns a lease that the caller must release
+   * @throws what the work throws, or the signal's reason: at once while other callers wait; for the last caller after the
+   *   aborted work has ended, so that no work outlives its callers
    */
   async join(key: Key, options: JoinOptions<Value, Report>): Promise<Lease<Value>> {
     for (;;) {
@@ -79,63 +77,63 @@ export class SingleFlight<Key, Value, Report = never> {
     }
   }
 
-  async #join(key: Key, { signal, make, onReport }: JoinOptions<Value, Report>): Promise<Lease<Value>> {
+  async #join(key: Key, { signal, produce, onReport }: JoinOptions<Value, Report>): Promise<Lease<Value>> {
     signal.throwIfAborted();
     const known = this.#runs.get(key);
-    const origin = known === undefined ? 'made' : known.landed === undefined ? 'joined' : 'held';
-    const run = known ?? this.#begin(key, make);
-    run.askers += 1;
-    const left = Promise.withResolvers<never>();
-    let isAboard = true;
+    const origin = known === undefined ? 'produced' : known.result === undefined ? 'joined' : 'held';
+    const run = known ?? this.#start(key, produce);
+    run.callers += 1;
+    const aborted = Promise.withResolvers<never>();
+    let isCounted = true;
     const release = (reason?: unknown) => {
-      if (!isAboard) return;
-      isAboard = false;
+      if (!isCounted) return;
+      isCounted = false;
       this.#leave(key, run, reason);
     };
-    const leave = () => {
-      // Not when the rejection is heard of: work that has just told of too much stops before it goes on.
+    const abort = () => {
+      // Released here, before the rejection is handled: work that exceeds a limit must stop before its next step.
       release(signal.reason);
-      left.reject(signal.reason);
+      aborted.reject(signal.reason);
     };
-    signal.addEventListener('abort', leave, { once: true });
-    // The work has begun by now, and may itself have led to it.
-    if (signal.aborted) leave();
+    signal.addEventListener('abort', abort, { once: true });
+    // The work has started by now, and may have aborted the signal itself.
+    if (signal.aborted) abort();
     if (onReport !== undefined) {
       run.listeners.add(onReport);
       if (run.report !== undefined) onReport(run.report);
     }
     try {
-      const value = await Promise.race([run.promise, left.promise]);
-      // It has left after the result was there, and before this was heard of.
-      if (!isAboard) throw signal.reason;
+      const value = await Promise.race([run.promise, aborted.promise]);
+      // The signal may abort between the result and this line.
+      if (!isCounted) throw signal.reason;
       return { value, origin, release: () => release() };
     } catch (error) {
       release(error);
-      if (run.askers === 0) await run.promise.catch(() => undefined);
+      if (run.callers === 0) await run.promise.catch(() => undefined);
       throw error;
     } finally {
-      signal.removeEventListener('abort', leave);
+      signal.removeEventListener('abort', abort);
       if (onReport !== undefined) run.listeners.delete(onReport);
     }
   }
 
   /**
-   * Joins in for a result that needs no closing, and so nobody to hold it.
+   * Joins for a result that needs no closing.
    *
    * @throws as {@link join}
    */
-  async run(key: Key, signal: AbortSignal, make: JoinOptions<Value, Report>['make']): Promise<Value> {
-    const { value, release } = await this.join(key, { signal, make });
+  async run(key: Key, signal: AbortSignal, produce: JoinOptions<Value, Report>['produce']): Promise<Value> {
+    const { value, release } = await this.join(key, { signal, produce });
     release();
     return value;
   }
 
-  /** Whether somebody waits for a result, or holds it. */
+  /** Whether a caller waits for the result of a key, or holds it. */
   has(key: Key): boolean {
     return this.#runs.has(key);
   }
 
-  /** Lets nobody join a result any more; those who have it keep it until they release it. */
+  /** Makes later callers start again. Current leases stay valid. */
   forget(key: Key): void {
     this.#runs.delete(key);
   }
@@ -143,46 +141,46 @@ export class SingleFlight<Key, Value, Report = never> {
   /** Aborts all work and waits for its end. Results that are held stay. */
   async stop(reason: unknown): Promise<void> {
     for (const [key, run] of this.#runs) {
-      if (run.landed !== undefined) continue;
+      if (run.result !== undefined) continue;
       this.#runs.delete(key);
       run.abort.abort(reason);
     }
     await Promise.allSettled(this.#working);
   }
 
-  #begin(key: Key, make: JoinOptions<Value, Report>['make']): Run<Value, Report> {
+  #start(key: Key, produce: JoinOptions<Value, Report>['produce']): Run<Value, Report> {
     const abort = new AbortController();
     const listeners: Run<Value, Report>['listeners'] = new Set();
-    const tell = (report: Report) => {
-      run.report = report;
-      for (const listener of listeners) listener(report);
-    };
     const { promise, resolve } = Promise.withResolvers<Value>();
-    const run: Run<Value, Report> = { promise, abort, listeners, askers: 0 };
+    const run: Run<Value, Report> = { promise, abort, listeners, callers: 0 };
+    const report = (latest: Report) => {
+      run.report = latest;
+      for (const listener of listeners) listener(latest);
+    };
     this.#runs.set(key, run);
-    resolve(Promise.try(make, abort.signal, tell));
-    const landed = promise
+    resolve(Promise.try(produce, abort.signal, report));
+    const ended = promise
       .then(
         (value) => {
-          run.landed = { value };
-          if (run.askers === 0) this.#close(value);
+          run.result = { value };
+          if (run.callers === 0) this.#close(value);
         },
         () => this.#forgetRun(key, run),
       )
-      .finally(() => this.#working.delete(landed));
-    this.#working.add(landed);
+      .finally(() => this.#working.delete(ended));
+    this.#working.add(ended);
     return run;
   }
 
   #leave(key: Key, run: Run<Value, Report>, reason: unknown): void {
-    run.askers -= 1;
-    if (run.askers > 0) return;
+    run.callers -= 1;
+    if (run.callers > 0) return;
     this.#forgetRun(key, run);
-    if (run.landed !== undefined) this.#close(run.landed.value);
+    if (run.result !== undefined) this.#close(run.result.value);
     else run.abort.abort(reason);
   }
 
-  /** A run that nobody is aboard of, or that has failed, takes no one aboard; the next asker starts another. */
+  /** Removes a run, unless a newer one has its key. */
   #forgetRun(key: Key, run: Run<Value, Report>): void {
     if (this.#runs.get(key) === run) this.#runs.delete(key);
   }

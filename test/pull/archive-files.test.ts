@@ -53,7 +53,7 @@ async function start(onPiece: (count: number) => void = () => undefined) {
     };
   };
   const tools: PreparationTools = {
-    admission: new Semaphore({ places: 1, queue: 0 }),
+    admission: new Semaphore({ permits: 1, maxWaiters: 0 }),
     checksums: new ChecksumCache(),
     deliveries: new SingleFlight<string, Delivery, Progress>((delivery) => delivery.release()),
     hashes: new SingleFlight(),

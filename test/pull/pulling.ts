@@ -29,7 +29,7 @@ import type { Repository } from '../../src/registry/repository.ts';
 import { HttpTransport } from '../../src/registry/transport/http-transport.ts';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import { Store } from '../../src/storage/store.ts';
-import { KeyedSemaphore } from '../../src/util/keyed-semaphore.ts';
+import { KeyedSemaphore } from '../../src/util/semaphore.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
 import { openFilesIn, QUICK_RETRY } from '../support/service.ts';

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../src/errors.ts';
-import { Semaphore } from '../../src/util/semaphore.ts';
-import { NEVER } from '../pull/pulling.ts';
+import { KeyedSemaphore, Semaphore } from '../../src/util/semaphore.ts';
 import { within } from '../support/within.ts';
+
+const NEVER = new AbortController().signal;
 
 const LONG_MS = 60_000;
 
@@ -17,7 +18,7 @@ function isBusy(error: unknown): true {
 function ask(admission: Semaphore, signal = NEVER): { readonly entered: Promise<() => void>; isIn: boolean } {
   const asked = {
     isIn: false,
-    entered: admission.enter(signal).then((leave) => {
+    entered: admission.acquire(signal).then((leave) => {
       asked.isIn = true;
       return leave;
     }),
@@ -34,18 +35,18 @@ function turn(): Promise<void> {
 
 describe('admission', () => {
   test('lets as many in as there are places', async () => {
-    const admission = new Semaphore({ places: 2, queue: 0, waitMs: LONG_MS });
-    const leave = await within(admission.enter(NEVER), 'the first place');
-    await within(admission.enter(NEVER), 'the second place');
-    await assert.rejects(admission.enter(NEVER), isBusy);
+    const admission = new Semaphore({ permits: 2, maxWaiters: 0, maxWaitMs: LONG_MS });
+    const leave = await within(admission.acquire(NEVER), 'the first place');
+    await within(admission.acquire(NEVER), 'the second place');
+    await assert.rejects(admission.acquire(NEVER), isBusy);
     leave();
-    await within(admission.enter(NEVER), 'the place that was left');
-    await assert.rejects(admission.enter(NEVER), isBusy);
+    await within(admission.acquire(NEVER), 'the place that was left');
+    await assert.rejects(admission.acquire(NEVER), isBusy);
   });
 
   test('gives places in the order of arrival', async () => {
-    const admission = new Semaphore({ places: 1, queue: 3, waitMs: LONG_MS });
-    const leave = await admission.enter(NEVER);
+    const admission = new Semaphore({ permits: 1, maxWaiters: 3, maxWaitMs: LONG_MS });
+    const leave = await admission.acquire(NEVER);
     const waiting = [ask(admission), ask(admission), ask(admission)];
     const isIn = () => waiting.map((one) => one.isIn);
     await turn();
@@ -65,19 +66,19 @@ describe('admission', () => {
   });
 
   test('turns away at once whoever meets a full queue', async () => {
-    const admission = new Semaphore({ places: 1, queue: 1, waitMs: LONG_MS });
-    await admission.enter(NEVER);
+    const admission = new Semaphore({ permits: 1, maxWaiters: 1, maxWaitMs: LONG_MS });
+    await admission.acquire(NEVER);
     const client = new AbortController();
     const waiting = ask(admission, client.signal);
-    await assert.rejects(within(admission.enter(NEVER), 'the refusal', 1_000), isBusy);
+    await assert.rejects(within(admission.acquire(NEVER), 'the refusal', 1_000), isBusy);
     client.abort(new Error('gone'));
     await assert.rejects(waiting.entered, /gone/);
   });
 
   test('turns away whoever has waited too long, and serves the others', async () => {
-    const admission = new Semaphore({ places: 1, queue: 2, waitMs: 20 });
-    const leave = await admission.enter(NEVER);
-    await assert.rejects(within(admission.enter(NEVER), 'the refusal'), (error) => {
+    const admission = new Semaphore({ permits: 1, maxWaiters: 2, maxWaitMs: 20 });
+    const leave = await admission.acquire(NEVER);
+    await assert.rejects(within(admission.acquire(NEVER), 'the refusal'), (error) => {
       assert.match((error as Error).message, /0\.02 s/);
       return isBusy(error);
     });
@@ -87,8 +88,8 @@ describe('admission', () => {
   });
 
   test('who leaves the queue makes room in it, and is told the reason', async () => {
-    const admission = new Semaphore({ places: 1, queue: 1, waitMs: LONG_MS });
-    const leave = await admission.enter(NEVER);
+    const admission = new Semaphore({ permits: 1, maxWaiters: 1, maxWaitMs: LONG_MS });
+    const leave = await admission.acquire(NEVER);
     const client = new AbortController();
     const reason = new Error('gone');
     const gone = ask(admission, client.signal);
@@ -101,8 +102,8 @@ describe('admission', () => {
   });
 
   test('a place that comes free as its heir leaves goes to the next', async () => {
-    const admission = new Semaphore({ places: 1, queue: 2, waitMs: LONG_MS });
-    const leave = await admission.enter(NEVER);
+    const admission = new Semaphore({ permits: 1, maxWaiters: 2, maxWaitMs: LONG_MS });
+    const leave = await admission.acquire(NEVER);
     const client = new AbortController();
     const gone = ask(admission, client.signal);
     const next = ask(admission);
@@ -113,20 +114,20 @@ describe('admission', () => {
   });
 
   test('a place that comes free as the last in the queue leaves stays free', async () => {
-    const admission = new Semaphore({ places: 1, queue: 1, waitMs: LONG_MS });
-    const leave = await admission.enter(NEVER);
+    const admission = new Semaphore({ permits: 1, maxWaiters: 1, maxWaitMs: LONG_MS });
+    const leave = await admission.acquire(NEVER);
     const client = new AbortController();
     const gone = ask(admission, client.signal);
     client.abort(new Error('gone'));
     leave();
     await assert.rejects(gone.entered, /gone/);
-    await within(admission.enter(NEVER), 'the place', 1_000);
+    await within(admission.acquire(NEVER), 'the place', 1_000);
   });
 
   test('who has come in, or given up, leaves no timer behind', async () => {
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
-    const admission = new Semaphore({ places: 1, queue: 2, waitMs: LONG_MS });
-    const leave = await admission.enter(NEVER);
+    const admission = new Semaphore({ permits: 1, maxWaiters: 2, maxWaitMs: LONG_MS });
+    const leave = await admission.acquire(NEVER);
     const others = timers();
     const client = new AbortController();
     const gone = ask(admission, client.signal);
@@ -140,18 +141,73 @@ describe('admission', () => {
   });
 
   test('leaving twice frees one place', async () => {
-    const admission = new Semaphore({ places: 2, queue: 0, waitMs: LONG_MS });
-    const leave = await admission.enter(NEVER);
-    await admission.enter(NEVER);
+    const admission = new Semaphore({ permits: 2, maxWaiters: 0, maxWaitMs: LONG_MS });
+    const leave = await admission.acquire(NEVER);
+    await admission.acquire(NEVER);
     leave();
     leave();
-    await admission.enter(NEVER);
-    await assert.rejects(admission.enter(NEVER), isBusy);
+    await admission.acquire(NEVER);
+    await assert.rejects(admission.acquire(NEVER), isBusy);
   });
 
   test('nobody comes in with a signal that is aborted already', async () => {
-    const admission = new Semaphore({ places: 1, queue: 0, waitMs: LONG_MS });
-    await assert.rejects(admission.enter(AbortSignal.abort(new Error('gone'))), /gone/);
-    await within(admission.enter(NEVER), 'the place');
+    const admission = new Semaphore({ permits: 1, maxWaiters: 0, maxWaitMs: LONG_MS });
+    await assert.rejects(admission.acquire(AbortSignal.abort(new Error('gone'))), /gone/);
+    await within(admission.acquire(NEVER), 'the place');
   });
+});
+
+/** Work that is ended by hand, and how much of it is under way. */
+function byHand() {
+  const running: (() => void)[] = [];
+  const work = () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    running.push(resolve);
+    return promise;
+  };
+  return { running, work };
+}
+
+test('so many at once at one registry, the others in their order, and other registries on their own', async () => {
+  const slots = new KeyedSemaphore(2);
+  const { running, work } = byHand();
+  const at = (origin: string) => slots.run(origin, NEVER, work);
+  const all = [at('https://a'), at('https://a'), at('https://a'), at('https://b')];
+  await new Promise(setImmediate);
+  assert.equal(running.length, 3);
+  running[0]?.();
+  await all[0];
+  await new Promise(setImmediate);
+  assert.equal(running.length, 4);
+  for (const end of running) end();
+  await within(Promise.all(all), 'all work');
+});
+
+test('a failure frees its place', async () => {
+  const slots = new KeyedSemaphore(1);
+  const failure = new Error('failed');
+  await assert.rejects(
+    slots.run('https://a', NEVER, () => Promise.reject(failure)),
+    failure,
+  );
+  assert.equal(
+    await within(
+      slots.run('https://a', NEVER, async () => 1),
+      'the next',
+    ),
+    1,
+  );
+});
+
+test('who leaves while waiting is not begun', async () => {
+  const slots = new KeyedSemaphore(1);
+  const { running, work } = byHand();
+  const first = slots.run('https://a', NEVER, work);
+  const client = new AbortController();
+  const waiting = slots.run('https://a', client.signal, work);
+  client.abort(new Error('left'));
+  await assert.rejects(waiting, /left/);
+  running[0]?.();
+  await first;
+  assert.equal(running.length, 1);
 });

@@ -19,14 +19,14 @@ function byHand() {
   const closed: string[] = [];
   const works: Work[] = [];
   const shared = new SingleFlight<string, string, string>((value) => closed.push(value));
-  const make: JoinOptions<string, string>['make'] = (signal, report) => {
+  const produce: JoinOptions<string, string>['produce'] = (signal, report) => {
     const { promise, resolve, reject } = Promise.withResolvers<string>();
     works.push({ signal, report, land: resolve, crash: reject });
     return promise;
   };
   const join = (options: Partial<JoinOptions<string, string>> = {}, key = 'a') =>
-    shared.join(key, { signal: NEVER, make, ...options });
-  const run = (signal = NEVER, key = 'a') => shared.run(key, signal, make);
+    shared.join(key, { signal: NEVER, produce, ...options });
+  const run = (signal = NEVER, key = 'a') => shared.run(key, signal, produce);
   /** The work that was begun as the so-many-th, counted from 0. */
   const work = (index: number): Work => {
     const found = works[index];
@@ -119,7 +119,7 @@ describe("a failure that is the owner's alone", () => {
     work(1).land('value');
     const origins = (await Promise.all(asked.slice(1))).map(({ value, origin }) => [value, origin]);
     assert.deepEqual(origins, [
-      ['value', 'made'],
+      ['value', 'produced'],
       ['value', 'joined'],
     ]);
     assert.equal(works.length, 2);
@@ -228,7 +228,7 @@ describe('an asker leaves', () => {
     await assert.rejects(leaving, /left/);
     const share = await later;
     await turn();
-    assert.deepEqual([share.value, share.origin, closed], ['own', 'made', ['late']]);
+    assert.deepEqual([share.value, share.origin, closed], ['own', 'produced', ['late']]);
     assert.equal(shared.has('a'), true);
     share.release();
     assert.deepEqual(closed, ['late', 'own']);
@@ -289,7 +289,7 @@ describe('a result', () => {
     assert.deepEqual(
       [...early, late].map(({ origin, value }) => [origin, value]),
       [
-        ['made', 'value'],
+        ['produced', 'value'],
         ['joined', 'value'],
         ['held', 'value'],
       ],
@@ -313,7 +313,7 @@ describe('a result', () => {
 
     const again = join();
     work(1).land('another');
-    assert.equal((await again).origin, 'made');
+    assert.equal((await again).origin, 'produced');
   });
 
   test("is not taken from the others by one's releasing twice", async () => {
@@ -330,7 +330,7 @@ describe('a result', () => {
   test('may be nothing', async () => {
     const closed: undefined[] = [];
     const shared = new SingleFlight<string, undefined>((value) => closed.push(value));
-    const options = { signal: NEVER, make: async () => undefined };
+    const options = { signal: NEVER, produce: async () => undefined };
     const share = await shared.join('a', options);
     assert.equal((await shared.join('a', options)).origin, 'held');
     share.release();
@@ -347,7 +347,7 @@ describe('a result', () => {
     const next = join();
     work(1).land('new');
     const fresh = await next;
-    assert.deepEqual([fresh.value, fresh.origin, closed], ['new', 'made', []]);
+    assert.deepEqual([fresh.value, fresh.origin, closed], ['new', 'produced', []]);
     old.release();
     assert.deepEqual(closed, ['old']);
     const held = await join();
@@ -461,7 +461,7 @@ describe('how far the work is', () => {
     await shared.join('a', {
       signal: NEVER,
       onReport: (report) => told.push(report),
-      make: async (_, report) => {
+      produce: async (_, report) => {
         report('at once');
         return 'value';
       },

@@ -2,7 +2,7 @@ import { isPassthroughError } from '../../errors.ts';
 import { type Digest, isDigest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { FetchedManifest, ManifestHead, Repository } from '../../registry/repository.ts';
-import type { KeyedSemaphore } from '../../util/keyed-semaphore.ts';
+import type { KeyedSemaphore } from '../../util/semaphore.ts';
 import type { SingleFlight } from '../../util/single-flight.ts';
 import type { RepositoryLocation } from './known-blobs.ts';
 import type { ReferenceCache } from './reference-cache.ts';
