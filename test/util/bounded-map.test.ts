@@ -3,7 +3,7 @@ import test from 'node:test';
 import { BoundedMap } from '../../src/util/bounded-map.ts';
 
 /** @returns the keys, from the least to the most recently used */
-function keysOf<Key>(map: BoundedMap<Key, unknown>): Key[] {
+function keysOf<Key, Value>(map: BoundedMap<Key, Value>): Key[] {
   return Array.from(map.entries(), ([key]) => key);
 }
 
