@@ -1,221 +1,294 @@
 import { createHash } from 'node:crypto';
-import { type Context, context, trace } from '@opentelemetry/api';
+import { type SpanContext, trace } from '@opentelemetry/api';
 import { isPassthroughError } from '../errors.ts';
-import type { ArchiveOrder } from '../http/routing/archive-request.ts';
-import type { Stored } from '../storage/store.ts';
+import type { Checksum } from '../image/filename.ts';
+import type { Store, Stored } from '../storage/store.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { gzipInto } from '../streams/gzip.ts';
+import type { ByteRange } from '../tar/encoder.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import { errorType, withSpan } from '../telemetry/span.ts';
+import { BoundedMap } from '../util/bounded-map.ts';
 import type { Semaphore } from '../util/semaphore.ts';
-import type { Lease, SingleFlight } from '../util/single-flight.ts';
-import { type ChecksumCache, type Delivery, etagOf } from './archive-file.ts';
-import { type Progress, ProgressCounter } from './progress.ts';
-import {
-  isPrepared,
-  type PullTools,
-  prepareArchive,
-  type ResolvedArchive,
-  renewLayers,
-} from './pull-archive.ts';
-import { readRenewing } from './repairing-reader.ts';
+import { type Lease, SingleFlight } from '../util/single-flight.ts';
+import { checkUncompressedSize, type ImageLimits } from './limits.ts';
+import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
+import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
+import { readRepairing } from '../storage/repairing-reader.ts';
+import { etagOf, type ResolvedArchive } from './resolve-archive.ts';
 
-/** What all preparations of a service share. */
-export interface PreparationTools {
-  readonly admission: Semaphore;
-  readonly checksums: ChecksumCache;
-  /** What is prepared or sent just now, by what it is. */
-  readonly deliveries: SingleFlight<string, Delivery, Progress>;
-  /** Checksums that are counted just now. */
-  readonly hashes: SingleFlight<string, string>;
+/** A file that is ready to be sent, whole or in part, any number of times. */
+export interface ArchiveFile {
+  readonly filename: string;
+  readonly contentType: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Strong entity tag, quotes included. */
+  readonly etag: string;
+  /** SHA-256 of the whole file in hex, if it is known. */
+  readonly sha256: string | undefined;
+  /**
+   * The bytes of the whole or of a range.
+   *
+   * @throws PassthroughError while it is read, `DAMAGED` or what the registry throws if a damaged layer cannot be fetched again
+   */
+  bytes(range?: ByteRange): AsyncGenerator<Uint8Array, void, undefined>;
+  /** Gives the file up. Further calls do nothing. */
+  close(): void;
 }
 
-/** One asker of a delivery. */
-export interface Asker {
-  readonly archive: ResolvedArchive;
-  readonly order: Pick<ArchiveOrder, 'compression' | 'checksum' | 'filename'>;
-  /** Its own: the signal lets it leave. */
-  readonly pull: PullTools;
+/** What belongs to one call of {@link ArchiveFiles.open}. */
+export interface OpenFileCall {
+  /** Stops the preparation, and later the repair of damaged layers while the file is read. */
+  readonly signal: AbortSignal;
+  /** Stops the preparation only, for example at a time limit. */
+  readonly limit: AbortSignal;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-/**
- * Gives what was asked for: the archive itself, a compressed one, or the line with its checksum. All who ask for the same
- * share one preparation, and one place for it; what is in the store already needs none.
- *
- * @returns the delivery, to be released
- * @throws PassthroughError what the pull throws, `BUSY` when no place is to be had, `NO_SPACE`, `ABORTED`
- */
-export async function obtainDelivery(asker: Asker, tools: PreparationTools): Promise<Lease<Delivery>> {
-  const { checksum } = asker.order;
-  if (checksum === undefined) return await obtainFile(asker, tools);
-  const tag = etagOf(asker.archive.etag, { ...asker.order, checksum: undefined });
-  let hex = tools.checksums.find(tag, checksum);
-  if (hex === undefined) {
-    const file = await obtainFile(asker, tools);
+/** A file that all its readers share. */
+export interface SharedFile {
+  readonly contentType: string;
+  readonly size: number;
+  readonly etag: string;
+  readonly sha256: string | undefined;
+  /** The span in which the file was prepared. */
+  readonly preparedIn: SpanContext | undefined;
+  bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;
+  release(): void;
+}
+
+/** What {@link ArchiveFiles} is made from. */
+export interface ArchiveFilesOptions {
+  readonly store: Store<LayerReport>;
+  readonly puller: ArchivePuller;
+  readonly limits: ImageLimits;
+  /** Limits concurrent preparations. */
+  readonly admission: Semaphore;
+  /** Files that are prepared or read now; see {@link sharedFiles}. */
+  readonly inFlight: SingleFlight<string, SharedFile, Progress>;
+}
+
+/** Most checksums that are kept: each entry takes a few hundred bytes. */
+const MAX_CHECKSUMS = 1000;
+
+/** The single flight of {@link ArchiveFilesOptions.inFlight}. */
+export function sharedFiles(): SingleFlight<string, SharedFile, Progress> {
+  return new SingleFlight((file) => file.release());
+}
+
+/** Prepares the files that requests ask for: the archive, the compressed archive, or the line with its checksum. */
+export class ArchiveFiles {
+  readonly #options: ArchiveFilesOptions;
+  /** Checksums by algorithm and entity tag. Equal tags mean equal bytes, so an entry never expires. */
+  readonly #checksums = new BoundedMap<string, string>({ maxCost: MAX_CHECKSUMS });
+  readonly #hashing = new SingleFlight<string, string>();
+
+  constructor(options: ArchiveFilesOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Opens the file that a request asks for. Concurrent requests for one file share its preparation and one place for it; a file
+   * that is stored needs no place.
+   *
+   * @returns the file, which the caller must close
+   * @throws PassthroughError what the pull throws, `BUSY`, `NO_SPACE`, `ABORTED`
+   */
+  async open(resolved: ResolvedArchive, call: OpenFileCall): Promise<ArchiveFile> {
+    const { checksum, filename } = resolved.request;
+    const reader = { resolved, signal: call.signal };
+    if (checksum === undefined) {
+      const { value, release } = await this.#share(resolved, call);
+      return {
+        filename,
+        contentType: value.contentType,
+        size: value.size,
+        etag: value.etag,
+        get sha256() {
+          return value.sha256;
+        },
+        bytes: (range) => value.bytes(range, reader),
+        close: release,
+      };
+    }
+    const hex = await this.#checksumOf(resolved, checksum, call);
+    return checksumFile(`${hex}  ${filename}\n`, `${filename}.${checksum}`, resolved.etag);
+  }
+
+  async #checksumOf(resolved: ResolvedArchive, checksum: Checksum, call: OpenFileCall): Promise<string> {
+    const etag = etagOf(resolved.archiveEtag, { ...resolved.request, checksum: undefined });
+    const key = `${checksum} ${etag}`;
+    const known = this.#checksums.get(key);
+    if (known !== undefined) return known;
+    const { value: file, release } = await this.#share(resolved, call);
     try {
-      hex =
-        (checksum === 'sha256' ? file.value.sha256 : undefined) ??
-        (await tools.hashes.run(`${checksum} ${tag}`, asker.pull.signal, (signal) =>
-          hashOf(file.value, checksum, { ...asker, pull: { ...asker.pull, signal } }),
-        ));
-      tools.checksums.keep(tag, checksum, hex);
+      const signal = AbortSignal.any([call.signal, call.limit]);
+      const hex =
+        (checksum === 'sha256' ? file.sha256 : undefined) ??
+        (await this.#hashing.run(key, signal, (working) => hashOf(file, checksum, { resolved, signal: working })));
+      this.#checksums.set(key, hex);
+      return hex;
     } finally {
-      file.release();
+      release();
     }
   }
-  return checksumLine(hex, asker);
-}
 
-async function obtainFile(asker: Asker, tools: PreparationTools): Promise<Lease<Delivery>> {
-  const { archive, order, pull, onProgress } = asker;
-  const { deliveries } = tools;
-  const key = `${order.compression} ${archive.key}`;
-  const join = () =>
-    deliveries.join(key, {
-      signal: pull.signal,
-      onReport: onProgress,
-      // That the one who began was refused says nothing of the others, who have credentials of their own.
-      isPersonal: (error) => isPassthroughError(error, 'REGISTRY_DENIED'),
-      produce: (working, report) => {
-        const progress = new ProgressCounter(report);
-        return make({ ...asker, pull: { ...pull, signal: working, progress } }, tools);
-      },
+  /** Joins the preparation of a file, or starts it. */
+  async #share(resolved: ResolvedArchive, { signal, limit, onProgress }: OpenFileCall): Promise<Lease<SharedFile>> {
+    const { inFlight } = this.#options;
+    const { compression } = resolved.request;
+    const key = `${compression} ${resolved.key}`;
+    const join = () =>
+      inFlight.join(key, {
+        signal: AbortSignal.any([signal, limit]),
+        onReport: onProgress,
+        // A refusal of one caller's credentials says nothing about those of the others.
+        isPersonal: (error) => isPassthroughError(error, 'REGISTRY_DENIED'),
+        produce: (working, report) => {
+          const call = { signal: working, progress: new ProgressCounter(report) };
+          return compression === 'gzip' ? this.#compressed(resolved, call) : this.#plain(resolved, call);
+        },
+      });
+    if (!inFlight.has(key)) return await join();
+    return await withSpan('await_preparation', {}, async (span) => {
+      const lease = await join();
+      const { preparedIn } = lease.value;
+      if (lease.origin !== 'produced' && preparedIn !== undefined) span.addLink({ context: preparedIn });
+      return lease;
     });
-  if (!deliveries.has(key)) return await join();
-  return await withSpan('await_preparation', {}, async (span) => {
-    const share = await join();
-    const { preparedIn } = share.value;
-    if (share.origin !== 'produced' && preparedIn !== undefined) span.addLink({ context: preparedIn });
-    return share;
-  });
-}
+  }
 
-function make(asker: Asker, tools: PreparationTools): Promise<Delivery> {
-  return asker.order.compression === 'gzip' ? compressed(asker, tools) : plain(asker, tools);
-}
-
-async function plain({ archive, pull }: Asker, tools: PreparationTools): Promise<Delivery> {
-  const prepared = await inPlace(isPrepared(archive, pull), pull, tools, () => prepareArchive(archive, pull));
-  const { size, etag } = prepared;
-  return {
-    contentType: 'application/x-tar',
-    size,
-    etag,
-    get sha256() {
-      return tools.checksums.find(etag, 'sha256');
-    },
-    preparedIn: activeSpan(),
-    bytes: (range, reader) => prepared.bytes(range, renewLayers(reader.archive, reader.tools)),
-    release: () => prepared.release(),
-  };
-}
-
-/** Compressed before it is sent, so that length and checksum are known, and any part of it can be asked for again. */
-async function compressed(asker: Asker, tools: PreparationTools): Promise<Delivery> {
-  const { archive, pull } = asker;
-  const etag = etagOf(archive.etag, { compression: 'gzip', checksum: undefined });
-  const file =
-    (await pull.store.find(compressedKey(asker), pull.signal)) ??
-    (await inPlace(false, pull, tools, () => compress(archive, pull, asker)));
-  return {
-    contentType: 'application/x-gzip',
-    size: file.size,
-    etag,
-    sha256: String(file.description['sha256']),
-    preparedIn: activeSpan(),
-    bytes: (range, reader) => readRenewing(file, range, () => compress(reader.archive, reader.tools, asker)),
-    release: () => file.release(),
-  };
-}
-
-async function compress(archive: ResolvedArchive, pull: PullTools, asker: Asker): Promise<Stored> {
-  const prepared = await prepareArchive(archive, pull);
-  try {
-    pull.progress?.enter('compressing');
-    return await pull.store.obtain(compressedKey(asker), {
-      signal: pull.signal,
-      produce: async (draft, working) => {
-        const source = prepared.bytes(undefined, renewLayers(archive, { ...pull, signal: working }));
-        try {
-          return { sha256: await gzipInto(draft, source, working) };
-        } catch (error) {
-          // A pipeline that is stopped says that it was, and not why.
-          throw working.aborted ? working.reason : error;
-        }
+  async #plain(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
+    const { puller } = this.#options;
+    const pulled = await this.#prepare(puller.isStored(resolved), call, () => puller.pull(resolved, call));
+    const { size, etag } = pulled;
+    const checksums = this.#checksums;
+    return {
+      contentType: 'application/x-tar',
+      size,
+      etag,
+      get sha256() {
+        return checksums.get(`sha256 ${etag}`);
       },
-    });
-  } finally {
-    prepared.release();
+      preparedIn: trace.getActiveSpan()?.spanContext(),
+      bytes: (range, reader) => pulled.bytes(range, reader),
+      release: () => pulled.release(),
+    };
+  }
+
+  /** Compresses the archive into a file first, so that its length and checksum are known and ranges of it can be sent. */
+  async #compressed(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
+    const file =
+      (await this.#findCompressed(resolved, call)) ??
+      (await this.#prepare(false, call, () => this.#compress(resolved, call)));
+    return {
+      contentType: 'application/x-gzip',
+      size: file.size,
+      etag: etagOf(resolved.archiveEtag, { compression: 'gzip', checksum: undefined }),
+      sha256: String(file.description['sha256']),
+      preparedIn: trace.getActiveSpan()?.spanContext(),
+      bytes: (range, reader) =>
+        readRepairing(file, range, () => this.#compress(reader.resolved, { signal: reader.signal })),
+      release: () => file.release(),
+    };
+  }
+
+  /** Opens a compressed archive from the store. It may be older than the limit on its size. */
+  async #findCompressed(resolved: ResolvedArchive, { signal }: PullCall): Promise<Stored | undefined> {
+    const { store, limits } = this.#options;
+    const file = await store.find(compressedKey(resolved), signal);
+    try {
+      checkUncompressedSize(Number(file?.description['uncompressedBytes'] ?? 0), limits);
+      return file;
+    } catch (error) {
+      file?.release();
+      throw error;
+    }
+  }
+
+  async #compress(resolved: ResolvedArchive, { signal, progress }: PullCall): Promise<Stored> {
+    const { store, puller } = this.#options;
+    const pulled = await puller.pull(resolved, { signal, progress });
+    try {
+      progress?.enter('compressing');
+      return await store.obtain(compressedKey(resolved), {
+        signal,
+        produce: async (draft, working) => {
+          const bytes = pulled.bytes(undefined, { resolved, signal: working });
+          try {
+            const sha256 = await gzipInto(draft, bytes, working);
+            return { sha256, uncompressedBytes: pulled.uncompressedBytes };
+          } catch (error) {
+            // An aborted pipeline throws its own AbortError, which does not contain the reason.
+            throw working.aborted ? working.reason : error;
+          }
+        },
+      });
+    } finally {
+      pulled.release();
+    }
+  }
+
+  /**
+   * Runs a preparation with one of the limited places, and measures it.
+   *
+   * @param isStored whether the preparation is so little work that it needs no place
+   */
+  async #prepare<T>(isStored: boolean, { signal, progress }: PullCall, work: () => Promise<T>): Promise<T> {
+    progress?.enter('waiting');
+    const release = isStored ? () => undefined : await this.#options.admission.acquire(signal);
+    const { activePreparations, preparationDuration } = instruments();
+    const startedAt = performance.now();
+    const record = (dimensions: { readonly 'error.type'?: string }) =>
+      preparationDuration.record((performance.now() - startedAt) / 1000, dimensions);
+    activePreparations.add(1);
+    progress?.enter('fetching');
+    try {
+      const result = await work();
+      record({});
+      return result;
+    } catch (error) {
+      record({ 'error.type': errorType(error) });
+      throw error;
+    } finally {
+      activePreparations.add(-1);
+      release();
+    }
   }
 }
 
-/** What zlib gives is in its own hand, so its version is part of what a compressed archive is. */
-function compressedKey({ archive }: Asker): string {
-  return `gzip-${process.versions.zlib} ${archive.key}`;
+/** zlib's output differs between versions, so its version is part of the key. */
+function compressedKey({ key }: ResolvedArchive): string {
+  return `gzip-${process.versions.zlib} ${key}`;
 }
 
-/**
- * Prepares in one of the places that there are for it, and counts that.
- *
- * @param isAtHand whether so little is to be done that it needs no place
- */
-async function inPlace<T>(
-  isAtHand: boolean,
-  { signal, progress }: PullTools,
-  { admission }: PreparationTools,
-  prepare: () => Promise<T>,
-): Promise<T> {
-  progress?.enter('waiting');
-  const leave = isAtHand ? () => undefined : await admission.acquire(signal);
-  const { activePreparations, preparationDuration } = instruments();
-  const begun = performance.now();
-  const record = (dimensions: { readonly 'error.type'?: string }) =>
-    preparationDuration.record((performance.now() - begun) / 1000, dimensions);
-  activePreparations.add(1);
-  progress?.enter('fetching');
-  try {
-    const prepared = await prepare();
-    record({});
-    return prepared;
-  } catch (error) {
-    record({ 'error.type': errorType(error) });
-    throw error;
-  } finally {
-    activePreparations.add(-1);
-    leave();
-  }
-}
-
-async function hashOf(file: Delivery, algorithm: string, { archive, pull }: Asker): Promise<string> {
+async function hashOf(file: SharedFile, algorithm: Checksum, reader: Reader): Promise<string> {
   const hash = createHash(algorithm);
-  for await (const bytes of file.bytes(undefined, { archive, tools: pull })) {
-    pull.signal.throwIfAborted();
+  for await (const bytes of file.bytes(undefined, reader)) {
+    reader.signal.throwIfAborted();
     hash.update(bytes);
     releaseChunk(bytes);
   }
   return hash.digest('hex');
 }
 
-/** One line in the form that `sha256sum -c` reads: https://www.gnu.org/software/coreutils/manual/html_node/cksum-output-modes.html */
-function checksumLine(hex: string, { archive, order }: Asker): Lease<Delivery> {
-  const line = Buffer.from(`${hex}  ${order.filename}\n`);
+/**
+ * A file with one line in the form that `sha256sum -c` reads.
+ *
+ * @see https://www.gnu.org/software/coreutils/manual/html_node/cksum-output-modes.html
+ */
+function checksumFile(line: string, filename: string, etag: string): ArchiveFile {
+  const content = Buffer.from(line);
   return {
-    origin: 'produced',
-    value: {
-      contentType: 'text/plain; charset=utf-8',
-      size: line.byteLength,
-      etag: etagOf(archive.etag, order),
-      sha256: undefined,
-      bytes: async function* ({ start, end } = { start: 0, end: line.byteLength }) {
-        yield line.subarray(start, end);
-      },
-      release: () => undefined,
+    filename,
+    contentType: 'text/plain; charset=utf-8',
+    size: content.byteLength,
+    etag,
+    sha256: undefined,
+    bytes: async function* ({ start, end } = { start: 0, end: content.byteLength }) {
+      yield content.subarray(start, end);
     },
-    release: () => undefined,
+    close: () => undefined,
   };
-}
-
-function activeSpan(within: Context = context.active()): Delivery['preparedIn'] {
-  return trace.getSpan(within)?.spanContext();
 }

@@ -1,191 +1,124 @@
-import { isPassthroughError, PassthroughError } from '../errors.ts';
+import { isPassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
-import { type ImageConfig, parseImageConfig } from '../image/image-config.ts';
 import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manifest.ts';
-import { isForeignLayer } from '../image/media-type.ts';
-import { platformDistance } from '../image/platform.ts';
 import type { Reference } from '../image/reference.ts';
-import { withSpan } from '../telemetry/span.ts';
 import { abortedBy } from '../util/map-concurrently.ts';
-import type { Budget } from './budget.ts';
-import { type LayerSource, liesOutside, type PreparedLayer, prepareLayers } from './fetch-layers.ts';
-import { referenceAttributes, resolvedAttributes } from './image-attributes.ts';
-import type { PreparedBlobs } from './prepared-blobs.ts';
-import type { ArchiveRequest, ImageRequest, PullTools } from './pull-archive.ts';
-import { platformNotFound, type ResolvedManifest } from './resolve-manifest.ts';
+import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './fetch-layers.ts';
+import type { ArchiveRequest } from './request.ts';
+import { layerFormOf, layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
+import { fetchConfig, type VerifiedConfig } from './resolve-manifest.ts';
 
-/** A document that is held in memory: a manifest or a config. */
-export interface PreparedDocument {
+/** A manifest or a config, held in memory. */
+interface Document {
   readonly digest: Digest;
   readonly bytes: Uint8Array;
 }
 
-/** An image whose bytes are all here. */
-export interface PreparedImage {
-  /** What the archive calls it. */
+/** An image whose bytes are all here; see `LayoutImage` for the fields. */
+export interface FetchedImage {
   readonly name: Reference;
-  /** Its manifest, or the index where every platform is wanted. */
-  readonly root: PreparedDocument & { readonly mediaType: string };
-  /** Absent for an index; its `image` is absent for an artifact. */
-  readonly config?: PreparedDocument & { readonly image?: ImageConfig };
-  /** The layers as the manifest has them, base first, also those that are left out; none for an index. */
+  readonly root: Document & { readonly mediaType: string };
+  readonly config?: VerifiedConfig;
   readonly descriptors: readonly Descriptor[];
-  /** The layers that are here. */
-  readonly layers: readonly PreparedLayer[];
-  /** Configs and manifests below the root. */
-  readonly documents: readonly PreparedDocument[];
+  readonly layers: readonly FetchedLayer[];
+  readonly documents: readonly Document[];
 }
 
-/** What {@link prepareImage} works with. */
-export interface PrepareImageOptions {
-  readonly image: ImageRequest;
-  readonly resolved: ResolvedManifest;
-  readonly request: ArchiveRequest;
-  readonly tools: PullTools;
-  /** Takes over the layers' files. */
-  readonly blobs: PreparedBlobs;
-  readonly budget: Budget;
-}
+/** What belongs to one call of {@link ImageFetcher.fetch}. */
+export type FetchImageCall = Pick<FetchLayersCall, 'budget' | 'progress' | 'signal'> & {
+  /** The layers of the archive so far, by digest of the blob. Takes ownership of the layers that are fetched. */
+  readonly layers: Map<Digest, FetchedLayer>;
+};
 
-/**
- * Prepares one image of an archive: its config and layers, or for an index those of every image in it.
- *
- * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, `NO_SPACE`,
- *   `ABORTED`, and what the registry's methods throw
- */
-export async function prepareImage(options: PrepareImageOptions): Promise<PreparedImage> {
-  const { image, resolved } = options;
-  const { digest, bytes, manifest } = resolved;
-  const root = { digest, bytes, mediaType: manifest.mediaType };
-  if (manifest.kind === 'index') return { name: image.name, root, ...(await prepareIndex(options)) };
-  const { config, layers } = await prepareManifest(manifest, options);
-  return { name: image.name, root, config, descriptors: manifest.layers, layers, documents: [config] };
-}
+/** Fetches config and layers of images. */
+export class ImageFetcher {
+  readonly #layers: LayerFetcher;
+  readonly #policy: ResolvePolicy;
 
-/** Everything that an index names, down to the last attestation, so that it can stay as it is. */
-async function prepareIndex(options: PrepareImageOptions) {
-  const documents = new Map<Digest, PreparedDocument>();
-  const layers = new Map<Digest, PreparedLayer>();
-  for (const child of options.resolved.children) {
-    documents.set(child.digest, child);
-    if (child.manifest.kind === 'index') continue;
-    const prepared = await prepareManifest(child.manifest, options, child);
-    documents.set(prepared.config.digest, prepared.config);
-    for (const layer of prepared.layers) layers.set(layer.descriptor.digest, layer);
+  constructor(layers: LayerFetcher, policy: ResolvePolicy) {
+    this.#layers = layers;
+    this.#policy = policy;
   }
-  return { descriptors: [], layers: [...layers.values()], documents: [...documents.values()] };
-}
 
-/**
- * Fetches config and layers side by side. The layers need the config to be verified, so the first failure of either stops
- * both, and both have ended when this does.
- *
- * @param child the manifest's own digest where it is one of an index
- */
-async function prepareManifest(
-  manifest: ImageManifest | ArtifactManifest,
-  options: PrepareImageOptions,
-  child?: { readonly digest: Digest },
-): Promise<{
-  config: PreparedDocument & { readonly image?: ImageConfig };
-  layers: readonly PreparedLayer[];
-}> {
-  const { image, request, tools, blobs, budget } = options;
-  const wanted = layersToFetch(manifest, request);
-  const stop = new AbortController();
-  const signal = AbortSignal.any([tools.signal, stop.signal]);
-  // What an index holds beside images has no config that says anything of its layers.
-  const isImage = manifest.kind === 'image' && child === undefined;
-  const fetching = fetchConfig(manifest, isImage, options, child?.digest ?? options.resolved.digest, signal);
-  const diffIds = fetching.then(({ image: config }) =>
-    config?.diffIds.filter((_, index) => wanted.includes(manifest.layers[index] as Descriptor)),
-  );
-  // At once, not when a layer comes to need it: until then a layer may wait for its registry, and nobody for this promise.
-  diffIds.catch((error: unknown) => stop.abort(abortedBy(error)));
-  try {
-    const layers = await prepareLayers({
-      layers: wanted,
-      diffIds,
-      form: blobs.form,
-      source: layerSource(image),
-      tools,
-      concurrency: tools.limits.concurrentLayers,
-      budget,
-      known: blobs.known,
-      signal,
-    });
-    blobs.add(layers);
-    return { config: await fetching, layers };
-  } catch (error) {
-    stop.abort(abortedBy(error));
-    const [config] = await Promise.allSettled([fetching, diffIds]);
-    // Layers that stopped because the config failed are not to blame.
-    throw config.status === 'rejected' && isPassthroughError(error, 'ABORTED') ? config.reason : error;
+  /** Whether all layers of an image are in the store, so that fetching it is little work. */
+  has(layers: readonly Descriptor[], { location }: ResolvedImage, request: ArchiveRequest): boolean {
+    return layers.every((layer) => this.#layers.has(layer, layerFormOf(request), location));
   }
-}
 
-/** The layers of a manifest whose bytes belong into the archive. */
-function layersToFetch(
-  { layers }: ImageManifest | ArtifactManifest,
-  { layout, fetchesForeignLayers }: ArchiveRequest,
-): readonly Descriptor[] {
-  const foreign = fetchesForeignLayers ? undefined : layers.find(isForeignLayer);
-  if (foreign === undefined) return layers;
-  if (layout === 'docker-gzip') return layers.filter((layer) => !isForeignLayer(layer));
-  throw new PassthroughError(
-    'UNSUPPORTED_IMAGE',
-    `Cannot fetch layer ${JSON.stringify(foreign.digest)}: it lies outside of the registry; set REGISTRY_FOREIGN_LAYERS=fetch, or take layout docker-gzip, which only names it`,
-  );
-}
+  /**
+   * Fetches config and layers of an image; for an index, those of every image in it.
+   *
+   * @throws PassthroughError `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, `NO_SPACE`, `ABORTED`, and what the
+   *   repository throws
+   */
+  async fetch(image: ResolvedImage, request: ArchiveRequest, call: FetchImageCall): Promise<FetchedImage> {
+    const { name } = image.request;
+    const { digest, bytes, manifest } = image.manifest;
+    const root = { digest, bytes, mediaType: manifest.mediaType };
+    if (manifest.kind === 'index') return { name, root, ...(await this.#fetchIndex(image, request, call)) };
+    const known = image.manifest.config;
+    const { config, layers } = await this.#fetchManifest(manifest, digest, image, request, call, known);
+    return { name, root, config, descriptors: manifest.layers, layers, documents: [config] };
+  }
 
-/** All layers that an archive of a resolved manifest holds, once or several times each. */
-export function layersOf(
-  { manifest, children }: ResolvedManifest,
-  request: ArchiveRequest,
-): readonly Descriptor[] {
-  const manifests = [manifest, ...children.map((child) => child.manifest)];
-  return manifests.flatMap((one) => (one.kind === 'index' ? [] : layersToFetch(one, request)));
-}
-
-/** How the layers of an image are to be had: those that lie outside of registries from where their descriptors say. */
-export function layerSource({ repository, registry }: ImageRequest): LayerSource {
-  return {
-    repository,
-    open: (layer, signal) =>
-      liesOutside(layer) ? registry.openForeignLayer(layer, signal) : registry.openLayer(layer, signal),
-    check: (layer, signal) => registry.checkLayer(layer, signal),
-  };
-}
-
-function fetchConfig(
-  manifest: ImageManifest | ArtifactManifest,
-  isImage: boolean,
-  { image, resolved }: PrepareImageOptions,
-  manifestDigest: Digest,
-  signal: AbortSignal,
-): Promise<PreparedDocument & { readonly image?: ImageConfig }> {
-  const { digest } = manifest.config;
-  const { reference, registry, platform, isPlatformAsked } = image;
-  const attributes = {
-    ...referenceAttributes(reference),
-    ...resolvedAttributes({ reference, manifestDigest, configDigest: digest }),
-  };
-  return withSpan('fetch_config_blob', { attributes }, async () => {
-    const bytes = await registry.getConfig(manifest.config, signal);
-    if (!isImage) return { digest, bytes };
-    const config = parseImageConfig(bytes, manifest.layers.length);
-    // A manifest whose platform no index names says nothing of it; its config does. Who asked for another one is told so,
-    // who asked for none gets what there is: a private image is often built for one platform only.
-    if (
-      !resolved.isPlatformChosen &&
-      isPlatformAsked &&
-      platform !== 'all' &&
-      config.platform !== undefined
-    ) {
-      if (platformDistance(config.platform, platform) === undefined) {
-        throw platformNotFound(platform, [config.platform]);
-      }
+  /** Fetches everything that an index names, attestations included, so that the index stays as it is. */
+  async #fetchIndex(image: ResolvedImage, request: ArchiveRequest, call: FetchImageCall) {
+    const documents = new Map<Digest, Document>();
+    const layers = new Map<Digest, FetchedLayer>();
+    for (const { digest, bytes, manifest } of image.manifest.children) {
+      documents.set(digest, { digest, bytes });
+      if (manifest.kind === 'index') continue;
+      // Configs below an index are not read: that of an attestation names no diff IDs. Blobs are verified by their digests.
+      const unread = { ...manifest, kind: 'artifact' } as const;
+      const fetched = await this.#fetchManifest(unread, digest, image, request, call);
+      documents.set(fetched.config.digest, fetched.config);
+      for (const layer of fetched.layers) layers.set(layer.descriptor.digest, layer);
     }
-    return { digest, bytes, image: config };
-  });
+    return { descriptors: [], layers: [...layers.values()], documents: [...documents.values()] };
+  }
+
+  /**
+   * Fetches config and layers side by side. The layers are verified against the config, so the first failure of either stops
+   * both, and both have ended when the promise settles.
+   *
+   * @param known the config, if resolving has fetched it
+   */
+  async #fetchManifest(
+    manifest: ImageManifest | ArtifactManifest,
+    digest: Digest,
+    image: ResolvedImage,
+    request: ArchiveRequest,
+    { layers, budget, progress, ...call }: FetchImageCall,
+    known?: VerifiedConfig,
+  ): Promise<{ readonly config: VerifiedConfig; readonly layers: readonly FetchedLayer[] }> {
+    const wanted = layersToFetch(manifest, request, this.#policy);
+    const stop = new AbortController();
+    const signal = AbortSignal.any([call.signal, stop.signal]);
+    const opened = { reference: image.request.reference, repository: image.repository };
+    const fetching = known === undefined ? fetchConfig(opened, manifest, digest, signal) : Promise.resolve(known);
+    const isWanted = (layer: Descriptor | undefined) => layer !== undefined && wanted.includes(layer);
+    const diffIds = fetching.then(({ image: config }) =>
+      config?.diffIds.filter((_, index) => isWanted(manifest.layers[index])),
+    );
+    // Handled here, since a layer may wait for its registry before it awaits the diff IDs.
+    diffIds.catch((error: unknown) => stop.abort(abortedBy(error)));
+    try {
+      const fetched = await this.#layers.fetchAll(wanted, {
+        source: image,
+        form: layerFormOf(request),
+        diffIds,
+        budget,
+        known: layers,
+        progress,
+        signal,
+      });
+      for (const layer of fetched) layers.set(layer.descriptor.digest, layer);
+      return { config: await fetching, layers: fetched };
+    } catch (error) {
+      stop.abort(abortedBy(error));
+      const [config] = await Promise.allSettled([fetching, diffIds]);
+      // If the config failed, the layers only report that they were stopped.
+      throw config.status === 'rejected' && isPassthroughError(error, 'ABORTED') ? config.reason : error;
+    }
+  }
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { LayerForm } from '../archive/layouts.ts';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
@@ -10,13 +11,10 @@ import { Verifier, verifying } from '../streams/verify.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import type { LayerReport } from './progress.ts';
 
-/** Bytes that are written at once. */
+/** Bytes of one write. */
 const WRITE_BYTES = 512 * 1024;
 
-/** What is to be had of layers: their bytes as the registry has them, or uncompressed. */
-export type LayerForm = 'packed' | 'unpacked';
-
-/** What {@link fetchLayer} works with. */
+/** What {@link fetchLayer} needs for one layer. */
 export interface FetchLayerOptions {
   readonly layer: Descriptor;
   readonly form: LayerForm;
@@ -28,11 +26,14 @@ export interface FetchLayerOptions {
 }
 
 /**
- * Fetches a layer into a file, streamed: blob → digest and size → file, and in the unpacked form blob → digest and size →
- * inflate → diff ID → file. What it writes depends on the blob alone, never on the image that names it, so that any image
- * may have it.
+ * Streams a layer from the registry into a file and verifies it on the way:
  *
- * @returns SHA-256 of what was written in the unpacked form: almost always the diff ID; `undefined` in the packed form
+ *     compressed:    blob → digest and size → file
+ *     uncompressed:  blob → digest and size → decompress → diff ID → file
+ *
+ * The file depends on the blob alone, not on the image that names it, so any image may use it.
+ *
+ * @returns SHA-256 of the uncompressed bytes, which is nearly always the diff ID; `undefined` in the compressed form
  * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `NO_SPACE`, and what `open` throws
  */
 export async function fetchLayer(options: FetchLayerOptions): Promise<Digest | undefined> {
@@ -42,7 +43,7 @@ export async function fetchLayer(options: FetchLayerOptions): Promise<Digest | u
   try {
     const blob = await open(layer, signal);
     try {
-      return form === 'packed' ? await keep(blob, options) : await unpack(blob, options);
+      return form === 'compressed' ? await writeCompressed(blob, options) : await writeUncompressed(blob, options);
     } finally {
       await blob.return();
     }
@@ -51,8 +52,8 @@ export async function fetchLayer(options: FetchLayerOptions): Promise<Digest | u
   }
 }
 
-/** Writes a blob's bytes; they are verified when this resolves. */
-async function keep(
+/** Writes the bytes of a blob. They are verified when the promise resolves. */
+async function writeCompressed(
   blob: AsyncIterator<Uint8Array>,
   { layer, draft, report }: FetchLayerOptions,
 ): Promise<undefined> {
@@ -61,61 +62,61 @@ async function keep(
   for await (const bytes of rebatched(verifying(blob, verifier), WRITE_BYTES)) {
     await draft.write(bytes);
     releaseChunk(bytes);
-    report({ packed: verifier.size, unpacked: verifier.size });
+    report({ compressed: verifier.size, uncompressed: verifier.size });
   }
   verifier.finish();
 }
 
-/** Writes a blob's uncompressed bytes; those of the blob are verified when this resolves. */
-async function unpack(
+/** Writes the uncompressed bytes of a blob. The blob is verified when the promise resolves. */
+async function writeUncompressed(
   blob: AsyncIterator<Uint8Array>,
   { layer, draft, report, signal }: FetchLayerOptions,
 ): Promise<Digest> {
   const { digest, size } = layer;
-  const packed = new Verifier({ digest, size, what: nameOf(layer) });
+  const verifier = new Verifier({ digest, size, what: nameOf(layer) });
   const hash = createHash('sha256');
-  let unpacked = 0;
+  let uncompressed = 0;
   try {
-    for await (const bytes of decompressed(verifying(blob, packed), nameOf(layer))) {
-      unpacked += bytes.byteLength;
-      report({ packed: packed.size, unpacked });
-      // A piece of a bomb unpacks to a thousand of them, and the source is not asked for another meanwhile.
+    for await (const bytes of decompressed(verifying(blob, verifier), nameOf(layer))) {
+      uncompressed += bytes.byteLength;
+      report({ compressed: verifier.size, uncompressed });
+      // One chunk of a decompression bomb yields a thousand chunks without a read from the source, which would see the abort.
       signal.throwIfAborted();
       await settledWith(draft.write(bytes), () => hash.update(bytes));
       releaseChunk(bytes);
     }
   } catch (error) {
-    if (isPassthroughError(error, 'VERIFICATION_FAILED')) await blameDigest(blob, packed);
+    if (isPassthroughError(error, 'VERIFICATION_FAILED')) await verifyRest(blob, verifier);
     throw error;
   }
-  packed.finish();
-  report({ packed: packed.size, unpacked });
+  verifier.finish();
+  report({ compressed: verifier.size, uncompressed });
   return `sha256:${hash.digest('hex')}`;
 }
 
-/** Does something while other work goes on, and leaves neither of them unheard of. */
-async function settledWith(work: Promise<void>, meanwhile: () => unknown): Promise<void> {
+/** Runs work while a promise is pending, and waits for the promise also when the work throws. */
+async function settledWith(pending: Promise<void>, work: () => unknown): Promise<void> {
   try {
-    meanwhile();
+    work();
   } finally {
-    await work;
+    await pending;
   }
 }
 
 /**
- * Damaged bytes fail to inflate before their digest is known. Reads what is left, so that the error can say the truth: the
- * bytes are not those of the descriptor, or they are and were damaged when they were pushed.
+ * Damaged bytes fail to decompress before their digest is known. Reads the rest of the blob, so that the error names the right
+ * cause: either the bytes are not those of the descriptor, or they are, and the layer was damaged before it was pushed.
  */
-async function blameDigest(blob: AsyncIterator<Uint8Array>, packed: Verifier): Promise<void> {
-  for (let next = await blob.next(); next.done !== true; next = await blob.next()) packed.update(next.value);
-  packed.finish();
+async function verifyRest(blob: AsyncIterator<Uint8Array>, verifier: Verifier): Promise<void> {
+  for (let next = await blob.next(); next.done !== true; next = await blob.next()) verifier.update(next.value);
+  verifier.finish();
 }
 
 function nameOf({ digest }: Descriptor): string {
   return `layer ${JSON.stringify(digest)}`;
 }
 
-/** The error for a layer whose uncompressed bytes are not those that the config names. */
+/** The error for a layer whose uncompressed bytes do not have the diff ID that the config names. */
 export function wrongDiffId(layer: Descriptor, expected: Digest, actual: string): PassthroughError {
   return new PassthroughError(
     'VERIFICATION_FAILED',

@@ -1,200 +1,237 @@
 import { createHash } from 'node:crypto';
+import type { LayerForm } from '../archive/layouts.ts';
 import { PassthroughError } from '../errors.ts';
 import { type Digest, digestAlgorithm } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { isForeignLayer } from '../image/media-type.ts';
+import type { Repository, RepositoryLocation } from '../registry/repository.ts';
 import type { Store, Stored } from '../storage/store.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently, unlessAborted } from '../util/map-concurrently.ts';
-import type { KeyedSemaphore } from '../util/semaphore.ts';
-import type { Budget } from './budget.ts';
-import type { KnownBlobs, RepositoryLocation } from './cache/known-blobs.ts';
-import { type FetchLayerOptions, fetchLayer, type LayerForm, wrongDiffId } from './fetch-layer.ts';
+import { KeyedSemaphore } from '../util/semaphore.ts';
+import { KnownBlobs } from './cache/known-blobs.ts';
+import { fetchLayer, wrongDiffId } from './fetch-layer.ts';
+import { type ImageLimits, SizeBudget } from './limits.ts';
 import type { LayerReport, ProgressCounter } from './progress.ts';
 
-/** A layer that is ready to be written: verified, in a file. Layers of equal content share one. */
-export interface PreparedLayer {
-  /** The blob, as the registry has it. */
+/** A layer whose verified bytes are in a file. Layers of equal content share one file. */
+export interface FetchedLayer {
+  /** The blob, as the manifest describes it. */
   readonly descriptor: Descriptor;
-  /** Of the uncompressed bytes; verified where these are what the file holds. `undefined` for what is no layer of an image. */
+  /** Of the uncompressed bytes, verified if the file holds these; `undefined` for a layer of an artifact. */
   readonly diffId: Digest | undefined;
-  /** Held until it is released. */
+  /** Held until the owner releases it. */
   readonly file: Stored;
 }
 
-/** What layers are prepared with, whichever image they are of. */
-export interface LayerTools {
-  readonly store: Store<LayerReport>;
-  readonly contents: KnownBlobs;
-  /** Downloads at once. */
-  readonly slots: KeyedSemaphore;
-  readonly progress?: ProgressCounter | undefined;
-}
-
-/** How the layers of one repository are to be had. */
+/** Where layers come from: a repository, opened with the caller's credentials. */
 export interface LayerSource {
-  readonly repository: RepositoryLocation;
-  /** Opens a layer; see `Repository.openLayer`. */
-  readonly open: FetchLayerOptions['open'];
-  /** Asks whether the repository has a layer; throws where not. */
-  readonly check: (layer: Descriptor, signal: AbortSignal) => Promise<void>;
+  readonly location: RepositoryLocation;
+  readonly repository: Repository;
 }
 
-/** What {@link prepareLayers} works with. */
-export interface PrepareLayersOptions {
-  /** Base first, as the manifest has them. */
-  readonly layers: readonly Descriptor[];
-  /** The layers' diff IDs; they come with the config, which is fetched meanwhile. None where there is no such config. */
-  readonly diffIds: Promise<readonly Digest[] | undefined>;
-  readonly form: LayerForm;
+/** What belongs to one call of {@link LayerFetcher.fetchAll}. */
+export interface FetchLayersCall {
   readonly source: LayerSource;
-  readonly tools: LayerTools;
-  /** Most layers at once. */
-  readonly concurrency: number;
-  readonly budget: Budget;
+  readonly form: LayerForm;
+  /** The diff IDs of the layers, from the config that is fetched meanwhile; none for an artifact. */
+  readonly diffIds: Promise<readonly Digest[] | undefined>;
+  /** Counts the uncompressed bytes of the whole archive. */
+  readonly budget: SizeBudget;
   /** Layers that other images of the same archive have brought, by digest of the blob. */
-  readonly known: ReadonlyMap<Digest, PreparedLayer>;
+  readonly known: ReadonlyMap<Digest, FetchedLayer>;
+  readonly progress?: ProgressCounter | undefined;
   readonly signal: AbortSignal;
 }
 
-/**
- * Gets the layers of an image, several at a time: from the store, from whoever fetches one just now, or from the registry. A
- * layer that occurs twice is fetched once. When one fails, the others stop and all files that were held here are released.
- *
- * @returns the layers in the manifest's order; files that are not of `known` belong to the caller
- * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`, `NO_SPACE`, what the source throws,
- *   and what `diffIds` rejects with
- */
-export async function prepareLayers(options: PrepareLayersOptions): Promise<readonly PreparedLayer[]> {
-  const { layers, concurrency, signal, budget, form, known, tools } = options;
-  const unique = new Map<Digest, { readonly layer: Descriptor; readonly index: number }>();
-  for (const [index, layer] of layers.entries()) {
-    if (!unique.has(layer.digest) && !known.has(layer.digest)) unique.set(layer.digest, { layer, index });
-  }
-  const items = [...unique.values()];
-  const total = items.reduce((sum, { layer }) => sum + layer.size, 0);
-  budget.spendCompressed(total);
-  tools.progress?.expect(items.length, total);
-
-  const held: PreparedLayer[] = [];
-  try {
-    await mapConcurrently(items, concurrency, signal, async ({ layer, index }, either) => {
-      held.push(await prepareLayer(layer, index, { ...options, signal: either }));
-    });
-    const byDigest = new Map([...known, ...held.map((layer) => [layer.descriptor.digest, layer] as const)]);
-    const diffIds = await options.diffIds;
-    return layers.map((layer, index) => {
-      const ready = byDigest.get(layer.digest);
-      if (ready === undefined || (diffIds !== undefined && ready.diffId !== diffIds[index])) {
-        throw diffIdsDisagree(layer, { expected: diffIds?.[index], actual: ready?.diffId });
-      }
-      if (form === 'unpacked' && unique.get(layer.digest)?.index !== index) budget.spend(ready.file.size);
-      return ready;
-    });
-  } catch (error) {
-    for (const { file } of held) file.release();
-    throw error;
-  }
+/** Settings of {@link LayerFetcher}. */
+export interface LayerFetcherOptions {
+  readonly store: Store<LayerReport>;
+  /** Most layers that are fetched from one registry at once. */
+  readonly concurrentDownloads: number;
+  readonly limits: ImageLimits;
 }
 
-/**
- * Gets one layer, inside the span that the operator sees it in.
- *
- * @param index of the layer in its image, from 0
- * @returns the layer; its file belongs to the caller
- * @throws PassthroughError as {@link prepareLayers}
- */
-export function prepareLayer(
-  layer: Descriptor,
-  index: number,
-  options: PrepareLayersOptions,
-): Promise<PreparedLayer> {
-  const attributes = {
-    'oci.layer.index': index + 1,
-    'oci.layer.digest': layer.digest,
-    'oci.layer.compressed_size': layer.size,
-  };
-  return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
-    const file = await obtain(layer, options);
-    span.setAttribute('passthrough.layer.source', file.source === 'made' ? 'registry' : file.source);
+/** Brings layers into the store: from the store itself, from a download under way, or from the registry. */
+export class LayerFetcher {
+  readonly #store: Store<LayerReport>;
+  readonly #limits: ImageLimits;
+  readonly #knownBlobs = new KnownBlobs();
+  readonly #downloads: KeyedSemaphore;
+
+  constructor({ store, concurrentDownloads, limits }: LayerFetcherOptions) {
+    this.#store = store;
+    this.#limits = limits;
+    this.#downloads = new KeyedSemaphore(concurrentDownloads);
+  }
+
+  /** Whether a layer is in the store, or under way to it. */
+  has(layer: Descriptor, form: LayerForm, location: RepositoryLocation): boolean {
+    return this.#store.has(layerKey(layer, form, location));
+  }
+
+  /**
+   * Fetches the layers of an image, several at once, and a layer that occurs twice only once. When one fails, the others stop,
+   * and all files are released.
+   *
+   * @param layers base first, as in the manifest
+   * @returns the layers in that order; the caller owns the files that are not in `known`
+   * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`, `NO_SPACE`, what the repository
+   *   throws, and what `diffIds` rejects with
+   */
+  async fetchAll(layers: readonly Descriptor[], call: FetchLayersCall): Promise<readonly FetchedLayer[]> {
+    const { known, budget, form, signal, progress } = call;
+    const unique = new Map<Digest, { readonly layer: Descriptor; readonly index: number }>();
+    for (const [index, layer] of layers.entries()) {
+      if (!unique.has(layer.digest) && !known.has(layer.digest)) unique.set(layer.digest, { layer, index });
+    }
+    const items = [...unique.values()];
+    progress?.expect(
+      items.length,
+      items.reduce((sum, { layer }) => sum + layer.size, 0),
+    );
+
+    const held: FetchedLayer[] = [];
     try {
-      // First, since what the next step says of the layer is not for whoever may not have it.
-      await vouch(layer, file, options);
-      const diffId = await verifyDiffId(layer, index, file, options);
-      if (options.form === 'unpacked') span.setAttribute('oci.layer.decompressed_size', file.size);
-      return { descriptor: layer, diffId, file };
+      await mapConcurrently(items, this.#limits.concurrentLayers, signal, async ({ layer, index }, either) => {
+        held.push(await this.#fetch(layer, index, { ...call, signal: either }));
+      });
+      const byDigest = new Map([...known, ...held.map((layer) => [layer.descriptor.digest, layer] as const)]);
+      const diffIds = await call.diffIds;
+      return layers.map((layer, index) => {
+        const fetched = byDigest.get(layer.digest);
+        if (fetched === undefined || (diffIds !== undefined && fetched.diffId !== diffIds[index])) {
+          throw diffIdsDisagree(layer, { expected: diffIds?.[index], actual: fetched?.diffId });
+        }
+        if (form === 'uncompressed' && unique.get(layer.digest)?.index !== index) budget.spend(fetched.file.size);
+        return fetched;
+      });
+    } catch (error) {
+      for (const { file } of held) file.release();
+      throw error;
+    }
+  }
+
+  /**
+   * Fetches a layer again whose stored file is damaged, with the reader's own source.
+   *
+   * @returns the new file, which the caller owns
+   * @throws PassthroughError as {@link fetchAll}
+   */
+  async refetch(
+    { descriptor, diffId }: FetchedLayer,
+    source: LayerSource,
+    form: LayerForm,
+    signal: AbortSignal,
+  ): Promise<Stored> {
+    const { file } = await this.#fetch(descriptor, 0, {
+      source,
+      form,
+      diffIds: Promise.resolve(diffId && [diffId]),
+      budget: new SizeBudget(this.#limits),
+      known: new Map(),
+      signal,
+    });
+    return file;
+  }
+
+  /** @param index of the layer in its image, counted from 0 */
+  #fetch(layer: Descriptor, index: number, call: FetchLayersCall): Promise<FetchedLayer> {
+    const attributes = {
+      'oci.layer.index': index + 1,
+      'oci.layer.digest': layer.digest,
+      'oci.layer.compressed_size': layer.size,
+    };
+    return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
+      const file = await this.#obtain(layer, call);
+      span.setAttribute('passthrough.layer.source', file.source === 'made' ? 'registry' : file.source);
+      try {
+        // Access comes first: a client without it must not learn from the next check what the stored layer is.
+        await this.#checkAccess(layer, file, call);
+        const diffId = await verifyDiffId(layer, index, file, call);
+        if (call.form === 'uncompressed') span.setAttribute('oci.layer.decompressed_size', file.size);
+        return { descriptor: layer, diffId, file };
+      } catch (error) {
+        file.release();
+        throw error;
+      }
+    });
+  }
+
+  async #obtain(layer: Descriptor, { source, form, budget, progress, signal }: FetchLayersCall): Promise<Stored> {
+    const { location, repository } = source;
+    const seen = { compressed: 0, uncompressed: 0 };
+    const tooLarge = new AbortController();
+    const watch = ({ compressed, uncompressed }: LayerReport) => {
+      progress?.advance(compressed - seen.compressed);
+      const more = uncompressed - seen.uncompressed;
+      Object.assign(seen, { compressed, uncompressed });
+      try {
+        if (form === 'uncompressed') budget.spend(more);
+      } catch (error) {
+        tooLarge.abort(error);
+      }
+    };
+    const open = (one: Descriptor, working: AbortSignal) =>
+      liesOutside(one) ? repository.openForeignLayer(one, working) : repository.openLayer(one, working);
+    const file = await this.#store.obtain(layerKey(layer, form, location), {
+      signal: AbortSignal.any([signal, tooLarge.signal]),
+      onReport: watch,
+      produce: (draft, working, report) =>
+        this.#downloads.run(location.origin, working, async () => {
+          const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });
+          return { repository: location.name, ...(diffId !== undefined && { diffId }) };
+        }),
+    });
+    try {
+      tooLarge.signal.throwIfAborted();
+      if (form === 'uncompressed') budget.spend(file.size - seen.uncompressed);
     } catch (error) {
       file.release();
       throw error;
     }
-  });
+    progress?.advance(layer.size - seen.compressed);
+    progress?.finishLayer();
+    return file;
+  }
+
+  /** Makes sure that the repository has a layer that was not just fetched from it. */
+  async #checkAccess(layer: Descriptor, file: Stored, { source, signal }: FetchLayersCall): Promise<void> {
+    const { location, repository } = source;
+    const isFromHere = file.source === 'made' || file.description['repository'] === location.name;
+    if (!isFromHere && !this.#knownBlobs.has(location, layer.digest)) await repository.checkLayer(layer, signal);
+    this.#knownBlobs.add(location, layer.digest);
+  }
 }
 
 /**
- * What a layer is in the store. The registry is part of it: what one registry's manifest names must not be read from what
- * came from another. For a layer that lies outside, whose registry need not know it, the repository is, too. The size is, since
- * a manifest that gives a wrong one must neither get the layer nor spoil it for others.
+ * The key of a layer in the store. It contains the registry, since a blob from one registry must not be served for another; for a
+ * foreign layer also the repository, since its registry need not have the blob. It contains the size, since a manifest with a
+ * wrong size must neither get the layer nor spoil it for others.
  */
-export function layerKey({ origin, name }: RepositoryLocation, form: LayerForm, layer: Descriptor): string {
+function layerKey(layer: Descriptor, form: LayerForm, { origin, name }: RepositoryLocation): string {
   const { digest, size } = layer;
   return `${form} ${digest} ${size} ${liesOutside(layer) ? `${origin}/${name}` : origin}`;
 }
 
-/** Whether a layer is to be had from elsewhere than its registry. */
-export function liesOutside(layer: Descriptor): boolean {
+/** Whether the descriptor names a place outside of the registry. */
+function liesOutside(layer: Descriptor): boolean {
   return isForeignLayer(layer) && layer.urls !== undefined;
 }
 
-async function obtain(
-  layer: Descriptor,
-  { tools, source, form, budget, signal }: PrepareLayersOptions,
-): Promise<Stored> {
-  const { store, slots, progress } = tools;
-  const { repository, open } = source;
-  const seen = { packed: 0, unpacked: 0 };
-  const tooMuch = new AbortController();
-  const watch = ({ packed, unpacked }: LayerReport) => {
-    progress?.advance(packed - seen.packed);
-    const more = unpacked - seen.unpacked;
-    Object.assign(seen, { packed, unpacked });
-    try {
-      if (form === 'unpacked') budget.spend(more);
-    } catch (error) {
-      tooMuch.abort(error);
-    }
-  };
-  const file = await store.obtain(layerKey(repository, form, layer), {
-    signal: AbortSignal.any([signal, tooMuch.signal]),
-    onReport: watch,
-    produce: (draft, working, report) =>
-      slots.run(repository.origin, working, async () => {
-        const fetched = await fetchLayer({ layer, form, open, draft, signal: working, report });
-        return { repository: repository.name, ...(fetched !== undefined && { diffId: fetched }) };
-      }),
-  });
-  try {
-    tooMuch.signal.throwIfAborted();
-    if (form === 'unpacked') budget.spend(file.size - seen.unpacked);
-  } catch (error) {
-    file.release();
-    throw error;
-  }
-  progress?.advance(layer.size - seen.packed);
-  progress?.finishLayer();
-  return file;
-}
-
-/** The diff ID that the config gives, after it was compared with the file's where that is what it holds. */
+/** Compares the diff ID that the config names with that of the file, if the file holds uncompressed bytes. */
 async function verifyDiffId(
   layer: Descriptor,
   index: number,
   file: Stored,
-  { diffIds, form, signal }: PrepareLayersOptions,
+  { diffIds, form, signal }: FetchLayersCall,
 ): Promise<Digest | undefined> {
-  // The config comes from outside: waiting for it must not keep the failure of another layer from being told.
-  const expected = diffIdAt(layer, index, await unlessAborted(diffIds, signal));
-  if (form === 'packed' || expected === undefined) return expected;
+  // The config comes from the registry: waiting for it must not hide that another layer has failed.
+  const all = await unlessAborted(diffIds, signal);
+  const expected = all?.[index];
+  if (all !== undefined && expected === undefined) throw diffIdsDisagree(layer);
+  if (form === 'compressed' || expected === undefined) return expected;
   const known = String(file.description['diffId']);
   const algorithm = digestAlgorithm(expected);
   const actual = known.startsWith(algorithm) ? known : `${algorithm}:${await hashOf(file, algorithm)}`;
@@ -202,7 +239,7 @@ async function verifyDiffId(
   return expected;
 }
 
-/** For the rare config that counts in another algorithm than all others. */
+/** Hashes a file again, for the rare config whose diff IDs use another algorithm than SHA-256. */
 async function hashOf(file: Stored, algorithm: string): Promise<string> {
   const hash = createHash(algorithm);
   for await (const bytes of file.read()) {
@@ -210,28 +247,6 @@ async function hashOf(file: Stored, algorithm: string): Promise<string> {
     releaseChunk(bytes);
   }
   return hash.digest('hex');
-}
-
-/** Makes sure that the repository has a layer that was not fetched from it just now. */
-async function vouch(
-  layer: Descriptor,
-  file: Stored,
-  { source, tools, signal }: PrepareLayersOptions,
-): Promise<void> {
-  const { repository, check } = source;
-  const isFromThere = file.source === 'made' || file.description['repository'] === repository.name;
-  if (!isFromThere && !tools.contents.has(repository, layer.digest)) await check(layer, signal);
-  tools.contents.add(repository, layer.digest);
-}
-
-function diffIdAt(
-  layer: Descriptor,
-  index: number,
-  diffIds: readonly Digest[] | undefined,
-): Digest | undefined {
-  const diffId = diffIds?.[index];
-  if (diffIds !== undefined && diffId === undefined) throw diffIdsDisagree(layer);
-  return diffId;
 }
 
 function diffIdsDisagree(

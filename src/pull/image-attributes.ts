@@ -2,18 +2,17 @@ import type { Attributes } from '@opentelemetry/api';
 import type { Digest } from '../image/digest.ts';
 import { formatReference, type Reference } from '../image/reference.ts';
 
-/** What a reference resolved to. */
-export interface ResolvedImage {
-  readonly reference: Reference;
-  /** Of the manifest, or of the index where every platform is wanted. */
-  readonly manifestDigest: Digest;
-  /** It is the image's ID, too; none of an index. */
-  readonly configDigest: Digest | undefined;
+/** The digests that a reference resolved to. */
+export interface ImageDigests {
+  /** Of the manifest; of the index if the archive holds all platforms. */
+  readonly manifest: Digest;
+  /** Of the config, which is also the image ID; `undefined` for an index. */
+  readonly config: Digest | undefined;
 }
 
 /**
- * What is known of an image before the registry is asked. The tag stands twice: under the name that older dashboards know, and
- * as the list that the conventions have made of it.
+ * Span attributes of an image before the registry is asked. The tag has two attributes: the name that older dashboards use, and
+ * the list that the conventions define.
  *
  * @see https://opentelemetry.io/docs/specs/semconv/registry/attributes/container/
  */
@@ -26,15 +25,12 @@ export function referenceAttributes(reference: Reference): Attributes {
   };
 }
 
-/** What is known of an image once its manifest is here. */
-export function resolvedAttributes({ reference, manifestDigest, configDigest }: ResolvedImage): Attributes {
+/** Span attributes of an image whose manifest is verified. */
+export function digestAttributes(reference: Reference, { manifest, config }: ImageDigests): Attributes {
   const { registryName, repository } = reference;
   return {
-    ...(configDigest !== undefined && {
-      'container.image.id': configDigest,
-      'oci.image.config.digest': configDigest,
-    }),
-    'container.image.repo_digests': [`${registryName}/${repository}@${manifestDigest}`],
-    'oci.manifest.digest': manifestDigest,
+    ...(config !== undefined && { 'container.image.id': config, 'oci.image.config.digest': config }),
+    'container.image.repo_digests': [`${registryName}/${repository}@${manifest}`],
+    'oci.manifest.digest': manifest,
   };
 }

@@ -1,94 +1,303 @@
-import type { Config } from '../config/config.ts';
-import { StartedDownloads } from '../http/handlers/started-downloads.ts';
-import { openRegistryAccess, type RegistryAccess } from '../registry/open-repository.ts';
+import { PassthroughError } from '../errors.ts';
+import type { Digest } from '../image/digest.ts';
+import { parseManifest } from '../image/manifest.ts';
+import { formatReference } from '../image/reference.ts';
+import {
+  type BasicCredentials,
+  type CredentialOwner,
+  chooseCredential,
+  ownerOf,
+} from '../registry/auth/credentials.ts';
+import { openRegistryAccess, openRepository, type RegistryAccess } from '../registry/open-repository.ts';
+import type { RegistryHost } from '../registry/registry-host.ts';
+import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
 import { StoreFolder } from '../storage/folder.ts';
 import { Store } from '../storage/store.ts';
-import { KeyedSemaphore, Semaphore } from '../util/semaphore.ts';
-import { SingleFlight } from '../util/single-flight.ts';
+import { withSpan } from '../telemetry/span.ts';
+import { Semaphore } from '../util/semaphore.ts';
 import { VERSION } from '../version.ts';
-import { ChecksumCache, type Delivery } from './archive-file.ts';
-import type { PreparationTools } from './archive-files.ts';
-import type { CachingOptions } from './cache/caching-repository.ts';
-import { KnownBlobs } from './cache/known-blobs.ts';
+import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
+import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
 import { ManifestStore } from './cache/manifest-store.ts';
 import { ReferenceCache } from './cache/reference-cache.ts';
-import type { LayerTools } from './fetch-layers.ts';
+import { LayerFetcher } from './fetch-layers.ts';
+import { referenceAttributes } from './image-attributes.ts';
+import { withTimeLimit } from './limits.ts';
+import { type ImageServiceOptions, type ResolvedOptions, resolveOptions, storeBytes } from './options.ts';
+import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
 import type { LayerReport, Progress } from './progress.ts';
+import { ArchivePuller } from './pull-archive.ts';
+import type { ArchiveRequest, ImageRequest } from './request.ts';
+import { type ResolvedArchive, resolveArchive, type ResolvePolicy } from './resolve-archive.ts';
+import { type PlatformChoice, resolveManifest } from './resolve-manifest.ts';
 
-const GIB = 1024 ** 3;
-
-/** Bytes of the store where nothing is said of it: for some tens of images, and never more than half of a disk. */
-const USUAL_STORE_BYTES = 10 * GIB;
-
-/** Manifests that are asked of one registry at once: a crowd that shows credentials must not be an attack on it. */
-const MANIFESTS_AT_ONCE = 64;
-
-/** What all archive requests of a service share. */
-export interface ArchiveTools
-  extends PreparationTools,
-    Pick<CachingOptions, 'memory' | 'flights' | 'manifestSlots'> {
-  readonly config: Config;
-  readonly access: RegistryAccess;
-  readonly layers: LayerTools;
-  readonly downloads: StartedDownloads;
+/** What belongs to one call. */
+export interface Call {
+  /** Stops the call and its requests to the registry. */
+  readonly signal: AbortSignal;
+  /** The client's own credentials. They are used for this call only, and only if the request names a single registry. */
+  readonly credentials?: BasicCredentials | undefined;
 }
 
-/** What is not in the configuration. */
-export interface OpenToolsOptions {
-  /** Is told of a prepared file that was damaged on the disk. */
-  readonly onDamage?: ((name: string) => void) | undefined;
+/** A call of {@link ImageService.pull}. */
+export interface PullOptions {
+  /** Stops the pull, and later the repair of damaged layers while the file is read. */
+  readonly signal: AbortSignal;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** A call of {@link ImageService.prepare}. */
+export interface PrepareOptions {
+  readonly credentials?: BasicCredentials | undefined;
+  /** Path under which the archive can be requested, for those who look the preparation up. */
+  readonly path: string;
+}
+
+/** Which manifest {@link ImageService.manifest} returns. */
+export interface ManifestChoice {
+  /** `index` must be one; `image` is that of one platform. Unless given, what the registry has under the reference. */
+  readonly type: 'index' | 'image' | undefined;
+  /** Used for `image`, and if it is given without a type. */
+  readonly platform: PlatformChoice | undefined;
+}
+
+/** A manifest as the registry has it, byte for byte. */
+export interface ServedManifest {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+  readonly mediaType: string;
+}
+
+/** Parts that tests replace, to observe or to damage them. */
+export interface ReplaceableParts {
+  readonly openStore?: typeof Store.open<LayerReport>;
+  readonly manifestsInFlight?: SharedManifests['inFlight'];
+  readonly filesInFlight?: ReturnType<typeof sharedFiles>;
   readonly retry?: RetryPolicy | undefined;
 }
 
+/** What {@link ImageService.open} opens. */
+interface Opened {
+  readonly store: Store<LayerReport>;
+  readonly manifestStore: ManifestStore;
+  readonly references: ReferenceCache;
+}
+
 /**
- * Opens what archive requests work with: connections, the store, what is remembered.
- *
- * @returns the tools, and `close`, which frees all of it; to be called when nothing uses them any more
- * @throws PassthroughError `INVALID_CONFIGURATION` when a folder cannot be used
+ * The application: resolves images at their registries, fetches and verifies their layers, and lays them out as archives. It is
+ * made once and serves any number of concurrent calls.
  */
-export async function openArchiveTools(
-  config: Config,
-  { onDamage, retry }: OpenToolsOptions = {},
-): Promise<ArchiveTools & { close(): Promise<void> }> {
-  const { directory, maxBytes, staleMs } = config.cache;
-  const folder =
-    directory === undefined
-      ? await StoreFolder.makeTemporary(config.workspaceDirectory)
-      : await StoreFolder.openKept(directory);
-  const store = await Store.open<LayerReport>({
-    folder,
-    maxBytes: maxBytes ?? Math.min(USUAL_STORE_BYTES, (await folder.capacity()) / 2),
-    onDamage,
-  });
-  const archives = new ManifestStore(store, folder);
-  const access = openRegistryAccess({
-    ...config.registry,
-    userAgent: `docker-http-passthrough/${VERSION}`,
-    ...(retry !== undefined && { retry }),
-  });
-  const isOn = maxBytes !== 0;
-  const kept = isOn && staleMs > 0 ? await archives.readReferences() : undefined;
-  return {
-    config,
-    access,
-    memory: new ReferenceCache({ isOn, staleMs }, archives, kept),
-    flights: new SingleFlight(),
-    manifestSlots: new KeyedSemaphore(MANIFESTS_AT_ONCE),
-    layers: {
+export class ImageService {
+  readonly #options: ResolvedOptions;
+  readonly #policy: ResolvePolicy;
+  readonly #registries: RegistryAccess & { close(): void };
+  readonly #manifests: SharedManifests;
+  readonly #store: Store<LayerReport>;
+  readonly #manifestStore: ManifestStore;
+  readonly #files: ArchiveFiles;
+  readonly #preparations = new Preparations();
+
+  private constructor(
+    options: ResolvedOptions,
+    { store, manifestStore, references }: Opened,
+    { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
+  ) {
+    const { registry, limits, admission } = options;
+    this.#options = options;
+    this.#policy = { limits, fetchesForeignLayers: registry.foreignLayers === 'fetch' };
+    this.#registries = openRegistryAccess({
+      ...registry,
+      userAgent: `docker-http-passthrough/${VERSION}`,
+      ...(retry !== undefined && { retry }),
+    });
+    this.#store = store;
+    this.#manifestStore = manifestStore;
+    this.#manifests = new SharedManifests(references, manifestsInFlight);
+    const layers = new LayerFetcher({ store, limits, concurrentDownloads: registry.concurrentDownloads });
+    this.#files = new ArchiveFiles({
       store,
-      contents: new KnownBlobs(),
-      slots: new KeyedSemaphore(config.registry.concurrentDownloads),
-    },
-    admission: new Semaphore(config.admission),
-    checksums: new ChecksumCache(),
-    deliveries: new SingleFlight<string, Delivery, Progress>((delivery) => delivery.release()),
-    hashes: new SingleFlight(),
-    downloads: new StartedDownloads(),
-    close: async () => {
-      access.close();
-      await archives.close();
-      await store.close();
-    },
-  };
+      limits,
+      puller: new ArchivePuller(layers, this.#policy),
+      admission: new Semaphore(admission),
+      inFlight: filesInFlight,
+    });
+  }
+
+  /**
+   * Opens a service: its store and its connections. The caller must close it.
+   *
+   * @throws PassthroughError `INVALID_CONFIGURATION` if a folder cannot be used
+   */
+  static async open(options: ImageServiceOptions = {}, parts: ReplaceableParts = {}): Promise<ImageService> {
+    const resolved = resolveOptions(options);
+    const { cache, workspaceDirectory, onDamage } = resolved;
+    const { directory, staleMs } = cache;
+    const folder =
+      directory === undefined
+        ? await StoreFolder.makeTemporary(workspaceDirectory)
+        : await StoreFolder.openKept(directory);
+    const openStore = parts.openStore ?? Store.open<LayerReport>;
+    const store = await openStore({ folder, maxBytes: storeBytes(cache, await folder.capacity()), onDamage });
+    const manifestStore = new ManifestStore(store, folder);
+    const isOn = cache.maxBytes !== 0;
+    const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
+    const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
+    return new ImageService(resolved, { store, manifestStore, references }, parts);
+  }
+
+  /** Whether prepared archives are kept for later requests. */
+  get keepsArchives(): boolean {
+    return this.#options.cache.maxBytes !== 0;
+  }
+
+  /**
+   * Whose credentials a request would use: the client's own if it has some and names a single registry, else the operator's
+   * where they belong to the registry, else none.
+   *
+   * @param hosts the registries of the request
+   */
+  credentialOwners(
+    hosts: readonly RegistryHost[],
+    client: BasicCredentials | undefined,
+  ): ReadonlySet<CredentialOwner> {
+    return new Set(hosts.map((host) => ownerOf(this.#credentialFor(host, hosts, client))));
+  }
+
+  /**
+   * Resolves the images of an archive to verified manifests, so that its entity tag is known.
+   *
+   * @throws PassthroughError `IMAGE_NOT_FOUND`, `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`,
+   *   `IMAGE_TOO_LARGE`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
+   */
+  resolve(request: ArchiveRequest, { signal, credentials }: Call): Promise<ResolvedArchive> {
+    const hosts = request.images.map(({ host }) => host);
+    const open = ({ host, reference: { repository: name } }: ImageRequest) => {
+      const credential = this.#credentialFor(host, hosts, credentials);
+      const location = { origin: host.origin, name };
+      const inner = openRepository(this.#registries, { target: host, repository: name, credential });
+      const owner = ownerOf(credential);
+      return { location, repository: new CachingRepository(inner, { location, owner }, this.#manifests) };
+    };
+    return withTimeLimit({ totalMs: this.#options.prepareTimeoutMs, spentMs: 0 }, signal, (both) =>
+      resolveArchive(request, open, this.#policy, both),
+    );
+  }
+
+  /**
+   * Pulls a resolved archive: all its bytes are stored and verified when the promise resolves. Concurrent pulls of one archive
+   * share their work.
+   *
+   * @returns the file, which the caller must close
+   * @throws PassthroughError `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, `NO_SPACE`, `BUSY`, those of
+   *   `Repository`, `REGISTRY_TIMEOUT` when it takes, together with resolving, longer than `prepareTimeoutMs`
+   */
+  pull(resolved: ResolvedArchive, { signal, onProgress }: PullOptions): Promise<ArchiveFile> {
+    const limits = { totalMs: this.#options.prepareTimeoutMs, spentMs: resolved.resolveMs };
+    return withTimeLimit(limits, signal, (_, limit) => this.#files.open(resolved, { signal, limit, onProgress }));
+  }
+
+  /**
+   * Starts to resolve and pull an archive without a waiting client.
+   *
+   * @throws PassthroughError `BUSY` when too many preparations run, or the service stops
+   */
+  prepare(request: ArchiveRequest, { credentials, path }: PrepareOptions): StartedPreparation {
+    const images = request.images.map(({ reference }) => formatReference(reference));
+    return this.#preparations.start({ path, images }, async (signal, onProgress) => {
+      const resolved = await this.resolve(request, { signal, credentials });
+      const file = await this.pull(resolved, { signal, onProgress });
+      file.close();
+    });
+  }
+
+  /** Returns a preparation while it runs, and for an hour after. */
+  findPreparation(id: string): Preparation | undefined {
+    return this.#preparations.find(id);
+  }
+
+  /** Cancels a preparation, or removes one that has ended; returns whether the ID is known. */
+  cancelPreparation(id: string): Promise<boolean> {
+    return this.#preparations.cancel(id);
+  }
+
+  /** Cancels all preparations and refuses new ones. */
+  stopPreparations(): Promise<void> {
+    return this.#preparations.stop();
+  }
+
+  /**
+   * Fetches a manifest, byte for byte as the registry has it.
+   *
+   * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, and those of `Repository`
+   */
+  async manifest(
+    { host, reference }: ImageRequest,
+    { type, platform }: ManifestChoice,
+    call: Call,
+  ): Promise<ServedManifest> {
+    const repository = this.#openUncached(host, reference.repository, call);
+    if (type !== 'index' && platform !== undefined) {
+      const { digest, bytes, manifest } = await resolveManifest(
+        { reference, repository },
+        platform,
+        call.signal,
+        { artifacts: true },
+      );
+      return { digest, bytes, mediaType: manifest.mediaType };
+    }
+    return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
+      const name = reference.digest ?? reference.tag ?? 'latest';
+      const { digest, bytes, contentType } = await repository.getManifest(name, call.signal);
+      const manifest = parseManifest(bytes, contentType, { artifacts: true });
+      if (type === 'index' && manifest.kind !== 'index') {
+        throw new PassthroughError(
+          'PLATFORM_NOT_FOUND',
+          `Cannot show the index of ${JSON.stringify(formatReference(reference))}: it is for a single platform and has none`,
+        );
+      }
+      return { digest, bytes, mediaType: manifest.mediaType };
+    });
+  }
+
+  /**
+   * Lists the tags of a repository, all pages of them.
+   *
+   * @throws PassthroughError those of `Repository`
+   */
+  tags({ host, reference }: ImageRequest, call: Call): Promise<readonly string[]> {
+    return this.#openUncached(host, reference.repository, call).listTags(call.signal);
+  }
+
+  /**
+   * Checks that files can be written.
+   *
+   * @throws PassthroughError `NO_SPACE`, `INTERNAL`
+   */
+  probe(): Promise<void> {
+    return this.#store.probe();
+  }
+
+  /** Stops all work and frees connections and files. A temporary store is removed. */
+  async close(): Promise<void> {
+    await this.#preparations.stop();
+    this.#registries.close();
+    await this.#manifestStore.close();
+    await this.#store.close();
+  }
+
+  #openUncached(host: RegistryHost, repository: string, { credentials }: Call): Repository {
+    const credential = this.#credentialFor(host, [host], credentials);
+    return openRepository(this.#registries, { target: host, repository, credential });
+  }
+
+  /** Credentials in a request that names several registries do not say for which of them they are. */
+  #credentialFor(
+    host: RegistryHost,
+    hosts: readonly RegistryHost[],
+    client: BasicCredentials | undefined,
+  ) {
+    const isSingle = hosts.every(({ origin }) => origin === host.origin);
+    return chooseCredential(host, isSingle ? client : undefined, this.#options.registry.credentials);
+  }
 }

@@ -1,17 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
-import { stopping } from '../http/server.ts';
 import type { Progress } from './progress.ts';
 
-/** Where a preparation is: its steps, then how it ended. */
-export type JobState = 'resolving' | Progress['step'] | 'done' | 'failed' | 'cancelled';
+/** The state of a preparation: its current step, or how it ended. */
+export type PreparationState = 'resolving' | Progress['step'] | 'done' | 'failed' | 'cancelled';
 
-/** A preparation that was asked for beforehand. */
-export interface Job {
+/** What is prepared. */
+export interface PreparationSubject {
+  /** Path under which the archive can be requested. */
+  readonly path: string;
+  /** References of the images, in full. */
+  readonly images: readonly string[];
+}
+
+/** A preparation that runs without a waiting client. */
+export interface Preparation {
   readonly id: string;
-  /** What is prepared, as the request has named it. */
-  readonly subject: JobSubject;
-  readonly state: JobState;
+  readonly subject: PreparationSubject;
+  readonly state: PreparationState;
   readonly progress: Omit<Progress, 'step'>;
   readonly startedAt: Date;
   readonly endedAt?: Date;
@@ -19,117 +25,137 @@ export interface Job {
   readonly error?: unknown;
 }
 
-/** What a job is about. */
-export interface JobSubject {
-  /** Path that the archive is to be had under. */
-  readonly path: string;
-  /** References in full. */
-  readonly images: readonly string[];
+/** The work of a preparation. */
+export type PreparationWork = (signal: AbortSignal, onProgress: (progress: Progress) => void) => Promise<void>;
+
+/** A preparation that has just started. */
+export interface StartedPreparation {
+  readonly preparation: Preparation;
+  /** Resolves when it has ended, however it ended. */
+  readonly ended: Promise<Preparation>;
 }
 
-/** Does the work of a job. */
-export type JobWork = (signal: AbortSignal, onProgress: (progress: Progress) => void) => Promise<void>;
+/** Most preparations that are known, ended ones included: each takes some hundred bytes. */
+const MAX_PREPARATIONS = 1000;
 
-/** Most jobs, ended ones included: some hundred bytes each. */
-const MAX_JOBS = 1000;
-
-/** Milliseconds for which it can be asked how a job has ended. */
+/** Milliseconds for which an ended preparation can be looked up. */
 const KEPT_MS = 3_600_000;
 
-/** Seconds after which somebody who was turned away is told to come back. */
-const RETRY_AFTER_S = 60;
+/** `Retry-After` when too many preparations run, in seconds. */
+const RETRY_AFTER_FULL_S = 60;
+
+/** `Retry-After` while the service stops, in seconds: its successor runs by then. */
+const RETRY_AFTER_STOP_S = 5;
+
+const NO_PROGRESS: Preparation['progress'] = { layers: { done: 0, total: 0 }, bytes: { done: 0, total: 0 } };
 
 interface Entry {
-  job: Job;
+  preparation: Preparation;
   readonly abort: AbortController;
-  readonly work: Promise<void>;
+  readonly ended: Promise<Preparation>;
 }
 
-const NOTHING: Job['progress'] = { layers: { done: 0, total: 0 }, bytes: { done: 0, total: 0 } };
-
-/** Preparations that nobody waits for: each is begun, asked after under its id, and ends by itself or is cancelled. */
-export class PreparationJobs {
+/** Preparations that run without a waiting client. Each can be looked up and cancelled by its ID. */
+export class Preparations {
   readonly #entries = new Map<string, Entry>();
-  readonly #onEnd: (job: Job) => void;
   #isStopping = false;
 
-  /** @param onEnd is told of every job that has ended */
-  constructor(onEnd: (job: Job) => void = () => undefined) {
-    this.#onEnd = onEnd;
-  }
-
   /**
-   * Begins a job.
+   * Starts a preparation.
    *
-   * @throws PassthroughError `BUSY` when as many as there may be are under way, or the service stops
+   * @throws PassthroughError `BUSY` when too many run, or the service stops
    */
-  start(subject: JobSubject, work: JobWork): Job {
-    // A request that came before may have been read to its end only now.
+  start(subject: PreparationSubject, work: PreparationWork): StartedPreparation {
+    // The body of a request that came earlier may have ended only now.
     if (this.#isStopping) throw stopping('begin a preparation');
     this.#makeRoom();
     const abort = new AbortController();
     const id = randomUUID();
-    const job: Job = { id, subject, state: 'resolving', progress: NOTHING, startedAt: new Date() };
-    const entry: Entry = { job, abort, work: Promise.resolve() };
+    const preparation: Preparation = {
+      id,
+      subject,
+      state: 'resolving',
+      progress: NO_PROGRESS,
+      startedAt: new Date(),
+    };
+    const { promise: ended, resolve } = Promise.withResolvers<Preparation>();
+    const entry: Entry = { preparation, abort, ended };
     const onProgress = ({ step, ...progress }: Progress) => {
-      if (entry.job.endedAt === undefined) entry.job = { ...entry.job, state: step, progress };
+      if (entry.preparation.endedAt !== undefined) return;
+      entry.preparation = { ...entry.preparation, state: step, progress };
     };
-    const ended = (state: JobState, error?: unknown) => {
-      entry.job = { ...entry.job, state, endedAt: new Date(), ...(error !== undefined && { error }) };
-      this.#onEnd(entry.job);
+    const end = (state: PreparationState, error?: unknown) => {
+      entry.preparation = {
+        ...entry.preparation,
+        state,
+        endedAt: new Date(),
+        ...(error !== undefined && { error }),
+      };
+      resolve(entry.preparation);
     };
-    const running = Promise.try(work, abort.signal, onProgress).then(
-      () => ended('done'),
-      (error: unknown) => (abort.signal.aborted ? ended('cancelled') : ended('failed', error)),
+    this.#entries.set(id, entry);
+    Promise.try(work, abort.signal, onProgress).then(
+      () => end('done'),
+      (error: unknown) => (abort.signal.aborted ? end('cancelled') : end('failed', error)),
     );
-    this.#entries.set(id, Object.assign(entry, { work: running }));
-    return job;
+    return { preparation, ended };
   }
 
-  /** A job, while it runs and for an hour after. */
-  find(id: string): Job | undefined {
+  /** Returns a preparation while it runs, and for an hour after. */
+  find(id: string): Preparation | undefined {
     const entry = this.#entries.get(id);
-    if (entry === undefined || !isOver(entry.job)) return entry?.job;
+    if (entry === undefined || !isExpired(entry.preparation)) return entry?.preparation;
     this.#entries.delete(id);
     return undefined;
   }
 
   /**
-   * Ends a job, or forgets one that has ended: only what nobody else has asked for stops with it.
+   * Cancels a preparation, or removes one that has ended. Downloads that other requests share go on.
    *
-   * @returns whether there was one
+   * @returns whether the ID is known
    */
   async cancel(id: string): Promise<boolean> {
-    const job = this.find(id);
+    const preparation = this.find(id);
     const entry = this.#entries.get(id);
-    if (job === undefined || entry === undefined) return false;
-    if (job.endedAt !== undefined) this.#entries.delete(id);
+    if (preparation === undefined || entry === undefined) return false;
+    if (preparation.endedAt !== undefined) this.#entries.delete(id);
     entry.abort.abort(new PassthroughError('ABORTED', 'Stopped: the preparation was cancelled'));
-    await entry.work;
+    await entry.ended;
     return true;
   }
 
-  /** Cancels all that run, waits for their end, and begins no more. */
+  /** Cancels all preparations, waits for their end, and refuses new ones. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     for (const { abort } of this.#entries.values()) {
       abort.abort(new PassthroughError('ABORTED', 'Stopped: the service ends'));
     }
-    await Promise.all(Array.from(this.#entries.values(), ({ work }) => work));
+    await Promise.all(Array.from(this.#entries.values(), ({ ended }) => ended));
   }
 
   #makeRoom(): void {
-    for (const [id, { job }] of this.#entries) {
-      const isFull = this.#entries.size >= MAX_JOBS;
-      if (isOver(job) || (isFull && job.endedAt !== undefined)) this.#entries.delete(id);
+    for (const [id, { preparation }] of this.#entries) {
+      const isFull = this.#entries.size >= MAX_PREPARATIONS;
+      if (isExpired(preparation) || (isFull && preparation.endedAt !== undefined)) this.#entries.delete(id);
     }
-    if (this.#entries.size < MAX_JOBS) return;
-    throw new PassthroughError('BUSY', `Cannot prepare it now: ${MAX_JOBS} preparations are under way`, {
-      retryAfterSeconds: RETRY_AFTER_S,
+    if (this.#entries.size < MAX_PREPARATIONS) return;
+    throw new PassthroughError('BUSY', `Cannot prepare it now: ${MAX_PREPARATIONS} preparations are under way`, {
+      retryAfterSeconds: RETRY_AFTER_FULL_S,
     });
   }
 }
 
-function isOver({ endedAt }: Job): boolean {
+/**
+ * The error for requests that arrive while the service stops.
+ *
+ * @param action what the service no longer does: `begin a download`
+ */
+export function stopping(action: string): PassthroughError {
+  return new PassthroughError('BUSY', `Cannot ${action}: the service is stopping`, {
+    retryAfterSeconds: RETRY_AFTER_STOP_S,
+  });
+}
+
+function isExpired({ endedAt }: Preparation): boolean {
   return endedAt !== undefined && Date.now() - endedAt.getTime() > KEPT_MS;
 }

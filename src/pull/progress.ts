@@ -2,60 +2,60 @@
 export interface Progress {
   readonly step: 'waiting' | 'fetching' | 'compressing';
   readonly layers: Count;
-  /** Bytes of layers as the registry has them; those of layers that were here already count as done. */
+  /** Compressed bytes of the layers. Layers that are stored already count as done. */
   readonly bytes: Count;
 }
 
-/** So many of so many. */
+/** A part of a total. */
 export interface Count {
   readonly done: number;
   readonly total: number;
 }
 
-/** How far a layer is: bytes of the blob that came, and bytes that they unpacked to. */
+/** How far a layer is, in bytes that were received and in bytes that they decompressed to. */
 export interface LayerReport {
-  readonly packed: number;
-  readonly unpacked: number;
+  readonly compressed: number;
+  readonly uncompressed: number;
 }
 
 /** Adds up what the parts of a preparation report. */
 export class ProgressCounter {
-  readonly #tell: (progress: Progress) => void;
+  readonly #onProgress: (progress: Progress) => void;
   #layers: Count = { done: 0, total: 0 };
   #bytes: Count = { done: 0, total: 0 };
   #step: Progress['step'] = 'waiting';
 
-  /** @param tell is called with each change */
-  constructor(tell: (progress: Progress) => void) {
-    this.#tell = tell;
+  /** @param onProgress receives the sums after each change */
+  constructor(onProgress: (progress: Progress) => void) {
+    this.#onProgress = onProgress;
   }
 
-  /** Begins a step. */
+  /** Starts a step. */
   enter(step: Progress['step']): void {
     this.#step = step;
-    this.#changed();
+    this.#report();
   }
 
-  /** Adds what is going to be fetched. */
+  /** Adds layers that will be fetched, and their compressed bytes. */
   expect(layers: number, bytes: number): void {
     this.#layers = { ...this.#layers, total: this.#layers.total + layers };
     this.#bytes = { ...this.#bytes, total: this.#bytes.total + bytes };
-    this.#changed();
+    this.#report();
   }
 
-  /** Adds bytes of a layer that came. */
+  /** Adds compressed bytes that were received. */
   advance(bytes: number): void {
     this.#bytes = { ...this.#bytes, done: this.#bytes.done + bytes };
-    this.#changed();
+    this.#report();
   }
 
   /** Adds a layer that is ready. */
   finishLayer(): void {
     this.#layers = { ...this.#layers, done: this.#layers.done + 1 };
-    this.#changed();
+    this.#report();
   }
 
-  #changed(): void {
-    this.#tell({ step: this.#step, layers: this.#layers, bytes: this.#bytes });
+  #report(): void {
+    this.#onProgress({ step: this.#step, layers: this.#layers, bytes: this.#bytes });
   }
 }

@@ -1,5 +1,6 @@
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
+import { type ImageConfig, parseImageConfig } from '../image/image-config.ts';
 import {
   type ArtifactManifest,
   type ImageManifest,
@@ -8,97 +9,166 @@ import {
   parseManifest,
 } from '../image/manifest.ts';
 import { formatPlatform, type Platform, platformDistance } from '../image/platform.ts';
+import type { Reference } from '../image/reference.ts';
 import type { FetchedManifest, Repository } from '../registry/repository.ts';
+import { withSpan } from '../telemetry/span.ts';
+import { digestAttributes, referenceAttributes } from './image-attributes.ts';
 
-/** A manifest whose digest is verified, with its bytes. */
+/** A manifest whose digest is verified. */
 export interface VerifiedManifest {
   readonly digest: Digest;
   readonly bytes: Uint8Array;
   readonly manifest: Index | ImageManifest | ArtifactManifest;
 }
 
-/** What a reference means: the manifest of one image, or an index as a whole. */
+/** A verified config of an image or an artifact. */
+export interface VerifiedConfig {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+  /** What the bytes say; absent for an artifact. */
+  readonly image?: ImageConfig;
+}
+
+/** What a reference resolved to: the manifest of one image, or an index with all its platforms. */
 export interface ResolvedManifest extends VerifiedManifest {
-  /** Whether an index named its platform, so that it was chosen by that. */
-  readonly isPlatformChosen: boolean;
-  /** All manifests below an index that is wanted as a whole; none otherwise. */
+  /** The config, if the platform had to be read from it. */
+  readonly config?: VerifiedConfig;
+  /** All manifests below an index that is resolved with all its platforms; none otherwise. */
   readonly children: readonly VerifiedManifest[];
-  /** Milliseconds since the registry has said so, where it cannot be asked now; see `FetchedManifest`. */
+  /** Milliseconds since the registry last resolved the reference, if it cannot be asked now. */
   readonly staleMs?: number;
 }
 
-/** What {@link resolveManifest} and {@link resolveRoot} let in. */
+/** An image that is to be resolved, in the repository that holds it. */
+export interface OpenedImage {
+  readonly reference: Reference;
+  readonly repository: Repository;
+}
+
+/** The platform of an image. */
+export interface PlatformChoice {
+  readonly platform: Platform | 'all';
+  /** Whether the request names the platform. The default platform also accepts a single image for another one. */
+  readonly isPlatformAsked: boolean;
+}
+
+/** What {@link resolveManifest} accepts besides images. */
 export interface ResolveOptions {
-  /** Whether what is no image will do, such as a chart or a signature. */
+  /** Whether artifacts are accepted, such as charts and signatures. */
   readonly artifacts: boolean;
 }
 
-/** How many indexes may stand behind each other: the specification allows nesting, images use one level. */
+/** Most indexes on the way to an image. The specification allows nesting; images use one level. */
 const MAX_INDEX_DEPTH = 3;
 
-/** Most manifests below an index that is wanted as a whole: some tens are usual, with attestations twice as many. */
+/** Most manifests below an index with all its platforms. Tens are usual; attestations double them. */
 const MAX_CHILDREN = 200;
 
 /**
- * Resolves a tag or digest to the manifest of one image: through an index to the entry for the platform.
+ * Resolves a tag or digest to a manifest and checks its platform. Every request passes here, whether or not anything below the
+ * manifest is cached, so a wrong platform cannot be served from a cache.
  *
- * @param reference tag or digest
- * @throws PassthroughError `PLATFORM_NOT_FOUND` listing what the index offers, `UNSUPPORTED_IMAGE`, and what the registry's
- *   `getManifest` throws
+ * @throws PassthroughError `PLATFORM_NOT_FOUND` with what the image offers, `UNSUPPORTED_IMAGE`, and what the repository throws
  */
 export async function resolveManifest(
-  registry: Repository,
-  reference: string,
+  image: OpenedImage,
+  choice: PlatformChoice,
+  signal: AbortSignal,
+  options: ResolveOptions,
+): Promise<ResolvedManifest> {
+  const { reference } = image;
+  const attributes = referenceAttributes(reference);
+  const { isChosenByIndex, ...found } = await withSpan('resolve_manifest', { attributes }, async (span) => {
+    const resolved =
+      choice.platform === 'all'
+        ? { ...(await resolveAllPlatforms(image, signal, options)), isChosenByIndex: true }
+        : await resolvePlatform(image, choice.platform, signal, options);
+    span.setAttributes(digestAttributes(reference, digestsOf(resolved)));
+    const { staleMs } = resolved;
+    if (staleMs !== undefined) span.setAttribute('passthrough.manifest.stale_ms', staleMs);
+    return resolved;
+  });
+  const { manifest, digest } = found;
+  if (isChosenByIndex || !choice.isPlatformAsked || manifest.kind !== 'image') return found;
+  // Without an index entry the platform is known only from the config. A private image is often built for one platform and has
+  // no index, so the default platform takes what there is.
+  const config = await fetchConfig(image, manifest, digest, signal);
+  checkPlatform(choice.platform, config.image?.platform);
+  return { ...found, config };
+}
+
+/** The digests of a resolved manifest. */
+export function digestsOf({ digest, manifest }: VerifiedManifest) {
+  return { manifest: digest, config: manifest.kind === 'index' ? undefined : manifest.config.digest };
+}
+
+/**
+ * Fetches the config of a manifest and verifies it.
+ *
+ * @param manifestDigest of the manifest, for the trace
+ * @throws PassthroughError `UNSUPPORTED_IMAGE`, and what the repository throws
+ */
+export function fetchConfig(
+  { reference, repository }: OpenedImage,
+  manifest: ImageManifest | ArtifactManifest,
+  manifestDigest: Digest,
+  signal: AbortSignal,
+): Promise<VerifiedConfig> {
+  const { digest } = manifest.config;
+  const attributes = {
+    ...referenceAttributes(reference),
+    ...digestAttributes(reference, { manifest: manifestDigest, config: digest }),
+  };
+  return withSpan('fetch_config_blob', { attributes }, async () => {
+    const bytes = await repository.getConfig(manifest.config, signal);
+    if (manifest.kind === 'artifact') return { digest, bytes };
+    return { digest, bytes, image: parseImageConfig(bytes, manifest.layers.length) };
+  });
+}
+
+function checkPlatform(wanted: Platform | 'all', offered: Platform | undefined): void {
+  if (wanted === 'all' || offered === undefined) return;
+  if (platformDistance(offered, wanted) === undefined) throw platformNotFound(wanted, [offered]);
+}
+
+/** Resolves to the manifest of one image: through an index to the entry for the platform. */
+async function resolvePlatform(
+  { reference, repository }: OpenedImage,
   platform: Platform,
   signal: AbortSignal,
-  options: ResolveOptions = { artifacts: false },
-): Promise<ResolvedManifest> {
-  let fetched: FetchedManifest = await registry.getManifest(reference, signal);
-  let isPlatformChosen = false;
+  options: ResolveOptions,
+): Promise<ResolvedManifest & { readonly isChosenByIndex: boolean }> {
+  let fetched: FetchedManifest = await repository.getManifest(nameOf(reference), signal);
+  let isChosenByIndex = false;
   const { staleMs } = fetched;
   for (let depth = 0; depth <= MAX_INDEX_DEPTH; depth += 1) {
     const { bytes, digest } = fetched;
     const manifest = parse(fetched, options);
     if (manifest.kind !== 'index') {
-      return {
-        digest,
-        bytes,
-        manifest,
-        isPlatformChosen,
-        children: [],
-        ...(staleMs !== undefined && { staleMs }),
-      };
+      return { digest, bytes, manifest, isChosenByIndex, children: [], ...(staleMs !== undefined && { staleMs }) };
     }
     const entry = chooseEntry(manifest, platform);
-    isPlatformChosen ||= entry.platform !== undefined;
-    fetched = await registry.getManifest(entry, signal);
+    isChosenByIndex ||= entry.platform !== undefined;
+    fetched = await repository.getManifest(entry, signal);
   }
   throw tooDeep();
 }
 
-/**
- * Resolves a tag or digest to whatever the registry has under it, and where that is an index, to all manifests below it.
- *
- * @param reference tag or digest
- * @throws PassthroughError `UNSUPPORTED_IMAGE`, and what the registry's `getManifest` throws
- */
-export async function resolveRoot(
-  registry: Repository,
-  reference: string,
+/** Resolves to what the registry has under the reference, and an index to all manifests below it. */
+async function resolveAllPlatforms(
+  { reference, repository }: OpenedImage,
   signal: AbortSignal,
-  options: ResolveOptions = { artifacts: false },
+  options: ResolveOptions,
 ): Promise<ResolvedManifest> {
-  const fetched = await registry.getManifest(reference, signal);
+  const fetched = await repository.getManifest(nameOf(reference), signal);
   const manifest = parse(fetched, options);
   const children = new Map<Digest, VerifiedManifest>();
   const visit = async (index: Index, depth: number): Promise<void> => {
     if (depth > MAX_INDEX_DEPTH) throw tooDeep();
     for (const entry of index.all) {
       if (children.has(entry.digest)) continue;
-      if (children.size === MAX_CHILDREN) {
-        throw unsupported(`more than ${MAX_CHILDREN} manifests lie below it`);
-      }
-      const child = await registry.getManifest(entry, signal);
+      if (children.size === MAX_CHILDREN) throw unsupported(`more than ${MAX_CHILDREN} manifests lie below it`);
+      const child = await repository.getManifest(entry, signal);
       const below = parse(child, { artifacts: true });
       children.set(entry.digest, { digest: child.digest, bytes: child.bytes, manifest: below });
       if (below.kind === 'index') await visit(below, depth + 1);
@@ -106,14 +176,12 @@ export async function resolveRoot(
   };
   if (manifest.kind === 'index') await visit(manifest, 1);
   const { digest, bytes, staleMs } = fetched;
-  return {
-    digest,
-    bytes,
-    manifest,
-    isPlatformChosen: false,
-    children: [...children.values()],
-    ...(staleMs !== undefined && { staleMs }),
-  };
+  return { digest, bytes, manifest, children: [...children.values()], ...(staleMs !== undefined && { staleMs }) };
+}
+
+/** What the registry is asked for. */
+function nameOf({ digest, tag }: Reference): string {
+  return digest ?? tag ?? 'latest';
 }
 
 function parse({ bytes, contentType }: FetchedManifest, { artifacts }: ResolveOptions) {
@@ -129,8 +197,8 @@ function unsupported(why: string): PassthroughError {
 }
 
 /**
- * Chooses the entry of an index that runs best on a platform: the nearest variant, and of equals the first. A single entry
- * without a platform is taken as it is; the image's config tells more then.
+ * Chooses the entry of an index that runs best on a platform: the nearest variant, and the first of several equal ones. A single
+ * entry without a platform is chosen, too; its platform is then read from the config.
  *
  * @throws PassthroughError `PLATFORM_NOT_FOUND` listing what the index offers
  */
@@ -148,8 +216,8 @@ export function chooseEntry(index: Index, platform: Platform): IndexEntry {
   );
 }
 
-/** Says that an image is not there for a platform, and for which ones it is. */
-export function platformNotFound(wanted: Platform, offered: readonly Platform[]): PassthroughError {
+/** The error for an image that does not exist for a platform. */
+function platformNotFound(wanted: Platform, offered: readonly Platform[]): PassthroughError {
   const list = [...new Set(offered.map(formatPlatform))].join(', ');
   return new PassthroughError(
     'PLATFORM_NOT_FOUND',

@@ -1,6 +1,14 @@
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 
+/** A repository and the registry that holds it. */
+export interface RepositoryLocation {
+  /** Origin of the registry: scheme, host and port. */
+  readonly origin: string;
+  /** Name within the registry, such as `library/alpine`. */
+  readonly name: string;
+}
+
 /** A manifest as the registry sent it, its bytes verified. */
 export interface FetchedManifest {
   readonly bytes: Uint8Array;

@@ -1,66 +1,80 @@
 import { isPassthroughError } from '../../errors.ts';
-import { type Digest, isDigest } from '../../image/digest.ts';
+import { isDigest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
-import type { FetchedManifest, ManifestHead, Repository } from '../../registry/repository.ts';
-import type { KeyedSemaphore } from '../../util/semaphore.ts';
-import type { SingleFlight } from '../../util/single-flight.ts';
-import type { RepositoryLocation } from './known-blobs.ts';
+import type { CredentialOwner } from '../../registry/auth/credentials.ts';
+import type { FetchedManifest, Repository, RepositoryLocation } from '../../registry/repository.ts';
+import { KeyedSemaphore } from '../../util/semaphore.ts';
+import { SingleFlight } from '../../util/single-flight.ts';
 import type { ReferenceCache } from './reference-cache.ts';
 
-/** What {@link CachingRepository} works with. */
-export interface CachingOptions {
-  readonly repository: RepositoryLocation;
-  readonly memory: ReferenceCache;
-  /** Manifests that are asked for just now by whoever has the same credentials. */
-  readonly flights: SingleFlight<string, FetchedManifest>;
-  /** Manifests that are asked for at once. */
-  readonly manifestSlots: KeyedSemaphore;
-  /** With whose credentials the registry is asked. A client's own are for that client's request alone. */
-  readonly credentials: 'none' | 'operator' | 'client';
+/** Most concurrent manifest requests to one registry: many clients with credentials must not overload it. */
+const MAX_MANIFEST_REQUESTS = 64;
+
+/** What all caching repositories of a service share. */
+export class SharedManifests {
+  readonly references: ReferenceCache;
+  /** Manifest requests under way, by repository, reference and owner of the credentials. */
+  readonly inFlight: SingleFlight<string, FetchedManifest>;
+  /** Limits the manifest requests to each registry. */
+  readonly permits = new KeyedSemaphore(MAX_MANIFEST_REQUESTS);
+
+  constructor(references: ReferenceCache, inFlight = new SingleFlight<string, FetchedManifest>()) {
+    this.references = references;
+    this.inFlight = inFlight;
+  }
+}
+
+/** What belongs to one repository that is opened for one pull. */
+export interface CachingRepositoryOptions {
+  readonly location: RepositoryLocation;
+  /** Owner of the credentials that the registry is asked with. A client's own are for that client's request alone. */
+  readonly owner: CredentialOwner;
 }
 
 /**
- * A repository whose manifests and configs are remembered. A tag is asked for each time, with the pull's own credentials, by a
- * HEAD where what it stood for is known: registries count no pull for that. What hangs below a manifest that the registry has
- * just let this pull have is as it was, for it is named by its digest.
+ * A repository with a cache for manifests and configs. A tag is looked up each time, with the credentials of the pull: by HEAD
+ * where its last digest is cached, since registries do not count a HEAD as a pull. Documents below a manifest that the registry
+ * has just served are named by digest, so the cached ones are current.
  *
- * Those who ask for the same at the same time, all of them with the operator's credentials or none, share one answer.
+ * Concurrent requests for one manifest share an answer, unless they use a client's own credentials.
  */
 export class CachingRepository implements Repository {
   readonly #inner: Repository;
-  readonly #options: CachingOptions;
-  /** Whether the registry could not be asked for what this pull is of. */
+  readonly #options: CachingRepositoryOptions;
+  readonly #shared: SharedManifests;
+  /** Whether the registry could not be asked what this pull is for. */
   #isStale = false;
 
-  constructor(inner: Repository, options: CachingOptions) {
+  constructor(inner: Repository, options: CachingRepositoryOptions, shared: SharedManifests) {
     this.#inner = inner;
     this.#options = options;
+    this.#shared = shared;
   }
 
   async getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
-    const { repository, flights, credentials, manifestSlots } = this.#options;
+    const { location, owner } = this.#options;
+    const { inFlight, permits } = this.#shared;
     const name = typeof reference === 'string' ? reference : reference.digest;
-    const ask = (asking: AbortSignal) =>
-      manifestSlots.run(repository.origin, asking, () =>
-        typeof reference === 'string' ? this.#resolve(reference, asking) : this.#below(reference, asking),
+    const request = (working: AbortSignal) =>
+      permits.run(location.origin, working, () =>
+        typeof reference === 'string' ? this.#resolve(reference, working) : this.#getChild(reference, working),
       );
-    if (credentials === 'client') return await ask(signal);
-    const kind = typeof reference === 'string' ? 'root' : 'below';
-    const key = `${credentials} ${kind} ${repository.origin} ${repository.name} ${name}`;
-    const found = await flights.run(key, signal, ask);
+    if (owner === 'client') return await request(signal);
+    const kind = typeof reference === 'string' ? 'root' : 'child';
+    const found = await inFlight.run(`${owner} ${kind} ${location.origin} ${location.name} ${name}`, signal, request);
     this.#isStale ||= found.staleMs !== undefined;
     return found;
   }
 
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
-    const known = await this.#known(descriptor);
-    if (known !== undefined) return known.bytes;
+    const cached = await this.#cached(descriptor);
+    if (cached !== undefined) return cached.bytes;
     const bytes = await this.#inner.getConfig(descriptor, signal);
-    this.#keep(descriptor.digest, bytes, '');
+    this.#keep({ digest: descriptor.digest, bytes, contentType: '' });
     return bytes;
   }
 
-  headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
+  headManifest(reference: string, signal: AbortSignal): ReturnType<Repository['headManifest']> {
     return this.#inner.headManifest(reference, signal);
   }
 
@@ -80,58 +94,63 @@ export class CachingRepository implements Repository {
     return this.#inner.openForeignLayer(descriptor, signal);
   }
 
-  /** What the registry has under a tag or digest now; where it cannot say, and that may do, what it had. */
+  /** Resolves a tag or digest at the registry; if the registry is down, from the cache where that is allowed. */
   async #resolve(name: string, signal: AbortSignal): Promise<FetchedManifest> {
-    const { repository, memory, credentials } = this.#options;
+    const { location, owner } = this.#options;
+    const { references } = this.#shared;
     try {
       const found = (await this.#unchanged(name, signal)) ?? (await this.#inner.getManifest(name, signal));
-      this.#keep(found.digest, found.bytes, found.contentType);
-      memory.confirm(repository, name, found.digest, credentials === 'none');
+      this.#keep(found);
+      references.confirm(location, name, found.digest, owner === 'none');
       return found;
     } catch (error) {
-      const stale = isRegistryDown(error) ? await memory.stale(repository, name) : undefined;
+      const stale = isRegistryDown(error) ? await references.stale(location, name) : undefined;
       if (stale === undefined) throw error;
       this.#isStale = true;
       return { ...stale.document, staleMs: stale.staleMs };
     }
   }
 
-  /** What is known of a reference, if the registry says that it is still the same. */
+  /** The cached manifest of a reference, if the registry confirms by HEAD that the reference has not changed. */
   async #unchanged(name: string, signal: AbortSignal): Promise<FetchedManifest | undefined> {
-    const { repository, memory } = this.#options;
-    const digest = isDigest(name) ? name : memory.reference(repository, name)?.digest;
-    const document = digest && memory.document(repository, digest);
+    const { location } = this.#options;
+    const { references } = this.#shared;
+    const digest = isDigest(name) ? name : references.digestOf(location, name);
+    const document = digest && references.document(location, digest);
     if (document === undefined) return undefined;
     const head = await this.#inner.headManifest(name, signal);
     const isSame = head?.digest === document.digest && head.contentType === document.contentType;
     return isSame ? document : undefined;
   }
 
-  async #below(descriptor: Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
-    const known = await this.#known(descriptor);
-    if (known !== undefined) return known;
+  /** A manifest that an index names. */
+  async #getChild(descriptor: Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
+    const cached = await this.#cached(descriptor);
+    if (cached !== undefined) return cached;
     const found = await this.#inner.getManifest(descriptor, signal);
-    this.#keep(found.digest, found.bytes, found.contentType);
+    this.#keep(found);
     return found;
   }
 
-  /** What was verified before; of another size than the descriptor says it is for the registry client to refuse. */
-  async #known({ digest, size }: Descriptor): Promise<FetchedManifest | undefined> {
-    const { repository, memory } = this.#options;
-    const known = this.#isStale
-      ? await memory.staleDocument(repository, digest)
-      : memory.document(repository, digest);
-    return known?.bytes.byteLength === size ? known : undefined;
+  /** A cached document. One whose size differs from the descriptor's goes to the repository client, which refuses it. */
+  async #cached({ digest, size }: Descriptor): Promise<FetchedManifest | undefined> {
+    const { location } = this.#options;
+    const { references } = this.#shared;
+    const cached = this.#isStale
+      ? await references.staleDocument(location, digest)
+      : references.document(location, digest);
+    return cached?.bytes.byteLength === size ? cached : undefined;
   }
 
-  #keep(digest: Digest, bytes: Uint8Array, contentType: string): void {
-    const { repository, memory } = this.#options;
-    if (memory.document(repository, digest) !== undefined) return;
-    memory.keepDocument(repository, { digest, bytes, contentType });
+  #keep({ digest, bytes, contentType }: FetchedManifest): void {
+    const { location } = this.#options;
+    const { references } = this.#shared;
+    if (references.document(location, digest) !== undefined) return;
+    references.keepDocument(location, { digest, bytes, contentType });
   }
 }
 
-/** Failures that say nothing of the image or of who asks, but that the registry cannot be asked. */
+/** Failures that say nothing about the image or the client, only that the registry cannot answer. */
 function isRegistryDown(error: unknown): boolean {
   return isPassthroughError(
     error,

@@ -1,36 +1,29 @@
 import type { Digest } from '../../image/digest.ts';
+import type { RepositoryLocation } from '../../registry/repository.ts';
+import { BoundedMap } from '../../util/bounded-map.ts';
 
-/** A repository and the registry that it is in. */
-export interface RepositoryLocation {
-  /** Scheme, host and port of the registry. */
-  readonly origin: string;
-  readonly name: string;
-}
-
-/** Most facts that are remembered: some 200 bytes each. */
-const MAX_FACTS = 20_000;
+/** Most blobs that are remembered: each entry takes some 200 bytes. */
+const MAX_BLOBS = 20_000;
 
 /**
- * Which blobs a repository is known to have. What is cached may have come by way of another repository, which its asker need not
- * be allowed to read: that a manifest names a layer does not prove that its repository has it, since not every registry
- * looks when the manifest is pushed. So a cached layer is given out for a repository once the registry has said so.
+ * Which blobs a repository is known to have. A stored layer may come from another repository, which this request may not be
+ * allowed to read. That a manifest names a layer does not prove that its repository has the layer, since not every registry
+ * checks that at the push. So a stored layer is served for a repository only after the registry has confirmed it once.
  */
 export class KnownBlobs {
-  readonly #facts = new Set<string>();
+  readonly #blobs = new BoundedMap<string, true>({ maxCost: MAX_BLOBS });
 
-  /** Whether the repository has it, as far as is known. */
+  /** Whether the repository has confirmed that it has the blob. */
   has(repository: RepositoryLocation, digest: Digest): boolean {
-    return this.#facts.has(factOf(repository, digest));
+    return this.#blobs.get(keyOf(repository, digest)) === true;
   }
 
-  /** Notes that the repository has it; the oldest fact goes for it. */
+  /** Records that the repository has the blob. */
   add(repository: RepositoryLocation, digest: Digest): void {
-    const [oldest] = this.#facts;
-    if (this.#facts.size >= MAX_FACTS && oldest !== undefined) this.#facts.delete(oldest);
-    this.#facts.add(factOf(repository, digest));
+    this.#blobs.set(keyOf(repository, digest), true);
   }
 }
 
-function factOf({ origin, name }: RepositoryLocation, digest: Digest): string {
+function keyOf({ origin, name }: RepositoryLocation, digest: Digest): string {
   return `${origin} ${name} ${digest}`;
 }

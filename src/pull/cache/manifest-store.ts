@@ -1,15 +1,27 @@
 import { type Digest, isDigest } from '../../image/digest.ts';
+import { fieldsOf } from '../../image/json.ts';
+import type { RepositoryLocation } from '../../registry/repository.ts';
 import type { Store } from '../../storage/store.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
 import type { LayerReport } from '../progress.ts';
-import type { RepositoryLocation } from './known-blobs.ts';
-import type { KnownDocument } from './manifest-cache.ts';
-import type { Archives, KnownReference } from './reference-cache.ts';
+import type { CachedDocument } from './manifest-cache.ts';
+
+/** What a tag or digest resolved to when the registry was last asked. */
+export interface CachedReference {
+  readonly digest: Digest;
+  /** When the registry last resolved it without credentials, in milliseconds since 1970; absent if it never did. */
+  readonly resolvedAt?: number;
+}
+
+/** References by key; see {@link ManifestStore.keepReferences}. */
+export interface References {
+  entries(): Iterable<readonly [string, CachedReference]>;
+}
 
 /** Name of the note that holds the references. */
 const NOTE = 'references.json';
 
-/** Milliseconds for which changes are rebatched before they are written: what a kill may cost. */
+/** Delay in milliseconds before changes are written. A killed process loses the changes of this time. */
 const WRITE_DELAY_MS = 2_000;
 
 /** A folder that takes small texts. */
@@ -19,13 +31,13 @@ export interface Notes {
 }
 
 /**
- * Keeps references, manifests and configs in the store, so that a restart while the registry is down does not take them away.
- * What cannot be kept is lost for that case alone, so nothing waits for it, and no failure is told.
+ * Keeps references, manifests and configs on disk, so that a restart during a registry outage can still serve them. A failed
+ * write costs only that, so no caller waits for one and no failure is reported.
  */
-export class ManifestStore implements Archives {
+export class ManifestStore {
   readonly #store: Store<LayerReport>;
   readonly #notes: Notes;
-  #changed: ReadonlyMap<string, KnownReference> | undefined;
+  #changed: References | undefined;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<unknown> = Promise.resolve();
 
@@ -34,8 +46,8 @@ export class ManifestStore implements Archives {
     this.#notes = notes;
   }
 
-  /** What an earlier process has kept. */
-  async readReferences(): Promise<ReadonlyMap<string, KnownReference>> {
+  /** Reads the references that an earlier process has kept. A damaged note counts as empty. */
+  async readReferences(): Promise<ReadonlyMap<string, CachedReference>> {
     const text = await this.#notes.readNote(NOTE);
     try {
       return new Map(parseReferences(JSON.parse(text ?? '[]')));
@@ -44,12 +56,14 @@ export class ManifestStore implements Archives {
     }
   }
 
-  keepReferences(references: ReadonlyMap<string, KnownReference>): void {
+  /** Writes the references after a short delay, as they are then. */
+  keepReferences(references: References): void {
     this.#changed = references;
     this.#timer ??= setTimeout(() => this.#write(), WRITE_DELAY_MS).unref();
   }
 
-  keepDocument(repository: RepositoryLocation, { digest, bytes, contentType }: KnownDocument): void {
+  /** Writes a manifest or config. */
+  keepDocument(repository: RepositoryLocation, { digest, bytes, contentType }: CachedDocument): void {
     const signal = new AbortController().signal;
     const produce: Parameters<Store<LayerReport>['obtain']>[1]['produce'] = async (draft) => {
       await draft.write(bytes);
@@ -61,16 +75,17 @@ export class ManifestStore implements Archives {
     );
   }
 
-  async findDocument(repository: RepositoryLocation, digest: Digest): Promise<KnownDocument | undefined> {
+  /** Reads a manifest or config; `undefined` if it is missing or damaged. */
+  async findDocument(repository: RepositoryLocation, digest: Digest): Promise<CachedDocument | undefined> {
     const file = await this.#store.find(keyOf(repository, digest), new AbortController().signal);
     if (file === undefined) return undefined;
     try {
-      const pieces: Uint8Array[] = [];
-      for await (const piece of file.read()) {
-        pieces.push(Buffer.from(piece));
-        releaseChunk(piece);
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of file.read()) {
+        chunks.push(Buffer.from(chunk));
+        releaseChunk(chunk);
       }
-      return { digest, bytes: Buffer.concat(pieces), contentType: String(file.description['contentType']) };
+      return { digest, bytes: Buffer.concat(chunks), contentType: String(file.description['contentType']) };
     } catch {
       return undefined;
     } finally {
@@ -78,7 +93,7 @@ export class ManifestStore implements Archives {
     }
   }
 
-  /** Writes what is left to be written. */
+  /** Writes what is left to write. */
   async close(): Promise<void> {
     this.#write();
     await this.#writing;
@@ -87,23 +102,23 @@ export class ManifestStore implements Archives {
   #write(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const told = [...(this.#changed ?? [])].filter(([, { toldAt }]) => toldAt !== undefined);
     if (this.#changed === undefined) return;
+    const references = [...this.#changed.entries()].filter(([, { resolvedAt }]) => resolvedAt !== undefined);
     this.#changed = undefined;
     this.#writing = this.#writing
-      .then(() => this.#notes.writeNote(NOTE, JSON.stringify(told)))
+      .then(() => this.#notes.writeNote(NOTE, JSON.stringify(references)))
       .catch(() => undefined);
   }
 }
 
-/** Reads what {@link ManifestStore} writes, and leaves out what is no such thing. */
-function parseReferences(value: unknown): [string, KnownReference][] {
+/** Reads what {@link ManifestStore} writes. Entries of another form are left out. */
+function parseReferences(value: unknown): [string, CachedReference][] {
   if (!Array.isArray(value)) return [];
-  return value.flatMap((item: unknown): [string, KnownReference][] => {
+  return value.flatMap((item: unknown): [string, CachedReference][] => {
     const [key, reference] = Array.isArray(item) ? (item as unknown[]) : [];
-    const { digest, toldAt } = (reference ?? {}) as { readonly digest?: unknown; readonly toldAt?: unknown };
-    if (typeof key !== 'string' || !isDigest(digest) || typeof toldAt !== 'number') return [];
-    return [[key, { digest, toldAt }]];
+    const { digest, resolvedAt } = fieldsOf(reference);
+    if (typeof key !== 'string' || !isDigest(digest) || typeof resolvedAt !== 'number') return [];
+    return [[key, { digest, resolvedAt }]];
   });
 }
 

@@ -1,113 +1,99 @@
 import type { Digest } from '../../image/digest.ts';
-import type { RepositoryLocation } from './known-blobs.ts';
-import { type KnownDocument, ManifestCache } from './manifest-cache.ts';
-
-/** What a tag or digest stood for when the registry was last asked. */
-export interface KnownReference {
-  readonly digest: Digest;
-  /** When the registry has last told it to somebody without credentials, in milliseconds since 1970; never where it is absent. */
-  readonly toldAt?: number;
-}
-
-/** Where what is to outlive the process is kept. */
-export interface Archives {
-  keepDocument(repository: RepositoryLocation, document: KnownDocument): void;
-  findDocument(repository: RepositoryLocation, digest: Digest): Promise<KnownDocument | undefined>;
-  /** All references that anybody was told, by key. */
-  keepReferences(references: ReadonlyMap<string, KnownReference>): void;
-}
+import type { RepositoryLocation } from '../../registry/repository.ts';
+import { BoundedMap } from '../../util/bounded-map.ts';
+import { type CachedDocument, ManifestCache } from './manifest-cache.ts';
+import type { CachedReference, ManifestStore } from './manifest-store.ts';
 
 /** Settings of {@link ReferenceCache}. */
 export interface ReferenceCacheOptions {
   /** Whether anything is kept. */
   readonly isOn: boolean;
-  /** Milliseconds for which references that were resolved anonymously are good without the registry; 0 for none. */
+  /** Milliseconds for which a reference that was resolved anonymously may be served without the registry; 0 for never. */
+  readonly staleMs: number;
+  /** Keeps on disk what may be served without the registry. */
+  readonly store?: ManifestStore | undefined;
+  /** What the store has kept from an earlier process. */
+  readonly stored?: Iterable<readonly [string, CachedReference]> | undefined;
+}
+
+/** A document that is served without the registry. */
+export interface StaleDocument {
+  readonly document: CachedDocument;
+  /** Milliseconds since the registry last resolved the reference. */
   readonly staleMs: number;
 }
 
-/** Most references that are remembered: some 300 bytes each. */
+/** Most references that are kept: each entry takes some 300 bytes. */
 const MAX_REFERENCES = 20_000;
 
 /**
- * What references stood for, and the manifests and configs behind them. Saves asking for what is known, never asking whether it
- * still holds: but for a registry that is down, where that is configured.
+ * The digests that references resolved to, and the manifests and configs behind them. The registry is still asked whether a
+ * reference has changed; only when it is down, and `staleMs` allows it, the last known digest is served.
  */
 export class ReferenceCache {
-  readonly #options: ReferenceCacheOptions;
+  readonly #isOn: boolean;
+  readonly #staleMs: number;
   readonly #documents: ManifestCache;
-  readonly #references: Map<string, KnownReference>;
-  readonly #archives: Archives | undefined;
+  readonly #references: BoundedMap<string, CachedReference>;
+  readonly #store: ManifestStore | undefined;
 
-  /**
-   * @param archives used where anything may be served without the registry
-   * @param references what an earlier process has kept
-   */
-  constructor(
-    options: ReferenceCacheOptions,
-    archives?: Archives,
-    references: Iterable<readonly [string, KnownReference]> = [],
-  ) {
-    this.#options = options;
-    this.#documents = options.isOn ? new ManifestCache() : new ManifestCache(0);
-    this.#references = new Map(references);
-    this.#archives = options.isOn && options.staleMs > 0 ? archives : undefined;
+  constructor({ isOn, staleMs, store, stored = [] }: ReferenceCacheOptions) {
+    this.#isOn = isOn;
+    this.#staleMs = staleMs;
+    this.#documents = isOn ? new ManifestCache() : new ManifestCache(0);
+    this.#references = new BoundedMap({ maxCost: isOn ? MAX_REFERENCES : 0 }, stored);
+    this.#store = isOn && staleMs > 0 ? store : undefined;
   }
 
-  /** What a reference stood for, as far as is known. */
-  reference(repository: RepositoryLocation, name: string): KnownReference | undefined {
-    return this.#references.get(keyOf(repository, name));
+  /** The digest that a reference last resolved to. */
+  digestOf(repository: RepositoryLocation, name: string): Digest | undefined {
+    return this.#references.get(keyOf(repository, name))?.digest;
   }
 
-  /** A document that the repository has given out. */
-  document(repository: RepositoryLocation, digest: Digest): KnownDocument | undefined {
+  /** A manifest or config that this repository has served. */
+  document(repository: RepositoryLocation, digest: Digest): CachedDocument | undefined {
     return this.#documents.get(repository, digest);
   }
 
-  /** Keeps a document that the repository has given out. */
-  keepDocument(repository: RepositoryLocation, document: KnownDocument): void {
-    this.#documents.keep(repository, document);
-    this.#archives?.keepDocument(repository, document);
+  /** Keeps a manifest or config that this repository has served. */
+  keepDocument(repository: RepositoryLocation, document: CachedDocument): void {
+    this.#documents.set(repository, document);
+    this.#store?.keepDocument(repository, document);
   }
 
   /**
-   * Notes what the registry has just said of a reference.
+   * Records what the registry has just resolved a reference to.
    *
-   * @param isAnonymous whether it has told so to somebody without credentials, so that anybody may be told
+   * @param isAnonymous whether the registry answered without credentials, so that any client may get the answer
    */
   confirm(repository: RepositoryLocation, name: string, digest: Digest, isAnonymous: boolean): void {
-    if (!this.#options.isOn) return;
+    if (!this.#isOn) return;
     const key = keyOf(repository, name);
     const before = this.#references.get(key);
-    // What everybody was told does not become a secret because somebody with credentials is told the same.
-    const told = before?.digest === digest ? before.toldAt : undefined;
-    const toldAt = isAnonymous ? Date.now() : told;
-    this.#references.delete(key);
-    this.#references.set(key, { digest, ...(toldAt !== undefined && { toldAt }) });
-    const [oldest] = this.#references.keys();
-    if (this.#references.size > MAX_REFERENCES && oldest !== undefined) this.#references.delete(oldest);
-    if (isAnonymous) this.#archives?.keepReferences(this.#references);
+    // A public reference does not become private because a client with credentials resolves it, too.
+    const earlier = before?.digest === digest ? before.resolvedAt : undefined;
+    const resolvedAt = isAnonymous ? Date.now() : earlier;
+    this.#references.set(key, { digest, ...(resolvedAt !== undefined && { resolvedAt }) });
+    if (isAnonymous) this.#store?.keepReferences(this.#references);
   }
 
   /**
-   * What a reference stood for when somebody without credentials was last told, and how many milliseconds ago that was, where
-   * that may still be told without the registry.
+   * Resolves a reference without the registry.
+   *
+   * @returns `undefined` unless the reference was resolved anonymously within `staleMs`
    */
-  async stale(
-    repository: RepositoryLocation,
-    name: string,
-  ): Promise<{ readonly document: KnownDocument; readonly staleMs: number } | undefined> {
-    const { digest, toldAt } = this.reference(repository, name) ?? {};
-    const limit = this.#options.staleMs;
-    if (limit === 0 || digest === undefined || toldAt === undefined) return undefined;
-    const staleMs = Math.max(0, Date.now() - toldAt);
-    if (staleMs > limit) return undefined;
+  async stale(repository: RepositoryLocation, name: string): Promise<StaleDocument | undefined> {
+    const { digest, resolvedAt } = this.#references.get(keyOf(repository, name)) ?? {};
+    if (this.#staleMs === 0 || digest === undefined || resolvedAt === undefined) return undefined;
+    const staleMs = Math.max(0, Date.now() - resolvedAt);
+    if (staleMs > this.#staleMs) return undefined;
     const document = await this.staleDocument(repository, digest);
     return document && { document, staleMs };
   }
 
-  /** A document for whoever cannot ask the registry: also one that an earlier process has kept. */
-  async staleDocument(repository: RepositoryLocation, digest: Digest): Promise<KnownDocument | undefined> {
-    return this.document(repository, digest) ?? (await this.#archives?.findDocument(repository, digest));
+  /** A document for a caller that cannot ask the registry: also one that an earlier process has kept. */
+  async staleDocument(repository: RepositoryLocation, digest: Digest): Promise<CachedDocument | undefined> {
+    return this.document(repository, digest) ?? (await this.#store?.findDocument(repository, digest));
   }
 }
 

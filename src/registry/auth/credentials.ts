@@ -83,3 +83,12 @@ export function mayReachRealm(target: RegistryHost, realm: URL, trusted: readonl
 export function basicAuthorization({ username, password }: BasicCredentials): string {
   return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
 }
+
+/** Who owns the credentials of a request: `none` for an anonymous one. */
+export type CredentialOwner = 'none' | 'operator' | 'client';
+
+/** The owner of a credential. Answers to the operator's may be shared between clients, those to a client's may not. */
+export function ownerOf(credential: Credential): CredentialOwner {
+  if (credential.type === 'none') return 'none';
+  return credential.type === 'basic' && credential.source === 'client' ? 'client' : 'operator';
+}

@@ -1,0 +1,124 @@
+import { PassthroughError } from '../errors.ts';
+import type { Descriptor } from '../image/descriptor.ts';
+import type { Digest } from '../image/digest.ts';
+import type { ImageConfig } from '../image/image-config.ts';
+import type { Reference } from '../image/reference.ts';
+import type { Archive, ForeignLayers, LayoutName } from './archive.ts';
+import { dockerGzipLayout } from './docker-gzip-layout.ts';
+import { dockerLayout } from './docker-layout.ts';
+import { ociLayout } from './oci-layout.ts';
+
+/** The form in which a layer is stored: `compressed`, as the registry serves it, or `uncompressed`. */
+export type LayerForm = 'compressed' | 'uncompressed';
+
+/** A manifest or a config, held in memory. */
+export interface Document {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+}
+
+/** A layer whose bytes are stored. */
+export interface LayerContent {
+  /** The blob, as the manifest describes it. */
+  readonly descriptor: Descriptor;
+  /** Of the uncompressed bytes; `undefined` for a layer of an artifact. */
+  readonly diffId: Digest | undefined;
+  /** Bytes of the stored form. */
+  readonly size: number;
+}
+
+/** An image as every layout takes it: all but the bytes of its layers. */
+export interface LayoutImage {
+  /** Name in the archive. */
+  readonly name: Reference;
+  /** The manifest; the index if the archive holds all platforms. */
+  readonly root: Document & { readonly mediaType: string };
+  /** Absent for an index. Its `image` is absent for an artifact. */
+  readonly config?: Document & { readonly image?: ImageConfig };
+  /** The layers that the manifest names, base first, also those that are left out; none for an index. */
+  readonly descriptors: readonly Descriptor[];
+  /** The layers that are stored. */
+  readonly layers: readonly LayerContent[];
+  /** Configs and manifests below the root. */
+  readonly documents: readonly Document[];
+}
+
+/** What the service must know about a layout. */
+export interface Layout {
+  /** The form of the layers in the archive. */
+  readonly layerForm: LayerForm;
+  /** Whether the archive can hold an index with all its platforms, and artifacts. */
+  readonly holdsIndexes: boolean;
+  /** Whether the archive can name foreign layers without holding their bytes. */
+  readonly namesForeignLayers: boolean;
+  /** Computes the entries of the archive and its size. Images stand in the order of the archive. */
+  readonly arrange: (images: readonly LayoutImage[], foreignLayers: ForeignLayers) => Archive;
+}
+
+/** Every layout by its name in paths and queries. */
+export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
+  docker: {
+    layerForm: 'uncompressed',
+    holdsIndexes: false,
+    namesForeignLayers: false,
+    arrange: (images) =>
+      dockerLayout(images.map((image) => ({ ...dockerContent(image), layers: image.layers.map(uncompressedLayer) }))),
+  },
+  'docker-gzip': {
+    layerForm: 'compressed',
+    holdsIndexes: false,
+    namesForeignLayers: true,
+    arrange: (images, foreignLayers) => dockerGzipLayout(images.map(dockerGzipContent), { foreignLayers }),
+  },
+  oci: {
+    layerForm: 'compressed',
+    holdsIndexes: true,
+    namesForeignLayers: false,
+    arrange: (images) => ociLayout(images.map(ociContent)),
+  },
+};
+
+function dockerContent({ name, root, config }: LayoutImage) {
+  if (config?.image === undefined) throw new PassthroughError('INTERNAL', 'Cannot lay out what is no image');
+  const { digest, mediaType } = root;
+  return {
+    reference: name,
+    manifest: { digest, mediaType },
+    config: { digest: config.digest, bytes: config.bytes, image: config.image },
+  };
+}
+
+/** Uncompressed layers always have a diff ID: their bytes were verified against it. */
+function uncompressedLayer({ diffId, descriptor, size }: LayerContent) {
+  return { diffId: diffId ?? descriptor.digest, size };
+}
+
+function dockerGzipContent(image: LayoutImage) {
+  const content = dockerContent(image);
+  const { diffIds } = content.config.image;
+  const layers = image.descriptors.map((descriptor, index) => ({
+    descriptor,
+    diffId: diffIds[index] ?? descriptor.digest,
+  }));
+  return { ...content, layers };
+}
+
+function ociContent({ name, root, config, descriptors, documents, layers }: LayoutImage, at: number) {
+  const files = layers.map(({ descriptor: { digest, size } }, index) => ({
+    digest,
+    size,
+    layer: { image: at, index },
+  }));
+  return {
+    reference: name,
+    manifest: root,
+    blobs: [...documents.map(({ digest, bytes }) => ({ digest, size: bytes.byteLength, bytes })), ...files],
+    ...(config?.image !== undefined && {
+      image: {
+        ...(config.image.platform !== undefined && { platform: config.image.platform }),
+        config: config.digest,
+        layers: descriptors.map(({ digest }) => digest),
+      },
+    }),
+  };
+}

@@ -1,0 +1,90 @@
+import { PassthroughError } from '../errors.ts';
+
+/** What one archive may take. */
+export interface ImageLimits {
+  /** Most bytes of its layers as the registry stores them, each layer counted once. */
+  readonly compressedBytes: number;
+  /** Most bytes of its layers uncompressed, each layer counted as often as it occurs. */
+  readonly uncompressedBytes: number;
+  /** Most layers that are fetched at once. */
+  readonly concurrentLayers: number;
+}
+
+/**
+ * Checks the compressed size that the descriptors of an archive's layers declare, before a byte is fetched.
+ *
+ * @throws PassthroughError `IMAGE_TOO_LARGE`
+ */
+export function checkCompressedSize(bytes: number, { compressedBytes }: ImageLimits): void {
+  if (bytes > compressedBytes) throw tooLarge(`its layers are ${bytes} bytes compressed, more than ${compressedBytes}`);
+}
+
+/**
+ * Checks the uncompressed size of an archive that is stored already.
+ *
+ * @throws PassthroughError `IMAGE_TOO_LARGE`
+ */
+export function checkUncompressedSize(bytes: number, limits: ImageLimits): void {
+  new SizeBudget(limits).spend(bytes);
+}
+
+/** Counts the uncompressed bytes of one archive against its limit. */
+export class SizeBudget {
+  readonly #limit: number;
+  #spent = 0;
+
+  constructor({ uncompressedBytes }: ImageLimits) {
+    this.#limit = uncompressedBytes;
+  }
+
+  /** Uncompressed bytes so far. */
+  get spent(): number {
+    return this.#spent;
+  }
+
+  /**
+   * Counts uncompressed bytes as they come.
+   *
+   * @throws PassthroughError `IMAGE_TOO_LARGE` beyond the limit, so that a decompression bomb stops there
+   */
+  spend(bytes: number): void {
+    this.#spent += bytes;
+    if (this.#spent > this.#limit) throw tooLarge(`its layers take more than ${this.#limit} bytes uncompressed`);
+  }
+}
+
+function tooLarge(why: string): PassthroughError {
+  return new PassthroughError('IMAGE_TOO_LARGE', `Cannot prepare image: ${why}`);
+}
+
+/** A time limit over several steps. */
+export interface TimeLimit {
+  readonly totalMs: number;
+  /** What earlier steps have taken, in milliseconds. */
+  readonly spentMs: number;
+}
+
+/**
+ * Runs a step within a time limit.
+ *
+ * @param signal stops the step
+ * @param work receives a signal for both, and one for the limit alone
+ * @throws what the work throws; `REGISTRY_TIMEOUT` and the reason of `signal` by way of the work's signals
+ */
+export async function withTimeLimit<T>(
+  { totalMs, spentMs }: TimeLimit,
+  signal: AbortSignal,
+  work: (both: AbortSignal, limit: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = new AbortController();
+  const expire = () =>
+    limit.abort(
+      new PassthroughError('REGISTRY_TIMEOUT', `Cannot prepare the image: it took more than ${totalMs / 1000} s`),
+    );
+  const timer = setTimeout(expire, Math.max(0, totalMs - spentMs));
+  try {
+    return await work(AbortSignal.any([signal, limit.signal]), limit.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,103 @@
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { StaticCredentials } from '../registry/auth/credentials.ts';
+import type { RegistryAccessOptions } from '../registry/open-repository.ts';
+import type { SemaphoreOptions } from '../util/semaphore.ts';
+import type { ImageLimits } from './limits.ts';
+
+/** Registries, and the way to them. */
+export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent'> {
+  /** The operator's credentials. */
+  readonly credentials: StaticCredentials;
+  /** Whether layers outside of registries are fetched; see `Repository.openForeignLayer`. */
+  readonly foreignLayers: 'refuse' | 'fetch';
+  /** Most layers that are fetched from one registry at once. */
+  readonly concurrentDownloads: number;
+}
+
+/** Where stored files lie, and how long. */
+export interface CacheOptions {
+  /** Folder that outlives the process; `undefined` for a temporary one. */
+  readonly directory: string | undefined;
+  /** Most bytes of stored files that are not in use; `undefined` for a default that fits the disk, 0 to keep none. */
+  readonly maxBytes: number | undefined;
+  /** Milliseconds for which references may be served without their registry; 0 for never. */
+  readonly staleMs: number;
+}
+
+/** All settings of an `ImageService`. */
+export interface ResolvedOptions {
+  readonly registry: RegistryOptions;
+  /** Parent of the temporary folder. */
+  readonly workspaceDirectory: string;
+  readonly cache: CacheOptions;
+  readonly limits: ImageLimits;
+  /** Limits concurrent preparations. */
+  readonly admission: SemaphoreOptions;
+  /** Longest time for resolving and pulling an archive, in milliseconds. */
+  readonly prepareTimeoutMs: number;
+  /** Receives the name of each stored file that turns out to be damaged. */
+  readonly onDamage: (name: string) => void;
+}
+
+/** Settings of an `ImageService`. What is left out is as in {@link DEFAULT_OPTIONS}. */
+export type ImageServiceOptions = {
+  readonly [Key in keyof ResolvedOptions]?: ResolvedOptions[Key] extends (...args: never[]) => void
+    ? ResolvedOptions[Key] | undefined
+    : ResolvedOptions[Key] extends object
+      ? Partial<ResolvedOptions[Key]>
+      : ResolvedOptions[Key];
+};
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+/** The settings that hold unless others are given. */
+export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze({
+  registry: {
+    credentials: { bearerToken: undefined, basic: undefined, boundTo: undefined, hosts: [] },
+    trustedRealms: [],
+    allowedHosts: undefined,
+    foreignLayers: 'refuse',
+    concurrentDownloads: 8,
+    timeouts: { connectMs: 10_000, responseMs: 30_000, stallMs: 30_000 },
+    bodyLimits: {
+      // The distribution specification has registries accept, and clients expect, manifests of 4 MiB.
+      manifestBytes: 4 * MIB,
+      configBytes: 8 * MIB,
+      tokenBytes: 256 * KIB,
+      errorBytes: 64 * KIB,
+    },
+    proxyEnv: undefined,
+    propagation: [],
+  },
+  workspaceDirectory: join(tmpdir(), 'docker-http-passthrough'),
+  cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
+  limits: { compressedBytes: 16 * GIB, uncompressedBytes: 32 * GIB, concurrentLayers: 4 },
+  admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },
+  prepareTimeoutMs: 3_600_000,
+  onDamage: () => undefined,
+});
+
+/** Bytes of the store unless a bound is given: tens of images, and never more than half of the file system. */
+const USUAL_STORE_BYTES = 10 * GIB;
+
+/** Fills in the defaults. */
+export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
+  const { onDamage = DEFAULT_OPTIONS.onDamage, ...given } = options;
+  return Object.freeze({
+    registry: { ...DEFAULT_OPTIONS.registry, ...given.registry },
+    workspaceDirectory: given.workspaceDirectory ?? DEFAULT_OPTIONS.workspaceDirectory,
+    cache: { ...DEFAULT_OPTIONS.cache, ...given.cache },
+    limits: { ...DEFAULT_OPTIONS.limits, ...given.limits },
+    admission: { ...DEFAULT_OPTIONS.admission, ...given.admission },
+    prepareTimeoutMs: given.prepareTimeoutMs ?? DEFAULT_OPTIONS.prepareTimeoutMs,
+    onDamage,
+  });
+}
+
+/** The bound of the store on a file system of so many bytes. */
+export function storeBytes({ maxBytes }: CacheOptions, capacity: number): number {
+  return maxBytes ?? Math.min(USUAL_STORE_BYTES, capacity / 2);
+}

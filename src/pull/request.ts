@@ -1,0 +1,94 @@
+import type { LayoutName } from '../archive/archive.ts';
+import { type Checksum, type Compression, formatFilename } from '../image/filename.ts';
+import type { Platform } from '../image/platform.ts';
+import { parseReference, type Reference } from '../image/reference.ts';
+import type { RegistryHost } from '../registry/registry-host.ts';
+import { type HostPolicy, selectHostOfReference } from '../registry/select-host.ts';
+
+/** One image of an archive. */
+export interface ImageRequest {
+  readonly host: RegistryHost;
+  /** What the registry is asked for. */
+  readonly reference: Reference;
+  /** The name that the archive gives the image. */
+  readonly name: Reference;
+}
+
+/** An archive as a caller wants it. */
+export interface ArchiveRequest {
+  /** At least one, in the order of the archive. */
+  readonly images: readonly ImageRequest[];
+  readonly platform: Platform | 'all';
+  /** Whether the caller names the platform. The default platform also accepts a single image for another one. */
+  readonly isPlatformAsked: boolean;
+  readonly layout: LayoutName;
+  readonly compression: Compression;
+  /** Asks for one line with the checksum of the archive, in place of the archive. */
+  readonly checksum: Checksum | undefined;
+  /** Name of the archive, without the ending for a checksum. */
+  readonly filename: string;
+}
+
+/** The platform of requests that name none. */
+const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
+
+/**
+ * Reads an image by its reference, such as `alpine`, `ghcr.io/org/app:1.2` or `alpine@sha256:…`. A name of one component gets
+ * the default namespace of its registry: `library/` on Docker Hub.
+ *
+ * @param policy the default registry, and which registries are allowed
+ * @throws PassthroughError `INVALID_REFERENCE`, `INVALID_REGISTRY`, `REGISTRY_NOT_ALLOWED`
+ */
+export function imageRequest(text: string, policy: HostPolicy): ImageRequest {
+  const { host: hostText, repository, tag, digest } = parseReference(text);
+  return requestOf(selectHostOfReference(hostText, policy), repository, { tag, digest });
+}
+
+/** An image of a registry; its repository gets the default namespace if it has one component. */
+function requestOf(
+  host: RegistryHost,
+  path: string,
+  { tag, digest }: { readonly tag: Reference['tag']; readonly digest: Reference['digest'] },
+): ImageRequest {
+  const isBare = !path.includes('/') && host.defaultNamespace !== '';
+  const reference: Reference = {
+    registryName: host.name,
+    repository: isBare ? `${host.defaultNamespace}/${path}` : path,
+    ...(tag !== undefined && { tag }),
+    ...(digest !== undefined && { digest }),
+  };
+  return { host, reference, name: reference };
+}
+
+/**
+ * Fills in what a request leaves open: platform linux/amd64, layout `docker`, no compression, and a filename after the first
+ * image.
+ *
+ * @param images at least one
+ */
+export function archiveRequest(
+  images: readonly [ImageRequest, ...ImageRequest[]],
+  options: Partial<Omit<ArchiveRequest, 'images' | 'isPlatformAsked'>> = {},
+): ArchiveRequest {
+  const { platform = DEFAULT_PLATFORM, layout = 'docker', compression = 'none', checksum } = options;
+  const { filename = filenameOf(images[0].name, compression) } = options;
+  const isPlatformAsked = options.platform !== undefined;
+  return { images, platform, isPlatformAsked, layout, compression, checksum, filename };
+}
+
+/**
+ * The filename of an archive of one image, as the filename routes spell it: `nginx_1.25.tar`. A name that their grammar cannot
+ * express is written in the same way, for people to read.
+ */
+export function filenameOf({ repository, tag, digest }: Reference, compression: Compression): string {
+  const short = repository.replace(/^library\//, '');
+  const version = tag === undefined && digest !== undefined ? { digest } : { tag: tag ?? 'latest' };
+  const written = formatFilename({ repository: short, ...version })?.replace(/\.tar$/, '');
+  const stem = written ?? `${short.replaceAll('/', '__')}_${version.tag ?? version.digest?.replace(':', '=')}`;
+  return `${stem}${endingOf(compression)}`;
+}
+
+/** The ending of an archive's filename. */
+export function endingOf(compression: Compression): '.tar' | '.tgz' {
+  return compression === 'gzip' ? '.tgz' : '.tar';
+}

@@ -1,0 +1,175 @@
+import { archiveIdentity } from '../archive/archive.ts';
+import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
+import { PassthroughError } from '../errors.ts';
+import type { Digest } from '../image/digest.ts';
+import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manifest.ts';
+import { isForeignLayer } from '../image/media-type.ts';
+import { formatReference } from '../image/reference.ts';
+import type { Repository, RepositoryLocation } from '../registry/repository.ts';
+import { checkCompressedSize, type ImageLimits } from './limits.ts';
+import type { ArchiveRequest, ImageRequest } from './request.ts';
+import { type ResolvedManifest, resolveManifest } from './resolve-manifest.ts';
+
+/** An image whose manifest is verified, and the repository it came from, opened with the caller's credentials. */
+export interface ResolvedImage {
+  readonly request: ImageRequest;
+  readonly location: RepositoryLocation;
+  readonly repository: Repository;
+  readonly manifest: ResolvedManifest;
+}
+
+/** An archive whose manifests are verified. Nothing else of it has been fetched. */
+export interface ResolvedArchive {
+  readonly request: ArchiveRequest;
+  /** In the order of the request. */
+  readonly images: readonly ResolvedImage[];
+  /** Strong entity tag of the file that the request asks for: equal tags mean equal bytes. */
+  readonly etag: string;
+  /** Entity tag of the archive before compression. */
+  readonly archiveEtag: string;
+  /**
+   * Content and origin of the archive: equal keys mean equal bytes from the same repositories. A caller that may read one may
+   * read the other.
+   */
+  readonly key: string;
+  /** Milliseconds that resolving took: they count against the time limit of the pull. */
+  readonly resolveMs: number;
+  /** Milliseconds since a registry last resolved its reference, if it cannot be asked now; the longest of all images. */
+  readonly staleMs: number | undefined;
+}
+
+/** What all requests are resolved by. */
+export interface ResolvePolicy {
+  readonly limits: ImageLimits;
+  /** Whether layers outside of registries are fetched; see `Repository.openForeignLayer`. */
+  readonly fetchesForeignLayers: boolean;
+}
+
+/** Opens the repository of an image with the caller's credentials. */
+export type OpenRepository = (
+  image: ImageRequest,
+) => Pick<ResolvedImage, 'location' | 'repository'>;
+
+/**
+ * Resolves the images of an archive, one after the other, and makes every check that needs manifests only. Cached archives pass
+ * here, too, so a change of a limit or of a policy holds for them at once.
+ *
+ * @throws PassthroughError what `resolveManifest` throws, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`
+ */
+export async function resolveArchive(
+  request: ArchiveRequest,
+  open: OpenRepository,
+  policy: ResolvePolicy,
+  signal: AbortSignal,
+): Promise<ResolvedArchive> {
+  const startedAt = performance.now();
+  const images: ResolvedImage[] = [];
+  for (const image of request.images) images.push(await resolveImage(image, request, open, signal));
+  const layers = images.flatMap(({ manifest }) => layersOf(manifest, request, policy));
+  const unique = new Map(layers.map(({ digest, size }) => [digest, size]));
+  checkCompressedSize(
+    unique.values().reduce((sum, size) => sum + size, 0),
+    policy.limits,
+  );
+  const archiveEtag = archiveIdentity({
+    layout: request.layout,
+    foreignLayers: foreignLayersOf(request, policy),
+    images: images.map(({ request: { name }, manifest: { digest, manifest } }) => ({
+      reference: name,
+      manifest: { digest, mediaType: manifest.mediaType },
+    })),
+  });
+  const places = images.map(({ location: { origin, name } }) => `${origin}/${name}`);
+  const ages = images.flatMap(({ manifest: { staleMs } }) => staleMs ?? []);
+  return {
+    request,
+    images,
+    etag: etagOf(archiveEtag, request),
+    archiveEtag,
+    key: [archiveEtag, ...places].join(' '),
+    resolveMs: performance.now() - startedAt,
+    staleMs: ages.length === 0 ? undefined : Math.max(...ages),
+  };
+}
+
+async function resolveImage(
+  image: ImageRequest,
+  request: ArchiveRequest,
+  open: OpenRepository,
+  signal: AbortSignal,
+): Promise<ResolvedImage> {
+  const { holdsIndexes } = LAYOUT_TABLE[request.layout];
+  const opened = open(image);
+  const manifest = await resolveManifest({ reference: image.reference, ...opened }, request, signal, {
+    artifacts: holdsIndexes,
+  });
+  if (!holdsIndexes && manifest.manifest.kind !== 'image') {
+    throw new PassthroughError(
+      'UNSUPPORTED_IMAGE',
+      `Cannot lay out ${JSON.stringify(formatReference(image.reference))} as ${request.layout}: only layout oci holds what is no image for one platform`,
+    );
+  }
+  return { request: image, ...opened, manifest };
+}
+
+/**
+ * The entity tag of a file that is made from an archive. zlib's output differs between versions, so its version is part of the
+ * tag of a compressed file: replicas with different versions have different files.
+ */
+export function etagOf(
+  archiveEtag: string,
+  { compression, checksum }: Pick<ArchiveRequest, 'compression' | 'checksum'>,
+): string {
+  const parts = [archiveEtag.slice(1, -1)];
+  if (compression === 'gzip') parts.push(`gzip-${process.versions.zlib}`);
+  if (checksum !== undefined) parts.push(checksum);
+  return `"${parts.join('-')}"`;
+}
+
+/** The form in which the layers of an archive are stored. */
+export function layerFormOf({ layout }: ArchiveRequest): LayerForm {
+  return LAYOUT_TABLE[layout].layerForm;
+}
+
+/** Whether an archive holds the bytes of foreign layers. */
+export function foreignLayersOf({ layout }: ArchiveRequest, { fetchesForeignLayers }: ResolvePolicy) {
+  return LAYOUT_TABLE[layout].namesForeignLayers && !fetchesForeignLayers ? 'left out' : 'fetched';
+}
+
+/**
+ * The layers of all manifests of an image whose bytes belong into the archive, as often as they occur.
+ *
+ * @throws PassthroughError `UNSUPPORTED_IMAGE`, see {@link layersToFetch}
+ */
+export function layersOf(
+  { manifest, children }: ResolvedManifest,
+  request: ArchiveRequest,
+  policy: ResolvePolicy,
+): readonly Descriptor[] {
+  const manifests = [manifest, ...children.map((child) => child.manifest)];
+  return manifests.flatMap((one) => (one.kind === 'index' ? [] : layersToFetch(one, request, policy)));
+}
+
+/**
+ * The layers of one manifest whose bytes belong into the archive.
+ *
+ * @throws PassthroughError `UNSUPPORTED_IMAGE` for a foreign layer that is not fetched, where the layout needs its bytes
+ */
+export function layersToFetch(
+  { layers }: ImageManifest | ArtifactManifest,
+  request: ArchiveRequest,
+  policy: ResolvePolicy,
+): readonly Descriptor[] {
+  const foreign = policy.fetchesForeignLayers ? undefined : layers.find(isForeignLayer);
+  if (foreign === undefined) return layers;
+  if (foreignLayersOf(request, policy) === 'left out') return layers.filter((layer) => !isForeignLayer(layer));
+  throw foreignLayerRefused(foreign.digest);
+}
+
+function foreignLayerRefused(digest: Digest): PassthroughError {
+  return new PassthroughError(
+    'UNSUPPORTED_IMAGE',
+    `Cannot fetch layer ${JSON.stringify(digest)}: it lies outside of the registry`,
+    { setting: 'foreignLayers' },
+  );
+}
