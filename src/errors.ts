@@ -66,6 +66,8 @@ export interface ErrorDetails {
   readonly allow?: readonly string[];
   /** Further lines for a person, each a sentence. */
   readonly hints?: readonly string[];
+  /** Which setting decides this; the face names the variable or flag. */
+  readonly setting?: 'allowedHosts' | 'foreignLayers';
   /** Expected and actual digest, for `VERIFICATION_FAILED`. */
   readonly expected?: string;
   readonly actual?: string;

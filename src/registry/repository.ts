@@ -1,79 +1,77 @@
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 
-/** A repository and the registry that holds it. */
+/** A repository and its registry. */
 export interface RepositoryLocation {
   /** Origin of the registry: scheme, host and port. */
   readonly origin: string;
-  /** Name within the registry, such as `library/alpine`. */
+  /** Name of the repository in the registry, such as `library/nginx`. */
   readonly name: string;
 }
 
 /** A manifest as the registry sent it, its bytes verified. */
 export interface FetchedManifest {
   readonly bytes: Uint8Array;
-  /** Digest of the bytes, counted here. */
+  /** Digest computed from the bytes. */
   readonly digest: Digest;
-  /** `Content-Type` of the answer; empty where there was none. */
+  /** `Content-Type` of the response; empty if it has none. */
   readonly contentType: string;
-  /** Milliseconds since the registry has said so, where it cannot be asked now; absent where it has just been. */
+  /** Age of a cached manifest in milliseconds, if the registry could not confirm it now; absent for a current one. */
   readonly staleMs?: number;
 }
 
-/** What a registry says of a manifest without sending it. Nothing of it is verified. */
+/** What a HEAD response says about a manifest. Nothing is verified. */
 export interface ManifestHead {
-  /** `Docker-Content-Digest`: a claim. */
+  /** `Docker-Content-Digest`: a claim of the registry. */
   readonly digest: Digest;
-  /** `Content-Type` of the answer; empty where there was none. */
+  /** `Content-Type` of the response; empty if it has none. */
   readonly contentType: string;
-  /** `Content-Length`, in bytes; `undefined` where there was none. */
+  /** `Content-Length`, in bytes; `undefined` if there is none. */
   readonly size: number | undefined;
 }
 
-/** One repository of a registry, as one pull sees it. The signal of each method aborts it, with `ABORTED`. */
+/** One repository of a registry, for one pull. Each method takes a signal; an aborted signal rejects it with `ABORTED`. */
 export interface Repository {
   /**
-   * Fetches a manifest by tag, or by descriptor or digest, and verifies what it was asked by.
+   * Fetches a manifest by tag, digest or descriptor. Verifies the digest, and the size that a descriptor names.
    *
-   * @throws PassthroughError `IMAGE_NOT_FOUND`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, and those of every method:
+   * @throws PassthroughError `IMAGE_NOT_FOUND`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, and the errors of every method:
    *   `REGISTRY_UNREACHABLE`, `REGISTRY_TIMEOUT`, `REGISTRY_DENIED`, `REGISTRY_RATE_LIMITED`, `REGISTRY_FAILED`,
    *   `REGISTRY_NOT_ALLOWED`, `ABORTED`
    */
   getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest>;
 
   /**
-   * Asks what a tag or digest stands for now, without the bytes. The digest is the registry's word and proves
-   * nothing: it may only be compared with one that the caller has verified itself, to learn whether a tag
-   * still is what it was. Never take it for the digest of an image.
+   * Asks for the current digest of a tag or digest, without the manifest. The digest is a claim. Compare it only with a digest
+   * that the caller has verified, to learn whether a tag has moved. Never use it as the digest of an image.
    *
-   * @returns `undefined` where this way tells nothing: the registry names no digest, refuses HEAD, or has no
-   *   such manifest. What is the matter, {@link getManifest} tells
-   * @throws PassthroughError those of every method
+   * @returns `undefined` if HEAD gives no result: the registry names no digest, refuses HEAD, or has no such manifest.
+   *   {@link getManifest} gives the reason
+   * @throws PassthroughError the errors of every method
    */
   headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined>;
 
   /**
-   * Lists the tags of the repository, all pages of them. Tags are taken as the registry gives them: whether
-   * one keeps to the grammar is not looked at.
+   * Lists all tags of the repository, over all pages. Does not check them against the grammar of tags.
    *
-   * @returns the tags in the registry's order, each once; empty for a repository without any
-   * @throws PassthroughError `IMAGE_NOT_FOUND`, `REGISTRY_FAILED` also for what is no tag list or an endless
-   *   one, and those of every method
+   * @returns each tag once, in the registry's order; empty for a repository without tags
+   * @throws PassthroughError `IMAGE_NOT_FOUND`; `REGISTRY_FAILED` also for a response that is no tag list and for an endless
+   *   list; the errors of every method
    */
   listTags(signal: AbortSignal): Promise<readonly string[]>;
 
   /**
-   * Fetches a config blob whole and verifies it.
+   * Fetches a whole config blob and verifies it.
    *
    * @throws PassthroughError as {@link getManifest}
    */
   getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array>;
 
   /**
-   * Opens a layer blob. Resolves once the registry has answered; the bytes come as they are read, are not verified, and are
-   * fetched on from where they broke off. Must be read, given up with `return()`, or aborted.
+   * Opens a layer blob. Resolves when the registry has responded. The bytes are not verified. A broken connection is resumed. The
+   * caller must read the stream to its end, call `return()`, or abort.
    *
-   * @throws PassthroughError as {@link getManifest}; while reading `REGISTRY_UNREACHABLE` and `REGISTRY_TIMEOUT` only after
+   * @throws PassthroughError as {@link getManifest}; while reading, `REGISTRY_UNREACHABLE` and `REGISTRY_TIMEOUT` only after
    *   several attempts
    */
   openLayer(
@@ -82,21 +80,20 @@ export interface Repository {
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>>;
 
   /**
-   * Asks whether the repository has a layer, and lets this pull have it, without fetching it. Says nothing of its bytes.
+   * Checks, without fetching it, that the repository has a layer and that this pull may read it. Does not check its bytes.
    *
-   * @throws PassthroughError as {@link openLayer}, where it would not open
+   * @throws PassthroughError as {@link openLayer}
    */
   checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void>;
 
   /**
-   * Opens a layer that its descriptor names addresses for, as {@link openLayer} does. The registry is asked
-   * first, as Docker and go-containerregistry do: many keep a copy, and it is the one place that credentials
-   * may go. Whatever its failure, the descriptor's `urls` are tried next, in their order, without
-   * credentials, until one answers; the stream goes on from there alone. Where they may lead,
-   * {@link foreignUrl} says.
+   * Opens a layer whose descriptor has `urls`, as {@link openLayer} does. Asks the registry first, as Docker and
+   * go-containerregistry do: many registries keep a copy, and only the registry may receive credentials. After any failure tries
+   * the URLs in their order, without credentials, until one responds. A stream that breaks off is resumed at the same source.
+   * {@link foreignUrl} says which URLs are allowed.
    *
-   * @throws PassthroughError as {@link openLayer}, of the last address that was tried, those before it as
-   *   hints; `REGISTRY_NOT_ALLOWED` and `UNSUPPORTED_IMAGE` for an address that must not or cannot be used
+   * @throws PassthroughError as {@link openLayer}: the error of the last URL, with the earlier errors as hints;
+   *   `REGISTRY_NOT_ALLOWED` and `UNSUPPORTED_IMAGE` for a URL that is forbidden or unusable
    */
   openForeignLayer(
     descriptor: Descriptor,
