@@ -54,6 +54,9 @@ export type ErrorCode =
   /** A fault of this program. */
   | 'INTERNAL';
 
+/** A setting that decides whether a request is served. */
+export type Setting = 'allowedHosts' | 'foreignLayers';
+
 /** Plain facts beside a message, for logs and error bodies. Never a credential. */
 export interface ErrorDetails {
   /** HTTP status that the registry or token endpoint gave. */
@@ -67,7 +70,7 @@ export interface ErrorDetails {
   /** Further lines for a person, each a sentence. */
   readonly hints?: readonly string[];
   /** Which setting decides this; the face names the variable or flag. */
-  readonly setting?: 'allowedHosts' | 'foreignLayers';
+  readonly setting?: Setting;
   /** Expected and actual digest, for `VERIFICATION_FAILED`. */
   readonly expected?: string;
   readonly actual?: string;

@@ -9,6 +9,11 @@ import type { TarEntry } from '../tar/header.ts';
 export const LAYOUTS = ['docker', 'docker-gzip', 'oci'] as const;
 export type LayoutName = (typeof LAYOUTS)[number];
 
+/** Whether a text is the name of a layout. */
+export function isLayout(text: string): text is LayoutName {
+  return (LAYOUTS as readonly string[]).includes(text);
+}
+
 /** Whether the files of foreign layers, which no registry has, are in an archive. */
 export type ForeignLayers = 'fetched' | 'left out';
 

@@ -1,4 +1,4 @@
-import { type ErrorCode, PassthroughError } from '../errors.ts';
+import { type ErrorCode, PassthroughError, type Setting } from '../errors.ts';
 
 /** An error as HTTP shows it. */
 export interface Problem {
@@ -9,6 +9,16 @@ export interface Problem {
   readonly detail: string;
   readonly error: PassthroughError;
 }
+
+/**
+ * What to change for an error that a setting decides. It replaces the reason in the message: the layers that throw such an error
+ * do not know the names of variables.
+ */
+const REASONS: Readonly<Record<Setting, string>> = {
+  allowedHosts: 'REGISTRY_ALLOWED_HOSTS does not list it',
+  foreignLayers:
+    'it lies outside of the registry; set REGISTRY_FOREIGN_LAYERS=fetch, or take layout docker-gzip, which only names it',
+};
 
 const PREPARATION = { status: 502, title: 'Failed to prepare image' };
 const INTERNAL = { status: 500, title: 'Internal error' };
@@ -41,15 +51,15 @@ const TABLE: Readonly<Record<ErrorCode, { readonly status: number; readonly titl
   INTERNAL,
 };
 
-/** `Retry-After` where nobody named one: a rate limit's window is a minute at the least. */
+/** `Retry-After` in seconds, unless the error has one: the window of a rate limit is a minute at least. */
 const DEFAULT_RETRY_AFTER_S = 60;
 
-/** What a client that gave no credentials is asked for. IOS shows the realm to nobody; browsers do. */
+/** The challenge to a client without credentials. Browsers show the realm, IOS does not. */
 const BASIC_CHALLENGE = 'Basic realm="registry credentials"';
 
 /**
- * Puts an error into HTTP's terms. An error that is not one of ours is a fault of this program: its text stays out of the
- * answer, for nobody has looked at what it may say.
+ * Translates an error for HTTP. An error of another class is a fault of this program. Its text stays out of the answer, since it
+ * may contain anything.
  */
 export function problemOf(error: unknown): Problem {
   const known =
@@ -62,18 +72,24 @@ export function problemOf(error: unknown): Problem {
   if (status === 405) headers['Allow'] = (known.details.allow ?? []).join(', ');
   if (status === 503)
     headers['Retry-After'] = String(known.details.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_S);
-  return { status, title, headers, detail: known.message, error: known };
+  return { status, title, headers, detail: detailOf(known), error: known };
 }
 
-/** Whether an error is this side's or the registry's: the client's own leave the status of its spans unset. */
+/** The message; its reason, which follows the last colon, names the variable if a setting decides. */
+function detailOf({ message, details: { setting } }: PassthroughError): string {
+  const reason = setting && REASONS[setting];
+  return reason === undefined ? message : `${message.slice(0, message.lastIndexOf(': '))}: ${reason}`;
+}
+
+/** Whether an error counts as a failure of a span. A client's error leaves the status of its spans unset. */
 export function isFailure(error: unknown): boolean {
   return problemOf(error).status >= 500;
 }
 
-/** What is added to a problem from the request that met it. */
+/** What the answer takes from the request. */
 export interface ProblemContext {
   readonly requestId: string;
-  /** The image in full, where it was known already. */
+  /** The image in full, if it is known. */
   readonly image: string | undefined;
 }
 
@@ -115,8 +131,7 @@ export function formatJson(problem: Problem, context: ProblemContext): string {
 }
 
 /**
- * Whether a client would rather have a problem document than text. Only one that names JSON would: a bare wildcard is what
- * curl and switches send.
+ * Whether a client prefers a problem document to text. Only one that names JSON does; curl and switches send a bare wildcard.
  *
  * @param accept the request's `Accept`
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.accept

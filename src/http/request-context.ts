@@ -1,15 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
-/** What the log tells of a request once it is over; filled in on the way. */
+/** What the log says about a request when it is over. Handlers fill it in. */
 export interface RequestFacts {
   route?: string;
-  /** Name of the registry, where the request named an image of one. */
+  /** Name of the registry, if the request names an image. */
   registry?: string;
-  /** The image in full, where the request named one. */
+  /** The images in full. */
   image?: string;
   platform?: string;
   digest?: string;
-  /** Seconds since the registry has told what the reference means, where it could not be asked now. */
+  /** Seconds since the registry last resolved the reference, if it cannot be asked now. */
   staleSeconds?: number;
   /** Bytes of an archive that were handed to the connection. */
   bytes?: number;
@@ -19,13 +19,13 @@ export interface RequestFacts {
   message?: string;
 }
 
-/** One request and all that its handling needs. */
+/** One request, and what its handling needs. */
 export interface RequestContext {
-  /** Stands in the log, in error bodies and in `X-Request-Id`. */
+  /** Appears in the log, in error bodies and in `X-Request-Id`. */
   readonly id: string;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Aborts when the client leaves before its answer is complete, or the service ends. */
+  /** Aborts when the client leaves before its answer is complete, or the service stops. */
   readonly signal: AbortSignal;
   readonly facts: RequestFacts;
 }

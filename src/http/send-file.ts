@@ -1,41 +1,35 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { PassthroughError } from '../errors.ts';
-import type { Delivery, Reader } from '../pull/archive-file.ts';
+import type { ArchiveFile } from '../pull/archive-files.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import { mayBePartial, parseRange } from './conditional.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 
-/** What is told of a file beside its own validators. */
+/** What headers say about a file besides its own validators. */
 export interface AboutFile {
-  /** Digest of the one manifest that the file is made of, where it is one. */
+  /** Digest of the manifest, if the file is made from a single one. */
   readonly manifestDigest?: string | undefined;
-  /** Milliseconds since the registry has said that this is the file, where it could not be asked now. */
+  /** Milliseconds since the registry last resolved the reference, if it cannot be asked now. */
   readonly staleMs?: number | undefined;
 }
 
-/** A file and the name that a browser saves it under. */
-export interface NamedDelivery extends Delivery {
-  readonly filename: string;
-}
-
-/** https://www.rfc-editor.org/rfc/rfc7234#section-5.5: of old age, and still the one way to say it. */
+/** Obsolete since RFC 9111, and still the only standard way to say it: https://www.rfc-editor.org/rfc/rfc7234#section-5.5 */
 const STALE_WARNING =
   '110 docker-http-passthrough "Response is Stale", 111 docker-http-passthrough "Revalidation Failed"';
 
 /** How a file is sent. */
 export interface SendFileOptions extends AboutFile {
-  readonly reader: Reader;
-  /** Whether a part may be sent to whoever does not say, by `If-Range`, of which file it has the rest. */
+  /** Whether a `Range` without `If-Range` may be answered in part. */
   readonly mayContinue: boolean;
   /** Longest time without a byte taken by the client, in milliseconds. */
   readonly stallMs: number;
 }
 
 /**
- * Answers that the client has what it asks for.
+ * Answers that the client has the current file.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-304-not-modified
  */
@@ -45,19 +39,19 @@ export function sendNotModified({ response }: RequestContext, etag: string, abou
 }
 
 /**
- * Sends a file, or the part of it that is asked for: status 200 or 206, its exact length, then its bytes as fast as the client
- * takes them. When either side fails on the way, the connection is destroyed.
+ * Sends a file, or the range that is requested: status 200 or 206, the exact length, then the bytes as fast as the client takes
+ * them. If either side fails after the header, the connection is destroyed.
  *
- * @throws PassthroughError what the bytes throw (`INTERNAL` for a foreign error); why the exchange was aborted; `ABORTED` when
- *   the connection breaks or the client stalls
+ * @throws PassthroughError what reading the file throws (`INTERNAL` for an unknown error); the reason of the request's signal;
+ *   `ABORTED` when the connection breaks or the client stalls
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
  */
 export async function sendFile(
-  exchange: RequestContext,
-  file: NamedDelivery,
+  context: RequestContext,
+  file: ArchiveFile,
   options: SendFileOptions,
 ): Promise<void> {
-  const { request, response, facts } = exchange;
+  const { request, response, facts } = context;
   const { headers, method } = request;
   const { size, etag } = file;
   const ifRange = headers['if-range']?.toString();
@@ -86,7 +80,7 @@ export async function sendFile(
     response.end();
     return;
   }
-  await sendBytes(exchange, file.bytes(range, options.reader), options.stallMs);
+  await sendBytes(context, file.bytes(range), options.stallMs);
 }
 
 function validators(etag: string, { manifestDigest, staleMs }: AboutFile) {
@@ -104,11 +98,11 @@ function reprDigest(sha256: string): string {
 }
 
 /**
- * Sends bytes piece by piece, the next one when the system has taken the last: so its memory can be given back at once, and a
- * slow client holds no more than one.
+ * Sends bytes chunk by chunk. Each is written after the system has taken the one before, so its memory is released at once, and
+ * a slow client holds one chunk.
  */
 async function sendBytes(
-  { request, response, facts, ...exchange }: RequestContext,
+  { request, response, facts, ...context }: RequestContext,
   bytes: AsyncIterable<Uint8Array>,
   stallMs: number,
 ): Promise<void> {
@@ -118,17 +112,17 @@ async function sendBytes(
       new PassthroughError('ABORTED', `Stopped: the client took no byte for ${stallMs / 1000} s`),
     ),
   );
-  const signal = AbortSignal.any([exchange.signal, stalled.signal]);
+  const signal = AbortSignal.any([context.signal, stalled.signal]);
   const { sent } = instruments();
   try {
     await turnOf(response, signal);
     using writer = new Writer(response, signal);
-    for await (const piece of bytes) {
-      const { byteLength } = piece;
-      await writer.write(piece);
+    for await (const chunk of bytes) {
+      const { byteLength } = chunk;
+      await writer.write(chunk);
       sent.add(byteLength);
       facts.bytes = (facts.bytes ?? 0) + byteLength;
-      releaseChunk(piece);
+      releaseChunk(chunk);
     }
     response.end();
   } catch (error) {
@@ -141,21 +135,21 @@ async function sendBytes(
   }
 }
 
-/** Waits until all answers before this one on the same connection are out: until then its bytes would lie in memory. */
+/** Waits until all earlier answers on the connection are out. Until then Node would buffer the bytes of this one. */
 async function turnOf(response: ServerResponse, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted();
   if (response.socket !== null) return;
   await once(response, 'socket', { signal });
 }
 
-/** That the connection would not take a piece. */
+/** The connection did not take a chunk. */
 class WriteError extends Error {}
 
-/** Writes an answer piece by piece. Listens to its signal once, not for each of thousands of pieces. */
+/** Writes an answer chunk by chunk. Listens to its signal once, not for each of thousands of chunks. */
 class Writer implements Disposable {
   readonly #response: ServerResponse;
   readonly #signal: AbortSignal;
-  /** Ends the wait for the piece that is being written. */
+  /** Ends the wait for the current chunk. */
   #fail: (reason: unknown) => void = () => undefined;
   readonly #leave = () => this.#fail(this.#signal.reason);
 
@@ -166,15 +160,15 @@ class Writer implements Disposable {
   }
 
   /**
-   * Writes a piece. When this resolves, the system has all of it; when it rejects, it may still be reading from it.
+   * Writes a chunk. The system has taken all of it when the promise resolves, and may still read from it when it rejects.
    *
    * @throws WriteError when the connection is broken; the signal's reason
    */
-  write(piece: Uint8Array): Promise<void> {
+  write(chunk: Uint8Array): Promise<void> {
     this.#signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#fail = reject;
-    this.#response.write(piece, (cause) => {
+    this.#response.write(chunk, (cause) => {
       if (cause) reject(new WriteError('Cannot write', { cause }));
       else resolve();
     });

@@ -1,59 +1,41 @@
-import { trace } from '@opentelemetry/api';
-import type { Config } from '../../config/config.ts';
 import { PassthroughError } from '../../errors.ts';
 import { devicePlatform } from '../../image/device.ts';
-import { parseManifest } from '../../image/manifest.ts';
 import { type Platform, parsePlatform } from '../../image/platform.ts';
-import { formatReference, type Reference } from '../../image/reference.ts';
-import { referenceAttributes } from '../../pull/image-attributes.ts';
-import type { ArchiveTools } from '../../pull/image-service.ts';
-import { resolveManifest } from '../../pull/resolve-manifest.ts';
-import { openRepository } from '../../registry/open-repository.ts';
-import type { RegistryHost } from '../../registry/registry-host.ts';
-import type { Repository } from '../../registry/repository.ts';
-import { withSpan } from '../../telemetry/span.ts';
+import type { ManifestChoice } from '../../pull/image-service.ts';
+import { type ImageRequest, imageRequest } from '../../pull/request.ts';
+import type { BasicCredentials } from '../../registry/auth/credentials.ts';
+import type { HostPolicy } from '../../registry/select-host.ts';
+import type { Application } from '../application.ts';
+import { challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
 import { isMatched } from '../conditional.ts';
-import { challengeWhenDenied, extractCredentials } from '../extract-credentials.ts';
-import { isFailure } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
 import { sendDocument } from '../respond.ts';
-import { imageOf } from '../routing/archive-request.ts';
+import { parseImage } from '../routing/archive-request.ts';
 import type { ManifestRoute, TagsRoute } from '../routing/route.ts';
 import { sendNotModified } from '../send-file.ts';
 
-/** What an inspection looks at. */
-interface Subject {
-  readonly target: RegistryHost;
-  readonly reference: Reference;
-}
-
 /**
- * Answers with a manifest, byte for byte as the registry has it: the one that the reference names, or with `?type=` the index
- * or an image's.
+ * Answers with a manifest, byte for byte as the registry has it: the one that the reference names; with `?type=` the index, or
+ * that of one platform.
  *
- * @throws PassthroughError what reading the request and the registry throw
+ * @throws PassthroughError what parsing the request and `ImageService.manifest` throw
  */
 export async function handleManifest(
-  exchange: RequestContext,
+  context: RequestContext,
   route: ManifestRoute,
-  tools: ArchiveTools,
+  app: Application,
 ): Promise<void> {
-  const subject = await parseSubject(exchange, () => imageOf(route.reference, tools.config));
-  const platform = readPlatform(route, tools);
-  await withRegistry(exchange, subject, tools, async (registry) => {
-    const { digest, bytes, mediaType } = await fetchManifest(
-      registry,
-      subject.reference,
-      route,
-      platform,
-      exchange,
-    );
-    exchange.facts.digest = digest;
-    if (isMatched(exchange.request.headers['if-none-match'], `"${digest}"`)) {
-      sendNotModified(exchange, `"${digest}"`, { manifestDigest: digest });
+  const image = await parseImage(context, () => imageRequest(route.reference, app.config.registry));
+  const choice = manifestChoice(route, app.config.defaultPlatform);
+  await withCredentials(context, image, app, async (credentials) => {
+    const { signal, facts, request } = context;
+    const { digest, bytes, mediaType } = await app.images.manifest(image, choice, { signal, credentials });
+    facts.digest = digest;
+    if (isMatched(request.headers['if-none-match'], `"${digest}"`)) {
+      sendNotModified(context, `"${digest}"`, { manifestDigest: digest });
       return;
     }
-    sendDocument(exchange, bytes, {
+    sendDocument(context, bytes, {
       'Content-Type': mediaType,
       'Docker-Content-Digest': digest,
       ETag: `"${digest}"`,
@@ -63,97 +45,61 @@ export async function handleManifest(
 }
 
 /**
- * Answers with the tags of a repository, all pages of them, as `{ "name", "tags" }`.
+ * Answers with all tags of a repository, as `{ "name", "tags" }`.
  *
- * @throws PassthroughError what reading the request and the registry throw
+ * @throws PassthroughError what parsing the request and `ImageService.tags` throw
  */
 export async function handleTags(
-  exchange: RequestContext,
+  context: RequestContext,
   route: TagsRoute,
-  tools: ArchiveTools,
+  app: Application,
 ): Promise<void> {
-  const subject = await parseSubject(exchange, () => repositoryOf(route.repository, tools.config));
-  await withRegistry(exchange, subject, tools, async (registry) => {
-    const tags = await registry.listTags(exchange.signal);
-    const { registryName, repository } = subject.reference;
+  const image = await parseImage(context, () => repositoryOf(route.repository, app.config.registry));
+  await withCredentials(context, image, app, async (credentials) => {
+    const tags = await app.images.tags(image, { signal: context.signal, credentials });
+    const { registryName, repository } = image.reference;
     const document = { name: `${registryName}/${repository}`, tags };
-    sendDocument(exchange, Buffer.from(`${JSON.stringify(document)}\n`), {
+    sendDocument(context, Buffer.from(`${JSON.stringify(document)}\n`), {
       'Content-Type': 'application/json',
       'Cache-Control': 'no-cache',
     });
   });
 }
 
-/** A repository is written as a reference that names neither tag nor digest. */
-function repositoryOf(text: string, config: Config): Subject {
+/** A repository is written as a reference without tag and digest. */
+function repositoryOf(text: string, policy: HostPolicy): ImageRequest {
   if (/[:@][^/]*$/.test(text)) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
       `Cannot list the tags of ${JSON.stringify(text)}: expected a repository without tag and digest`,
     );
   }
-  const { target, reference } = imageOf(text, config);
+  const { host, reference } = imageRequest(text, policy);
   const { registryName, repository } = reference;
-  return { target, reference: { registryName, repository } };
+  return { host, reference: { registryName, repository }, name: reference };
 }
 
-function parseSubject({ facts }: RequestContext, parse: () => Subject): Promise<Subject> {
-  const requestSpan = trace.getActiveSpan();
-  return withSpan('parse_image_request', { isFailure }, (span): Subject => {
-    const { target, reference } = parse();
-    facts.registry = target.name;
-    facts.image = formatReference(reference);
-    for (const one of [span, requestSpan]) one?.setAttributes(referenceAttributes(reference));
-    requestSpan?.setAttributes({ 'registry.name': target.name, 'registry.url': target.origin });
-    return { target, reference };
-  });
-}
-
-/** Opens the registry with whatever credentials there are, and asks the client for some where it wants them. */
-async function withRegistry(
-  exchange: RequestContext,
-  { target, reference: { repository } }: Subject,
-  { config, access }: ArchiveTools,
-  inspect: (registry: Repository) => Promise<void>,
+/** Runs an inspection with the client's credentials, and asks the client for some if the registry wants them. */
+async function withCredentials(
+  context: RequestContext,
+  { host }: ImageRequest,
+  app: Application,
+  inspect: (credentials: BasicCredentials | undefined) => Promise<void>,
 ): Promise<void> {
-  const choose = await extractCredentials(exchange, false, [target], config);
+  const credentials = await extractCredentials(context, false, [host], app);
   try {
-    await inspect(openRepository(access, { target, repository, credential: choose(target) }));
+    await inspect(credentials);
   } catch (error) {
-    throw challengeWhenDenied(error, choose, [target], config);
+    throw challengeWhenDenied(error, [host], credentials, app);
   }
 }
 
-async function fetchManifest(
-  registry: Repository,
-  reference: Reference,
-  { type }: ManifestRoute,
-  platform: Platform | undefined,
-  { signal }: RequestContext,
-) {
-  const name = reference.digest ?? reference.tag ?? 'latest';
-  return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
-    if (platform !== undefined) {
-      const { digest, bytes, manifest } = await resolveManifest(registry, name, platform, signal, {
-        artifacts: true,
-      });
-      return { digest, bytes, mediaType: manifest.mediaType };
-    }
-    const { digest, bytes, contentType } = await registry.getManifest(name, signal);
-    const manifest = parseManifest(bytes, contentType, { artifacts: true });
-    if (type === 'index' && manifest.kind !== 'index') {
-      throw new PassthroughError(
-        'PLATFORM_NOT_FOUND',
-        `Cannot show the index of ${JSON.stringify(formatReference(reference))}: it is for a single platform and has none`,
-      );
-    }
-    return { digest, bytes, mediaType: manifest.mediaType };
-  });
-}
-
-/** The platform whose manifest is wanted; `undefined` for whatever the reference names. */
-function readPlatform({ type, platform }: ManifestRoute, { config }: ArchiveTools): Platform | undefined {
-  if (type === 'index') return undefined;
-  if (platform !== undefined) return devicePlatform(platform) ?? parsePlatform(platform);
-  return type === 'image' ? config.defaultPlatform : undefined;
+function manifestChoice({ type, platform: text }: ManifestRoute, defaultPlatform: Platform): ManifestChoice {
+  if (type === 'index') return { type, platform: undefined };
+  if (text !== undefined) {
+    const platform = devicePlatform(text) ?? parsePlatform(text);
+    return { type, platform: { platform, isPlatformAsked: true } };
+  }
+  const platform = type === 'image' ? { platform: defaultPlatform, isPlatformAsked: false } : undefined;
+  return { type, platform };
 }

@@ -1,73 +1,66 @@
 import { PassthroughError } from '../../errors.ts';
-import { formatReference } from '../../image/reference.ts';
-import type { ArchiveTools } from '../../pull/image-service.ts';
-import type { Job, PreparationJobs } from '../../pull/preparations.ts';
+import { type Preparation, stopping } from '../../pull/preparations.ts';
+import type { Application } from '../application.ts';
+import { logPreparation } from '../observe/request-log.ts';
 import { problemOf } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
 import { sendJson, sendNothing } from '../respond.ts';
 import { mayHoldCredentials } from '../routing/path.ts';
 import type { PreparationRoute, PrepareRoute } from '../routing/route.ts';
-import { pull, readRequest } from './archive.ts';
+import { parseRequest } from './archive.ts';
 
-/** Seconds after which it makes sense to ask again how far a preparation is. */
-const ASK_AGAIN_S = 1;
+/** `Retry-After` of a preparation that runs, in seconds: when to look it up again. */
+const LOOK_AGAIN_S = 1;
 
 /**
- * Begins to prepare an archive and answers at once with where to ask how far it is. What can be told without the registry is
- * refused here; whatever comes later, the preparation tells.
+ * Starts to prepare an archive, and answers at once with the address of the preparation. Checks that need no registry are made
+ * before the answer; later failures are part of the preparation.
  *
- * @throws PassthroughError what reading the request throws; `NOT_FOUND` where nothing is kept; `BUSY`
+ * @throws PassthroughError what parsing the request throws; `NOT_FOUND` if nothing is kept; `BUSY`
  */
 export async function handlePrepare(
-  exchange: RequestContext,
+  context: RequestContext,
   route: PrepareRoute,
-  jobs: PreparationJobs,
-  tools: ArchiveTools,
+  app: Application,
 ): Promise<void> {
-  if (tools.config.cache.maxBytes === 0) {
+  if (app.isStopping) throw stopping('begin a preparation');
+  if (!app.images.keepsArchives) {
     const why = 'CACHE_MAX_BYTES is 0, so that nothing would be kept of it';
     throw new PassthroughError('NOT_FOUND', `Cannot prepare an archive beforehand: ${why}`);
   }
-  const read = await readRequest(exchange, route.archive, tools);
-  const target = (exchange.request.url ?? '').replace(/^.*?\/prepare(?=\/)/, '');
-  const subject = {
-    path: mayHoldCredentials(target) ? '/REDACTED' : target,
-    images: read.order.images.map(({ reference }) => formatReference(reference)),
-  };
-  const job = jobs.start(subject, async (signal, onProgress) => {
-    const { share } = await pull(read, { signal, onProgress }, tools);
-    share?.release();
+  const { request, credentials } = await parseRequest(context, route.archive, app);
+  const target = (context.request.url ?? '').replace(/^.*?\/prepare(?=\/)/, '');
+  const path = mayHoldCredentials(target) ? '/REDACTED' : target;
+  const { preparation, ended } = app.images.prepare(request, { credentials, path });
+  void ended.then((result) => logPreparation(result, app.logger));
+  sendJson(context, 202, describe(preparation), {
+    Location: `/preparations/${preparation.id}`,
+    'Retry-After': String(LOOK_AGAIN_S),
   });
-  const location = `/preparations/${job.id}`;
-  sendJson(exchange, 202, describe(job), { Location: location, 'Retry-After': String(ASK_AGAIN_S) });
 }
 
 /**
- * Tells how far a preparation is, or cancels it.
+ * Answers with the state of a preparation, or cancels it.
  *
  * @throws PassthroughError `NOT_FOUND`
  */
 export async function handlePreparation(
-  exchange: RequestContext,
+  context: RequestContext,
   { id }: PreparationRoute,
-  jobs: PreparationJobs,
+  { images }: Application,
 ): Promise<void> {
-  if (exchange.request.method === 'DELETE') {
-    if (!(await jobs.cancel(id))) throw unknown();
-    return sendNothing(exchange);
+  if (context.request.method === 'DELETE') {
+    if (!(await images.cancelPreparation(id))) throw unknown();
+    return sendNothing(context);
   }
-  const job = jobs.find(id);
-  if (job === undefined) throw unknown();
-  sendJson(
-    exchange,
-    200,
-    describe(job),
-    job.endedAt === undefined ? { 'Retry-After': String(ASK_AGAIN_S) } : {},
-  );
+  const preparation = images.findPreparation(id);
+  if (preparation === undefined) throw unknown();
+  const headers = preparation.endedAt === undefined ? { 'Retry-After': String(LOOK_AGAIN_S) } : {};
+  sendJson(context, 200, describe(preparation), headers);
 }
 
-/** What is told of a preparation, in JSON. */
-function describe({ id, subject, state, progress, startedAt, endedAt, error }: Job) {
+/** A preparation as JSON shows it. */
+function describe({ id, subject, state, progress, startedAt, endedAt, error }: Preparation) {
   return {
     id,
     ...subject,

@@ -1,10 +1,11 @@
-import type { Job } from '../../pull/preparations.ts';
+import type { Preparation } from '../../pull/preparations.ts';
 import type { Logger, LogLevel } from '../../telemetry/log.ts';
 import { problemOf } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
+import { redactedPath } from './server-attributes.ts';
 import { type Outcome, outcomeOf } from './outcome.ts';
 
-/** What the log makes of each outcome: what went wrong here or upstream is worth a look. */
+/** The level of each outcome. */
 const LEVELS: Readonly<Record<Outcome, LogLevel>> = {
   ok: 'info',
   refused: 'info',
@@ -14,18 +15,19 @@ const LEVELS: Readonly<Record<Outcome, LogLevel>> = {
 };
 
 /**
- * Writes a request's one line.
+ * Writes the log line of a request. It has the path if no image says what was requested.
  *
- * @param isProbe whether it came from whoever runs the service, to ask for its health every few seconds
+ * @param isProbe whether the request is one that a monitor repeats every few seconds
  * @param ms from its header to the end of its answer
  */
-export function logRequest(exchange: RequestContext, isProbe: boolean, ms: number, logger: Logger): void {
-  const { id, request, response, facts } = exchange;
-  const { outcome } = outcomeOf(exchange);
+export function logRequest(context: RequestContext, isProbe: boolean, ms: number, logger: Logger): void {
+  const { id, request, response, facts } = context;
+  const { outcome } = outcomeOf(context);
   logger.log(isProbe ? 'debug' : LEVELS[outcome], 'request', {
     id,
     client: request.socket.remoteAddress,
     method: request.method,
+    ...(facts.image === undefined && { path: redactedPath(request.url) }),
     ...facts,
     status: response.headersSent ? response.statusCode : undefined,
     ms,
@@ -33,9 +35,9 @@ export function logRequest(exchange: RequestContext, isProbe: boolean, ms: numbe
   });
 }
 
-/** Writes the line of a preparation that has ended and that no request has waited for. */
-export function logPreparation(job: Job, logger: Logger): void {
-  const { id, subject, state, progress, startedAt, endedAt, error } = job;
+/** Writes the log line of a preparation that has ended. */
+export function logPreparation(preparation: Preparation, logger: Logger): void {
+  const { id, subject, state, progress, startedAt, endedAt, error } = preparation;
   const problem = error === undefined ? undefined : problemOf(error);
   logger.log(state === 'failed' ? 'warn' : 'info', 'preparation', {
     id,

@@ -12,9 +12,9 @@ import { methodAttributes } from './server-attributes.ts';
  * @param seconds from its header to the end of its answer
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration
  */
-export function recordRequest(exchange: RequestContext, isPull: boolean, seconds: number): void {
-  const { request, response, facts } = exchange;
-  const { outcome, errorType } = outcomeOf(exchange);
+export function recordRequest(context: RequestContext, isPull: boolean, seconds: number): void {
+  const { request, response, facts } = context;
+  const { outcome, errorType } = outcomeOf(context);
   const { serverDuration, pulls } = instruments();
   serverDuration.record(seconds, {
     'http.request.method': methodAttributes(request.method)['http.request.method'],

@@ -3,29 +3,32 @@ import { isIP } from 'node:net';
 import type { Attributes } from '@opentelemetry/api';
 import { mayHoldCredentials } from '../routing/path.ts';
 
-/** Query parameters that mean something here; any other may be a secret that a client has put where none belongs. */
+/** Query parameters whose values are shown. Any other may be a secret in the wrong place. */
 const SHOWN_PARAMETERS = new Set(['platform', 'arch', 'layout', 'format', 'type', 'image']);
 
-/** Longest path that is shown, in characters: the longest that any route takes. */
+/** Longest path that is shown, in characters: the longest that a route takes. */
 const MAX_PATH_LENGTH = 2048;
 
 /**
- * What a server span says of its request.
+ * The attributes of a server span that describe its request.
  *
- * @param route template of its path; `undefined` where it fits none
+ * @param route template of the path; `undefined` if it fits no route
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
  */
 export function requestAttributes(request: IncomingMessage, route: string | undefined): Attributes {
   const { headers, socket } = request;
-  const [path = '', query = ''] = (request.url ?? '').split(/\?(.*)/s);
+  const [, query = ''] = (request.url ?? '').split(/\?(.*)/s);
+  const shownPath = redactedPath(request.url);
   const shownQuery = redactedQuery(query);
+  const server = serverAddress(request);
   return withoutUndefined({
     ...methodAttributes(request.method),
     'http.route': route,
-    'url.path': redactedPath(path),
+    'url.full': fullUrl(schemeOf(headers), server, shownPath, shownQuery),
+    'url.path': shownPath,
     'url.query': shownQuery === '' ? undefined : shownQuery,
     'url.scheme': schemeOf(headers),
-    ...serverAddress(request),
+    ...server,
     'client.address': forwardedAddress(headers) ?? socket.remoteAddress,
     'network.peer.address': socket.remoteAddress,
     'network.peer.port': socket.remotePort,
@@ -34,6 +37,12 @@ export function requestAttributes(request: IncomingMessage, route: string | unde
     'network.transport': 'tcp',
     'user_agent.original': headers['user-agent'],
   });
+}
+
+/** The attributes of the server's address. */
+interface ServerAddress {
+  readonly 'server.address': string | undefined;
+  readonly 'server.port': number | undefined;
 }
 
 /** Methods that the conventions know: those of RFC 9110, PATCH and QUERY. */
@@ -50,24 +59,24 @@ const METHODS = new Set([
   'TRACE',
 ]);
 
-/** The method, where it is a common one; any other stands beside it, so that names of spans and metrics stay few. */
+/** The method. An unknown one goes into an attribute of its own, so that span names and metrics stay few. */
 export function methodAttributes(method = '') {
   return METHODS.has(method)
     ? { 'http.request.method': method }
     : { 'http.request.method': '_OTHER', 'http.request.method_original': method };
 }
 
-/** The scheme that the client used, as far as a proxy says so: this service itself speaks plain http. */
+/** The scheme that the client used: http, unless a proxy says otherwise. */
 function schemeOf(headers: IncomingHttpHeaders): 'http' | 'https' {
   return forwarded(headers, 'proto', 'x-forwarded-proto')?.toLowerCase() === 'https' ? 'https' : 'http';
 }
 
-/** The address that the client asked for: the one in `Host`, else that of the socket. */
-function serverAddress({ headers, socket }: IncomingMessage): Attributes {
+/** The address that the client requested: that of `Host`, or of the socket. */
+function serverAddress({ headers, socket }: IncomingMessage): ServerAddress {
   const host = forwarded(headers, 'host', 'x-forwarded-host') ?? headers.host ?? '';
   const url = URL.parse(`${schemeOf(headers)}://${host}`);
   if (url === null)
-    return withoutUndefined({ 'server.address': socket.localAddress, 'server.port': socket.localPort });
+    return { 'server.address': socket.localAddress, 'server.port': socket.localPort };
   return {
     'server.address': url.hostname.replace(/^\[|\]$/g, ''),
     'server.port': Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
@@ -81,8 +90,7 @@ function forwardedAddress(headers: IncomingHttpHeaders): string | undefined {
 }
 
 /**
- * What the first proxy said, in the standard header or the one that went before it. Nothing but telemetry goes by it, for
- * anybody can send it.
+ * What the first proxy says, in the standard header or its predecessor. Only telemetry uses it, since any client can send it.
  *
  * @see https://www.rfc-editor.org/rfc/rfc7239#section-4
  */
@@ -96,10 +104,28 @@ function forwarded(headers: IncomingHttpHeaders, parameter: string, legacy: stri
   return value?.trim() || undefined;
 }
 
-/** A password may hold a slash, so that nobody knows which part of such a path it is. */
-function redactedPath(path: string): string {
+/**
+ * The path of a request target, as telemetry and log show it.
+ *
+ * @returns `/REDACTED` if it may contain a password. A password may contain a slash, so all of the path is left out
+ */
+export function redactedPath(target = ''): string {
+  const [path = ''] = target.split('?', 1);
   const shown = path.replace(/^https?:\/\/[^/]*/i, '').slice(0, MAX_PATH_LENGTH);
   return mayHoldCredentials(path) ? '/REDACTED' : shown;
+}
+
+/** The URL that the client requested, without user information; `undefined` if the server's address is not known. */
+function fullUrl(
+  scheme: 'http' | 'https',
+  { 'server.address': address, 'server.port': port }: ServerAddress,
+  path: string,
+  query: string,
+): string | undefined {
+  if (address === undefined) return undefined;
+  const host = address.includes(':') ? `[${address}]` : address;
+  const isDefault = port === undefined || port === (scheme === 'https' ? 443 : 80);
+  return `${scheme}://${host}${isDefault ? '' : `:${port}`}${path}${query === '' ? '' : `?${query}`}`;
 }
 
 function redactedQuery(query: string): string {
@@ -108,7 +134,7 @@ function redactedQuery(query: string): string {
     .map((parameter) => {
       const [name = ''] = parameter.split('=', 1);
       if (SHOWN_PARAMETERS.has(name) && !mayHoldCredentials(parameter)) return parameter;
-      // A name that is no plain word may be the value itself.
+      // A name that is not a plain word may be a secret itself.
       return `${/^[a-z_-]{1,32}$/i.test(name) ? name : 'REDACTED'}=REDACTED`;
     })
     .join('&');

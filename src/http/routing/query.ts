@@ -3,7 +3,11 @@ import { PassthroughError } from '../../errors.ts';
 import type { Compression } from '../../image/filename.ts';
 import { refuseCredentials } from './path.ts';
 
-/** The platform of path and query together: they may both name one if it is the same. */
+/**
+ * The platform that path and query name. Both may name it if they agree.
+ *
+ * @throws PassthroughError `INVALID_PLATFORM`
+ */
 export function choosePlatform(fromPath: string | undefined, query: URLSearchParams): string | undefined {
   const asked = [...query.getAll('platform'), ...query.getAll('arch')];
   for (const text of asked) refuseCredentials(text, 'INVALID_PLATFORM', 'platform');
@@ -15,17 +19,21 @@ export function choosePlatform(fromPath: string | undefined, query: URLSearchPar
   );
 }
 
-/** The layout that the query names, else that of `docker save`. */
+/** The layout in the query, or `docker`. */
 export function chooseLayout(query: URLSearchParams): LayoutName {
   return oneOf(query, 'layout', LAYOUTS) ?? 'docker';
 }
 
-/** A reference is answered compressed unless the request says otherwise. */
+/** The compression of an archive by reference: gzip, unless the query asks for a plain tar. */
 export function chooseCompression(query: URLSearchParams): Compression {
   return oneOf(query, 'format', ['tgz', 'tar.gz', 'tar'] as const) === 'tar' ? 'none' : 'gzip';
 }
 
-/** A parameter that takes one of a few words. */
+/**
+ * A parameter that takes one of a few words, in any case.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`
+ */
 export function oneOf<T extends string>(
   query: URLSearchParams,
   name: string,
@@ -41,7 +49,11 @@ export function oneOf<T extends string>(
   );
 }
 
-/** A parameter that may be there once, and not empty. */
+/**
+ * A parameter that may occur once, and not empty.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`
+ */
 export function single(query: URLSearchParams, name: string): string | undefined {
   const [text, ...more] = query.getAll(name);
   if (text === undefined) return undefined;
@@ -50,9 +62,4 @@ export function single(query: URLSearchParams, name: string): string | undefined
     throw new PassthroughError('INVALID_REFERENCE', `Cannot use ${name}: expected it once, and not empty`);
   }
   return text;
-}
-
-/** Whether a word is the name of a layout. */
-export function isLayout(text: string): text is LayoutName {
-  return (LAYOUTS as readonly string[]).includes(text);
 }

@@ -1,9 +1,37 @@
+/** A route as the usage text shows it. */
+export interface UsageRow {
+  readonly usage: readonly [request: string, text: string];
+}
+
+/** What may stand before a route, and in place of a layout. */
+const PREFIXES: readonly UsageRow[] = [
+  {
+    usage: [
+      'GET /platform/{os}/{arch}[/{variant}]/...',
+      'before any but a reference, or ?platform=os/arch behind it',
+    ],
+  },
+  {
+    usage: [
+      'GET /platform/{device}/..., /platform/all/oci/...',
+      'such as ir1101 or cat9k; every platform of an image',
+    ],
+  },
+];
+
+/** Column in which the description of a route begins. */
+const TEXT_COLUMN = 57;
+
 /**
- * What `GET /` tells: what the service is and what to type.
+ * The text that `GET /` answers with: what the service is, and what to type.
  *
- * @param host as the client addressed the service, for examples that can be typed as they stand
+ * @param host as the client addressed the service, so that the examples can be typed as they stand
+ * @param routes in the order of the text
  */
-export function usageText(host: string): string {
+export function usageText(host: string, routes: readonly UsageRow[]): string {
+  const lines = [...routes, ...PREFIXES].map(({ usage: [request, text] }) =>
+    `  ${request.padEnd(TEXT_COLUMN)}${text}`.trimEnd(),
+  );
   return `docker-http-passthrough: container images as tar archives over plain HTTP
 
 One GET of a file name gives the image as docker save writes it:
@@ -13,16 +41,7 @@ One GET of a file name gives the image as docker save writes it:
 
 Routes
 
-  GET /docker/{filename}                                   configured registry
-  GET /registry/{scheme}/{host}/docker/{filename}          registry in the path
-  GET /registry-auth/{scheme}/{host}/docker/{filename}     the same, with Basic credentials of the registry
-  GET /{reference}                                         by reference, gzipped: /alpine:latest, /ghcr.io/org/app:1
-  GET /bundle.tar?image=nginx:1.25&image=redis:7           several images in one archive; or POST, one a line
-  GET /platform/{os}/{arch}[/{variant}]/...                before any but a reference, or ?platform=os/arch behind it
-  GET /platform/{device}/..., /platform/all/oci/...        such as ir1101 or cat9k; every platform of an image
-  GET /manifest/{reference}, GET /tags/{repository}        what there is, before pulling
-  POST /prepare/docker/{filename}                          fetches it beforehand; answers where to ask how far it is
-  GET /health, GET /ready
+${lines.join('\n')}
 
 Layouts: docker; docker-gzip and oci stand in its place in a path, or as ?layout= behind a reference.
 

@@ -1,41 +1,41 @@
 import { PassthroughError } from '../../errors.ts';
 import type { RequestContext } from '../request-context.ts';
-import { refuseCredentials } from './path.ts';
-import type { BundleRoute } from './route.ts';
+import { refuseCredentials } from '../routing/path.ts';
+import type { BundleRoute } from '../routing/route.ts';
 
-/** Longest body of a POST, in bytes: the references of the most images, each as long as one can be. */
+/** Largest body of a POST, in bytes: the most references, each as long as it can be. */
 const MAX_BODY_BYTES = 32 * 1024;
 
 /**
- * The references of a bundle: those in its query, and of a POST one a line of its body. Empty lines, and what follows a `#`,
- * are left out.
+ * The references of a bundle: those in the query and, of a POST, one on each line of the body. Empty lines, and text behind `#`,
+ * are ignored.
  *
- * @throws PassthroughError `INVALID_REFERENCE` for a body that is too long, is no text, or holds a password; `ABORTED`
+ * @throws PassthroughError `INVALID_REFERENCE` for a body that is too long, is not text, or contains a password; `ABORTED`
  */
 export async function bundleReferences(
   { request, response, signal }: RequestContext,
   { references }: BundleRoute,
 ): Promise<readonly string[]> {
   if (request.method !== 'POST') return references;
-  const pieces: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   let length = 0;
   try {
-    // Left early, the request must not be destroyed: its connection carries the answer.
-    for await (const piece of request.iterator({ destroyOnReturn: false })) {
-      length += piece.byteLength;
+    // The default would destroy the request at an early end, and with it the connection that carries the answer.
+    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+      length += chunk.byteLength;
       if (length > MAX_BODY_BYTES) throw refusal(`it is longer than ${MAX_BODY_BYTES} bytes`);
-      pieces.push(piece);
+      chunks.push(chunk);
     }
   } catch (error) {
     if (error instanceof PassthroughError) {
-      // Nobody reads the rest, so nothing else can come on this connection.
+      // The rest of the body is not parsed, so no further request can follow on this connection.
       response.setHeader('Connection', 'close');
       request.resume();
       throw error;
     }
     throw signal.reason ?? new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error });
   }
-  const text = Buffer.concat(pieces).toString('utf8');
+  const text = Buffer.concat(chunks).toString('utf8');
   const lines = text.split(/\r?\n/).map((line) => line.replace(/#.*/, '').trim());
   for (const line of lines) {
     refuseCredentials(line, 'INVALID_REFERENCE', 'image');

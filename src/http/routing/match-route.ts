@@ -1,0 +1,164 @@
+import { isLayout } from '../../archive/archive.ts';
+import { PassthroughError } from '../../errors.ts';
+import { decodeSegment, splitTarget } from './path.ts';
+import type { PullRoute, Route } from './route.ts';
+
+/** What may stand before the path of a route. */
+export type Prefix = 'platform';
+
+/** A path that fits the pattern of a row. */
+export interface RoutePath {
+  /** Prefix and pattern, with placeholders. */
+  readonly template: string;
+  /** The platform that the prefix names. */
+  readonly platform: string | undefined;
+  /** Segments behind the prefix, still encoded; without the first one if the pattern begins with a literal. */
+  readonly segments: readonly string[];
+  readonly query: URLSearchParams;
+  /** The route that `{archive}` stands for, in a pattern that has this placeholder. */
+  readonly archive?: PullRoute;
+}
+
+/** How a row of the table of routes is matched. `Parsed` is what its parser makes of a path: the route, and more. */
+export interface RoutePattern<Parsed extends { readonly route: Route }> {
+  /**
+   * Path with placeholders. `{layout}` stands for the name of a layout, and `{archive}` for the path of a route that answers with
+   * an archive. A pattern that begins with any other placeholder takes the paths that fit no other row.
+   */
+  readonly pattern: string;
+  readonly prefixes: readonly Prefix[];
+  /** @throws PassthroughError naming the part of path or query that is wrong */
+  readonly parse: (path: RoutePath) => Parsed;
+}
+
+/** The part of a row that says which paths it takes. */
+type Pattern = Pick<RoutePattern<never>, 'pattern' | 'prefixes'>;
+
+/** A row, and what its parser made of a request target. */
+type Match<Row extends RoutePattern<{ readonly route: Route }>> = {
+  readonly row: Row;
+  readonly parsed: ReturnType<Row['parse']>;
+};
+
+/**
+ * Longest path in characters. The longest meaningful one has a host of 253, a repository of 255 and a tag of 128 characters, all
+ * percent-encoded.
+ */
+const MAX_PATH_LENGTH = 2048;
+
+/** First segments that browsers and crawlers request from every server. None names an image. */
+const NOT_IMAGES = new Set(['favicon.ico', 'robots.txt', '.well-known']);
+
+/** Placeholders whose parser checks the number of segments itself, to say what is wrong with it. */
+const FREE_LENGTH = /\{(?:layout|filename|reference|repository|archive)\}/;
+
+/**
+ * Finds the row of a request target, and parses the target with it.
+ *
+ *     target ::= [ prefix ] path [ "?" query ]
+ *     prefix ::= "/platform/" ( os "/" arch [ "/" variant ] | device | "all" )
+ *
+ * Each segment is decoded on its own, so an encoded slash separates nothing. Paths are not normalised: `..` names no image.
+ *
+ * @param target as in the request line, in origin form or absolute form
+ * @throws PassthroughError `NOT_FOUND`; `INVALID_PLATFORM`, `INVALID_REGISTRY`, `INVALID_FILENAME` or `INVALID_REFERENCE` by the
+ *   part that is wrong
+ */
+export function matchRoute<Row extends RoutePattern<{ readonly route: Route }>>(
+  rows: readonly Row[],
+  target: string,
+): Match<Row> {
+  const { path, query } = splitTarget(target);
+  if (path.length > MAX_PATH_LENGTH) {
+    throw new PassthroughError(
+      'INVALID_REFERENCE',
+      `Cannot parse path: it is longer than ${MAX_PATH_LENGTH} characters`,
+    );
+  }
+  return matchSegments(rows, path.split('/').slice(1), query);
+}
+
+function matchSegments<Row extends RoutePattern<{ readonly route: Route }>>(
+  rows: readonly Row[],
+  segments: readonly string[],
+  query: URLSearchParams,
+): Match<Row> {
+  const { prefix, platform, rest } = takePlatform(segments, rows);
+  const [root = '', ...tail] = rest;
+  const isAllowed = (row: Pattern) => platform === undefined || row.prefixes.includes('platform');
+  const row =
+    rows.find((one) => isAllowed(one) && hasRoot(one, root) && hasLength(one, rest.length)) ??
+    (isReserved(rows, root) ? undefined : rows.find(({ pattern }) => isCatchAll(pattern)));
+  if (row === undefined) throw notFound('GET / tells which there are');
+  const isLiteral = !rootOf(row.pattern).includes('{');
+  const path = {
+    template: `${prefix}${row.pattern}`,
+    platform,
+    segments: isLiteral ? tail : rest,
+    query,
+  };
+  const parse = (extra: Partial<RoutePath> = {}) => {
+    // The compiler cannot see that a row's parser returns what the row's type says it returns.
+    return { row, parsed: row.parse({ ...path, ...extra }) as ReturnType<Row['parse']> };
+  };
+  if (!row.pattern.endsWith('/{archive}')) return parse();
+  const archive = tail.length === 0 ? undefined : matchSegments(rows, tail, query).parsed.route;
+  if (archive === undefined || !isPull(archive)) throw notFound(`expected /${root} and the path of an archive`);
+  return parse({ template: `/${root}${archive.template}`, archive });
+}
+
+/** Takes `platform/…` off the front: all up to the next segment that begins a route which takes this prefix. */
+function takePlatform(segments: readonly string[], rows: readonly Pattern[]) {
+  if (segments[0] !== 'platform') return { prefix: '', platform: undefined, rest: segments };
+  const below = rows.filter(({ prefixes }) => prefixes.includes('platform'));
+  const length = [1, 2, 3].find((count) => below.some((row) => hasRoot(row, segments[count + 1] ?? '')));
+  const parts = segments
+    .slice(1, 1 + (length ?? 2))
+    .map((part) => decodeSegment(part, 'INVALID_PLATFORM', 'platform'));
+  if (length === undefined) {
+    throw new PassthroughError(
+      'INVALID_PLATFORM',
+      `Cannot parse platform ${JSON.stringify(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
+    );
+  }
+  const names = ['{device}', '{os}/{arch}', '{os}/{arch}/{variant}'];
+  return {
+    prefix: `/platform/${names[length - 1]}`,
+    platform: parts.join('/'),
+    rest: segments.slice(1 + length),
+  };
+}
+
+/** Whether a segment fits the first segment of a pattern. */
+function hasRoot({ pattern }: Pattern, segment: string): boolean {
+  const root = rootOf(pattern);
+  if (root === '{layout}') return isLayout(segment);
+  const placeholder = root.indexOf('{');
+  if (placeholder === -1) return segment === root;
+  return placeholder > 0 && segment.startsWith(root.slice(0, placeholder));
+}
+
+function hasLength({ pattern }: Pattern, length: number): boolean {
+  return FREE_LENGTH.test(pattern) || pattern.split('/').length - 1 === length;
+}
+
+/** Whether a first segment belongs to another route, or to a request that means no image. */
+function isReserved(rows: readonly Pattern[], root: string): boolean {
+  return NOT_IMAGES.has(root) || (root !== '' && rows.some(({ pattern }) => rootOf(pattern) === root));
+}
+
+function isCatchAll(pattern: string): boolean {
+  return pattern.startsWith('/{') && rootOf(pattern) !== '{layout}';
+}
+
+function rootOf(pattern: string): string {
+  return pattern.split('/')[1] ?? '';
+}
+
+function isPull(route: Route): route is PullRoute {
+  return route.kind === 'archive' || route.kind === 'reference' || route.kind === 'bundle';
+}
+
+function notFound(why: string): PassthroughError {
+  return new PassthroughError('NOT_FOUND', `No route has this path: ${why}`);
+}

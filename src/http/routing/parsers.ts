@@ -1,0 +1,152 @@
+/** The parsers of the routes, one for each row of the table in `http/routes.ts`. They decode and do not check: see `Route`. */
+
+import { isLayout, LAYOUTS, type LayoutName } from '../../archive/archive.ts';
+import { PassthroughError } from '../../errors.ts';
+import type { RoutePath } from './match-route.ts';
+import { decodeSegment, refuseCredentials } from './path.ts';
+import { chooseCompression, chooseLayout, choosePlatform, oneOf, single } from './query.ts';
+import type {
+  ArchiveRoute,
+  BundleRoute,
+  InfoRoute,
+  ManifestRoute,
+  PreparationRoute,
+  PrepareRoute,
+  ReferenceRoute,
+  TagsRoute,
+} from './route.ts';
+
+/** @returns the parser of a route that takes no parameter */
+export function parseInfo(kind: InfoRoute['kind']): (path: RoutePath) => InfoRoute {
+  return ({ template }) => ({ kind, template });
+}
+
+/** `/{layout}/{filename}` */
+export function parseArchive(path: RoutePath): ArchiveRoute {
+  const [layout = '', ...parts] = path.segments;
+  if (parts.length > 1) {
+    const filename = parts.join('/');
+    refuseCredentials(filename, 'INVALID_FILENAME', 'filename');
+    throw new PassthroughError(
+      'INVALID_FILENAME',
+      `Cannot parse filename ${JSON.stringify(filename)}: it holds a slash, which is written "__" in a file name`,
+    );
+  }
+  return archiveRoute(path, { layout, filename: parts[0] ?? '' });
+}
+
+/** `/registry/{scheme}/{host}/{layout}/{filename}` */
+export function parseRegistryArchive(path: RoutePath): ArchiveRoute {
+  return registryArchive(path, 'registry');
+}
+
+/** `/registry-auth/{scheme}/{host}/{layout}/{filename}` */
+export function parseRegistryAuthArchive(path: RoutePath): ArchiveRoute {
+  return { ...registryArchive(path, 'registry-auth'), requiresCredentials: true };
+}
+
+function registryArchive(path: RoutePath, root: string): ArchiveRoute {
+  const form = `/${root}/{scheme}/{host}/docker/{filename}`;
+  const { segments } = path;
+  if (segments.length < 4) throw new PassthroughError('NOT_FOUND', `No route has this path: expected ${form}`);
+  if (segments.length > 4) {
+    throw new PassthroughError(
+      'INVALID_REGISTRY',
+      `Cannot parse registry: the host holds a slash, expected ${form}`,
+    );
+  }
+  const [scheme = '', host = '', layout = '', filename = ''] = segments;
+  const registry = {
+    scheme: decodeSegment(scheme, 'INVALID_REGISTRY', 'registry scheme'),
+    host: decodeSegment(host, 'INVALID_REGISTRY', 'registry host'),
+  };
+  if (!isLayout(layout)) {
+    refuseCredentials(layout, 'NOT_FOUND', 'layout');
+    throw new PassthroughError(
+      'NOT_FOUND',
+      `No route has the layout ${JSON.stringify(layout)}: expected ${form}, or one of ${LAYOUTS.join(', ')} for docker`,
+    );
+  }
+  return { ...archiveRoute(path, { layout, filename }), registry };
+}
+
+function archiveRoute(
+  { template, platform, query }: RoutePath,
+  { layout, filename }: { readonly layout: string; readonly filename: string },
+): ArchiveRoute {
+  return {
+    kind: 'archive',
+    template: template.replace('{layout}', layout),
+    layout: knownLayout(layout),
+    registry: undefined,
+    requiresCredentials: false,
+    platform: choosePlatform(platform, query),
+    filename: decodeSegment(filename, 'INVALID_FILENAME', 'filename'),
+  };
+}
+
+/** The pattern of a row admits only names of layouts. */
+function knownLayout(layout: string): LayoutName {
+  if (isLayout(layout)) return layout;
+  throw new PassthroughError('INTERNAL', `Cannot parse path: ${JSON.stringify(layout)} is no layout`);
+}
+
+/** `/{reference}` */
+export function parseReferenceArchive({ template, platform, segments, query }: RoutePath): ReferenceRoute {
+  return {
+    kind: 'reference',
+    template,
+    platform: choosePlatform(platform, query),
+    layout: chooseLayout(query),
+    reference: decodeReference(segments),
+    name: single(query, 'name'),
+    compression: chooseCompression(query),
+  };
+}
+
+/** `/bundle.{ending}` */
+export function parseBundle({ template, platform, segments, query }: RoutePath): BundleRoute {
+  const references = query.getAll('image');
+  for (const reference of references) refuseCredentials(reference, 'INVALID_REFERENCE', 'image');
+  return {
+    kind: 'bundle',
+    template,
+    platform: choosePlatform(platform, query),
+    layout: chooseLayout(query),
+    references,
+    filename: decodeSegment(segments[0] ?? '', 'INVALID_FILENAME', 'filename'),
+  };
+}
+
+/** `/manifest/{reference}` */
+export function parseManifestRoute({ template, platform, segments, query }: RoutePath): ManifestRoute {
+  return {
+    kind: 'manifest',
+    template,
+    platform: choosePlatform(platform, query),
+    reference: decodeReference(segments),
+    type: oneOf(query, 'type', ['index', 'image'] as const),
+  };
+}
+
+/** `/tags/{repository}` */
+export function parseTags({ template, segments }: RoutePath): TagsRoute {
+  return { kind: 'tags', template, repository: decodeReference(segments) };
+}
+
+/** `/prepare/{archive}` */
+export function parsePrepare({ template, archive }: RoutePath): PrepareRoute {
+  if (archive === undefined) throw new PassthroughError('INTERNAL', 'Cannot parse path: it has no archive');
+  return { kind: 'prepare', template, archive };
+}
+
+/** `/preparations/{id}` */
+export function parsePreparation({ template, segments }: RoutePath): PreparationRoute {
+  return { kind: 'preparation', template, id: decodeSegment(segments[0] ?? '', 'NOT_FOUND', 'id') };
+}
+
+/** All segments as one reference. */
+function decodeReference(segments: readonly string[]): string {
+  if (segments.length === 0) return decodeSegment('', 'INVALID_REFERENCE', 'reference');
+  return segments.map((segment) => decodeSegment(segment, 'INVALID_REFERENCE', 'reference')).join('/');
+}
