@@ -4,6 +4,7 @@ import { openArchiveTools } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
 import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
+import { startError } from './start-error.ts';
 
 /** Signals that ask for an orderly end. */
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
@@ -19,7 +20,7 @@ const SAME_SIGNAL_MS = 1_000;
  *
  * @param environment `process.env`; where telemetry is on, its variables get this product's defaults
  * @returns the exit code
- * @throws PassthroughError `INVALID_CONFIGURATION`; the system's error when the address cannot be listened on
+ * @throws PassthroughError `INVALID_CONFIGURATION`, also when the service cannot listen on the configured address
  */
 export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const config = loadConfig(environment);
@@ -33,6 +34,8 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const telemetry = await startTelemetry(config, environment, createLogger(logOptions));
   try {
     await runService(config, createLogger({ ...logOptions, isExported: true }));
+  } catch (error) {
+    throw startError(error, config);
   } finally {
     await telemetry?.stop();
   }

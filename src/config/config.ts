@@ -1,3 +1,4 @@
+import { isIP, isIPv6 } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { HttpServerSettings } from '../http/server.ts';
@@ -51,7 +52,7 @@ export function loadConfig(environment: Environment): Config {
   const read = new EnvironmentReader(environment);
   return Object.freeze({
     http: {
-      host: read.text('HTTP_HOST') ?? '0.0.0.0',
+      host: read.parsed('HTTP_HOST', '0.0.0.0', parseListenHost),
       port: read.integer('HTTP_PORT', 8080, 0, 65_535),
       headerTimeoutMs: read.milliseconds('HTTP_HEADER_TIMEOUT', 15),
       idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
@@ -82,6 +83,18 @@ export function loadConfig(environment: Environment): Config {
     sendStallMs: read.milliseconds('SEND_STALL_TIMEOUT', 300),
     shutdownMs: read.milliseconds('SHUTDOWN_TIMEOUT', 25),
   });
+}
+
+/**
+ * Reads the address to listen on.
+ *
+ * @returns a host name or an IP address, the latter without the brackets that IPv6 has in URLs
+ */
+function parseListenHost(text: string): string {
+  const inBrackets = /^\[(.*)\]$/.exec(text)?.[1];
+  if (inBrackets !== undefined && isIPv6(inBrackets)) return inBrackets;
+  if (isIP(text) !== 0 || /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?$/i.test(text)) return text;
+  throw new Error('expected a host name or an IP address, without scheme and port');
 }
 
 /**
