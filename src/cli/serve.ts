@@ -7,7 +7,7 @@ import { VERSION } from '../version.ts';
 import { startError } from './start-error.ts';
 
 /** Signals that ask for an orderly end. */
-const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /** What becomes of a prepared file that the disk has changed. */
 const DAMAGE = 'A prepared file is missing or damaged on the disk; it is removed and fetched again';
