@@ -9,38 +9,37 @@ import { manifestJson } from './manifest-json.ts';
 
 type Image = ImageContent<UnpackedLayer>;
 
-/** Version of the folder-a-layer format, the content of each `VERSION`. */
+/** Version of the format with one folder for each layer: the content of each `VERSION`. */
 const LAYER_FOLDER_VERSION = '1.0';
 
-/** Time that stands in the legacy description of a layer whose own is not known: what engines write there. */
+/** `created` in the legacy description of a layer without its own time, as engines write it. */
 const UNKNOWN_TIME = '1970-01-01T00:00:00Z';
 
-/** Fields of the config that the legacy description of the top layer repeats. */
+/** Fields of the config in the legacy description of the top layer. */
 const LEGACY_FIELDS = ['created', 'author', 'architecture', 'os', 'variant', 'config', 'docker_version'];
 
 /**
- * Lays images out as `docker save` of Docker Engine 24 and older did, the one layout that every loader takes:
+ * Plans an archive like those of `docker save` in Docker Engine 24 and older. Every loader accepts this layout:
  *
- *     {layer id}/           one folder a layer, base first, image by image
+ *     {layer id}/           one folder for each layer, base first, image by image
  *       VERSION             1.0
  *       json                legacy description: id, parent, and on the top layer the image's settings
  *       layer.tar           the layer, uncompressed
  *     {config hex}.json     the config blob, byte for byte
- *     manifest.json         config, tags and layers: what engines since 1.10 read
- *     repositories          tags and top layers: what engines before 1.10 read
+ *     manifest.json         config, tags and layers, for engines since 1.10
+ *     repositories          tags and top layers, for engines before 1.10
  *
- * Layers that images have in common, from the base up, are written once. No link, no colon in a name, a layer
- * that occurs twice in one image written twice: small readers follow neither. Pure: the same input gives the
- * same archive.
+ * Images share the folders of common layers, from the base up. There are no links, and no colons in names: small readers
+ * support neither. So a layer that occurs twice in one image is written twice. Pure: equal input gives equal archives.
  *
- * @param images in the order of `manifest.json`; where two of them have one tag, it is the later one's in
- *   `repositories`, and a loader that reads `manifest.json` settles it the same way
+ * @param images in the order of `manifest.json`; if two images have one tag, `repositories` gives it to the later image, as do
+ *   loaders of `manifest.json`
  * @see https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#combined-image-json--filesystem-changeset-format
  */
 export function dockerLayout(images: readonly Image[]): Archive {
   const ids = layerIds(images);
   const items = images.map((image, at) => ({ image, ids: ids[at] ?? [] }));
-  // Whose settings a folder describes: those of the first image that it is the top of.
+  // The settings in the description of a folder: those of the first image whose top layer it is.
   const settings = new Map<string, ImageConfig>();
   for (const { image, ids } of items) {
     const top = ids.at(-1);
@@ -91,7 +90,7 @@ function legacyFields({ document }: ImageConfig): Record<string, unknown> {
   );
 }
 
-/** Tags and top layers by name. An image without layers has no place here. */
+/** Top layers by name and tag. Images without layers are left out. */
 function repositories(
   items: readonly { readonly image: Image; readonly ids: readonly string[] }[],
 ): ArchiveEntry {
@@ -108,13 +107,11 @@ function repositories(
 }
 
 /**
- * Names for the layers' folders: a hash of the layer and all below it, and on the top layer of the config
- * too, so that two layers of equal bytes get two names, as do the tops of two images that differ in their
- * settings alone.
+ * The IDs of the layers' folders. An ID is a hash of the layer and of all layers below it; for a top layer, also of the config.
+ * So two equal layers of one image get two folders, and so do the top layers of two images that differ only in their settings.
  *
- * A top layer that another image goes on from is that image's inner layer, without the config: it is one
- * folder. A second image on top of the very same layer, but with another config, needs a folder of its own
- * all the same.
+ * A top layer that is an inner layer of another image gets the ID without the config, so both images share the folder. If
+ * several images have this top layer but different configs, only the first one shares it.
  */
 function layerIds(images: readonly Image[]): readonly (readonly string[])[] {
   const chains = images.map(({ layers }) => chainIds(layers));
