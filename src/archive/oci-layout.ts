@@ -79,14 +79,14 @@ function blobEntry({ digest, size, bytes, layer }: OciBlob): ArchiveEntry {
 
 /** https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md#indexjson-file */
 function indexJson(contents: readonly OciContent[]): ArchiveEntry {
-  const tags = refNames(contents.map(({ reference }) => reference));
-  const manifests = contents.map(({ reference, manifest, image }, at) => ({
+  const references = contents.map(({ reference }) => reference);
+  const manifests = contents.map(({ reference, manifest, image }) => ({
     mediaType: manifest.mediaType,
     digest: manifest.digest,
     size: manifest.bytes.byteLength,
     annotations: {
       'io.containerd.image.name': fullName(reference),
-      'org.opencontainers.image.ref.name': tags[at],
+      'org.opencontainers.image.ref.name': refName(reference, references),
     },
     ...(image?.platform && { platform: platformField(image.platform) }),
   }));
@@ -94,16 +94,15 @@ function indexJson(contents: readonly OciContent[]): ArchiveEntry {
 }
 
 /**
- * The names by which skopeo, podman and umoci find descriptors: the tag, as `docker save` writes it. Images with the same tag
+ * The name by which skopeo, podman and umoci find a descriptor: the tag, as `docker save` writes it. Images with the same tag
  * but different names get their full names, since the tag would be ambiguous.
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md#pre-defined-annotation-keys
  */
-function refNames(references: readonly Reference[]): readonly string[] {
-  const named = references.map((reference) => ({ tag: repoTag(reference).tag, name: fullName(reference) }));
-  return named.map(({ tag, name }) =>
-    named.some((other) => other.tag === tag && other.name !== name) ? name : tag,
-  );
+function refName(reference: Reference, all: readonly Reference[]): string {
+  const { tag } = repoTag(reference);
+  const name = fullName(reference);
+  return all.some((other) => repoTag(other).tag === tag && fullName(other) !== name) ? name : tag;
 }
 
 /** The image's name in containerd, with host and `library/`. */

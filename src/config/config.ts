@@ -1,7 +1,6 @@
 import { isIP, isIPv6 } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { HttpServerSettings } from '../http/server.ts';
 import { type Platform, parsePlatform } from '../image/platform.ts';
 import type { ImageLimits } from '../pull/image-limits.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
@@ -12,7 +11,18 @@ import { type Exporters, readExporters } from './telemetry.ts';
 
 /** The configuration, read once and frozen. */
 export interface Config {
-  readonly http: HttpServerSettings;
+  readonly http: {
+    /** Address to listen on: a host name or an IP address. */
+    readonly host: string;
+    /** 0 for any free port. */
+    readonly port: number;
+    /** Longest wait for a complete request header, in milliseconds. */
+    readonly headerTimeoutMs: number;
+    /** How long a connection is kept for its next request, in milliseconds. */
+    readonly idleTimeoutMs: number;
+    /** Most concurrent connections. */
+    readonly maxConnections: number;
+  };
   /** Most concurrent archive requests of one client; 0 for no limit. */
   readonly requestsPerClient: number;
   readonly logLevel: LogLevel;

@@ -61,15 +61,12 @@ export function tarSize(entries: readonly TarEntry[]): number {
 }
 
 /** Encodes all headers, and computes the length of the archive from them. */
-function measure(entries: readonly TarEntry[]): {
-  readonly headers: readonly Uint8Array[];
-  readonly size: number;
-} {
+function measure<Entry extends TarEntry>(entries: readonly Entry[]) {
   const names = new Set<string>();
-  const headers = entries.map(headerBlocks);
+  const parts = entries.map((entry) => ({ entry, header: headerBlocks(entry) }));
   let size = TRAILER_SIZE;
-  for (const [index, entry] of entries.entries()) {
-    size += (headers[index]?.byteLength ?? 0) + entry.size + paddingAfter(entry.size);
+  for (const { entry, header } of parts) {
+    size += header.byteLength + entry.size + paddingAfter(entry.size);
     if (!Number.isSafeInteger(size)) {
       throw cannotArchive(entry, `the archive grows beyond ${Number.MAX_SAFE_INTEGER} bytes`);
     }
@@ -77,7 +74,7 @@ function measure(entries: readonly TarEntry[]): {
     if (names.has(name)) throw cannotArchive(entry, 'another entry has the same name');
     names.add(name);
   }
-  return { headers, size };
+  return { parts, size };
 }
 
 /**
@@ -94,7 +91,7 @@ function measure(entries: readonly TarEntry[]): {
  *   for a range outside of the archive. While streaming: for opened content of another length, before any piece beyond it
  */
 export function encodeTar(entries: readonly TarSource[], range?: ByteRange): AsyncGenerator<Uint8Array> {
-  const { headers, size } = measure(entries);
+  const { parts, size } = measure(entries);
   for (const entry of entries) {
     if (typeof entry.content === 'function') continue;
     const length = entry.content?.byteLength ?? 0;
@@ -108,12 +105,11 @@ export function encodeTar(entries: readonly TarSource[], range?: ByteRange): Asy
       `Cannot archive bytes ${start} to ${end}: it is no range of ${size} bytes`,
     );
   }
-  return stream(entries, headers, wanted);
+  return stream(parts, wanted);
 }
 
 async function* stream(
-  entries: readonly TarSource[],
-  headers: readonly Uint8Array[],
+  parts: readonly { readonly entry: TarSource; readonly header: Uint8Array }[],
   range: ByteRange,
 ): AsyncGenerator<Uint8Array> {
   let offset = 0;
@@ -141,10 +137,10 @@ async function* stream(
     length = 0;
     return joined;
   };
-  for (const [index, entry] of entries.entries()) {
+  for (const { entry, header } of parts) {
     if (offset >= range.end) break;
     const { content = new Uint8Array() } = entry;
-    addWanted(headers[index] ?? new Uint8Array());
+    addWanted(header);
     const at = offset;
     const wanted = advance(entry.size);
     const isWhole = wanted.end - wanted.start === entry.size;
