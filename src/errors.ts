@@ -1,83 +1,84 @@
 /**
- * The one error class of the product, and the list of its codes. What a code means to somebody outside
- * (an HTTP status and title, an exit code) is a table at the edge that meets them: `http/problem.ts`, `main.ts`.
+ * The one error class of the product, and the list of its codes. Each face has a table of what a code means there: an HTTP
+ * status and title (`http/problem.ts`), an exit code (`main.ts`).
  */
 
-/** Every way in which the product can refuse or fail. Each names its cause, not the place it was found in. */
+/** All reasons for which the product refuses or fails. A code names the cause, not the place where it was found. */
 export type ErrorCode =
   /** A file name does not follow the filename grammar. */
   | 'INVALID_FILENAME'
-  /** A platform is not `os/arch[/variant]`, or names one that does not exist. */
+  /** A platform is not `os/arch[/variant]`, or has a part that does not exist. */
   | 'INVALID_PLATFORM'
-  /** The scheme or host of a registry cannot be read. */
+  /** The scheme or host of a registry is malformed. */
   | 'INVALID_REGISTRY'
-  /** A repository, tag, digest or the request path as a whole cannot be read. */
+  /** A repository, tag, digest or the whole request path is malformed. */
   | 'INVALID_REFERENCE'
   /** A configuration variable has a value that is not allowed. */
   | 'INVALID_CONFIGURATION'
-  /** The client must send Basic credentials and sent none, or none that can be read. */
+  /** The client must send Basic credentials, and sent none or malformed ones. */
   | 'CREDENTIALS_REQUIRED'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
   /** No such route. */
   | 'NOT_FOUND'
-  /** The route exists, the method does not. */
+  /** The route does not have this method. */
   | 'METHOD_NOT_ALLOWED'
-  /** No connection to the registry or its token endpoint: name, route, port, TLS, or cut off. */
+  /** The connection to the registry or its token endpoint failed or broke: DNS, route, port, TLS, reset. */
   | 'REGISTRY_UNREACHABLE'
-  /** The registry answered 401 or 403 to the best credentials that may be sent. */
+  /** The registry answered 401 or 403 to the best credentials that it may get. */
   | 'REGISTRY_DENIED'
   /** The registry has no such repository, tag, manifest or blob. */
   | 'IMAGE_NOT_FOUND'
   /** The image is not offered for the platform. */
   | 'PLATFORM_NOT_FOUND'
-  /** A manifest or config is of a kind that cannot become an archive: schema 1, an artifact, malformed JSON. */
+  /** A manifest or config cannot become an archive: schema 1, an artifact, malformed JSON. */
   | 'UNSUPPORTED_IMAGE'
-  /** Bytes do not have the digest or size that their descriptor names. */
+  /** Bytes do not have the digest or size of their descriptor. */
   | 'VERIFICATION_FAILED'
-  /** The registry answered with something that the protocol does not allow, or with a lasting 5xx. */
+  /** The registry answered against the protocol, or with 5xx after all retries. */
   | 'REGISTRY_FAILED'
-  /** The registry asks for fewer requests. */
+  /** The registry answered 429. */
   | 'REGISTRY_RATE_LIMITED'
-  /** The registry did not connect, answer or go on sending in time. */
+  /** The registry did not accept, answer or continue in time. */
   | 'REGISTRY_TIMEOUT'
-  /** All places for preparations, and the queue for them, are taken; or the service is stopping. */
+  /** All permits for preparations are taken and their queue is full, or the service is stopping. */
   | 'BUSY'
   /** The image is larger than the configured limits. */
   | 'IMAGE_TOO_LARGE'
   /** The disk is full. */
   | 'NO_SPACE'
-  /** A prepared file is not as it was written: the disk has changed it, or cannot read it any more. */
+  /** A prepared file has changed on the disk, or the disk cannot read it. */
   | 'DAMAGED'
-  /** Whoever asked has left: the work was stopped. */
+  /** The work was stopped because its client has left. */
   | 'ABORTED'
-  /** A fault of this program. */
+  /** A fault in this program. */
   | 'INTERNAL';
 
 /** A setting that decides whether a request is served. */
 export type Setting = 'allowedHosts' | 'foreignLayers';
 
-/** Plain facts beside a message, for logs and error bodies. Never a credential. */
+/** Facts beside a message, for logs and error bodies. Never a credential. */
 export interface ErrorDetails {
-  /** HTTP status that the registry or token endpoint gave. */
+  /** HTTP status from the registry or token endpoint. */
   readonly registryStatus?: number;
-  /** Error code that the registry gave, such as `MANIFEST_UNKNOWN` (OCI distribution, "Error Codes"). */
+  /** Error code from the registry, such as `MANIFEST_UNKNOWN` (OCI distribution specification, "Error Codes"). */
   readonly registryCode?: string;
-  /** Seconds after which a new attempt makes sense. */
+  /** Seconds to wait before a new attempt. */
   readonly retryAfterSeconds?: number;
-  /** Methods that the route has, for `METHOD_NOT_ALLOWED`. */
+  /** Methods of the route, for `METHOD_NOT_ALLOWED`. */
   readonly allow?: readonly string[];
-  /** Further lines for a person, each a sentence. */
+  /** Further sentences for the reader, one a line. */
   readonly hints?: readonly string[];
   /** Which setting decides this; the face names the variable or flag. */
   readonly setting?: Setting;
-  /** Expected and actual digest, for `VERIFICATION_FAILED`. */
+  /** Digest of the descriptor, for `VERIFICATION_FAILED`. */
   readonly expected?: string;
+  /** Digest of the bytes, for `VERIFICATION_FAILED`. */
   readonly actual?: string;
 }
 
 /**
- * An error that a user is meant to read. The message says action, quoted value, then why, with no full stop:
+ * An error with a message for users: action, quoted value, reason, no full stop:
  * `Cannot parse filename "nginx.tar": no underscore separates image and tag`.
  */
 export class PassthroughError extends Error {
@@ -86,9 +87,8 @@ export class PassthroughError extends Error {
   readonly details: ErrorDetails;
 
   /**
-   * @param code which of the listed failures this is
-   * @param message one line for a person
-   * @param details plain facts, and `cause`, the error underneath
+   * @param message one line
+   * @param details facts, and `cause`, the underlying error
    */
   constructor(code: ErrorCode, message: string, details: ErrorDetails & { readonly cause?: unknown } = {}) {
     const { cause, ...rest } = details;
@@ -98,7 +98,7 @@ export class PassthroughError extends Error {
   }
 }
 
-/** Whether `error` is a {@link PassthroughError}, and of one of `codes` where any are given. */
+/** Whether `error` is a {@link PassthroughError} with one of `codes`; without `codes`, with any code. */
 export function isPassthroughError(
   error: unknown,
   ...codes: readonly ErrorCode[]

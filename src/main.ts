@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { serve } from './cli/serve.ts';
 import { isPassthroughError } from './errors.ts';
+import { systemErrorCode } from './util/system-error.ts';
 import { VERSION } from './version.ts';
 
 const HELP = `Usage: docker-http-passthrough [command]
@@ -20,11 +21,11 @@ most often set: HTTP_PORT (8080), REGISTRY_URL (Docker Hub), REGISTRY_USERNAME, 
 LOG_LEVEL (info).
 `;
 
-/** Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong. */
+/** Exit codes besides 0: the command failed; the command line or the configuration is wrong. */
 const FAILED = 1;
 const MISUSED = 2;
 
-// At once: an export that nobody answers, for one, would hold the process for as long as it waits.
+// Without an explicit exit, an export to a collector that does not answer keeps the process alive until its timeout.
 process.exit(await main(process.argv.slice(2)));
 
 async function main(args: readonly string[]): Promise<number> {
@@ -49,12 +50,12 @@ async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Adds `.env` of the working directory to the environment, which wins; no file, no settings. */
+/** Adds the variables of `.env` in the working directory, unless they are set already. The file may be missing. */
 function loadDotEnv(): void {
   try {
     process.loadEnvFile('.env');
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    if (systemErrorCode(error) !== 'ENOENT') throw error;
   }
 }
 
@@ -69,5 +70,5 @@ function complain(message: string, exitCode: number): number {
 }
 
 function isParseArgsError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
+  return systemErrorCode(error)?.startsWith('ERR_PARSE_ARGS') === true;
 }

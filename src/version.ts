@@ -1,2 +1,2 @@
-/** Version of the product: the same as in package.json, which a test compares. */
+/** Version of the product. A test compares it with package.json. */
 export const VERSION = '0.1.0';

@@ -5,7 +5,7 @@ import { type Reference, repoTag } from '../image/reference.ts';
 import { tarSize } from '../tar/encoder.ts';
 import type { TarEntry } from '../tar/header.ts';
 
-/** How an archive may be laid out; each has a module of its name. */
+/** The layouts of archives. Each has a module of its name. */
 export const LAYOUTS = ['docker', 'docker-gzip', 'oci'] as const;
 export type LayoutName = (typeof LAYOUTS)[number];
 
@@ -14,64 +14,62 @@ export function isLayout(text: string): text is LayoutName {
   return (LAYOUTS as readonly string[]).includes(text);
 }
 
-/** Whether the files of foreign layers, which no registry has, are in an archive. */
+/** Whether an archive contains the files of foreign layers, which lie outside of the registry. */
 export type ForeignLayers = 'fetched' | 'left out';
 
-/** Which layer an entry is: its place in its image, and that image's in the archive, both counted from 0. */
+/** Position of a layer: index of its image in the archive, and its index in the image, both from 0. */
 export interface LayerPosition {
   readonly image: number;
   readonly index: number;
 }
 
-/**
- * An entry of the archive: a folder, a small file held in memory, or a file named by the digest of its bytes.
- */
+/** An entry of an archive: a folder, a small file in memory, or a blob. */
 export interface ArchiveEntry extends TarEntry {
-  /** The bytes of a file that is held in memory. */
+  /** The bytes of a file in memory. */
   readonly content?: Uint8Array;
-  /** Digest of the `size` bytes of any other file: a layer's diff ID in layout docker, a blob's elsewhere. */
+  /** Digest of any other file: the diff ID of a layer in layout docker, the digest of a blob in the other layouts. */
   readonly blob?: Digest;
-  /** Which layer stands here, the first one where several share the file. */
+  /** The layer in this entry; the first one if several layers share it. */
   readonly layer?: LayerPosition;
 }
 
-/** An archive as it will be written: everything is known of it but the bytes of its blobs. */
+/** The plan of an archive. It is complete but for the bytes of the blobs. */
 export interface Archive {
   readonly entries: readonly ArchiveEntry[];
   /** Exact length in bytes. */
   readonly size: number;
-  /** Strong entity tag, quotes included: equal tags mean equal bytes, see {@link archiveIdentity}. */
+  /** Strong entity tag, with its quotes, see {@link archiveIdentity}. */
   readonly etag: string;
 }
 
-/** What an archive is made of, as far as it is known before anything but manifests is fetched. */
+/** Everything that determines the bytes of an archive. It is known as soon as the manifests are fetched. */
 export interface ArchiveIdentity {
   readonly layout: LayoutName;
-  /** `fetched` unless said; to be said for layout docker-gzip, the one that can do without them. */
+  /** Default: `fetched`. Only layout docker-gzip can leave them out. */
   readonly foreignLayers?: ForeignLayers;
   /** In the order of the archive. */
   readonly images: readonly ArchivedImage[];
 }
 
-/** One image of an archive: the name that it gets there, and what it is. */
+/** One image of an archive. */
 export interface ArchivedImage {
+  /** The name of the image in the archive. */
   readonly reference: Reference;
-  /** Of the image's manifest; of the index where the archive holds every platform. */
+  /** Of the image's manifest, or of the index if the archive holds every platform. */
   readonly manifest: Pick<Descriptor, 'digest' | 'mediaType'>;
 }
 
 /**
- * Version of what the layouts make of an image, part of every entity tag. **To be raised with any change that
- * alters a byte of any archive**: of a layout, of the tar encoder, or of the way in which references turn
- * into tags.
+ * Version of the layouts, part of every entity tag. **Raise it with any change that alters a byte of any archive**: in a
+ * layout, in the tar encoder, or in the tags of references.
  */
 const LAYOUT_REVISION = 1;
 
 /**
- * The entity tag of an archive, known as soon as its manifests are: a client that has the archive can be told
- * so before a layer is fetched, and any replica gives the same tag.
+ * The entity tag of an archive. It needs only manifests, so conditional requests are answered before a layer is fetched. All
+ * replicas give the same tag.
  *
- * Equal tags mean equal bytes, since all that decides a byte is in the hash or follows from what is:
+ * Equal tags mean equal bytes. Everything that decides a byte is in the hash, or follows from something in the hash:
  *
  *     layout, revision                 →  order, names, headers, the documents' form
  *     reference                        →  RepoTags, repositories, annotations
@@ -79,12 +77,11 @@ const LAYOUT_REVISION = 1;
  *     media type                       →  the descriptor in `index.json`; not all manifests have their own
  *     foreign layers                   →  whether their files are there
  *
- * The arrows hold because every byte is verified against its digest before an archive is planned, and because
- * the layouts are given nothing else: no clock, no order of arrival, nothing that an index says of an image
- * which was asked for alone. The other way round does not hold: two manifests of one config may give one
- * archive of layout docker.
+ * The arrows hold for two reasons. Every byte is verified against its digest before an archive is planned. The layouts get
+ * nothing else: no clock, no order of arrival, no fields of an index when one image of it was requested. Equal bytes do not mean
+ * equal tags: two manifests with one config may give the same archive in layout docker.
  *
- * @returns a strong tag, quotes included
+ * @returns a strong tag, with its quotes
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-etag
  */
 export function archiveIdentity({ layout, foreignLayers = 'fetched', images }: ArchiveIdentity): string {
@@ -100,9 +97,9 @@ export function archiveIdentity({ layout, foreignLayers = 'fetched', images }: A
 }
 
 /**
- * Computes the length of an archive from its entries, and its entity tag from what it is made of.
+ * Computes the length and the entity tag of an archive.
  *
- * @throws PassthroughError `INTERNAL` when the entries make no archive, see `tarSize`
+ * @throws PassthroughError `INTERNAL`, see `tarSize`
  */
 export function planArchive(entries: readonly ArchiveEntry[], identity: ArchiveIdentity): Archive {
   return { entries, size: tarSize(entries), etag: archiveIdentity(identity) };

@@ -8,24 +8,22 @@ import { manifestJson } from './manifest-json.ts';
 
 type Image = ImageContent<PackedLayer>;
 
-/** What may differ in an archive of this layout. */
+/** Options of {@link dockerGzipLayout}. */
 export interface DockerGzipOptions {
-  /** Whether the files of foreign layers are there, as where they were fetched. */
+  /** Whether the archive contains the files of foreign layers. */
   readonly foreignLayers: ForeignLayers;
 }
 
 /**
- * Lays images out with their layers as the registry has them, so that nothing is inflated and the length
- * follows from manifest and config. What crane writes, in its order, and what engines since 1.10, containerd
- * and podman load:
+ * Plans an archive whose layers stay compressed as in the registry. Nothing is decompressed, and the length follows from
+ * manifest and config. crane writes this layout, in this order; Docker Engine since 1.10, containerd and podman load it:
  *
  *     {config hex}.json     the config blob, byte for byte; image by image, followed by its layers
- *     {layer hex}.tar.gz    the layer's blob, named so whatever its compression, as crane does; each once
+ *     {layer hex}.tar.gz    the layer's blob, with this name for any compression, as crane does; each once
  *     manifest.json         config, tags and layers; foreign layers also as `LayerSources`, by diff ID
  *
- * A foreign layer that is left out is still named in `Layers`: engines demand as many there as the config has
- * diff IDs, and take one that they already have. Unlike crane's, the config's name has no colon, which some
- * systems cannot write.
+ * `Layers` also lists foreign layers that are left out: engines require as many layers there as diff IDs in the config, and use
+ * a layer that they already have. In contrast to crane, the config's name has no colon, which some file systems do not allow.
  *
  * @param images in the order of `manifest.json`
  * @see https://github.com/google/go-containerregistry/blob/v0.20.2/pkg/v1/tarball/README.md

@@ -9,51 +9,49 @@ import { manifestJson } from './manifest-json.ts';
 
 type Image = ImageContent<UnpackedLayer>;
 
-/** Version of the folder-a-layer format, the content of each `VERSION`. */
+/** Version of the format with one folder for each layer: the content of each `VERSION`. */
 const LAYER_FOLDER_VERSION = '1.0';
 
-/** Time that stands in the legacy description of a layer whose own is not known: what engines write there. */
+/** `created` in the legacy description of a layer without its own time, as engines write it. */
 const UNKNOWN_TIME = '1970-01-01T00:00:00Z';
 
-/** Fields of the config that the legacy description of the top layer repeats. */
+/** Fields of the config in the legacy description of the top layer. */
 const LEGACY_FIELDS = ['created', 'author', 'architecture', 'os', 'variant', 'config', 'docker_version'];
 
 /**
- * Lays images out as `docker save` of Docker Engine 24 and older did, the one layout that every loader takes:
+ * Plans an archive like those of `docker save` in Docker Engine 24 and older. Every loader accepts this layout:
  *
- *     {layer id}/           one folder a layer, base first, image by image
+ *     {layer id}/           one folder for each layer, base first, image by image
  *       VERSION             1.0
  *       json                legacy description: id, parent, and on the top layer the image's settings
  *       layer.tar           the layer, uncompressed
  *     {config hex}.json     the config blob, byte for byte
- *     manifest.json         config, tags and layers: what engines since 1.10 read
- *     repositories          tags and top layers: what engines before 1.10 read
+ *     manifest.json         config, tags and layers, for engines since 1.10
+ *     repositories          tags and top layers, for engines before 1.10
  *
- * Layers that images have in common, from the base up, are written once. No link, no colon in a name, a layer
- * that occurs twice in one image written twice: small readers follow neither. Pure: the same input gives the
- * same archive.
+ * Images share the folders of common layers, from the base up. There are no links, and no colons in names: small readers
+ * support neither. So a layer that occurs twice in one image is written twice. Pure: equal input gives equal archives.
  *
- * @param images in the order of `manifest.json`; where two of them have one tag, it is the later one's in
- *   `repositories`, and a loader that reads `manifest.json` settles it the same way
+ * @param images in the order of `manifest.json`; if two images have one tag, `repositories` gives it to the later image, as do
+ *   loaders of `manifest.json`
  * @see https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#combined-image-json--filesystem-changeset-format
  */
 export function dockerLayout(images: readonly Image[]): Archive {
-  const ids = layerIds(images);
-  const items = images.map((image, at) => ({ image, ids: ids[at] ?? [] }));
-  // Whose settings a folder describes: those of the first image that it is the top of.
+  const items = withFolders(images);
+  // The settings in the description of a folder: those of the first image whose top layer it is.
   const settings = new Map<string, ImageConfig>();
-  for (const { image, ids } of items) {
-    const top = ids.at(-1);
-    if (top !== undefined && !settings.has(top)) settings.set(top, image.config.image);
+  for (const { image, folders } of items) {
+    const top = folders.at(-1);
+    if (top !== undefined && !settings.has(top.id)) settings.set(top.id, image.config.image);
   }
   const entries: readonly ArchiveEntry[] = [
-    ...items.flatMap(({ image, ids }, at) => layerFolders(image, ids, at, settings)),
+    ...items.flatMap((item, at) => layerEntries(item, at, settings)),
     ...images.map(({ config }) => file(configName(config.digest), config.bytes)),
     manifestJson(
-      items.map(({ image, ids }) => ({
+      items.map(({ image, folders }) => ({
         reference: image.reference,
         config: configName(image.config.digest),
-        layers: ids.map((id) => `${id}/layer.tar`),
+        layers: folders.map(({ id }) => `${id}/layer.tar`),
       })),
     ),
     repositories(items),
@@ -61,18 +59,28 @@ export function dockerLayout(images: readonly Image[]): Archive {
   return planArchive(withoutRepeats(entries), { layout: 'docker', images });
 }
 
-function layerFolders(
-  image: Image,
-  ids: readonly string[],
+/** A layer with the ID that names its folder, and the ID of the layer below. */
+interface LayerFolder extends UnpackedLayer {
+  readonly id: string;
+  readonly parent: string | undefined;
+}
+
+/** An image with the folders of its layers, base first. */
+interface Item {
+  readonly image: Image;
+  readonly folders: readonly LayerFolder[];
+}
+
+function layerEntries(
+  { image, folders }: Item,
   at: number,
   settings: ReadonlyMap<string, ImageConfig>,
 ): readonly ArchiveEntry[] {
-  return image.layers.flatMap(({ diffId, size }, index) => {
-    const id = ids[index] ?? '';
+  return folders.flatMap(({ id, parent, diffId, size }, index) => {
     const config = settings.get(id);
     const description = {
       id,
-      ...(index > 0 && { parent: ids[index - 1] }),
+      ...(parent !== undefined && { parent }),
       created: UNKNOWN_TIME,
       ...(config ? legacyFields(config) : { os: image.config.image.platform?.os ?? 'linux' }),
     };
@@ -91,15 +99,13 @@ function legacyFields({ document }: ImageConfig): Record<string, unknown> {
   );
 }
 
-/** Tags and top layers by name. An image without layers has no place here. */
-function repositories(
-  items: readonly { readonly image: Image; readonly ids: readonly string[] }[],
-): ArchiveEntry {
+/** Top layers by name and tag. Images without layers are left out. */
+function repositories(items: readonly Item[]): ArchiveEntry {
   const names = new Map<string, Map<string, string>>();
-  for (const { image, ids } of items) {
+  for (const { image, folders } of items) {
     const { name, tag } = repoTag(image.reference);
-    const top = ids.at(-1);
-    if (top !== undefined) names.set(name, (names.get(name) ?? new Map<string, string>()).set(tag, top));
+    const top = folders.at(-1);
+    if (top !== undefined) names.set(name, (names.get(name) ?? new Map<string, string>()).set(tag, top.id));
   }
   return jsonFile(
     'repositories',
@@ -108,41 +114,44 @@ function repositories(
 }
 
 /**
- * Names for the layers' folders: a hash of the layer and all below it, and on the top layer of the config
- * too, so that two layers of equal bytes get two names, as do the tops of two images that differ in their
- * settings alone.
+ * Gives each layer the ID of its folder. An ID is a hash of the layer and of all layers below it; for a top layer, also of the config.
+ * So two equal layers of one image get two folders, and so do the top layers of two images that differ only in their settings.
  *
- * A top layer that another image goes on from is that image's inner layer, without the config: it is one
- * folder. A second image on top of the very same layer, but with another config, needs a folder of its own
- * all the same.
+ * A top layer that is an inner layer of another image gets the ID without the config, so both images share the folder. If
+ * several images have this top layer but different configs, only the first one shares it.
  */
-function layerIds(images: readonly Image[]): readonly (readonly string[])[] {
-  const chains = images.map(({ layers }) => chainIds(layers));
-  const inner = new Set(chains.flatMap((ids) => ids.slice(0, -1)));
-  const holders = new Map<string, Digest>();
-  return images.map(({ layers, config }, at) => {
-    const ids = chains[at] ?? [];
-    const shared = ids.at(-1);
-    if (shared === undefined) return ids;
-    if (inner.has(shared)) {
-      const holder = holders.get(shared) ?? config.digest;
-      if (holder === config.digest) {
-        holders.set(shared, holder);
-        return ids;
-      }
+function withFolders(images: readonly Image[]): readonly Item[] {
+  const chains = images.map((image) => ({ image, folders: chain(image.layers) }));
+  const inner = new Set(chains.flatMap(({ folders }) => folders.slice(0, -1).map(({ id }) => id)));
+  const sharers = new Map<string, Digest>();
+  return chains.map(({ image, folders }) => {
+    const { digest } = image.config;
+    const top = folders.at(-1);
+    if (top === undefined) return { image, folders };
+    if (inner.has(top.id)) {
+      const sharer = sharers.get(top.id) ?? digest;
+      sharers.set(top.id, sharer);
+      if (sharer === digest) return { image, folders };
     }
-    return [...ids.slice(0, -1), chainId([ids.at(-2), layers.at(-1)?.diffId, config.digest])];
+    const own = { ...top, id: layerId(top.parent, top.diffId, digest) };
+    return { image, folders: [...folders.slice(0, -1), own] };
   });
 }
 
-function chainIds(layers: readonly UnpackedLayer[]): readonly string[] {
-  const ids: string[] = [];
-  for (const { diffId } of layers) ids.push(chainId([ids.at(-1), diffId, undefined]));
-  return ids;
+/** The folders of layers, by IDs that do not depend on a config. */
+function chain(layers: readonly UnpackedLayer[]): readonly LayerFolder[] {
+  let parent: string | undefined;
+  return layers.map((layer) => {
+    const folder = { ...layer, id: layerId(parent, layer.diffId), parent };
+    parent = folder.id;
+    return folder;
+  });
 }
 
-function chainId(parts: readonly (string | Digest | undefined)[]): string {
-  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+function layerId(parent: string | undefined, diffId: Digest, config?: Digest): string {
+  return createHash('sha256')
+    .update(JSON.stringify([parent, diffId, config]))
+    .digest('hex');
 }
 
 function configName(digest: Digest): string {

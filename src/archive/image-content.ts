@@ -3,26 +3,26 @@ import type { Digest } from '../image/digest.ts';
 import type { ImageConfig } from '../image/image-config.ts';
 import type { ArchivedImage } from './archive.ts';
 
-/** What the layouts of Docker arrange: all of an image but the bytes of its layers. */
+/** An image without the bytes of its layers, for the layouts of Docker. */
 export interface ImageContent<Layer> extends ArchivedImage {
   readonly config: {
     readonly digest: Digest;
     readonly bytes: Uint8Array;
-    /** What the bytes say. */
+    /** The parsed bytes. */
     readonly image: ImageConfig;
   };
-  /** Base first, as many as the config has diff IDs; a layer that occurs twice stands here twice. */
+  /** Base first, one for each diff ID of the config. A layer that occurs twice is listed twice. */
   readonly layers: readonly Layer[];
 }
 
-/** A layer whose uncompressed bytes are here. */
+/** A layer in uncompressed form. */
 export interface UnpackedLayer {
   readonly diffId: Digest;
   /** Uncompressed bytes. */
   readonly size: number;
 }
 
-/** A layer as the registry has it. */
+/** A layer in the form of the registry. */
 export interface PackedLayer {
   readonly diffId: Digest;
   /** From the manifest. */

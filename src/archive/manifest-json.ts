@@ -3,7 +3,7 @@ import { type Reference, repoTag } from '../image/reference.ts';
 import type { ArchiveEntry } from './archive.ts';
 import { jsonFile } from './entries.ts';
 
-/** One image as `manifest.json` describes it: paths in the archive. */
+/** One image in `manifest.json`. `config` and `layers` are paths in the archive. */
 export interface ManifestItem {
   readonly reference: Reference;
   readonly config: string;
@@ -14,8 +14,8 @@ export interface ManifestItem {
 }
 
 /**
- * The file that engines since 1.10 read: config, tags and layers of each image, `LayerSources` where there
- * are any. An image that has several names, or comes twice, stands there once, with all of its tags.
+ * The file that Docker Engine reads since 1.10: config, tags and layers of each image, and `LayerSources` if it has foreign
+ * layers. An image with several names is listed once, with all tags.
  *
  * @see https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#combined-image-json--filesystem-changeset-format
  */
@@ -39,7 +39,7 @@ export function manifestJson(items: readonly ManifestItem[]): ArchiveEntry {
   );
 }
 
-/** Each descriptor's fields in the order in which engines write them, and no others. */
+/** The known fields of each descriptor, in the order of Docker Engine. */
 function sources(layers: ReadonlyMap<string, Descriptor>): Record<string, Descriptor> {
   return Object.fromEntries(
     Array.from(layers, ([diffId, { mediaType, size, digest, urls, annotations }]) => [

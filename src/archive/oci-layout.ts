@@ -9,20 +9,19 @@ import { manifestJson } from './manifest-json.ts';
 /** Version of the image layout, the content of `oci-layout`. */
 const IMAGE_LAYOUT_VERSION = '1.0.0';
 
-/** One thing that an archive holds: an image, an artifact, or an index with all that it names. */
+/** One content of an archive: an image, an artifact, or an index with everything below it. */
 export interface OciContent {
   readonly reference: Reference;
-  /** Manifest, or the index where every platform is wanted; byte for byte. */
+  /** Manifest, or index if every platform is requested, byte for byte. */
   readonly manifest: { readonly digest: Digest; readonly mediaType: string; readonly bytes: Uint8Array };
   /**
-   * All that can be reached from there, in any order: nested indexes, manifests, configs, layers,
-   * attestations. Which of it is left out must follow from the root, or two archives of one entity tag
-   * differ.
+   * Everything below the manifest, in any order: nested indexes, manifests, configs, layers, attestations. A blob may be left
+   * out only if that follows from the manifest. Otherwise two archives with one entity tag would differ.
    */
   readonly blobs: readonly OciBlob[];
-  /** What an image for one platform says besides; absent for an artifact and for an index. */
+  /** Further facts about an image for one platform; absent for artifacts and indexes. */
   readonly image?: {
-    /** From the config, never from an index: the archive must not depend on how the manifest was found. */
+    /** From the config, not from an index: the archive must not depend on the way to the manifest. */
     readonly platform?: Platform;
     readonly config: Digest;
     /** Digests of the blobs, base first. */
@@ -30,7 +29,7 @@ export interface OciContent {
   };
 }
 
-/** A blob: its bytes, or the digest by which they are to be found. */
+/** A blob. Without `bytes`, it is read by its digest when the archive is written. */
 export interface OciBlob {
   readonly digest: Digest;
   readonly size: number;
@@ -39,17 +38,16 @@ export interface OciBlob {
 }
 
 /**
- * Lays out an OCI image layout, every document and blob as the registry has it, so that all digests survive.
- * In the order of names, as `docker save` of Docker Engine 25 and `ctr images export` write it:
+ * Plans an OCI image layout. Every document and blob is that of the registry, so all digests stay valid. The entries are in the
+ * order of names, as `docker save` of Docker Engine 25 and `ctr images export` write them:
  *
  *     blobs/{algorithm}/{hex}   manifests, configs and layers, each once
- *     index.json                a descriptor of each content, its names in the annotations
- *     manifest.json             the same in Docker's words, where all are images for one platform
+ *     index.json                a descriptor of each content, with its names as annotations
+ *     manifest.json             the same in Docker's format, if all contents are images for one platform
  *     oci-layout                the version of the layout
  *
- * `manifest.json` is what Docker Engine up to 24 loads; podman, which takes one image of an OCI archive, falls
- * back to it where there are several (seen with 4.3). With an artifact or an index in the archive it would tell a part
- * of it only, and is left out.
+ * Docker Engine up to 24 loads `manifest.json`. podman loads one image of an OCI archive, and falls back to `manifest.json` for
+ * several (seen with 4.3). `manifest.json` cannot describe artifacts and indexes, so it is left out if there are any.
  *
  * @param contents in the order of `index.json`
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
@@ -81,14 +79,14 @@ function blobEntry({ digest, size, bytes, layer }: OciBlob): ArchiveEntry {
 
 /** https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md#indexjson-file */
 function indexJson(contents: readonly OciContent[]): ArchiveEntry {
-  const tags = refNames(contents.map(({ reference }) => reference));
-  const manifests = contents.map(({ reference, manifest, image }, at) => ({
+  const references = contents.map(({ reference }) => reference);
+  const manifests = contents.map(({ reference, manifest, image }) => ({
     mediaType: manifest.mediaType,
     digest: manifest.digest,
     size: manifest.bytes.byteLength,
     annotations: {
       'io.containerd.image.name': fullName(reference),
-      'org.opencontainers.image.ref.name': tags[at],
+      'org.opencontainers.image.ref.name': refName(reference, references),
     },
     ...(image?.platform && { platform: platformField(image.platform) }),
   }));
@@ -96,19 +94,18 @@ function indexJson(contents: readonly OciContent[]): ArchiveEntry {
 }
 
 /**
- * What skopeo, podman and umoci know each descriptor by: the tag, as `docker save` has it. Where images of
- * several names have one tag it would stand for more than one, so these get their full names.
+ * The name by which skopeo, podman and umoci find a descriptor: the tag, as `docker save` writes it. Images with the same tag
+ * but different names get their full names, since the tag would be ambiguous.
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md#pre-defined-annotation-keys
  */
-function refNames(references: readonly Reference[]): readonly string[] {
-  const named = references.map((reference) => ({ tag: repoTag(reference).tag, name: fullName(reference) }));
-  return named.map(({ tag, name }) =>
-    named.some((other) => other.tag === tag && other.name !== name) ? name : tag,
-  );
+function refName(reference: Reference, all: readonly Reference[]): string {
+  const { tag } = repoTag(reference);
+  const name = fullName(reference);
+  return all.some((other) => repoTag(other).tag === tag && fullName(other) !== name) ? name : tag;
 }
 
-/** What containerd names the image: host and `library/` included. */
+/** The image's name in containerd, with host and `library/`. */
 function fullName({ registryName, repository, ...rest }: Reference): string {
   const { tag } = repoTag({ registryName, repository, ...rest });
   return formatReference({ registryName, repository, tag });

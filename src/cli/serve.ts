@@ -4,26 +4,27 @@ import { openArchiveTools } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
 import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
+import { startError } from './start-error.ts';
 
-/** Signals that ask for an orderly end. */
-const STOP_SIGNALS = ['SIGTERM', 'SIGINT'] as const;
+/** Signals that stop the service after its running downloads. */
+const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
-/** What becomes of a prepared file that the disk has changed. */
+/** Message of the log event `store_damage`. */
 const DAMAGE = 'A prepared file is missing or damaged on the disk; it is removed and fetched again';
 
-/** Signals that come within this time, in milliseconds, are one. */
+/** Signals within this time, in milliseconds, count as one: with Ctrl-C, both the terminal and npm send SIGINT. */
 const SAME_SIGNAL_MS = 1_000;
 
 /**
- * The `serve` command: runs the service until a signal asks it to stop. A second signal ends it at once.
+ * The `serve` command: runs the service until the first of {@link STOP_SIGNALS}. A second signal ends the process at once.
  *
- * @param environment `process.env`; where telemetry is on, its variables get this product's defaults
+ * @param environment `process.env`; if telemetry is on, it gets this product's defaults for the variables of OpenTelemetry
  * @returns the exit code
- * @throws PassthroughError `INVALID_CONFIGURATION`; the system's error when the address cannot be listened on
+ * @throws PassthroughError `INVALID_CONFIGURATION`, also when the service cannot listen on the configured address
  */
 export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const config = loadConfig(environment);
-  // Whoever reads the log may end before the service does; the downloads matter more than their lines.
+  // The reader of the log may end before the service. Downloads go on without their log lines.
   process.stdout.on('error', () => undefined);
   const logOptions: LoggerOptions = {
     level: config.logLevel,
@@ -33,15 +34,17 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const telemetry = await startTelemetry(config, environment, createLogger(logOptions));
   try {
     await runService(config, createLogger({ ...logOptions, isExported: true }));
+  } catch (error) {
+    throw startError(error, config);
   } finally {
     await telemetry?.stop();
   }
   return 0;
 }
 
-/** Runs the service from its start to its orderly end. */
+/** Runs the service from its start until its last download after a stop signal. */
 async function runService(config: Config, logger: Logger): Promise<void> {
-  // Listened to from here on: who sees the port open, or the line that says so, may send one at once.
+  // Handled from here on: a supervisor may send a signal as soon as the port is open.
   const stopSignal = firstSignal();
   const onDamage = (name: string) => logger.log('warn', 'store_damage', { name, message: DAMAGE });
   const tools = await openArchiveTools(config, { onDamage });
@@ -58,7 +61,7 @@ async function runService(config: Config, logger: Logger): Promise<void> {
   }
 }
 
-/** Loads and starts the telemetry SDK, where something is to be exported: without it nothing of it is loaded. */
+/** Loads and starts the telemetry SDK, but only if there is an exporter: loading the SDK takes longer than the rest. */
 async function startTelemetry(
   { exporters }: Config,
   environment: NodeJS.ProcessEnv,
@@ -81,16 +84,15 @@ function announce(config: Config, port: number, logger: Logger): void {
 }
 
 /**
- * Waits for a stop signal and then leaves the next one to the system, which ends the process. Not at once: a Ctrl-C under
- * npm arrives twice, from the terminal and from npm.
+ * Waits for a stop signal. {@link SAME_SIGNAL_MS} later the handlers are removed, so the next signal ends the process.
  */
 async function firstSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>();
   for (const name of STOP_SIGNALS) process.on(name, resolve);
   const signal = await promise;
-  const letGo = () => {
+  const removeHandlers = () => {
     for (const name of STOP_SIGNALS) process.removeListener(name, resolve);
   };
-  setTimeout(letGo, SAME_SIGNAL_MS).unref();
+  setTimeout(removeHandlers, SAME_SIGNAL_MS).unref();
   return signal;
 }

@@ -1,6 +1,6 @@
+import { isIP, isIPv6 } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { HttpServerSettings } from '../http/server.ts';
 import { type Platform, parsePlatform } from '../image/platform.ts';
 import type { ImageLimits } from '../pull/image-limits.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
@@ -9,30 +9,41 @@ import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 
-/** The configuration, resolved once and frozen. */
+/** The configuration, read once and frozen. */
 export interface Config {
-  readonly http: HttpServerSettings;
-  /** Most archive requests of one client at once; 0 for any number. */
+  readonly http: {
+    /** Address to listen on: a host name or an IP address. */
+    readonly host: string;
+    /** 0 for any free port. */
+    readonly port: number;
+    /** Longest wait for a complete request header, in milliseconds. */
+    readonly headerTimeoutMs: number;
+    /** How long a connection is kept for its next request, in milliseconds. */
+    readonly idleTimeoutMs: number;
+    /** Most concurrent connections. */
+    readonly maxConnections: number;
+  };
+  /** Most concurrent archive requests of one client; 0 for no limit. */
   readonly requestsPerClient: number;
   readonly logLevel: LogLevel;
   readonly exporters: Exporters;
   readonly registry: RegistryConfig;
   readonly defaultPlatform: Platform;
-  /** Where prepared files lie as long as the process, unless they have a folder of their own. */
+  /** Folder of prepared files without a cache directory. They are removed with the process. */
   readonly workspaceDirectory: string;
   readonly cache: {
-    /** Folder that outlives the process; `undefined` for none. */
+    /** Folder of prepared files that outlives the process; `undefined` for none. */
     readonly directory: string | undefined;
-    /** Most bytes of prepared files that nobody uses; `undefined` for what is sane on the disk, 0 for none. */
+    /** Most bytes of unused prepared files; 0 keeps none, `undefined` leaves the choice to the store. */
     readonly maxBytes: number | undefined;
-    /** Milliseconds for which references are good without their registry; 0 for none. */
+    /** Milliseconds for which a reference is served when its registry does not answer; 0 for none. */
     readonly staleMs: number;
   };
   readonly imageLimits: ImageLimits;
   readonly admission: SemaphoreOptions;
   /** Longest preparation, in milliseconds. */
   readonly prepareTimeoutMs: number;
-  /** Longest time without a byte taken by the client, in milliseconds. */
+  /** Longest time in which the client takes no byte, in milliseconds. */
   readonly sendStallMs: number;
   /** Longest wait for running downloads when the service stops, in milliseconds. */
   readonly shutdownMs: number;
@@ -43,15 +54,15 @@ const GIB = 1024 ** 3;
 /**
  * Reads the configuration.
  *
- * @param environment `process.env`, with what `.env` adds
- * @returns every setting, defaults filled in
+ * @param environment `process.env`, including the variables of `.env`
+ * @returns every setting, with defaults
  * @throws PassthroughError `INVALID_CONFIGURATION` naming variable, value and what is allowed
  */
 export function loadConfig(environment: Environment): Config {
   const read = new EnvironmentReader(environment);
   return Object.freeze({
     http: {
-      host: read.text('HTTP_HOST') ?? '0.0.0.0',
+      host: read.parsed('HTTP_HOST', '0.0.0.0', parseListenHost),
       port: read.integer('HTTP_PORT', 8080, 0, 65_535),
       headerTimeoutMs: read.milliseconds('HTTP_HEADER_TIMEOUT', 15),
       idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
@@ -85,9 +96,21 @@ export function loadConfig(environment: Environment): Config {
 }
 
 /**
- * Things that are allowed and that an operator should know of.
+ * Reads the address to listen on.
  *
- * @returns a line each, for the log
+ * @returns a host name or an IP address, the latter without the brackets that IPv6 has in URLs
+ */
+function parseListenHost(text: string): string {
+  const inBrackets = /^\[(.*)\]$/.exec(text)?.[1];
+  if (inBrackets !== undefined && isIPv6(inBrackets)) return inBrackets;
+  if (isIP(text) !== 0 || /^[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?$/i.test(text)) return text;
+  throw new Error('expected a host name or an IP address, without scheme and port');
+}
+
+/**
+ * Checks for settings that are allowed but risky or useless.
+ *
+ * @returns one line for the log for each
  */
 export function configWarnings({ registry, cache }: Config): readonly string[] {
   const { bearerToken, basic, boundTo } = registry.credentials;
@@ -107,8 +130,8 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
 }
 
 /**
- * `LOG_LEVEL`, else `RUST_LOG`. The latter may be set for other programs' sake and hold directives for modules, so that
- * only a bare level in it counts and nothing in it is refused.
+ * `LOG_LEVEL`, else `RUST_LOG`. `RUST_LOG` may be set for other programs and may hold directives for modules. So only a bare
+ * level in it counts, and it is never refused.
  */
 function readLogLevel(read: EnvironmentReader): LogLevel {
   const isLevel = (word: string): word is LogLevel => (LOG_LEVELS as readonly string[]).includes(word);

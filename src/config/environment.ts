@@ -1,15 +1,15 @@
 import { PassthroughError } from '../errors.ts';
 import { type HostPattern, parseHostPattern } from '../registry/host-pattern.ts';
 
-/** Variables by name: `process.env`, or what a test makes up. */
+/** Variables by name, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Timers of Node hold 32 bits of milliseconds: about 24 days. */
+/** Node's timers take at most 2^31 - 1 milliseconds, about 24 days. */
 const MAX_SECONDS = 2_000_000;
 
 /**
- * Reads single variables. An empty one counts as unset, except through `raw`. All but `raw`, `text` and `secret` throw
- * `INVALID_CONFIGURATION` naming variable, value and what is allowed.
+ * Reads single variables. An empty variable counts as unset, except for `raw`. All methods but `raw`, `text` and `secret`
+ * throw `INVALID_CONFIGURATION` naming variable, value and what is allowed.
  */
 export class EnvironmentReader {
   readonly #environment: Environment;
@@ -18,22 +18,22 @@ export class EnvironmentReader {
     this.#environment = environment;
   }
 
-  /** The value without spaces at its ends: an empty one is not an unset one here. */
+  /** The value without spaces at its ends; `''` for an empty variable, `undefined` for an unset one. */
   raw(name: string): string | undefined {
     return this.#environment[name]?.trim();
   }
 
-  /** The value without spaces at its ends, `undefined` when nothing is left. */
+  /** The value without spaces at its ends; `undefined` for an empty one. */
   text(name: string): string | undefined {
     return this.raw(name) || undefined;
   }
 
-  /** A value that is taken to the letter, spaces at its ends included. */
+  /** The exact value, with the spaces at its ends. */
   secret(name: string): string | undefined {
     return this.#environment[name] || undefined;
   }
 
-  /** One of a list, in any case. */
+  /** One of a list, upper or lower case. */
   choice<T extends string>(name: string, allowed: readonly T[], otherwise: T): T {
     const text = this.text(name);
     if (text === undefined) return otherwise;
@@ -42,7 +42,7 @@ export class EnvironmentReader {
     return found;
   }
 
-  /** A whole number in decimal digits, both bounds included. */
+  /** A whole number in decimal digits, from `min` to `max`. */
   integer(name: string, otherwise: number, min: number, max: number): number {
     const text = this.text(name);
     if (text === undefined) return otherwise;
@@ -52,7 +52,7 @@ export class EnvironmentReader {
     return value;
   }
 
-  /** Seconds, with decimals where wanted, as milliseconds. */
+  /** Seconds, with or without decimals. Returns milliseconds. */
   milliseconds(name: string, otherwiseSeconds: number, min: 0 | undefined = undefined): number {
     const text = this.text(name);
     const seconds =
@@ -64,7 +64,7 @@ export class EnvironmentReader {
     return Math.ceil(seconds * 1000);
   }
 
-  /** A number of bytes: `1048576`, `512MiB`, `4GB`; 0 only where that means something. */
+  /** A number of bytes: `1048576`, `512MiB`, `4GB`. */
   bytes(name: string, otherwise: number, min: 0 | 1 = 1): number {
     const text = this.text(name);
     if (text === undefined) return otherwise;
@@ -81,7 +81,7 @@ export class EnvironmentReader {
     return value;
   }
 
-  /** A list of hosts with commas between them; empty where there is none. */
+  /** A list of hosts, separated by commas; empty for an unset variable. */
   hosts(name: string): readonly HostPattern[] {
     const text = this.text(name) ?? '';
     if (text.includes('@')) throw invalidVariable(name, text, 'expected hosts without credentials');
@@ -89,7 +89,7 @@ export class EnvironmentReader {
     return entries.filter((entry) => entry !== '').map((entry) => reworded(name, entry, parseHostPattern));
   }
 
-  /** What a parser makes of the value; its error is told with the variable's name. */
+  /** The parsed value. An error of the parser becomes the reason of the error with the variable's name. */
   parsed<T>(name: string, otherwise: string, parse: (text: string) => T): T {
     return reworded(name, this.text(name) ?? otherwise, parse);
   }
@@ -103,9 +103,9 @@ function reworded<T>(name: string, text: string, parse: (text: string) => T): T 
   }
 }
 
-/** The error for a value that is not allowed: `INVALID_CONFIGURATION`. A password in it is not shown. */
+/** The error for a value that is not allowed: `INVALID_CONFIGURATION`. A password in the value is redacted. */
 export function invalidVariable(name: string, value: string, why: string): PassthroughError {
-  // A URL may hold a password in the place where none belongs, and a password any character.
+  // A URL may hold a password although none is allowed there. A password may hold any character, also `@` and `/`.
   const shown = value.replace(/^([a-z]+:\/\/)?.*@/is, '$1[redacted]@');
   return new PassthroughError('INVALID_CONFIGURATION', `Cannot use ${name}=${JSON.stringify(shown)}: ${why}`);
 }

@@ -14,25 +14,25 @@ import { readPropagation } from './telemetry.ts';
 export const CLIENT_AUTH_MODES = ['optional', 'required', 'off'] as const;
 export type ClientAuthMode = (typeof CLIENT_AUTH_MODES)[number];
 
-/** What is done about layers that an image keeps outside of its registry. */
+/** What happens with foreign layers: layers that lie outside of the registry. */
 export const FOREIGN_LAYER_MODES = ['refuse', 'fetch'] as const;
 export type ForeignLayerMode = (typeof FOREIGN_LAYER_MODES)[number];
 
-/** What is configured of registries and of the way to them. */
+/** Settings for registries and for the connections to them. */
 export interface RegistryConfig {
   /** Registry of `/docker/…`. */
   readonly target: RegistryHost;
-  /** `REGISTRY_DEFAULT_NAMESPACE` where it is set: it also holds for registries that a request names. */
+  /** `REGISTRY_DEFAULT_NAMESPACE`, if set. It also applies to registries that a request names. */
   readonly defaultNamespace: string | undefined;
   readonly credentials: StaticCredentials;
   readonly clientAuth: ClientAuthMode;
   /** Registries that a request may name; `undefined` for any. */
   readonly allowedHosts: readonly HostPattern[] | undefined;
   readonly trustedRealms: readonly HostPattern[];
-  /** Registries that speak http where a reference names them without a scheme. */
+  /** Registries that are contacted over http when a reference names them without a scheme. */
   readonly plainHttpHosts: readonly HostPattern[];
   readonly foreignLayers: ForeignLayerMode;
-  /** Most layers that are fetched from one registry at once. */
+  /** Most concurrent layer downloads from one registry. */
   readonly concurrentDownloads: number;
   readonly timeouts: Timeouts;
   readonly bodyLimits: BodyLimits;
@@ -44,7 +44,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 /**
- * Reads what is configured of registries.
+ * Reads the settings for registries.
  *
  * @throws PassthroughError `INVALID_CONFIGURATION` naming variable, value and what is allowed
  */
@@ -67,7 +67,7 @@ export function readRegistryConfig(read: EnvironmentReader): RegistryConfig {
       stallMs: read.milliseconds('REGISTRY_STALL_TIMEOUT', 30),
     },
     bodyLimits: {
-      // 4 MiB is what the distribution specification has registries take and clients expect.
+      // Registries and clients should support 4 MiB (OCI distribution specification, "Pushing Manifests").
       manifestBytes: read.bytes('MAX_MANIFEST_BYTES', 4 * MIB),
       configBytes: read.bytes('MAX_CONFIG_BYTES', 8 * MIB),
       tokenBytes: read.bytes('MAX_TOKEN_BYTES', 256 * KIB),
@@ -78,7 +78,7 @@ export function readRegistryConfig(read: EnvironmentReader): RegistryConfig {
   };
 }
 
-/** The default registry: what `REGISTRY_URL` names, with what the other variables say of it. */
+/** The default registry: `REGISTRY_URL` with the variables that override its parts. */
 function readTarget(read: EnvironmentReader): RegistryHost {
   const known = read.parsed('REGISTRY_URL', DOCKER_HUB.origin, parseRegistryUrl);
   return Object.freeze({
@@ -97,13 +97,13 @@ function parseRegistryUrl(text: string): RegistryHost {
   return registryHost(scheme.toLowerCase(), host);
 }
 
-/** The name stands in front of a tag as a host would; tags with any other are refused by whoever loads them. */
+/** The name takes the place of the host in tags. Loaders refuse tags without a valid host there. */
 function parseRegistryName(text: string): string {
   parseHost(text);
   return text;
 }
 
-/** Set but empty is an answer of its own: no namespace. */
+/** A variable that is set but empty means: no namespace. */
 function readNamespace(read: EnvironmentReader): string | undefined {
   const text = read.raw('REGISTRY_DEFAULT_NAMESPACE');
   const fault = text === undefined || text === '' ? undefined : repositoryFault(text);
@@ -111,7 +111,7 @@ function readNamespace(read: EnvironmentReader): string | undefined {
   return text;
 }
 
-/** Set but empty is an answer of its own: the registry takes Basic credentials directly. */
+/** A variable that is set but empty means: the registry takes Basic credentials directly. */
 function readTokenEndpoint(read: EnvironmentReader, known: RegistryHost): RegistryHost['tokenEndpoint'] {
   const text = read.raw('REGISTRY_AUTH_URL');
   if (text === undefined) return known.tokenEndpoint;
@@ -127,7 +127,7 @@ function readTokenEndpoint(read: EnvironmentReader, known: RegistryHost): Regist
   return url;
 }
 
-/** An entry for https would never count. */
+/** An entry with https would have no effect, so it is refused. */
 function readPlainHttpHosts(read: EnvironmentReader): readonly HostPattern[] {
   const name = 'REGISTRY_PLAIN_HTTP_HOSTS';
   const hosts = read.hosts(name);
@@ -171,8 +171,8 @@ function readCredentials(read: EnvironmentReader, target: RegistryHost): StaticC
 }
 
 /**
- * The proxy variables, as Node's agents take them: in lower case too, which comes first there. An address without a scheme
- * is http, as it is to curl; Node would pass over it.
+ * The proxy variables in the form of Node's agents, which prefer the names in lower case. An address without a scheme means
+ * http, as with curl; Node ignores such an address.
  */
 function readProxies(read: EnvironmentReader): AgentOptions['proxyEnv'] {
   const cases = (name: string) => [name, name.toLowerCase()];

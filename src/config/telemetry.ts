@@ -2,17 +2,17 @@ import { PassthroughError } from '../errors.ts';
 import type { PropagationPolicy } from '../registry/transport/traced.ts';
 import { type EnvironmentReader, invalidVariable } from './environment.ts';
 
-/** What OpenTelemetry calls its signals, as the names of their variables have them. */
+/** The signals of OpenTelemetry, as written in its variables. */
 export const SIGNALS = ['TRACES', 'METRICS', 'LOGS'] as const;
 export type Signal = (typeof SIGNALS)[number];
 
-/** Exporters of each signal, by the names that the specification gives them. Where all are empty, no SDK is loaded. */
+/** Exporters of each signal, by their names in the specification. If there are none at all, no SDK is loaded. */
 export type Exporters = Readonly<Record<Signal, readonly string[]>>;
 
 const PROTOCOLS = ['grpc', 'http/protobuf', 'http/json'] as const;
 type Protocol = (typeof PROTOCOLS)[number];
 
-/** Exporters that the SDK has for each signal. */
+/** Exporters of the SDK for each signal. */
 const KNOWN: Exporters = {
   TRACES: ['otlp', 'zipkin', 'console', 'none'],
   METRICS: ['otlp', 'prometheus', 'console', 'none'],
@@ -20,11 +20,10 @@ const KNOWN: Exporters = {
 };
 
 /**
- * Reads which signals go out. The specification has an unset exporter mean OTLP, and an unset endpoint mean localhost: here
- * OTLP is on where an endpoint is set, for all signals or for one, and any other exporter where it is named.
+ * Reads the exporters of each signal. In the specification, an unset exporter means OTLP, and an unset endpoint means
+ * localhost. Here OTLP needs an endpoint, either for all signals or for one. Other exporters are on when they are named.
  *
- * @throws PassthroughError `INVALID_CONFIGURATION` for an endpoint that is no address, headers that are none, and a protocol
- *   or an exporter that does not exist
+ * @throws PassthroughError `INVALID_CONFIGURATION` for malformed endpoints and headers, unknown protocols and exporters
  * @see https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
  * @see https://opentelemetry.io/docs/specs/otel/protocol/exporter/
  */
@@ -51,7 +50,7 @@ function readNames(read: EnvironmentReader, signal: Signal): readonly string[] {
   return names.filter((name) => name !== '');
 }
 
-/** Where a signal goes, or all that say nothing themselves, and how. */
+/** Reads protocol and endpoint, either of one signal or of all signals without their own. */
 function readOtlp(read: EnvironmentReader, prefix: string, otherwise: Protocol) {
   const protocol = read.choice(`${prefix}_PROTOCOL`, PROTOCOLS, otherwise);
   checkHeaders(read, `${prefix}_HEADERS`);
@@ -67,7 +66,7 @@ function readOtlp(read: EnvironmentReader, prefix: string, otherwise: Protocol) 
   return { protocol, endpoint };
 }
 
-/** Whether the exporters take an address. Only gRPC knows those without a scheme, and sockets. */
+/** Whether the exporters support an endpoint. Only gRPC supports Unix sockets and addresses without a scheme. */
 function isEndpoint(text: string, protocol: Protocol): boolean {
   if (/^https?:\/\/\S+$/.test(text)) return URL.canParse(text);
   if (protocol !== 'grpc') return false;
@@ -75,8 +74,8 @@ function isEndpoint(text: string, protocol: Protocol): boolean {
 }
 
 /**
- * Looks at the headers of exports, which often hold a key: what cannot be one would end the service as it starts, and with
- * its value in the message.
+ * Checks the headers of exports, which often hold a key. With malformed headers, the SDK would fail and show their values in
+ * its error.
  */
 function checkHeaders(read: EnvironmentReader, name: string): void {
   for (const pair of (read.text(name) ?? '').split(',').filter((part) => part.trim() !== '')) {
@@ -97,7 +96,7 @@ function decoded(value: string): string {
   }
 }
 
-/** Reads whom upstream a trace is told to: nobody unless `OTEL_PROPAGATE_UPSTREAM` is `true` or lists hosts. */
+/** Reads which registries receive the trace context: none unless `OTEL_PROPAGATE_UPSTREAM` is `true` or lists hosts. */
 export function readPropagation(read: EnvironmentReader): PropagationPolicy {
   const name = 'OTEL_PROPAGATE_UPSTREAM';
   const text = read.text(name)?.toLowerCase();

@@ -3,7 +3,7 @@ import { type Digest, isDigest } from './digest.ts';
 import { fieldsOf } from './json.ts';
 
 /**
- * Points at content: what it is, its digest and its size in bytes.
+ * Identifies content by media type, digest and size in bytes.
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md
  */
@@ -11,22 +11,18 @@ export interface Descriptor {
   readonly mediaType: string;
   readonly digest: Digest;
   readonly size: number;
-  /**
-   * Where else the content lies, as foreign layers say. Never empty; http and https only, none with a
-   * password.
-   */
+  /** Further locations of the content, as foreign layers have them. Never empty; http and https, without user information. */
   readonly urls?: readonly string[];
   /** Never empty. */
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
 /**
- * Reads a descriptor of a manifest or an index. URLs and annotations that are none are left out, all else
- * must be right.
+ * Reads a descriptor of a manifest or an index. Malformed URLs and annotations are dropped.
  *
  * @param value JSON from a registry
- * @param name where it stands in its document, for the message
- * @throws PassthroughError `UNSUPPORTED_IMAGE` naming the field that is missing or wrong
+ * @param name path of the descriptor in its document, for the message
+ * @throws PassthroughError `UNSUPPORTED_IMAGE` naming any other field that is missing or malformed
  */
 export function parseDescriptor(value: unknown, name: string): Descriptor {
   const { mediaType, digest, size, urls, annotations } = fieldsOf(value);
@@ -37,18 +33,18 @@ export function parseDescriptor(value: unknown, name: string): Descriptor {
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw unsupported('size is not a number of bytes');
   }
-  const elsewhere = Array.isArray(urls) ? urls.filter(isWebAddress) : [];
+  const locations = Array.isArray(urls) ? urls.filter(isWebAddress) : [];
   const notes = Object.entries(fieldsOf(annotations)).filter(isTextEntry);
   return {
     mediaType,
     digest,
     size,
-    ...(elsewhere.length > 0 && { urls: elsewhere }),
+    ...(locations.length > 0 && { urls: locations }),
     ...(notes.length > 0 && { annotations: Object.fromEntries(notes) }),
   };
 }
 
-/** Foreign layers are fetched without credentials, so an address that brings its own is none to go to. */
+/** Foreign layers are fetched without credentials. URLs that contain a user name or a password are dropped. */
 function isWebAddress(value: unknown): value is string {
   if (typeof value !== 'string' || !URL.canParse(value)) return false;
   const { protocol, username, password } = new URL(value);

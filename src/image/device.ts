@@ -1,30 +1,30 @@
 import type { Platform } from './platform.ts';
 
-/** A family or model of devices that may be named in place of its platform. */
+/** A family or model of devices. A request may name it in place of its platform. */
 export interface Device {
-  /** In lower case, as a request names it. */
+  /** The name in requests, in lower case. */
   readonly name: string;
   readonly title: string;
   readonly platform: Platform;
-  /** What to know besides before sending an image there. */
+  /** A restriction of the device on images. */
   readonly note?: string;
 }
 
 const ARM64: Platform = Object.freeze({ os: 'linux', architecture: 'arm64' });
 const AMD64: Platform = Object.freeze({ os: 'linux', architecture: 'amd64' });
 
-/** https://developer.cisco.com/docs/iox/application-development says so of IR800. */
+/** IR800: https://developer.cisco.com/docs/iox/application-development */
 const FEW_LAYERS = 'takes at most 42 layers per image';
 
 /**
- * Cisco's hosts of containers, those only of whose processor Cisco itself says what it is:
+ * Cisco devices that run containers. Only devices whose processor Cisco documents are listed:
  *
  * - IoT: https://developer.cisco.com/docs/iox/platform-support-matrix, column "CPU Architecture"
  * - Catalyst 9300 to 9600, "powered by an x86 CPU":
  *   https://www.cisco.com/c/dam/en/us/products/collateral/switches/catalyst-9300-series-switches/white-paper-c87-742415.pdf
  *
- * Catalyst 9200 hosts no applications, and the access points of the 9100 family are another architecture, so
- * `cat9k` does not cover them:
+ * `cat9k` does not include Catalyst 9200, which runs no applications, and the access points of the 9100 family, which have
+ * another architecture:
  * https://www.cisco.com/c/en/us/td/docs/ios-xml/ios/prog/configuration/1711/b_1711_programmability_cg/m_1711_prog_app_hosting.html
  */
 export const DEVICES: readonly Device[] = Object.freeze([
@@ -54,7 +54,7 @@ const PLATFORMS: ReadonlyMap<string, Platform> = new Map(
  * The platform of a device.
  *
  * @param name one of {@link DEVICES}, in any case
- * @returns `undefined` for a name that is none of them
+ * @returns `undefined` for any other name
  */
 export function devicePlatform(name: string): Platform | undefined {
   return PLATFORMS.get(name.toLowerCase());

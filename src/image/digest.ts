@@ -7,7 +7,7 @@ import { PassthroughError } from '../errors.ts';
  */
 export type Digest = `${DigestAlgorithm}:${string}`;
 
-/** The two registered algorithms that every implementation must or may check. */
+/** The algorithms that this product verifies. The specification requires `sha256` and registers `sha512`. */
 export type DigestAlgorithm = 'sha256' | 'sha512';
 
 const HEX_LENGTH: Record<DigestAlgorithm, number> = { sha256: 64, sha512: 128 };
@@ -16,7 +16,7 @@ const HEX_LENGTH: Record<DigestAlgorithm, number> = { sha256: 64, sha512: 128 };
  * Whether `text` is a digest that this product can verify.
  *
  *     digest    ::= algorithm ":" encoded
- *     algorithm ::= "sha256" | "sha512"       ; the registered ones
+ *     algorithm ::= "sha256" | "sha512"
  *     encoded   ::= [a-f0-9]{64} | [a-f0-9]{128}
  */
 export function isDigest(text: unknown): text is Digest {
@@ -32,7 +32,7 @@ export function isDigest(text: unknown): text is Digest {
 /**
  * Reads a digest.
  *
- * @throws PassthroughError `INVALID_REFERENCE` when it is malformed or of another algorithm
+ * @throws PassthroughError `INVALID_REFERENCE` for a malformed digest and for other algorithms
  */
 export function parseDigest(text: string): Digest {
   if (isDigest(text)) return text;
@@ -47,7 +47,7 @@ export function digestAlgorithm(digest: Digest): DigestAlgorithm {
   return splitDigest(digest).algorithm as DigestAlgorithm;
 }
 
-/** The hexadecimal part of a digest, as file and folder names use it. */
+/** The hexadecimal part of a digest, for names of files and folders. */
 export function digestHex(digest: Digest): string {
   return splitDigest(digest).hex;
 }

@@ -5,29 +5,24 @@ import { repositoryFault, tagFault } from './reference.ts';
 /** How the whole archive is compressed. */
 export type Compression = 'none' | 'gzip';
 
-/**
- * Checksums that an archive's name may be followed by: for `sha256sum -c` and its like, and for `verify /md5`
- * of IOS.
- */
+/** Checksums that may follow the name of an archive: for `sha256sum -c` and its relatives, and for `verify /md5` of IOS. */
 export type Checksum = 'sha256' | 'sha512' | 'md5';
 
-/** What a file name asks for. */
+/** A parsed file name. */
 export interface ImageFilename {
-  /** In full, the default namespace included. */
+  /** With the default namespace. */
   readonly repository: string;
-  /** Either this or the digest. */
+  /** Set if `digest` is not. */
   readonly tag?: string;
   readonly digest?: Digest;
   readonly compression: Compression;
-  /** The checksum that is asked for in place of the archive. */
+  /** The checksum that is requested in place of the archive. */
   readonly checksum: Checksum | undefined;
-  /**
-   * The file name of the archive, without the ending of a checksum: what the line with the checksum names.
-   */
+  /** The file name of the archive, without the ending of a checksum. A checksum line names this file. */
   readonly archiveName: string;
 }
 
-/** Endings of archives. The first of a compression is the one that is written. */
+/** Endings of archives. {@link formatFilename} writes the first one of a compression. */
 const ARCHIVE_ENDINGS: readonly [ending: string, compression: Compression][] = [
   ['.tar', 'none'],
   ['.tar.gz', 'gzip'],
@@ -37,7 +32,7 @@ const ARCHIVE_ENDINGS: readonly [ending: string, compression: Compression][] = [
 const CHECKSUMS: readonly Checksum[] = ['sha256', 'sha512', 'md5'];
 
 /**
- * Reads the file name of an archive, or of an archive's checksum.
+ * Reads the file name of an archive or of its checksum.
  *
  *     filename ::= path "_" ( tag | digest ) archive [ checksum ]      ; the last "_" separates
  *     path     ::= component ( "__" component )+ | component "_" component | component
@@ -45,17 +40,15 @@ const CHECKSUMS: readonly Checksum[] = ['sha256', 'sha512', 'md5'];
  *     archive  ::= ".tar" | ".tar.gz" | ".tgz"
  *     checksum ::= ".sha256" | ".sha512" | ".md5"
  *
- * With a double underscore anywhere in the path, each double one is `/` and a single one stands for itself.
- * With none, one single underscore is `/`. With none and several single ones, all stand for themselves: there
- * is no telling which of them would have been the `/`.
+ * If the path contains a double underscore, each double underscore means `/` and single ones stay. Otherwise, a path with
+ * exactly one underscore is split there. A path with several single underscores is not split, since any of them could mean `/`.
  *
- * A digest has `=` for its colon. Neither repository nor tag may hold it, so nothing else can be meant;
- * `sha256-` would be the beginning of a tag, which the referrers tag schema uses; and it passes consoles,
- * shells, URLs and file systems as it is.
+ * A digest has `=` in place of its colon. Repositories and tags cannot contain `=`, so the meaning is unique. `sha256-` would
+ * not do: the referrers tag schema begins tags with it. `=` needs no escape in consoles, shells, URLs and file systems.
  *
  * @param filename the decoded last segment of a request path
- * @param defaultNamespace put before a path of one component; empty for none
- * @throws PassthroughError `INVALID_FILENAME` naming the rule that broke
+ * @param defaultNamespace prefix for a path of one component; empty for none
+ * @throws PassthroughError `INVALID_FILENAME` naming the broken rule
  */
 export function parseFilename(filename: string, defaultNamespace: string): ImageFilename {
   const fail = (why: string) =>
@@ -76,7 +69,7 @@ export function parseFilename(filename: string, defaultNamespace: string): Image
 /**
  * Reads the ending of an archive's name.
  *
- * @returns what it says, and the name without any ending
+ * @returns compression and checksum; `stem` is the name without both endings
  * @throws PassthroughError `INVALID_FILENAME` for any other ending
  */
 export function parseEnding(
@@ -114,10 +107,9 @@ function parseVersion(version: string): Pick<ImageFilename, 'tag' | 'digest'> {
 /**
  * Writes the file name that {@link parseFilename} reads back.
  *
- * @param image repository in full, and a tag or a digest; an archive without compression unless it says
- *   otherwise
- * @returns `undefined` where the grammar cannot say it: an underscore in the tag, or in a place of the path
- *   where it would be read as `/`; a tag and a digest, or neither
+ * @param image the repository with its namespace, and either a tag or a digest; `none` is the default compression
+ * @returns `undefined` for images that the grammar cannot express: an underscore in the tag, an underscore in the path that
+ *   would be read as `/`, both a tag and a digest, or neither
  */
 export function formatFilename(
   image: Pick<ImageFilename, 'repository' | 'tag' | 'digest'> &
@@ -131,8 +123,8 @@ export function formatFilename(
     .filter((part) => part !== undefined)
     .join('.');
   try {
-    const back = parseFilename(filename, '');
-    return back.repository === repository && back.tag === tag && back.digest === digest
+    const parsed = parseFilename(filename, '');
+    return parsed.repository === repository && parsed.tag === tag && parsed.digest === digest
       ? filename
       : undefined;
   } catch {

@@ -4,16 +4,16 @@ import { fieldsOf, parseJsonObject } from './json.ts';
 import { type Platform, platformOfFields } from './platform.ts';
 
 /**
- * What the archive needs to know of an image's config.
+ * The parts of an image config that an archive needs.
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md
  */
 export interface ImageConfig {
-  /** Absent where the config names none, as very old or hand-made images do. */
+  /** Absent in some very old or hand-made images. */
   readonly platform?: Platform;
   /** Digests of the uncompressed layers, base first. */
   readonly diffIds: readonly Digest[];
-  /** The whole document, for layouts that repeat parts of it. */
+  /** The whole document, for layouts that copy fields. */
   readonly document: Readonly<Record<string, unknown>>;
 }
 
@@ -21,7 +21,7 @@ export interface ImageConfig {
  * Reads an image config.
  *
  * @param bytes the config blob
- * @param layerCount how many layers the manifest has; `rootfs.diff_ids` must have as many
+ * @param layerCount number of layers in the manifest; `rootfs.diff_ids` must have the same length
  * @throws PassthroughError `UNSUPPORTED_IMAGE` when the document is malformed or does not fit the manifest
  */
 export function parseImageConfig(bytes: Uint8Array, layerCount: number): ImageConfig {

@@ -1,7 +1,7 @@
-/** A JSON object as it came: nothing is known of what its fields hold. */
+/** A JSON object whose fields are not validated. */
 export type JsonFields = Readonly<Record<string, unknown>>;
 
-/** The fields of a JSON object; none where `value` is anything else. */
+/** The fields of a JSON object; none for any other value. */
 export function fieldsOf(value: unknown): JsonFields {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonFields) : {};
 }
@@ -9,8 +9,8 @@ export function fieldsOf(value: unknown): JsonFields {
 /**
  * Reads a document that must be a JSON object in UTF-8.
  *
- * @param refuse makes the error to throw, from the reason and, where there is one, the error underneath
- * @throws what `refuse` makes
+ * @param refuse makes the error to throw from the reason and the underlying error
+ * @throws the error of `refuse`
  */
 export function parseJsonObject(
   bytes: Uint8Array,

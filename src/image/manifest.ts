@@ -2,6 +2,7 @@ import { PassthroughError } from '../errors.ts';
 import { type Descriptor, parseDescriptor } from './descriptor.ts';
 import { fieldsOf, parseJsonObject } from './json.ts';
 import {
+  ACCEPTED_MANIFESTS,
   DOCKER_MANIFEST,
   DOCKER_MANIFEST_LIST,
   essence,
@@ -13,7 +14,7 @@ import { isUnknownPlatform, type Platform, platformOfFields } from './platform.t
 
 export type { Descriptor } from './descriptor.ts';
 
-/** An entry of an index, whatever it holds. */
+/** An entry of an index: an image, an attestation or any other content. */
 export interface IndexEntry extends Descriptor {
   readonly platform?: Platform;
 }
@@ -22,9 +23,9 @@ export interface IndexEntry extends Descriptor {
 export interface Index {
   readonly kind: 'index';
   readonly mediaType: string;
-  /** Those of {@link Index.all} that may hold an image: no attestations, nothing filed under `unknown`. */
+  /** Entries that may be an image: no attestations, no platform `unknown`. */
   readonly entries: readonly IndexEntry[];
-  /** Every entry, in its order: what an archive must hold to keep the index as it is. */
+  /** Every entry, in order. An archive with the unchanged index needs all. */
   readonly all: readonly IndexEntry[];
 }
 
@@ -42,7 +43,7 @@ export interface ArtifactManifest {
   readonly mediaType: string;
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
-  /** What it is, where the manifest says more of it than its config's media type does. */
+  /** Type of the artifact, if the manifest has one besides the config's media type. */
   readonly artifactType?: string;
 }
 
@@ -50,22 +51,22 @@ export interface ArtifactManifest {
 const ATTESTATION_ANNOTATION = 'vnd.docker.reference.type';
 
 /**
- * Most layers that an image may have here. Engines stop at 127 (overlayfs) or 125 (aufs); a manifest may only list
- * what its size limit allows, and this keeps the number of open files in bounds besides.
+ * Most layers of an image. Engines support 127 (overlayfs) or 125 (aufs). The limit bounds the number of open files, which the
+ * size limit of manifests does not.
  */
 const MAX_LAYERS = 1000;
 
 /**
  * Reads a manifest of any of the four kinds.
  *
- * The document's own `mediaType` decides, then the header's, then the shape. A document that is both an index
- * and an image is refused: two readers could see two images under one digest (CVE-2021-41190).
+ * The type is the document's own `mediaType`, else `contentType`, else it follows from the fields. A document with the fields
+ * of both an index and an image is refused: two readers could see two images under one digest (CVE-2021-41190).
  *
- * @param bytes the document as the registry sent it
- * @param contentType the `Content-Type` it came with, or its descriptor's media type
- * @param options `artifacts` lets in manifests whose config is no image config
- * @throws PassthroughError `UNSUPPORTED_IMAGE` for schema 1, artifacts unless they are let in, other
- *   documents and malformed ones
+ * @param bytes the document from the registry
+ * @param contentType `Content-Type` of the response, or media type of the descriptor
+ * @param options `artifacts` allows manifests whose config is not an image config
+ * @throws PassthroughError `UNSUPPORTED_IMAGE` for schema 1, for artifacts that are not allowed, for other and malformed
+ *   documents
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md
  */
@@ -74,13 +75,13 @@ export function parseManifest(
   contentType: string,
   options?: { readonly artifacts?: false },
 ): Index | ImageManifest;
-/** The same, for readers that take artifacts too. */
+/** Overload for callers that allow artifacts. */
 export function parseManifest(
   bytes: Uint8Array,
   contentType: string,
   options: { readonly artifacts?: boolean },
 ): Index | ImageManifest | ArtifactManifest;
-/** Of the two above. */
+/** Implementation of both overloads. */
 export function parseManifest(
   bytes: Uint8Array,
   contentType: string,
@@ -127,8 +128,8 @@ export function parseManifest(
 function documentMediaType(own: unknown, contentType: string, isIndex: boolean): string {
   if (typeof own === 'string' && own !== '') return essence(own);
   const given = essence(contentType);
-  const known = [OCI_INDEX, OCI_MANIFEST, DOCKER_MANIFEST, DOCKER_MANIFEST_LIST].includes(given);
-  return known ? given : isIndex ? OCI_INDEX : OCI_MANIFEST;
+  if (ACCEPTED_MANIFESTS.includes(given)) return given;
+  return isIndex ? OCI_INDEX : OCI_MANIFEST;
 }
 
 function parseLayers(layers: unknown): readonly Descriptor[] {

@@ -1,5 +1,5 @@
 /**
- * Media types of manifests and configs, in Docker's and OCI's spelling.
+ * Media types of manifests, from OCI and Docker.
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md
  * @see https://github.com/distribution/distribution/blob/v2.8.3/docs/spec/manifest-v2-2.md
@@ -9,7 +9,7 @@ export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const DOCKER_MANIFEST_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 
-/** What a manifest request accepts. A registry that finds schema 1 only then says so, or sends it anyway. */
+/** `Accept` of manifest requests. Without schema 1: a registry that has nothing else answers with an error or sends it anyway. */
 export const ACCEPTED_MANIFESTS: readonly string[] = [
   OCI_INDEX,
   DOCKER_MANIFEST_LIST,
@@ -18,8 +18,8 @@ export const ACCEPTED_MANIFESTS: readonly string[] = [
 ];
 
 /**
- * Configs that describe a container image. Anything else is an artifact: a chart, a signature, a model. The second group is
- * no type of a config at all, and still stands in old images: https://github.com/docker/distribution/issues/1621
+ * Media types of image configs. Manifests with other configs are artifacts: charts, signatures, models. The second group is
+ * for old images with wrong types: https://github.com/docker/distribution/issues/1621
  */
 const IMAGE_CONFIGS: readonly string[] = [
   'application/vnd.oci.image.config.v1+json',
@@ -36,15 +36,12 @@ export function essence(mediaType: string): string {
   return (mediaType.split(';', 1)[0] ?? '').trim().toLowerCase();
 }
 
-/** Whether a config's media type says "container image", or nothing that speaks against it. */
+/** Whether a config's media type is that of an image config, or one that old images have in its place. */
 export function isImageConfig(mediaType: string): boolean {
   return IMAGE_CONFIGS.includes(essence(mediaType));
 }
 
-/**
- * Layers that a registry need not hold, because their licence keeps them where they are: those of Windows'
- * base images.
- */
+/** Layers whose licence forbids redistribution, such as those of Windows base images. A registry need not have them. */
 const FOREIGN_LAYERS: readonly string[] = [
   'application/vnd.docker.image.rootfs.foreign.diff.tar',
   'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
@@ -54,8 +51,7 @@ const FOREIGN_LAYERS: readonly string[] = [
 ];
 
 /**
- * Whether a layer is one that lies outside the registry, under its descriptor's `urls`. Registries may hold
- * it all the same.
+ * Whether a layer may lie outside the registry, at its descriptor's `urls`. Some registries have it nevertheless.
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md#non-distributable-layers
  * @see https://github.com/distribution/distribution/blob/v2.8.3/docs/spec/manifest-v2-2.md

@@ -1,31 +1,28 @@
 /**
- * Versions of Windows, as `os.version` of a platform holds them: an image runs on the kernel that it was
- * built for.
+ * A version of Windows: `os.version` of a platform. An image runs only on a compatible kernel.
  *
  *     version ::= major "." minor "." build [ "." revision ]
  *
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
  */
 interface OsVersion {
-  /** Major and minor number, which must agree. */
+  /** Major and minor number. Both must be equal on image and host. */
   readonly release: string;
   readonly build: number;
-  /** Update build revision (UBR); 0 where none is named. */
+  /** Update build revision (UBR); 0 by default. */
   readonly revision: number;
 }
 
-/** Largest build and revision: each has 16 bits in Windows' own `VS_FIXEDFILEINFO`. */
+/** Largest build and revision: 16 bits each in Windows' `VS_FIXEDFILEINFO`. */
 const MAX_NUMBER = 0xffff;
 
-/** Gap of an image that names no version at all: larger than that of any which does. */
+/** Gap of an image without a version: larger than that of any image with one. */
 const UNNAMED_GAP = (MAX_NUMBER + 1) ** 2;
 
-/** Greater than every gap that {@link osVersionGap} gives. */
+/** Greater than every result of {@link osVersionGap}. */
 export const OS_VERSION_GAP_LIMIT = UNNAMED_GAP + 1;
 
-/**
- * Windows Server 2022. From there on a host also runs the images of every build between this one and its own.
- */
+/** Windows Server 2022. Hosts from this build on also run images of older builds, down to this one. */
 const STABLE_ABI_BUILD = 20_348;
 
 /** Whether `text` is a version of Windows: `10.0.17763`, `10.0.17763.6189`. */
@@ -34,14 +31,13 @@ export function isOsVersion(text: string): boolean {
 }
 
 /**
- * How far an image's version of Windows is from the wanted one, by the rules of containerd: before Windows
- * Server 2022 the builds must be equal; from there on an older build, down to that of 2022, will do. The
- * revision never decides whether an image runs. The nearest build comes first, and of one build the highest
- * revision.
+ * Ranks an image's version of Windows by the rules of containerd. Before Windows Server 2022, the builds must be equal. From
+ * then on, an older build, down to that of 2022, runs too. The revision does not decide whether an image runs. The nearest build
+ * ranks first; of one build, the highest revision.
  *
- * @param offered `os.version` of an image; one that names none is taken last
- * @param wanted version of the machine; without one every image will do
- * @returns 0 for the same version, larger is worse, `undefined` does not run
+ * @param offered `os.version` of an image; an image without one ranks last
+ * @param wanted version of the machine; without it every image runs
+ * @returns 0 for the same version, larger is worse, `undefined` if the image does not run
  * @see https://github.com/containerd/platforms/blob/main/platform_windows_compat.go
  * @see https://learn.microsoft.com/en-us/virtualization/windowscontainers/deploy-containers/version-compatibility
  */

@@ -2,33 +2,30 @@ import { PassthroughError } from '../errors.ts';
 import { fieldsOf } from './json.ts';
 import { isOsVersion, OS_VERSION_GAP_LIMIT, osVersionGap } from './os-version.ts';
 
-/** Operating system, architecture and variant, in the words of Go's `GOOS` and `GOARCH` that images use. */
+/** Operating system, architecture and variant, with the names of Go's `GOOS` and `GOARCH`, as in images. */
 export interface Platform {
   readonly os: string;
   readonly architecture: string;
   readonly variant?: string;
-  /** Version of Windows, `10.0.17763.6189`: `os.version` in images. */
+  /** `os.version` of images: a version of Windows, `10.0.17763.6189`. */
   readonly osVersion?: string;
 }
 
-/** `go tool dist list`, and the systems that images name besides. */
+/** Output of `go tool dist list`, and further systems of images. */
 const OPERATING_SYSTEMS = new Set(
   'aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris wasip1 windows'.split(
     ' ',
   ),
 );
 
-/** `go tool dist list`, and the architectures that images name besides. */
+/** Output of `go tool dist list`, and further architectures of images. */
 const ARCHITECTURES = new Set(
   '386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x sparc64 wasm'.split(
     ' ',
   ),
 );
 
-/**
- * Other names of an architecture: what `uname -m` and package systems say. Those of a variant leave no choice
- * of one.
- */
+/** Other names of an architecture, from `uname -m` and package systems. Some imply a variant. */
 const ALIASES: Readonly<Record<string, Pick<Platform, 'architecture' | 'variant'>>> = {
   i386: { architecture: '386' },
   i686: { architecture: '386' },
@@ -40,33 +37,28 @@ const ALIASES: Readonly<Record<string, Pick<Platform, 'architecture' | 'variant'
   armhf: { architecture: 'arm', variant: 'v7' },
 };
 
-/**
- * Variants that a request may name. Those of arm64 may have a minor version besides: {@link ARM64_VARIANT}.
- */
+/** Variants that a request may name. Variants of arm64 may have a minor version: {@link ARM64_VARIANT}. */
 const VARIANTS: Readonly<Record<string, readonly string[]>> = {
   amd64: ['v4', 'v3', 'v2', 'v1'],
   arm: ['v8', 'v7', 'v6', 'v5'],
   arm64: ['v9', 'v8'],
 };
 
-/**
- * As Go's `GOARM64` has them, v8.0 to v8.9 and v9.0 to v9.5: https://go.dev/wiki/MinimumRequirements#arm64
- */
+/** Values of Go's `GOARM64`, v8.0 to v8.9 and v9.0 to v9.5: https://go.dev/wiki/MinimumRequirements#arm64 */
 const ARM64_VARIANT = /^v(?<major>8|9)(?:\.(?<minor>(?<=8\.)[0-9]|(?<=9\.)[0-5]))?$/;
 
-/** The variant that a platform means when it names none, as containerd settles it. */
+/** The variant of a platform that names none, as in containerd. */
 const DEFAULT_VARIANT: Readonly<Record<string, string>> = { amd64: 'v1', arm: 'v7', arm64: 'v8' };
 
 /**
- * Reads a platform, in any case, with the usual other names and with variants by number alone. What was
- * written stays: `linux/arm64/v8` keeps its variant, `linux/arm64` gets none; {@link normalizePlatform} makes
- * them one.
+ * Reads a platform, in upper or lower case, with usual other names ({@link ALIASES}) and with variants by number alone. It adds
+ * and removes no variant: `linux/arm64/v8` keeps it, `linux/arm64` gets none. {@link normalizePlatform} makes both equal.
  *
  *     platform ::= os [ "(" version ")" ] "/" architecture [ "/" variant ]
  *
- * @returns the platform in Go's words; the variant only where one was given or the name implies one
- * @throws PassthroughError `INVALID_PLATFORM` when a part is missing, extra or unknown, and for a version of
- *   anything but Windows: it would decide nothing
+ * @returns the platform with Go's names; a variant only if the text gives or implies one
+ * @throws PassthroughError `INVALID_PLATFORM` when a part is missing, extra or unknown, and for a version of a system other
+ *   than Windows, where it has no effect
  * @see https://github.com/containerd/platforms/blob/main/platforms.go
  */
 export function parsePlatform(text: string): Platform {
@@ -91,7 +83,7 @@ export function parsePlatform(text: string): Platform {
   if (!ARCHITECTURES.has(architecture))
     throw invalid(text, `unknown architecture ${JSON.stringify(machine)}`);
 
-  const variant = impliedVariant ?? (givenVariant === undefined ? undefined : spelledOut(givenVariant));
+  const variant = impliedVariant ?? (givenVariant === undefined ? undefined : addLetter(givenVariant));
   if (variant !== undefined && !isVariant(architecture, variant)) {
     const known = VARIANTS[architecture];
     const offer = known === undefined ? '' : `, expected one of ${known.join(', ')}`;
@@ -106,17 +98,15 @@ export function parsePlatform(text: string): Platform {
 }
 
 /**
- * Reads what a request may ask for: one platform, or `all` of an image.
+ * Reads the platform of a request: one platform, or `all`.
  *
- * @throws PassthroughError `INVALID_PLATFORM` as {@link parsePlatform}
+ * @throws PassthroughError as {@link parsePlatform}
  */
 export function parsePlatformChoice(text: string): Platform | 'all' {
   return text.toLowerCase() === 'all' ? 'all' : parsePlatform(text);
 }
 
-/**
- * Writes `os/arch[/variant]`, the version of the system behind its name: `windows(10.0.17763.6189)/amd64`.
- */
+/** Writes `os/arch[/variant]`, with the version in parentheses: `windows(10.0.17763.6189)/amd64`. */
 export function formatPlatform(platform: Platform): string {
   const { os, architecture, variant, osVersion } = platform;
   const system = osVersion === undefined ? os : `${os}(${osVersion})`;
@@ -124,10 +114,10 @@ export function formatPlatform(platform: Platform): string {
 }
 
 /**
- * The platform as the fields of an index entry's `platform` or of an image config name it.
+ * The platform in the fields of an index entry's `platform` or of an image config.
  *
- * @param value JSON from a registry; neither names nor versions are checked
- * @returns `undefined` where it names none, or half of one
+ * @param value JSON from a registry; names and versions are not checked
+ * @returns `undefined` unless both `os` and `architecture` are there
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md#image-index-property-descriptions
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#properties
  */
@@ -138,42 +128,41 @@ export function platformOfFields(value: unknown): Platform | undefined {
 }
 
 /**
- * The one spelling of a platform that has several, as containerd's `Normalize` has it: `linux/AArch64/8` →
+ * The canonical form of a platform, as containerd's `Normalize` makes it: `linux/AArch64/8` →
  * `linux/arm64`, `linux/arm` → `linux/arm/v7`, `linux/amd64/v1` → `linux/amd64`, `macos/arm64` →
  * `darwin/arm64`.
  *
  * @see https://github.com/containerd/platforms/blob/main/database.go
  */
 export function normalizePlatform(platform: Platform): Platform {
-  const { variant, ...settled } = settle(platform);
-  const isSilent = settled.architecture !== 'arm' && variant === DEFAULT_VARIANT[settled.architecture];
-  return variant === undefined || isSilent ? settled : { ...settled, variant };
+  const { variant, ...rest } = withVariant(platform);
+  const isImplied = rest.architecture !== 'arm' && variant === DEFAULT_VARIANT[rest.architecture];
+  return variant === undefined || isImplied ? rest : { ...rest, variant };
 }
 
 /**
- * How well an image for `offered` runs on a machine of `wanted`: 0 is an exact match, larger is worse,
- * `undefined` does not run. A missing variant means the architecture's default one. In the order of
- * containerd's `Only`, which is what Docker pulls by: newer variants before older ones, then the architecture
- * that the machine runs besides its own, arm on arm64 and 386 on amd64; under each, the version of Windows
- * where the machine names one.
+ * Ranks an image for `offered` on a machine of `wanted`. A missing variant means the architecture's default. The order is that
+ * of containerd's `Only`, which Docker uses for pulls: newer variants before older ones, then the other architecture that the
+ * machine runs (arm on arm64, 386 on amd64). Equal ones rank by the version of Windows, if the machine has one.
  *
+ * @returns 0 for an exact match, larger is worse, `undefined` if the image does not run
  * @see https://github.com/containerd/platforms/blob/main/compare.go
  */
 export function platformDistance(offered: Platform, wanted: Platform): number | undefined {
-  const have = settle(offered);
-  const want = settle(wanted);
+  const have = withVariant(offered);
+  const want = withVariant(wanted);
   if (have.os !== want.os) return undefined;
   const step = runnable(want).indexOf(machineName(have));
   const gap = want.os === 'windows' ? osVersionGap(have.osVersion, want.osVersion) : 0;
   return step === -1 || gap === undefined ? undefined : step * OS_VERSION_GAP_LIMIT + gap;
 }
 
-/** Whether an index entry carries no image: attestations are filed under `unknown/unknown`. */
+/** Whether a platform is that of attestations in an index, `unknown/unknown`. */
 export function isUnknownPlatform(platform: Platform): boolean {
   return platform.os === 'unknown' || platform.architecture === 'unknown';
 }
 
-/** What a machine runs, as {@link machineName} names it, best first. */
+/** What a machine runs, as {@link machineName}s, best first. */
 function runnable(machine: Platform): readonly string[] {
   const { architecture, variant = '' } = machine;
   if (!isVariant(architecture, variant)) return [machineName(machine)];
@@ -187,7 +176,7 @@ function runnable(machine: Platform): readonly string[] {
   const minor = Number(minorText);
   const minors = (of: number, from: number) =>
     countDown(from, 0).map((version) => `arm64/v${of}${version === 0 ? '' : `.${version}`}`);
-  // v9.0 branched off from v8.5, so that v9.x runs what v8.(x+5) does.
+  // v9.0 is based on v8.5, so v9.x runs what v8.(x+5) runs.
   const own = major === '9' ? [...minors(9, minor), ...minors(8, minor + 5)] : minors(8, minor);
   return [...own, ...armDownFrom(8)];
 }
@@ -204,13 +193,13 @@ function machineName({ architecture, variant = '' }: Platform): string {
   return `${architecture}/${variant}`;
 }
 
-/** One spelling for each platform, with the variant that is meant where none is named. */
-function settle(platform: Platform): Platform {
+/** The platform in Go's names, with the default variant if it has none. */
+function withVariant(platform: Platform): Platform {
   const { osVersion } = platform;
   const name = platform.architecture.toLowerCase();
   const { architecture, variant: implied } = ALIASES[name] ?? { architecture: name };
-  // v8.0 and v9.0 are v8 and v9.
-  const given = spelledOut(platform.variant?.toLowerCase() ?? '').replace(/^(v[89])\.0$/, '$1');
+  // v8.0 means v8, v9.0 means v9.
+  const given = addLetter(platform.variant?.toLowerCase() ?? '').replace(/^(v[89])\.0$/, '$1');
   const variant = implied ?? (given || DEFAULT_VARIANT[architecture]);
   return {
     os: osName(platform.os),
@@ -231,8 +220,8 @@ function osName(name: string): string {
   return os === 'macos' ? 'darwin' : os;
 }
 
-/** A variant that is given by its number alone, with its letter: `8` → `v8`. */
-function spelledOut(variant: string): string {
+/** Completes a variant that is a number alone: `8` → `v8`. */
+function addLetter(variant: string): string {
   return variant.replace(/^(?=\d)/, 'v');
 }
 

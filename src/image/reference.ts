@@ -1,37 +1,34 @@
 import { PassthroughError } from '../errors.ts';
 import { type Digest, digestHex, isDigest } from './digest.ts';
 
-/** The name by which Docker Hub goes in references, tags and telemetry. */
+/** Name of Docker Hub in references, tags and telemetry. */
 export const DOCKER_HUB_NAME = 'docker.io';
 
-/** An image in a registry: its repository, and a tag or a digest. */
+/** An image in a registry, with a tag, a digest or both. */
 export interface Reference {
-  /** Registry name as references show it: `docker.io`, `ghcr.io`, `10.0.0.5:5000`. */
+  /** Name of the registry: `docker.io`, `ghcr.io`, `10.0.0.5:5000`. */
   readonly registryName: string;
   readonly repository: string;
   readonly tag?: string;
   readonly digest?: Digest;
 }
 
-/**
- * An image as a person names it: which registry and namespace are meant where none is named is for others to
- * say.
- */
+/** A reference as written by a person. The default registry and namespace are not added yet. */
 export interface NamedReference {
-  /** Registry as it was written, with its port; `undefined` where none was. */
+  /** Registry as written, with its port; `undefined` without one. */
   readonly host: string | undefined;
-  /** As it was written: no default namespace stands before it. */
+  /** As written, without a default namespace. */
   readonly repository: string;
-  /** `latest` where neither tag nor digest was written. */
+  /** `latest` if the text has neither tag nor digest. */
   readonly tag: string | undefined;
-  /** Where a tag stands beside it, the digest decides what is pulled. */
+  /** If there is a tag too, the digest decides what is pulled. */
   readonly digest: Digest | undefined;
 }
 
-/** Longest repository name that registries and clients agree to take. */
+/** Longest repository name, in characters: the limit of registries and clients in use. */
 const MAX_REPOSITORY_LENGTH = 255;
 
-/** Longest tag: one character and up to 127 more, as in {@link TAG}. */
+/** Longest tag, in characters: one and up to 127 more in the grammar of {@link TAG}. */
 const MAX_TAG_LENGTH = 128;
 
 /** One path component of a repository: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`. */
@@ -40,16 +37,13 @@ const COMPONENT = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 /** A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`. */
 const TAG = /^[a-zA-Z0-9_][a-zA-Z0-9._-]*$/;
 
-/**
- * What `docker pull` takes for a host: names, IPv4, bracketed IPv6. Whether it can be one is for `registry/`
- * to say.
- */
+/** Hosts of `docker pull`: names, IPv4, IPv6 in brackets. `registry/` checks them further. */
 const HOST = /^(?:\[[0-9a-fA-F:]+\]|[a-zA-Z0-9_-]+(?:\.[a-zA-Z0-9_-]+)*)(?::[0-9]+)?$/;
 
 /**
- * Says which rule of the distribution grammar a repository name breaks.
+ * Checks a repository name against the distribution grammar.
  *
- * @returns `undefined` for a good name, else the reason, to be put behind a colon
+ * @returns the broken rule, to follow a colon in a message; `undefined` for a valid name
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
  */
 export function repositoryFault(repository: string): string | undefined {
@@ -68,9 +62,9 @@ export function repositoryFault(repository: string): string | undefined {
 }
 
 /**
- * Says which rule of the distribution grammar a tag breaks.
+ * Checks a tag against the distribution grammar.
  *
- * @returns `undefined` for a good tag, else the reason, to be put behind a colon
+ * @returns the broken rule, to follow a colon in a message; `undefined` for a valid tag
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pulling-manifests
  */
 export function tagFault(tag: string): string | undefined {
@@ -83,21 +77,20 @@ export function tagFault(tag: string): string | undefined {
 }
 
 /**
- * Reads a reference as `docker pull` takes it.
+ * Reads a reference in the form of `docker pull`.
  *
  *     reference ::= [ host "/" ] repository [ ":" tag ] [ "@" digest ]
  *
- * What stands before the first slash is a host where it holds a dot, a colon or a capital letter, or is
- * `localhost`; without a slash nothing is. So `localhost:5000` is the tag 5000 of a repository, and
- * `localhost:5000/app` a registry's.
+ * The part before the first slash is a host if it contains a dot, a colon or a capital letter, or is `localhost`. So
+ * `localhost:5000` is the tag 5000 of repository `localhost`, and `localhost:5000/app` is in registry `localhost:5000`.
  *
- * @throws PassthroughError `INVALID_REFERENCE` naming the rule that broke
+ * @throws PassthroughError `INVALID_REFERENCE` naming the broken rule
  * @see https://github.com/distribution/reference/blob/v0.6.0/normalize.go `splitDockerDomain`
  * @see https://github.com/distribution/reference/blob/v0.6.0/regexp.go
  */
 export function parseReference(text: string): NamedReference {
   const [name = '', digest] = cut(text, '@');
-  // Not quoted: what stands before the @ of an address may be a password, and errors are logged.
+  // Not quoted: the text before the @ of a URL may be a password, and errors are logged.
   if (digest?.includes('/')) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
@@ -127,24 +120,21 @@ function hostOf(name: string): string | undefined {
   return rest !== undefined && (first === 'localhost' || /[.:A-Z]/.test(first)) ? first : undefined;
 }
 
-/** What stands before and behind the first `separator`; nothing behind it where there is none. */
-function cut(text: string, separator: string): [before: string, behind: string | undefined] {
+/** The text before and after the first `separator`. */
+function cut(text: string, separator: string): [before: string, after: string | undefined] {
   const at = text.indexOf(separator);
   return at === -1 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
 }
 
-/**
- * The reference in full, `registry/repository[:tag][@digest]`: what logs and errors call the image.
- */
+/** Writes `registry/repository[:tag][@digest]`, for logs and errors. */
 export function formatReference(reference: Reference): string {
   const { registryName, repository, tag, digest } = reference;
   return `${registryName}/${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
 }
 
 /**
- * The name and tag that `docker images` shows after `docker pull` of the reference: Docker Hub's host and
- * `library/` are left out. A reference by digest alone gets a tag made from the digest's first twelve digits, so
- * that the loaded image has a name.
+ * The name and tag that `docker images` shows after `docker pull`, without Docker Hub's host and `library/`. A reference by
+ * digest alone gets the digest's first twelve digits as its tag, so that the loaded image has a name.
  */
 export function repoTag(reference: Reference): { readonly name: string; readonly tag: string } {
   const { registryName, repository, tag, digest } = reference;

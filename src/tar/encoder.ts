@@ -1,6 +1,6 @@
 /**
- * Entries → a tar archive, as a stream of known length. The bytes depend on the entries alone: no clock, no
- * owner, no process id. Layout of an archive:
+ * Writes tar archives as streams of known length. The bytes depend on the entries alone: no clock, no owner, no process ID.
+ * Layout of an archive:
  * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13
  */
 
@@ -16,38 +16,34 @@ import {
 import { paxBlocks } from './pax.ts';
 
 /**
- * Two zero blocks end an archive. They are not padded further to a record of 20 blocks, 10 240 bytes: that
- * size belongs to tapes, Go's archive/tar, and so `docker save`, stops here too, and small images stay small.
+ * Two zero blocks end an archive. There is no padding to a record of 20 blocks (10,240 bytes), which only tapes need. Go's
+ * archive/tar, and so `docker save`, does not write it either.
  */
 const TRAILER_SIZE = 2 * BLOCK_SIZE;
 
-/**
- * Bytes up to which neighbouring pieces are copied into one: as much as a file stream of Node reads at once.
- */
+/** Neighbouring pieces are joined up to this size, in bytes: the size of one read of Node's file streams. */
 const JOIN_SIZE = 65_536;
 
-/** An entry with what it contains. */
+/** An entry with its content. */
 export interface TarSource extends TarEntry {
   /**
-   * Exactly `size` bytes, or a function that opens them; may be absent when `size` is 0. The function is
-   * called once, when the archive has got to the entry, and its iterator is always read to the end or closed.
-   * It is given a range when not all of the content is wanted, and then opens just these bytes.
+   * Exactly `size` bytes, or a function that opens them; may be absent when `size` is 0. The function is called once, when
+   * the stream reaches the entry. Its iterator is always read to the end or closed. With a range, it opens only those bytes.
    */
   readonly content?: Uint8Array | ((range?: ByteRange) => AsyncIterable<Uint8Array>);
 }
 
-/** Bytes from `start` up to, not including, `end`. */
+/** Bytes from `start` up to but not including `end`. */
 export interface ByteRange {
   readonly start: number;
   readonly end: number;
 }
 
 /**
- * The blocks that come before an entry's content: a pax header where the name needs one, then the ustar
- * header. They hold all that an archive says of the entry, so a hash over them identifies its plan.
+ * The blocks before an entry's content: a pax header if the name needs one, then the ustar header.
  *
  * @returns a whole number of {@link BLOCK_SIZE} blocks
- * @throws {PassthroughError} `INTERNAL` when a name or number cannot be written, see {@link toUstarHeader}
+ * @throws {PassthroughError} `INTERNAL` as {@link toUstarHeader}
  */
 export function headerBlocks(entry: TarEntry): Uint8Array {
   const header = toUstarHeader(entry);
@@ -55,9 +51,8 @@ export function headerBlocks(entry: TarEntry): Uint8Array {
 }
 
 /**
- * Exact length of the archive that {@link encodeTar} makes of these entries.
+ * Exact length of the archive that {@link encodeTar} writes, in bytes.
  *
- * @returns bytes: headers, contents, padding and the two blocks at the end
  * @throws {PassthroughError} `INTERNAL` when an entry cannot be written, two have the same name (a file and a
  *   directory cannot share one either), or the sum is beyond the safe integers
  */
@@ -65,16 +60,13 @@ export function tarSize(entries: readonly TarEntry[]): number {
   return measure(entries).size;
 }
 
-/** The blocks before each content, and the length of it all: what writes the archive needs both. */
-function measure(entries: readonly TarEntry[]): {
-  readonly headers: readonly Uint8Array[];
-  readonly size: number;
-} {
+/** Encodes all headers, and computes the length of the archive from them. */
+function measure<Entry extends TarEntry>(entries: readonly Entry[]) {
   const names = new Set<string>();
-  const headers = entries.map(headerBlocks);
+  const parts = entries.map((entry) => ({ entry, header: headerBlocks(entry) }));
   let size = TRAILER_SIZE;
-  for (const [index, entry] of entries.entries()) {
-    size += (headers[index]?.byteLength ?? 0) + entry.size + paddingAfter(entry.size);
+  for (const { entry, header } of parts) {
+    size += header.byteLength + entry.size + paddingAfter(entry.size);
     if (!Number.isSafeInteger(size)) {
       throw cannotArchive(entry, `the archive grows beyond ${Number.MAX_SAFE_INTEGER} bytes`);
     }
@@ -82,26 +74,24 @@ function measure(entries: readonly TarEntry[]): {
     if (names.has(name)) throw cannotArchive(entry, 'another entry has the same name');
     names.add(name);
   }
-  return { headers, size };
+  return { parts, size };
 }
 
 /**
- * Streams an archive or a part of it, reading only as fast as it is read. Contents are passed on without a
- * copy; headers, padding and small contents at hand are joined, so that a socket is not given many tiny
- * writes.
+ * Streams an archive or a range of its bytes, at the speed of the reader. Large contents are passed on without a copy.
+ * Headers, padding and small contents in memory are joined, which saves the socket many tiny writes.
  *
- * A consumer that stops early closes the content that is open. As in every async generator, its `return()`
- * waits for a read that is under way, so content that may hang needs an abort signal of its own.
+ * A reader that stops early closes the open content. The `return()` of an async generator waits for the current read, so
+ * content that may hang needs its own abort signal.
  *
- * @param entries in the order in which they are written
- * @param range the bytes of the archive that are wanted, all when not given; contents outside are not opened
- * @returns the archive, {@link tarSize} bytes, or the range of it, in pieces, none of them empty
- * @throws {PassthroughError} `INTERNAL` at once when {@link tarSize} would, a content at hand has not `size`
- *   bytes, or the range does not lie in the archive; while streaming when an opened content has not as many
- *   bytes as were asked for, before any piece that goes beyond them
+ * @param entries in the order of the archive
+ * @param range default: all bytes. Contents outside of the range are not opened
+ * @returns {@link tarSize} bytes, or the range, in pieces that are not empty
+ * @throws {PassthroughError} `INTERNAL`, at once: as {@link tarSize}, for content in memory that does not have `size` bytes,
+ *   for a range outside of the archive. While streaming: for opened content of another length, before any piece beyond it
  */
 export function encodeTar(entries: readonly TarSource[], range?: ByteRange): AsyncGenerator<Uint8Array> {
-  const { headers, size } = measure(entries);
+  const { parts, size } = measure(entries);
   for (const entry of entries) {
     if (typeof entry.content === 'function') continue;
     const length = entry.content?.byteLength ?? 0;
@@ -115,18 +105,15 @@ export function encodeTar(entries: readonly TarSource[], range?: ByteRange): Asy
       `Cannot archive bytes ${start} to ${end}: it is no range of ${size} bytes`,
     );
   }
-  return stream(entries, headers, wanted);
+  return stream(parts, wanted);
 }
 
 async function* stream(
-  entries: readonly TarSource[],
-  headers: readonly Uint8Array[],
+  parts: readonly { readonly entry: TarSource; readonly header: Uint8Array }[],
   range: ByteRange,
 ): AsyncGenerator<Uint8Array> {
   let offset = 0;
-  /**
-   * Goes on by `size` bytes of the archive. @returns those of them that are wanted, counted from the first
-   */
+  /** Moves on by `size` bytes of the archive. Returns the part of these bytes that is in the range. */
   const advance = (size: number): ByteRange => {
     const within = (position: number) => Math.min(Math.max(position - offset, 0), size);
     const wanted = { start: within(range.start), end: within(range.end) };
@@ -143,22 +130,22 @@ async function* stream(
     const { start, end } = advance(bytes.byteLength);
     add(bytes.subarray(start, end));
   };
-  /** The pieces so far as one, or none: nothing empty is passed on. */
+  /** The collected pieces, joined; nothing if they are empty. */
   const takeJoined = (): readonly Uint8Array[] => {
     const joined = length === 0 ? [] : [Buffer.concat(pieces, length)];
     pieces = [];
     length = 0;
     return joined;
   };
-  for (const [index, entry] of entries.entries()) {
+  for (const { entry, header } of parts) {
     if (offset >= range.end) break;
     const { content = new Uint8Array() } = entry;
-    addWanted(headers[index] ?? new Uint8Array());
+    addWanted(header);
     const at = offset;
     const wanted = advance(entry.size);
     const isWhole = wanted.end - wanted.start === entry.size;
     if (typeof content === 'function') {
-      // Empty content is opened too, to see that it is: where its place is wanted.
+      // Empty content is opened too, to check that it is empty, if its position is in the range.
       const isWanted = entry.size === 0 ? at >= range.start && at < range.end : wanted.end > wanted.start;
       if (isWanted) {
         yield* takeJoined();
@@ -180,7 +167,7 @@ async function* stream(
   yield* takeJoined();
 }
 
-/** Passes content on, and fails unless it is as long as its header has promised, or the range asked for. */
+/** Passes content on, and fails if its length differs from the header or the range. */
 async function* exactly(
   entry: TarEntry,
   content: AsyncIterable<Uint8Array>,
@@ -189,7 +176,7 @@ async function* exactly(
   const size = end - start;
   const what = size === entry.size ? 'content' : `content from byte ${start} to ${end}`;
   let length = 0;
-  // `for await` closes the content's iterator on every way out of the loop but the content's own end or error.
+  // `for await` closes the content's iterator on every exit but the content's own end or error.
   for await (const chunk of content) {
     length += chunk.byteLength;
     if (length > size) throw cannotArchive(entry, `${what} has more than ${size} bytes`);

@@ -5,16 +5,16 @@
 
 import { PassthroughError } from '../errors.ts';
 
-/** Bytes in a block, the unit of a tar archive: headers and contents both fill whole ones. */
+/** Bytes in a block. Headers and contents fill whole blocks. */
 export const BLOCK_SIZE = 512;
 
-/** Most permission bits there are: set-user-ID, set-group-ID, sticky, and `rwx` three times. */
+/** All permission bits: set-user-ID, set-group-ID, sticky, and `rwx` three times. */
 const MAX_MODE = 0o7777;
 
-/** Largest number in the 12-byte fields: 11 octal digits and a NUL. As a size one byte short of 8 GiB. */
+/** Largest number in the 12-byte fields, 11 octal digits and a NUL: as a size, 8 GiB minus one byte. */
 const MAX_OCTAL = 0o77777777777;
 
-/** Where each field of the header lies, in bytes. Text is padded with NULs; numbers are octal and end in one. */
+/** Offset and length of each field in bytes. Text is padded with NULs. Numbers are octal and end in a NUL. */
 const FIELDS = {
   name: { offset: 0, length: 100 },
   mode: { offset: 100, length: 8 },
@@ -31,27 +31,27 @@ const FIELDS = {
   prefix: { offset: 345, length: 155 },
 } as const;
 
-/** Longest UTF-8 name, in bytes, that the name field takes; it needs no NUL at its end. */
+/** Longest UTF-8 name in the name field, in bytes; a NUL at its end is not required. */
 export const NAME_LENGTH = FIELDS.name.length;
 
-/** What an archive says of one file or directory. */
+/** Metadata of a file or directory in an archive. */
 export interface TarEntry {
-  /** Relative path with `/` between its segments. A directory's may end in `/`, and is written so. */
+  /** Relative path, separated by `/`. The `/` at the end of a directory's name is optional here. */
   readonly name: string;
   readonly type: 'file' | 'directory';
   /** Bytes of content; 0 for directories. */
   readonly size: number;
-  /** Permission bits; 0o644 for files and 0o755 for directories when not given. */
+  /** Permission bits. Default: 0o644 for files, 0o755 for directories. */
   readonly mode?: number;
-  /** Whole seconds since 1970, 0 when not given. */
+  /** Whole seconds since 1970. Default: 0. */
   readonly mtime?: number;
 }
 
-/** A header block before it is encoded, its values already checked. */
+/** The checked values of a header block. */
 export interface UstarHeader {
-  /** As it is written: a directory's ends in `/`. */
+  /** A directory's path ends in `/`. */
   readonly path: string;
-  /** `0` a file, `5` a directory, `x` records about the entry that follows. */
+  /** `0` file, `5` directory, `x` pax records about the next entry. */
   readonly typeflag: '0' | '5' | 'x';
   readonly mode: number;
   readonly size: number;
@@ -59,10 +59,10 @@ export interface UstarHeader {
 }
 
 /**
- * Checks an entry and fills in its defaults.
+ * Checks an entry and adds the defaults. Invalid values are never clamped or corrected.
  *
- * @throws {PassthroughError} `INTERNAL` when the name is not a plain relative path of well-formed Unicode, or
- *   a number is negative, fractional or out of range. Nothing is clamped or cleaned up.
+ * @throws {PassthroughError} `INTERNAL` when the name is not a plain relative path of well-formed Unicode, or a number is
+ *   negative, fractional or out of range
  */
 export function toUstarHeader(entry: TarEntry): UstarHeader {
   const { name, type, size, mtime = 0 } = entry;
@@ -75,9 +75,9 @@ export function toUstarHeader(entry: TarEntry): UstarHeader {
   };
   if (bare === '') refuse('name is empty');
   if (bare.includes('\0')) refuse('name has a NUL, which ends a name in tar');
-  // A lone surrogate has no UTF-8 form: it would turn into U+FFFD, and two names into one.
+  // A lone surrogate would become U+FFFD in UTF-8, so two names could become equal.
   if (!bare.isWellFormed()) refuse('name is not well-formed Unicode');
-  // Readers differ on what they make of these: some drop them, some refuse, some write outside their folder.
+  // Some readers drop such segments, some refuse them, some write outside of their folder.
   if (bare.split('/').some((segment) => segment === '' || segment === '.' || segment === '..')) {
     refuse('name is not a plain relative path');
   }
@@ -95,25 +95,25 @@ export function toUstarHeader(entry: TarEntry): UstarHeader {
 }
 
 /**
- * Splits a path over the two fields that ustar has for it; a reader puts a `/` between them.
+ * Splits a path into the two fields of ustar. Readers join them with `/`.
  *
- * @returns both parts as UTF-8, the prefix empty where the name field is enough, or `undefined` when no `/`
- *   divides the path into a prefix of 1 to 155 bytes and a name of 1 to 100
+ * @returns both parts as UTF-8, with an empty prefix if the name field is enough; `undefined` if no `/` divides the path into
+ *   a prefix of 1 to 155 bytes and a name of 1 to 100 bytes
  */
 export function splitPath(path: string): { readonly prefix: Buffer; readonly name: Buffer } | undefined {
   const bytes = Buffer.from(path);
   if (bytes.length <= NAME_LENGTH) return { prefix: Buffer.alloc(0), name: bytes };
-  // The last `/` that leaves a prefix which fits leaves the shortest name. A `/` that ends the path is not it.
+  // The last `/` with a prefix that fits gives the shortest name. A `/` at the end of the path cannot separate.
   const slash = bytes.lastIndexOf('/', Math.min(FIELDS.prefix.length, bytes.length - 2));
   const name = bytes.subarray(slash + 1);
   return name.length <= NAME_LENGTH ? { prefix: bytes.subarray(0, slash), name } : undefined;
 }
 
 /**
- * Encodes one header block. Owner and group are 0 and have no names. A path that {@link splitPath} cannot
- * place is cut to the name field; its whole is then the matter of a pax header before this block.
+ * Encodes one header block. Owner and group are 0, without names. A path that {@link splitPath} cannot split is cut to the
+ * name field; a pax header before this block has the full path.
  *
- * @param header values that {@link toUstarHeader} has checked
+ * @param header checked by {@link toUstarHeader}
  * @returns {@link BLOCK_SIZE} bytes
  */
 export function encodeUstar(header: UstarHeader): Uint8Array {
@@ -132,7 +132,7 @@ export function encodeUstar(header: UstarHeader): Uint8Array {
   putOctal(block, 'devmajor', 0);
   putOctal(block, 'devminor', 0);
   block.set(prefix, FIELDS.prefix.offset);
-  // The sum of all bytes, its own field taken as eight spaces; then six digits, a NUL and one of the spaces.
+  // The sum of all bytes with spaces in the checksum field. It is written as six digits, a NUL and a space.
   block.fill(' ', FIELDS.chksum.offset, FIELDS.chksum.offset + FIELDS.chksum.length);
   let sum = 0;
   for (let at = 0; at < BLOCK_SIZE; at += 1) sum += block[at] ?? 0;
@@ -148,19 +148,19 @@ function putOctal(block: Buffer, field: keyof typeof FIELDS, value: number): voi
   putText(block, field, value.toString(8).padStart(FIELDS[field].length - 1, '0'));
 }
 
-/** The error for an entry that cannot be written: `INTERNAL`, since no archive that is asked for has one. */
+/** The error for an entry that cannot be written. `INTERNAL`, since the layouts make no such entries. */
 export function cannotArchive(entry: TarEntry, why: string): PassthroughError {
   return new PassthroughError('INTERNAL', `Cannot archive ${JSON.stringify(entry.name)}: ${why}`);
 }
 
-/** Zero bytes that follow `size` bytes of content up to the end of a block: 0 to 511. */
+/** Number of zero bytes after `size` bytes of content, up to the end of the block: 0 to 511. */
 export function paddingAfter(size: number): number {
   return (BLOCK_SIZE - (size % BLOCK_SIZE)) % BLOCK_SIZE;
 }
 
 /**
- * A size too large for octal: the top bit set, then a big-endian number over the other 95. A GNU extension
- * that readers without pax know as well: https://www.gnu.org/software/tar/manual/html_node/Extensions.html
+ * A size that is too large for octal: the top bit is set, the other 95 bits are a big-endian number. A GNU extension that also
+ * readers without pax support: https://www.gnu.org/software/tar/manual/html_node/Extensions.html
  */
 function base256(size: number): Buffer {
   const field = Buffer.alloc(FIELDS.size.length);
@@ -169,13 +169,13 @@ function base256(size: number): Buffer {
   return field;
 }
 
-/** As much of a path as the name field takes, cut between characters; a directory's keeps its closing `/`. */
+/** Cuts a path to the name field, between characters. A directory's path keeps its final `/`. */
 function cutPath(path: string): Buffer {
   const bytes = Buffer.from(path);
   const closing = path.endsWith('/') ? '/' : '';
   let end = NAME_LENGTH - closing.length;
-  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1; // UTF-8 continues a character with 10xxxxxx
-  // Some readers take a file for a directory when its cut name ends in `/`, whatever its pax header says:
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1; // 10xxxxxx continues a character in UTF-8
+  // Some readers treat a file whose cut name ends in `/` as a directory, and ignore its pax header there:
   // https://github.com/isaacs/node-tar/pull/187
   if (bytes[end - 1] === 0x2f) end -= 1;
   return Buffer.concat([bytes.subarray(0, end), Buffer.from(closing)]);

@@ -1,23 +1,22 @@
 /**
- * The pax extended header: an entry of type `x` whose content is records about the entry that follows.
+ * The pax extended header: an entry of type `x` with records about the next entry.
  * https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html#tag_20_92_13_03
  */
 
 import { encodeUstar, NAME_LENGTH, paddingAfter, splitPath } from './header.ts';
 
 /**
- * Folder that readers without pax unpack extended headers into, where GNU tar and Go put them too. Their
- * process id (`PaxHeaders.1234`) is left out: the same archive has the same bytes everywhere.
+ * Folder of extended headers, for readers without pax. GNU tar and Go use it too. It has no process ID (`PaxHeaders.1234`),
+ * since the bytes of an archive must not depend on the process.
  */
 const FOLDER = 'PaxHeaders/';
 
 /**
- * The blocks to write before an entry whose path a ustar header alone cannot hold: one that is too long and
- * cannot be split, or is not ASCII, since ustar leaves the encoding of other characters open and pax fixes it
- * to UTF-8.
+ * The blocks before an entry whose path does not fit into a ustar header: the path is too long and cannot be split, or it is
+ * not ASCII. Ustar does not define the encoding of other characters; pax defines UTF-8.
  *
- * @param path as the entry's header has it: checked, a directory's with its closing `/`
- * @returns whole blocks: a header of type `x`, its one record, padding; or none
+ * @param path checked path of the entry's header; a directory's ends in `/`
+ * @returns a header of type `x`, one record and padding; no bytes if the ustar header is enough
  */
 export function paxBlocks(path: string): Uint8Array {
   const isAscii = Buffer.byteLength(path) === path.length;
@@ -29,8 +28,8 @@ export function paxBlocks(path: string): Uint8Array {
 }
 
 /**
- * One record: `"%d %s=%s\n"`, length, keyword and value. The length is decimal and counts the bytes of the
- * whole record, its own digits too.
+ * One record: `"%d %s=%s\n"`, length, keyword and value. The length is decimal and counts all bytes of the record, with its
+ * own digits.
  *
  * @param keyword without `=`
  * @param value any text
@@ -39,14 +38,14 @@ export function paxBlocks(path: string): Uint8Array {
 export function paxRecord(keyword: string, value: string): Uint8Array {
   const rest = ` ${keyword}=${value}\n`;
   const restLength = Buffer.byteLength(rest);
-  // Counting the digits may add one to them, as 98 bytes and 2 digits make 100; never a second one.
+  // The digits count too, and may make the length one digit longer: 98 bytes and 2 digits are 100. Never two digits.
   const guess = restLength + String(restLength).length;
   return Buffer.from(`${restLength + String(guess).length}${rest}`);
 }
 
 /**
- * Name of the extended header itself, which matters only to readers without pax: the path's last segment in
- * the portable filename character set (POSIX.1-2017, 3.282), cut to what the name field takes.
+ * Name of the extended header, which only readers without pax use: the path's last segment in the portable filename character
+ * set (POSIX.1-2017, 3.282), cut to the name field.
  */
 function paxName(path: string): string {
   const segment = path.split('/').findLast((part) => part !== '') ?? '';

@@ -1,10 +1,10 @@
 import { context, type DiagLogger, DiagLogLevel, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { Logger, LogLevel } from './log.ts';
 
-/** Between two lines of trouble, in milliseconds: a collector that is away for a night must not fill a disk. */
+/** Time between two warnings, in milliseconds: a collector that is down for a night must not fill the disk with logs. */
 const SILENCE_MS = 60_000;
 
-/** Values of `OTEL_LOG_LEVEL`, in any case. */
+/** Values of `OTEL_LOG_LEVEL`, which may be upper or lower case. */
 const LEVELS: ReadonlyMap<string, DiagLogLevel> = new Map(
   Object.entries({
     none: DiagLogLevel.NONE,
@@ -17,18 +17,17 @@ const LEVELS: ReadonlyMap<string, DiagLogLevel> = new Map(
   }),
 );
 
-/** The level that `OTEL_LOG_LEVEL` names; warnings where it names none. */
+/** The level of `OTEL_LOG_LEVEL`; warnings by default. */
 export function diagLogLevel(text: string | undefined): DiagLogLevel {
   return LEVELS.get(text?.trim().toLowerCase() ?? '') ?? DiagLogLevel.WARN;
 }
 
 /**
- * Brings what the SDK has to say into the log, as the event `telemetry`. What it says of trouble it says again with every
- * export, so that only one line a minute gets through, with the number of those that did not; news that are no trouble have a
- * minute of their own. What was asked for by a level of `debug` or more comes whole. None of it belongs to the request in
- * whose course it happens to be said.
+ * Writes the SDK's messages to the log, as event `telemetry`. The SDK repeats a warning with every export. So at most one line
+ * a minute is written, with the number of suppressed ones. Errors and warnings share this limit; `info` has its own. `debug` and
+ * `verbose` have no limit. The lines carry no trace ID: the active request is not their cause.
  *
- * @param now milliseconds of any clock that does not go back
+ * @param now a monotonic clock, in milliseconds
  */
 export function diagLogger(logger: Logger, now: () => number = () => performance.now()): DiagLogger {
   const write = (level: LogLevel, parts: readonly unknown[], suppressed = 0) => {
@@ -36,7 +35,7 @@ export function diagLogger(logger: Logger, now: () => number = () => performance
     const fields = { message, suppressed: suppressed === 0 ? undefined : suppressed };
     context.with(ROOT_CONTEXT, () => logger.log(level, 'telemetry', fields));
   };
-  const seldom = (level: LogLevel) => {
+  const limited = (level: LogLevel) => {
     let silentUntil = Number.NEGATIVE_INFINITY;
     let suppressed = 0;
     return (...parts: unknown[]) => {
@@ -49,24 +48,24 @@ export function diagLogger(logger: Logger, now: () => number = () => performance
       suppressed = 0;
     };
   };
-  const always =
+  const unlimited =
     (level: LogLevel) =>
     (...parts: unknown[]) =>
       write(level, parts);
-  const trouble = seldom('warn');
+  const warn = limited('warn');
   return {
-    error: trouble,
-    warn: trouble,
-    info: seldom('info'),
-    debug: always('debug'),
-    verbose: always('trace'),
+    error: warn,
+    warn,
+    info: limited('info'),
+    debug: unlimited('debug'),
+    verbose: unlimited('trace'),
   };
 }
 
-/** Longest part of a message that is shown, in characters: at `debug` the SDK hands over whole batches. */
+/** Longest part of a message in the log, in characters: at `debug` the SDK passes whole batches. */
 const MAX_PART_LENGTH = 500;
 
-/** One part of a message. Errors come as themselves or, from the SDK's own handler, as JSON with their stack in it. */
+/** One part of a message as text. The SDK passes errors as objects, or as JSON with a stack from its own handler. */
 function describe(part: unknown): string {
   const text =
     part instanceof Error ? part.message : typeof part === 'string' ? messageIn(part) : typeof part;

@@ -2,19 +2,19 @@ import { styleText } from 'node:util';
 import { context, isSpanContextValid, logs, SeverityNumber, trace } from '@opentelemetry/api';
 import { VERSION } from '../version.ts';
 
-/** Levels, the most talkative first. */
+/** Levels, from the most to the least verbose. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Facts beside an event. Never a credential, a token or a URL's query. */
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
-/** Where events go. */
+/** Writes events. */
 export interface Logger {
   /**
-   * @param level left out when the logger's own level is higher
-   * @param event what happened, in one snake_case word
-   * @param fields facts; `undefined` ones are left out
+   * @param level the event is dropped if the logger's level is higher
+   * @param event name of the event, in snake_case
+   * @param fields facts; `undefined` ones are dropped
    */
   log(level: LogLevel, event: string, fields?: LogFields): void;
 }
@@ -22,16 +22,16 @@ export interface Logger {
 /** Settings of {@link createLogger}. */
 export interface LoggerOptions {
   readonly level: LogLevel;
-  /** Readable lines for a person at a terminal, else one JSON object a line. */
+  /** Whether lines are formatted for a terminal. Otherwise each line is a JSON object. */
   readonly isTerminal: boolean;
-  /** Takes one line, its end included. */
+  /** Receives one line with its line feed. */
   readonly write: (line: string) => void;
-  /** Whether events also go to the logs signal of OpenTelemetry, which does nothing until an SDK is started. */
+  /** Whether events also go to OpenTelemetry, which drops them unless an SDK is started. Default: no. */
   readonly isExported?: boolean;
   readonly now?: () => Date;
 }
 
-/** A logger that writes one line an event; one that is logged inside a span names it by `trace_id` and `span_id`. */
+/** Creates a logger that writes one line for each event, with `trace_id` and `span_id` of the active span. */
 export function createLogger(options: LoggerOptions): Logger {
   const { isTerminal, write, isExported = false, now = () => new Date() } = options;
   const threshold = LOG_LEVELS.indexOf(options.level);
@@ -92,8 +92,8 @@ function formatForTerminal(time: Date, level: LogLevel, event: string, fields: L
 }
 
 /**
- * Values that hold a space or a control character are quoted, so that no request can forge a line. JSON leaves the upper
- * control characters as they are, to which terminals listen too, and those that turn the direction of the text.
+ * Quotes values with spaces and control characters, so that no request can forge a line. JSON does not escape the control
+ * characters from U+007F on and those that change the text's direction, but terminals act on them. So they are escaped here.
  */
 function formatValue(value: LogFields[string]): string {
   const text = String(value);

@@ -1,50 +1,50 @@
 import { type Counter, type Histogram, metrics, type UpDownCounter } from '@opentelemetry/api';
 import { VERSION } from '../version.ts';
 
-/** What the service counts and measures, besides what Node's own runtime metrics tell. */
+/** The service's own metrics, besides those of Node's runtime. */
 export interface Instruments {
-  /** Seconds of each request that was answered here. */
+  /** Duration of each request to the service, in seconds. */
   readonly serverDuration: Histogram;
-  /** Seconds of each attempt of a request to a registry, its body included. */
+  /** Duration of each attempt of a request to a registry, with its body, in seconds. */
   readonly clientDuration: Histogram;
   /** Requests for an archive, by `passthrough.outcome`. */
   readonly pulls: Counter;
-  /** Seconds from a place at work to an archive that is ready, or a failure. */
+  /** Time from the permit of a preparation to its archive or failure, in seconds. */
   readonly preparationDuration: Histogram;
-  /** Bytes of bodies that came from registries and token endpoints, by `registry.operation`. */
+  /** Bytes of bodies from registries and token endpoints, by `registry.operation`. */
   readonly received: Counter;
-  /** Bytes of archives that were handed to clients' connections. */
+  /** Bytes of archives that were written to clients' connections. */
   readonly sent: Counter;
-  /** Images that are being prepared now. */
+  /** Running preparations. */
   readonly activePreparations: UpDownCounter;
-  /** Layers that are being downloaded now. */
+  /** Running downloads of layers. */
   readonly activeDownloads: UpDownCounter;
-  /** Bytes that lie in the store of prepared files now. */
+  /** Bytes in the store of prepared files. */
   readonly workspaceUsage: UpDownCounter;
   /** Requests for a prepared file, by `passthrough.store.result`: `cache`, `shared`, `made`. */
   readonly storeRequests: Counter;
-  /** Prepared files that went for the sake of others. */
+  /** Prepared files that were removed to make room. */
   readonly storeEvictions: Counter;
 }
 
-/** Bounds that the conventions give, in seconds: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ */
+/** Bounds of the semantic conventions, in seconds: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ */
 const HTTP_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
 
-/** A small image takes a tenth of a second; a large one over a slow line takes minutes, and after an hour it is given up. */
+/** In seconds. A small image takes 0.1 s. A large image over a slow line takes minutes; after an hour it times out. */
 const PREPARATION_BOUNDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 600, 1200, 1800, 3600];
 
-let made: Instruments | undefined;
+let created: Instruments | undefined;
 
 /**
- * The instruments of this process. They are made when they are first asked for, since the metrics API, unlike that of traces,
- * knows no instrument that comes to life later: an SDK must be started before. Without one they do nothing.
+ * The instruments of this process. They are created at the first call, since an SDK must be started before: in contrast to
+ * tracers, instruments of the metrics API do not switch to an SDK that starts later. Without an SDK they do nothing.
  */
 export function instruments(): Instruments {
-  made ??= make();
-  return made;
+  created ??= createInstruments();
+  return created;
 }
 
-function make(): Instruments {
+function createInstruments(): Instruments {
   const meter = metrics.getMeter('docker-http-passthrough', VERSION);
   const seconds = (name: string, description: string, bounds: number[]) =>
     meter.createHistogram(name, { description, unit: 's', advice: { explicitBucketBoundaries: bounds } });

@@ -1,6 +1,6 @@
 /**
- * Starts OpenTelemetry's SDK. This module and all that it loads are loaded only where something is to be exported: it takes
- * longer to load than the rest of the service.
+ * Starts OpenTelemetry's SDK. This module is loaded only if there is an exporter: with the SDK, it takes longer to load than
+ * the rest of the service.
  */
 
 import { setTimeout as delay } from 'node:timers/promises';
@@ -13,37 +13,37 @@ import { diagLogger, diagLogLevel } from './diagnostics.ts';
 import type { Logger } from './log.ts';
 
 /**
- * Longest wait for what is still to be exported when the service stops, in milliseconds. With the longest drain it stays
- * within the half minute that orchestrators give.
+ * Longest last export when the service stops, in milliseconds. Together with the default of `SHUTDOWN_TIMEOUT` (25 s) it fits
+ * into the 30 s that orchestrators wait.
  */
 const FLUSH_MS = 3_000;
 
-/** Resource detectors that ask a cloud's metadata service, or whose packages the SDK does not bring. */
+/** Resource detectors that contact a metadata service of a cloud, or whose packages are not part of the SDK. */
 const FURTHER_DETECTORS = ['alibaba', 'aws', 'azure', 'container', 'gcp'];
 
-/** Of the variables that say where signals go: all, and each of them. */
+/** Prefixes of the OTLP variables: for all signals, and for each signal. */
 const OTLP_PREFIXES = ['', '_TRACES', '_METRICS', '_LOGS'].map((signal) => `OTEL_EXPORTER_OTLP${signal}`);
 
-/** What {@link startTelemetry} starts from. */
+/** Settings of {@link startTelemetry}. */
 export interface TelemetryOptions {
-  /** Names of the exporters of each signal, as in `OTEL_TRACES_EXPORTER`; none for a signal that stays here. */
+  /** Exporters of each signal, as in `OTEL_TRACES_EXPORTER`; empty for a signal that is not exported. */
   readonly exporters: { readonly [signal in 'TRACES' | 'METRICS' | 'LOGS']: readonly string[] };
-  /** `process.env` itself: the SDK reads its variables there, and finds this product's defaults there after the start. */
+  /** `process.env` itself, where the SDK reads its variables. This product's defaults are added to it. */
   readonly environment: NodeJS.ProcessEnv;
-  /** Where the SDK's own troubles go; what it writes must not be exported again. */
+  /** Receives the SDK's own messages. It must not export them again. */
   readonly logger: Logger;
 }
 
 /** A started SDK. */
 export interface Telemetry {
-  /** Exports what is left, within a bound, and stops. Never rejects: telemetry must not hurt a stop. */
+  /** Exports the rest, for {@link FLUSH_MS} at most, and stops. Never rejects. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts the SDK from the standard variables. Differs from the SDK's own defaults in three things: OTLP goes over gRPC, the
- * service has a name, and resource detectors that reach out are used only where `OTEL_NODE_RESOURCE_DETECTORS` names them.
- * No instrumentation is loaded but that of Node's runtime: all spans are made where the work is.
+ * Starts the SDK with the standard variables. Three defaults differ from the SDK's: OTLP uses gRPC, the service has a name, and
+ * resource detectors that open connections are off unless `OTEL_NODE_RESOURCE_DETECTORS` names them. The only instrumentation
+ * is that of Node's runtime: the code of the service starts its spans itself.
  *
  * @see https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
  */
@@ -69,18 +69,18 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
 function setDefaults(environment: NodeJS.ProcessEnv, exporters: TelemetryOptions['exporters']): void {
   environment['OTEL_EXPORTER_OTLP_PROTOCOL'] ||= 'grpc';
   for (const prefix of OTLP_PREFIXES) {
-    // In any case here, as all that takes one of a few words; in lower case there.
+    // The SDK knows protocols in lower case only.
     const protocol = environment[`${prefix}_PROTOCOL`];
     if (protocol !== undefined) environment[`${prefix}_PROTOCOL`] = protocol.trim().toLowerCase();
   }
   for (const [signal, names] of Object.entries(exporters)) {
     environment[`OTEL_${signal}_EXPORTER`] = names.join(',');
   }
-  // A proxy on the way to registries is none on the way to the collector, unless gRPC is given one of its own.
+  // The proxy for registries does not apply to the collector, unless gRPC has its own proxy variable.
   if (!environment['grpc_proxy']) environment['no_grpc_proxy'] ||= collectorHosts(environment).join(',');
-  // It would write to the console by itself.
+  // gRPC would write to the console.
   environment['GRPC_VERBOSITY'] ||= 'NONE';
-  // The SDK would set a logger of its own by it, which writes to the console.
+  // With this variable, the SDK would set its own logger, which writes to the console.
   environment['OTEL_LOG_LEVEL'] = '';
 }
 
@@ -92,7 +92,7 @@ function collectorHosts(environment: NodeJS.ProcessEnv): readonly string[] {
   });
 }
 
-/** The detectors that `OTEL_NODE_RESOURCE_DETECTORS` names, where the SDK does not know all of them by itself. */
+/** The detectors of `OTEL_NODE_RESOURCE_DETECTORS`, if one of them is not part of the SDK. */
 async function furtherDetectors(environment: NodeJS.ProcessEnv) {
   const named = (environment['OTEL_NODE_RESOURCE_DETECTORS'] ?? '').split(',').map((name) => name.trim());
   if (!named.some((name) => FURTHER_DETECTORS.includes(name))) return undefined;
@@ -101,8 +101,8 @@ async function furtherDetectors(environment: NodeJS.ProcessEnv) {
 }
 
 /**
- * Stops the providers side by side, each to its end: where one signal finds no taker, the others must not lose what they
- * hold, as they would by the SDK's own `shutdown`, which is over at the first failure.
+ * Shuts the providers down in parallel. The SDK's own `shutdown` ends at the first failure, so the other signals would lose
+ * what they have not exported yet.
  */
 async function flush(): Promise<void> {
   const tracers = trace.getTracerProvider();

@@ -12,25 +12,26 @@ import { VERSION } from '../version.ts';
 
 const tracer = trace.getTracer('docker-http-passthrough', VERSION);
 
-/** How a span begins. */
+/** Settings of a new span. */
 export interface SpanStart {
-  /** Internal where it is left out. */
+  /** Default: internal. */
   readonly kind?: SpanKind;
   readonly attributes?: Attributes;
   /**
-   * Tells failures that mark the span as an error from refusals, which only name themselves in `error.type`: that a client
-   * asked for something that cannot be is no failure of the step that says so. Where it is left out, all are failures.
+   * Whether an error marks the span as failed. Otherwise it only sets `error.type`: a client's invalid request is not a failure
+   * of the step that refuses it. Default: every error.
    */
   readonly isFailure?: (error: unknown) => boolean;
 }
 
 /**
- * Runs a step inside a span of its own, which is the parent of all that the step starts. The span ends when the step
- * settles; a failure marks it as an error with `error.type`, and one of verification adds an event with the digests.
+ * Runs a step in a new span, which is the parent of all spans of the step. The span ends when the step settles. A failure marks
+ * it as an error with `error.type`. A failed verification also adds an event with the digests.
  *
- * @param name as the telemetry table has it
- * @param step is given the span, for attributes that are known later
- * @returns what the step returns; rejects as it rejects
+ * @param name one of the documented span names
+ * @param step receives the span, to set attributes later
+ * @returns the result of the step
+ * @throws the error of the step
  */
 export async function withSpan<T>(
   name: string,
@@ -51,8 +52,8 @@ export async function withSpan<T>(
 }
 
 /**
- * Passes a stream through a span that lasts as long as the stream: it begins with the first read and ends when the last
- * byte is through, the stream fails, or the reader leaves.
+ * Passes a stream on within a span. The span starts with the first read and ends with the last byte, with an error, or when the
+ * reader stops early.
  */
 export async function* streamWithSpan<T>(
   name: string,
@@ -75,21 +76,21 @@ export async function* streamWithSpan<T>(
 }
 
 /**
- * Begins a span below the active one, for work that has no one function to wrap: whoever begins it must end it.
+ * Starts a span for work that is not one function. The caller must end the span.
  *
- * @param above where it hangs; the active context unless said
- * @returns the span, and the context in which it is the active one
+ * @param parent context of the parent span; default: the active context
+ * @returns the span, and a context in which it is active
  */
 export function startSpan(
   name: string,
   { kind = SpanKind.INTERNAL, attributes = {} }: SpanStart,
-  above: Context = context.active(),
+  parent: Context = context.active(),
 ): { readonly span: Span; readonly within: Context } {
-  const span = tracer.startSpan(name, { kind, attributes }, above);
-  return { span, within: trace.setSpan(above, span) };
+  const span = tracer.startSpan(name, { kind, attributes }, parent);
+  return { span, within: trace.setSpan(parent, span) };
 }
 
-/** Marks a span as failed: the code as `error.type`, the message as the status's description. */
+/** Marks a span as failed, with the code as `error.type` and the message as the description of its status. */
 export function recordFailure(span: Span, error: unknown): void {
   span.setAttribute('error.type', errorType(error));
   span.setStatus({
@@ -98,13 +99,13 @@ export function recordFailure(span: Span, error: unknown): void {
   });
 }
 
-/** What `error.type` says of an error: the code of one of ours, else the name of its class. */
+/** The value of `error.type`: the code of a {@link PassthroughError}, else the name of the error's class. */
 export function errorType(error: unknown): string {
   if (isPassthroughError(error)) return error.code;
   return error instanceof Error ? error.name : 'INTERNAL';
 }
 
-/** Bytes that are not what they should be: which they should be, and which they are, where both are known. */
+/** Adds an event with the expected and the actual digest to the span of a failed verification. */
 function recordVerification(span: Span, error: unknown): void {
   if (!isPassthroughError(error, 'VERIFICATION_FAILED')) return;
   const { expected, actual } = error.details;

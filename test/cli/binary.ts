@@ -1,10 +1,11 @@
-/** The program as its users start it: a process of its own, with an environment and a working directory of its own. */
+/** Runs the program as its users do: as a process with its own environment and working directory. */
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { systemErrorCode } from '../../src/util/system-error.ts';
 import { Conditions } from '../support/conditions.ts';
 import type { LogEvent } from '../support/service.ts';
 import { within } from '../support/within.ts';
@@ -34,21 +35,40 @@ export async function temporaryFolder(): Promise<{ readonly path: string } & Asy
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
+/** How {@link startProcess} starts a process. */
+export interface ProcessOptions {
+  /** All of the environment but `PATH`. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  /** Gives the process a group of its own, so that its disposal also kills its children. */
+  readonly isGroup?: boolean;
+}
+
 /**
- * Start the program.
+ * Starts the program.
  *
  * @param env all of its environment but `PATH`
- * @param cwd where it works; no `.env` but its own is there
+ * @param cwd its working directory: it reads no other `.env`
  */
 export function startProgram(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   cwd: string,
 ): Program {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  return startProcess(process.execPath, [MAIN, ...args], { env, cwd });
+}
+
+/** Starts a command that runs the program. */
+export function startProcess(
+  command: string,
+  args: readonly string[],
+  { env, cwd, isGroup = false }: ProcessOptions,
+): Program {
+  const child = spawn(command, args, {
     cwd,
     env: { PATH: process.env['PATH'] ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    detached: isGroup,
   });
   const events = new Conditions();
   let stdout = '';
@@ -76,13 +96,22 @@ export function startProgram(
     },
     ended: () => within(closed, 'the end of the program'),
     [Symbol.asyncDispose]: async () => {
-      child.kill('SIGKILL');
+      if (isGroup) killGroup(child);
+      else child.kill('SIGKILL');
       await within(closed, 'the end of the program');
     },
   };
 }
 
-/** Run the program to its end, in an empty folder. */
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ESRCH') throw error;
+  }
+}
+
+/** Runs the program to its end, in an empty folder. */
 export async function runProgram(
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},

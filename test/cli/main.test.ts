@@ -11,7 +11,7 @@ const PACKAGE = new URL('../../package.json', import.meta.url);
 /** On a free port of the loopback address, with a workspace in the working directory. */
 const LOCAL = { HTTP_HOST: '127.0.0.1', HTTP_PORT: '0', WORKSPACE_DIR: 'workspace' };
 
-describe('the command line', { concurrency: true }, () => {
+describe('the command line', { concurrency: 2 }, () => {
   for (const flag of ['--help', '-h']) {
     test(`${flag} tells how to use the program`, async () => {
       const { code, stdout, stderr } = await runProgram([flag]);
@@ -52,10 +52,11 @@ describe('the command line', { concurrency: true }, () => {
   }
 });
 
-describe('the configuration', { concurrency: true }, () => {
+describe('the configuration', { concurrency: 2 }, () => {
   const bad: readonly [name: string, value: string, allowed: RegExp][] = [
     ['HTTP_PORT', 'abc', /whole number from 0 to 65535/],
     ['HTTP_PORT', '65536', /whole number from 0 to 65535/],
+    ['HTTP_HOST', 'http://0.0.0.0', /a host name or an IP address, without scheme and port/],
     ['LOG_LEVEL', 'loud', /trace, debug, info, warn, error/],
     ['REGISTRY_CLIENT_AUTH', 'maybe', /optional, required, off/],
     ['REGISTRY_URL', 'ftp://registry.example', /http or https/],
@@ -89,14 +90,26 @@ describe('the configuration', { concurrency: true }, () => {
     });
   }
 
-  test('a port that is taken is exit code 1 and named', async () => {
+  test('a port that is in use is refused with exit code 2, in one line that names the variables', async () => {
     await using other = await listen(createServer(), 'http');
-    const { code, stderr } = await runProgram([], { ...LOCAL, HTTP_PORT: String(other.port) });
-    assert.equal(code, 1);
-    assert.match(
+    const { code, stdout, stderr } = await runProgram([], { ...LOCAL, HTTP_PORT: String(other.port) });
+    const address = `HTTP_HOST="127.0.0.1" HTTP_PORT=${other.port}`;
+    assert.equal(
       stderr,
-      new RegExp(`^docker-http-passthrough: .*address already in use.*127\\.0\\.0\\.1:${other.port}\n$`),
+      `docker-http-passthrough: Cannot listen on ${address}: the port is in use (EADDRINUSE)\n`,
     );
+    assert.deepEqual([code, stdout], [2, '']);
+  });
+
+  test('a host that is not an address of this machine is refused with exit code 2', async () => {
+    // RFC 5737: an address for documentation, so no machine has it.
+    const { code, stderr } = await runProgram([], { ...LOCAL, HTTP_HOST: '192.0.2.1' });
+    const address = 'HTTP_HOST="192.0.2.1" HTTP_PORT=0';
+    assert.equal(
+      stderr,
+      `docker-http-passthrough: Cannot listen on ${address}: the host is not an address of this machine (EADDRNOTAVAIL)\n`,
+    );
+    assert.equal(code, 2);
   });
 
   test('is read from .env in the working directory, and the environment wins', async () => {

@@ -9,6 +9,9 @@ import { request } from '../support/service.ts';
 import { within } from '../support/within.ts';
 import { logOf, type Program, startProgram, temporaryFolder } from './binary.ts';
 
+/** Signals that stop the service after its downloads. */
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
 const FILE = '/docker/team_app_1.tar';
 
 /** The program before a fake registry, listening. */
@@ -52,7 +55,7 @@ async function serve(
   };
 }
 
-describe('serve', { concurrency: true }, () => {
+describe('serve', { concurrency: 2 }, () => {
   test('goes on serving when whoever read its log is gone', async () => {
     await using served = await serve();
     const { child } = served.program;
@@ -86,7 +89,7 @@ describe('serve', { concurrency: true }, () => {
     });
   }
 
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  for (const signal of SIGNALS) {
     test(`ends with 0 after ${signal}, although a client keeps its connection`, async () => {
       await using served = await serve();
       using client = await connectRaw(served.port);
@@ -101,24 +104,26 @@ describe('serve', { concurrency: true }, () => {
     });
   }
 
-  test('finishes a download that is under way before it ends', async () => {
-    await using served = await serve();
-    const { registry, program, port } = served;
-    registry.defects.stallRequests = { times: 1 };
-    const running = request(port, FILE);
-    await within(registry.waitForStalled(), 'the download');
-    program.child.kill('SIGTERM');
-    await program.waitForEvent('stopping');
-    assert.equal((await request(port, '/ready')).status, 503);
-    assert.equal((await request(port, FILE)).status, 503);
-    registry.releaseStalled();
-    const reply = await running;
-    assert.equal(reply.status, 200);
-    assert.equal(reply.headers['content-length'], String(reply.body.length));
-    const { code, stdout } = await program.ended();
-    assert.equal(code, 0);
-    assert.equal(logOf(stdout).find(({ event }) => event === 'stopped')?.['cutOff'], 0);
-  });
+  for (const signal of SIGNALS) {
+    test(`finishes a download that is under way before it ends by ${signal}`, async () => {
+      await using served = await serve();
+      const { registry, program, port } = served;
+      registry.defects.stallRequests = { times: 1 };
+      const running = request(port, FILE);
+      await within(registry.waitForStalled(), 'the download');
+      program.child.kill(signal);
+      assert.equal((await program.waitForEvent('stopping'))['signal'], signal);
+      assert.equal((await request(port, '/ready')).status, 503);
+      assert.equal((await request(port, FILE)).status, 503);
+      registry.releaseStalled();
+      const reply = await running;
+      assert.equal(reply.status, 200);
+      assert.equal(reply.headers['content-length'], String(reply.body.length));
+      const { code, stdout } = await program.ended();
+      assert.equal(code, 0);
+      assert.equal(logOf(stdout).find(({ event }) => event === 'stopped')?.['cutOff'], 0);
+    });
+  }
 
   test('cuts a download that takes longer than the bound, says so, and ends with 0 soon after', async () => {
     await using served = await serve({ SHUTDOWN_TIMEOUT: '0.1' });

@@ -87,6 +87,10 @@ describe('a variable sets its own setting', () => {
     expected: unknown,
   ][] = [
     ['HTTP_HOST', '127.0.0.1', ({ http }) => http.host, '127.0.0.1'],
+    ['HTTP_HOST', '::', ({ http }) => http.host, '::'],
+    ['HTTP_HOST', '[::1]', ({ http }) => http.host, '::1'],
+    ['HTTP_HOST', 'fe80::1%eth0', ({ http }) => http.host, 'fe80::1%eth0'],
+    ['HTTP_HOST', 'Switch-1.example.com', ({ http }) => http.host, 'Switch-1.example.com'],
     ['HTTP_PORT', '0', ({ http }) => http.port, 0],
     ['HTTP_PORT', '65535', ({ http }) => http.port, 65_535],
     ['HTTP_HEADER_TIMEOUT', '0.1', ({ http }) => http.headerTimeoutMs, 100],
@@ -140,6 +144,13 @@ describe('a value is refused, by variable, value and what is allowed', () => {
   const url = 'expected http://host[:port] or https://host[:port]';
   const host = 'expected a DNS name or an IP address, with an optional port';
   const table: readonly [name: string, value: string, why: string][] = [
+    ...['http://0.0.0.0', '0.0.0.0:8080', '[::]:8080', '[127.0.0.1]', '*', 'a..b', '1.2.3.4/8'].map(
+      (value): [string, string, string] => [
+        'HTTP_HOST',
+        value,
+        'expected a host name or an IP address, without scheme and port',
+      ],
+    ),
     ['HTTP_PORT', '65536', 'expected a whole number from 0 to 65535'],
     ['HTTP_PORT', 'http', 'expected a whole number from 0 to 65535'],
     ['HTTP_HEADER_TIMEOUT', '0', 'expected seconds, more than 0 and at most 2000000'],

@@ -1,0 +1,41 @@
+import type { Config } from '../config/config.ts';
+import { PassthroughError } from '../errors.ts';
+import { systemErrorCode } from '../util/system-error.ts';
+
+/** Why the service cannot listen, by the code of the system's error. */
+const LISTEN_ERRORS: ReadonlyMap<string | undefined, string> = new Map([
+  ['EADDRINUSE', 'the port is in use'],
+  ['EADDRNOTAVAIL', 'the host is not an address of this machine'],
+  ['EACCES', 'the process has no permission to use the port'],
+  ['EAFNOSUPPORT', 'this machine has no network of this address family'],
+  // The only address that Linux calls invalid: it does not say which interface is meant.
+  ['EINVAL', 'a link-local address needs its interface, such as fe80::1%eth0'],
+  ['ENOTFOUND', 'the host name is unknown'],
+  ['EAI_AGAIN', 'the name server does not answer'],
+]);
+
+/**
+ * Names the variables behind a failed start.
+ *
+ * @param error what opening or starting the service has thrown
+ * @returns PassthroughError `INVALID_CONFIGURATION` with variables, values and reason when the service cannot listen on the
+ *   configured address; any other error as it is
+ */
+export function startError(error: unknown, { http }: Pick<Config, 'http'>): unknown {
+  const code = systemErrorCode(error);
+  const why = isListenError(error) ? LISTEN_ERRORS.get(code) : undefined;
+  if (why === undefined) return error;
+  const address = `HTTP_HOST=${JSON.stringify(http.host)} HTTP_PORT=${http.port}`;
+  return new PassthroughError('INVALID_CONFIGURATION', `Cannot listen on ${address}: ${why} (${code})`, {
+    cause: error,
+  });
+}
+
+/** Files have some of the codes, too. `getaddrinfo` resolves a host name before `listen`. */
+function isListenError(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'syscall' in error &&
+    (error.syscall === 'listen' || error.syscall === 'getaddrinfo')
+  );
+}

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { startError } from '../../src/cli/start-error.ts';
+import { isPassthroughError, PassthroughError } from '../../src/errors.ts';
+
+const CONFIG = {
+  http: { host: '::1', port: 80, headerTimeoutMs: 1, idleTimeoutMs: 1, maxConnections: 1 },
+};
+
+describe('the error of a failed start', () => {
+  const table: readonly [code: string, why: string, syscall?: string][] = [
+    ['EADDRINUSE', 'the port is in use'],
+    ['EADDRNOTAVAIL', 'the host is not an address of this machine'],
+    ['EACCES', 'the process has no permission to use the port'],
+    ['EAFNOSUPPORT', 'this machine has no network of this address family'],
+    ['EINVAL', 'a link-local address needs its interface, such as fe80::1%eth0'],
+    ['ENOTFOUND', 'the host name is unknown', 'getaddrinfo'],
+    ['EAI_AGAIN', 'the name server does not answer', 'getaddrinfo'],
+  ];
+  for (const [code, why, syscall = 'listen'] of table) {
+    test(`names the variables of the address: ${code}`, () => {
+      const cause = Object.assign(new Error(`${syscall} ${code}`), { code, syscall });
+      const error = startError(cause, CONFIG);
+      assert.ok(isPassthroughError(error, 'INVALID_CONFIGURATION'));
+      assert.equal(error.message, `Cannot listen on HTTP_HOST="::1" HTTP_PORT=80: ${why} (${code})`);
+      assert.equal(error.cause, cause);
+    });
+  }
+
+  test('stays as it is when the address is not to blame', () => {
+    const others = [
+      new PassthroughError('INTERNAL', 'a fault'),
+      Object.assign(new Error('listen EMFILE'), { code: 'EMFILE', syscall: 'listen' }),
+      Object.assign(new Error('open EACCES'), { code: 'EACCES', syscall: 'open' }),
+      new Error('no code'),
+      'no error',
+    ];
+    for (const error of others) assert.equal(startError(error, CONFIG), error);
+  });
+});
