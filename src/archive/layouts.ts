@@ -62,7 +62,9 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     holdsIndexes: false,
     namesForeignLayers: false,
     arrange: (images) =>
-      dockerLayout(images.map((image) => ({ ...dockerContent(image), layers: image.layers.map(uncompressedLayer) }))),
+      dockerLayout(
+        images.map((image) => ({ ...dockerContent(image), layers: image.layers.map(uncompressedLayer) })),
+      ),
   },
   'docker-gzip': {
     layerForm: 'compressed',

@@ -1,6 +1,6 @@
 import { type Config, configWarnings, loadConfig } from '../config/config.ts';
-import { startService } from '../http/service.ts';
-import { openArchiveTools } from '../pull/image-service.ts';
+import { HttpService } from '../http/service.ts';
+import { ImageService } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
 import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
@@ -47,9 +47,9 @@ async function runService(config: Config, logger: Logger): Promise<void> {
   // Handled from here on: a supervisor may send a signal as soon as the port is open.
   const stopSignal = firstSignal();
   const onDamage = (name: string) => logger.log('warn', 'store_damage', { name, message: DAMAGE });
-  const tools = await openArchiveTools(config, { onDamage });
+  const images = await ImageService.open({ ...config, onDamage });
   try {
-    const service = await startService(tools, logger);
+    const service = await HttpService.start(images, config, logger);
     announce(config, service.port, logger);
 
     const signal = await stopSignal;
@@ -57,7 +57,7 @@ async function runService(config: Config, logger: Logger): Promise<void> {
     const cutOff = await service.stop();
     logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
   } finally {
-    await tools.close();
+    await images.close();
   }
 }
 
@@ -77,7 +77,7 @@ function announce(config: Config, port: number, logger: Logger): void {
   logger.log('info', 'listening', {
     host: config.http.host,
     port,
-    registry: config.registry.target.name,
+    registry: config.registry.defaultHost.name,
     workspace: config.cache.directory ?? config.workspaceDirectory,
     version: VERSION,
   });

@@ -1,16 +1,17 @@
 import { isIP, isIPv6 } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { type Platform, parsePlatform } from '../image/platform.ts';
-import type { ImageLimits } from '../pull/image-limits.ts';
+import { DEFAULT_OPTIONS, type ResolvedOptions } from '../pull/options.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
-import type { SemaphoreOptions } from '../util/semaphore.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 
-/** The configuration, read once and frozen. */
-export interface Config {
+/** The configuration, read once and frozen: the settings of the `ImageService`, and those of its faces. */
+export interface Config
+  extends Pick<
+    ResolvedOptions,
+    'workspaceDirectory' | 'cache' | 'limits' | 'admission' | 'prepareTimeoutMs'
+  > {
   readonly http: {
     /** Address to listen on: a host name or an IP address. */
     readonly host: string;
@@ -29,27 +30,13 @@ export interface Config {
   readonly exporters: Exporters;
   readonly registry: RegistryConfig;
   readonly defaultPlatform: Platform;
-  /** Folder of prepared files without a cache directory. They are removed with the process. */
-  readonly workspaceDirectory: string;
-  readonly cache: {
-    /** Folder of prepared files that outlives the process; `undefined` for none. */
-    readonly directory: string | undefined;
-    /** Most bytes of unused prepared files; 0 keeps none, `undefined` leaves the choice to the store. */
-    readonly maxBytes: number | undefined;
-    /** Milliseconds for which a reference is served when its registry does not answer; 0 for none. */
-    readonly staleMs: number;
-  };
-  readonly imageLimits: ImageLimits;
-  readonly admission: SemaphoreOptions;
-  /** Longest preparation, in milliseconds. */
-  readonly prepareTimeoutMs: number;
   /** Longest time in which the client takes no byte, in milliseconds. */
   readonly sendStallMs: number;
   /** Longest wait for running downloads when the service stops, in milliseconds. */
   readonly shutdownMs: number;
 }
 
-const GIB = 1024 ** 3;
+const { limits, admission, ...DEFAULTS } = DEFAULT_OPTIONS;
 
 /**
  * Reads the configuration.
@@ -73,23 +60,23 @@ export function loadConfig(environment: Environment): Config {
     exporters: readExporters(read),
     registry: readRegistryConfig(read),
     defaultPlatform: read.parsed('DEFAULT_PLATFORM', 'linux/amd64', parsePlatform),
-    workspaceDirectory: read.text('WORKSPACE_DIR') ?? join(tmpdir(), 'docker-http-passthrough'),
+    workspaceDirectory: read.text('WORKSPACE_DIR') ?? DEFAULTS.workspaceDirectory,
     cache: {
       directory: read.text('CACHE_DIR'),
       maxBytes: read.text('CACHE_MAX_BYTES') === undefined ? undefined : read.bytes('CACHE_MAX_BYTES', 0, 0),
       staleMs: read.milliseconds('CACHE_SERVE_STALE', 0, 0),
     },
-    imageLimits: {
-      compressedBytes: read.bytes('MAX_COMPRESSED_BYTES', 16 * GIB),
-      uncompressedBytes: read.bytes('MAX_IMAGE_BYTES', 32 * GIB),
-      concurrentLayers: read.integer('MAX_CONCURRENT_LAYERS', 4, 1, 64),
+    limits: {
+      compressedBytes: read.bytes('MAX_COMPRESSED_BYTES', limits.compressedBytes),
+      uncompressedBytes: read.bytes('MAX_IMAGE_BYTES', limits.uncompressedBytes),
+      concurrentLayers: read.integer('MAX_CONCURRENT_LAYERS', limits.concurrentLayers, 1, 64),
     },
     admission: {
-      permits: read.integer('MAX_CONCURRENT_PREPARATIONS', 4, 1, 1000),
-      maxWaiters: read.integer('MAX_QUEUED_PREPARATIONS', 16, 0, 10_000),
-      maxWaitMs: read.milliseconds('QUEUE_TIMEOUT', 30),
+      permits: read.integer('MAX_CONCURRENT_PREPARATIONS', admission.permits, 1, 1000),
+      maxWaiters: read.integer('MAX_QUEUED_PREPARATIONS', admission.maxWaiters, 0, 10_000),
+      maxWaitMs: read.milliseconds('QUEUE_TIMEOUT', admission.maxWaitMs / 1000),
     },
-    prepareTimeoutMs: read.milliseconds('PREPARE_TIMEOUT', 3600),
+    prepareTimeoutMs: read.milliseconds('PREPARE_TIMEOUT', DEFAULTS.prepareTimeoutMs / 1000),
     sendStallMs: read.milliseconds('SEND_STALL_TIMEOUT', 300),
     shutdownMs: read.milliseconds('SHUTDOWN_TIMEOUT', 25),
   });

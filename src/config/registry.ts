@@ -1,12 +1,11 @@
 import type { AgentOptions } from 'node:http';
 import { PassthroughError } from '../errors.ts';
 import { repositoryFault } from '../image/reference.ts';
+import { DEFAULT_OPTIONS, type RegistryOptions } from '../pull/options.ts';
 import type { StaticCredentials } from '../registry/auth/credentials.ts';
 import type { HostPattern } from '../registry/host-pattern.ts';
 import { DOCKER_HUB, parseHost, type RegistryHost, registryHost } from '../registry/registry-host.ts';
-import type { BodyLimits } from '../registry/repository-client.ts';
-import type { PropagationPolicy } from '../registry/transport/traced.ts';
-import type { Timeouts } from '../registry/transport/transport.ts';
+import type { HostPolicy } from '../registry/select-host.ts';
 import { type EnvironmentReader, invalidVariable } from './environment.ts';
 import { readPropagation } from './telemetry.ts';
 
@@ -15,33 +14,14 @@ export const CLIENT_AUTH_MODES = ['optional', 'required', 'off'] as const;
 export type ClientAuthMode = (typeof CLIENT_AUTH_MODES)[number];
 
 /** What happens with foreign layers: layers that lie outside of the registry. */
-export const FOREIGN_LAYER_MODES = ['refuse', 'fetch'] as const;
-export type ForeignLayerMode = (typeof FOREIGN_LAYER_MODES)[number];
+const FOREIGN_LAYER_MODES = ['refuse', 'fetch'] as const;
 
 /** Settings for registries and for the connections to them. */
-export interface RegistryConfig {
-  /** Registry of `/docker/…`. */
-  readonly target: RegistryHost;
-  /** `REGISTRY_DEFAULT_NAMESPACE`, if set. It also applies to registries that a request names. */
-  readonly defaultNamespace: string | undefined;
-  readonly credentials: StaticCredentials;
+export interface RegistryConfig extends RegistryOptions, HostPolicy {
   readonly clientAuth: ClientAuthMode;
-  /** Registries that a request may name; `undefined` for any. */
-  readonly allowedHosts: readonly HostPattern[] | undefined;
-  readonly trustedRealms: readonly HostPattern[];
-  /** Registries that are contacted over http when a reference names them without a scheme. */
-  readonly plainHttpHosts: readonly HostPattern[];
-  readonly foreignLayers: ForeignLayerMode;
-  /** Most concurrent layer downloads from one registry. */
-  readonly concurrentDownloads: number;
-  readonly timeouts: Timeouts;
-  readonly bodyLimits: BodyLimits;
-  readonly proxyEnv: AgentOptions['proxyEnv'];
-  readonly propagation: PropagationPolicy;
 }
 
-const KIB = 1024;
-const MIB = 1024 * KIB;
+const { registry: DEFAULTS } = DEFAULT_OPTIONS;
 
 /**
  * Reads the settings for registries.
@@ -49,29 +29,28 @@ const MIB = 1024 * KIB;
  * @throws PassthroughError `INVALID_CONFIGURATION` naming variable, value and what is allowed
  */
 export function readRegistryConfig(read: EnvironmentReader): RegistryConfig {
-  const target = readTarget(read);
+  const defaultHost = readDefaultHost(read);
   return {
-    target,
+    defaultHost,
     defaultNamespace: readNamespace(read),
-    credentials: readCredentials(read, target),
+    credentials: readCredentials(read, defaultHost),
     clientAuth: read.choice('REGISTRY_CLIENT_AUTH', CLIENT_AUTH_MODES, 'optional'),
     allowedHosts:
       read.text('REGISTRY_ALLOWED_HOSTS') === undefined ? undefined : read.hosts('REGISTRY_ALLOWED_HOSTS'),
     trustedRealms: read.hosts('REGISTRY_TRUSTED_REALMS'),
     plainHttpHosts: readPlainHttpHosts(read),
     foreignLayers: read.choice('REGISTRY_FOREIGN_LAYERS', FOREIGN_LAYER_MODES, 'refuse'),
-    concurrentDownloads: read.integer('MAX_CONCURRENT_DOWNLOADS', 8, 1, 1000),
+    concurrentDownloads: read.integer('MAX_CONCURRENT_DOWNLOADS', DEFAULTS.concurrentDownloads, 1, 1000),
     timeouts: {
-      connectMs: read.milliseconds('REGISTRY_CONNECT_TIMEOUT', 10),
-      responseMs: read.milliseconds('REGISTRY_RESPONSE_TIMEOUT', 30),
-      stallMs: read.milliseconds('REGISTRY_STALL_TIMEOUT', 30),
+      connectMs: read.milliseconds('REGISTRY_CONNECT_TIMEOUT', DEFAULTS.timeouts.connectMs / 1000),
+      responseMs: read.milliseconds('REGISTRY_RESPONSE_TIMEOUT', DEFAULTS.timeouts.responseMs / 1000),
+      stallMs: read.milliseconds('REGISTRY_STALL_TIMEOUT', DEFAULTS.timeouts.stallMs / 1000),
     },
     bodyLimits: {
-      // Registries and clients should support 4 MiB (OCI distribution specification, "Pushing Manifests").
-      manifestBytes: read.bytes('MAX_MANIFEST_BYTES', 4 * MIB),
-      configBytes: read.bytes('MAX_CONFIG_BYTES', 8 * MIB),
-      tokenBytes: read.bytes('MAX_TOKEN_BYTES', 256 * KIB),
-      errorBytes: read.bytes('MAX_ERROR_BYTES', 64 * KIB),
+      manifestBytes: read.bytes('MAX_MANIFEST_BYTES', DEFAULTS.bodyLimits.manifestBytes),
+      configBytes: read.bytes('MAX_CONFIG_BYTES', DEFAULTS.bodyLimits.configBytes),
+      tokenBytes: read.bytes('MAX_TOKEN_BYTES', DEFAULTS.bodyLimits.tokenBytes),
+      errorBytes: read.bytes('MAX_ERROR_BYTES', DEFAULTS.bodyLimits.errorBytes),
     },
     proxyEnv: readProxies(read),
     propagation: readPropagation(read),
@@ -79,7 +58,7 @@ export function readRegistryConfig(read: EnvironmentReader): RegistryConfig {
 }
 
 /** The default registry: `REGISTRY_URL` with the variables that override its parts. */
-function readTarget(read: EnvironmentReader): RegistryHost {
+function readDefaultHost(read: EnvironmentReader): RegistryHost {
   const known = read.parsed('REGISTRY_URL', DOCKER_HUB.origin, parseRegistryUrl);
   return Object.freeze({
     ...known,
@@ -141,7 +120,7 @@ function readPlainHttpHosts(read: EnvironmentReader): readonly HostPattern[] {
   return hosts;
 }
 
-function readCredentials(read: EnvironmentReader, target: RegistryHost): StaticCredentials {
+function readCredentials(read: EnvironmentReader, defaultHost: RegistryHost): StaticCredentials {
   const username = read.secret('REGISTRY_USERNAME');
   const password = read.secret('REGISTRY_PASSWORD');
   const tokenName =
@@ -165,7 +144,7 @@ function readCredentials(read: EnvironmentReader, target: RegistryHost): StaticC
   return {
     bearerToken,
     basic: username === undefined ? undefined : { username, password: password ?? '' },
-    boundTo: read.text('REGISTRY_URL') === undefined ? undefined : target.origin,
+    boundTo: read.text('REGISTRY_URL') === undefined ? undefined : defaultHost.origin,
     hosts: read.hosts('REGISTRY_CREDENTIALS_HOSTS'),
   };
 }

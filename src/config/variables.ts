@@ -2,7 +2,7 @@
  * The variable of each setting that errors of lower layers name. These layers know settings; the command line has other names
  * for the same settings, so only the face that shows an error names the variable.
  */
-export const VARIABLES: Readonly<Record<string, string>> = Object.freeze({
+export const VARIABLES = Object.freeze({
   allowedHosts: 'REGISTRY_ALLOWED_HOSTS',
   cacheDirectory: 'CACHE_DIR',
   foreignLayers: 'REGISTRY_FOREIGN_LAYERS',

@@ -1,31 +1,31 @@
 import { PassthroughError } from '../errors.ts';
 
-/** Seconds after which a client that has enough is told to come back: a small image is through by then. */
+/** `Retry-After` of a refused client, in seconds: a small image is sent by then. */
 const RETRY_AFTER_S = 15;
 
-/** Bounds how much one client has under way at once, so that no single one takes all that there is. */
+/** Limits the concurrent requests of each client, so that one client cannot take all capacity. */
 export class ClientLimit {
   readonly #most: number;
-  /** How many each client has now. Those that have none are not here. */
+  /** Requests under way, by client. Clients without any have no entry. */
   readonly #counts = new Map<string, number>();
 
-  /** @param most that one client may have at once; 0 for any number */
+  /** @param most concurrent requests of one client; 0 for no limit */
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** How many clients have something under way; none are counted where there is no limit. */
+  /** Number of clients with requests under way; 0 without a limit. */
   get clients(): number {
     return this.#counts.size;
   }
 
   /**
-   * Counts one more of a client.
+   * Counts a request of a client.
    *
-   * @param address what the connection came from. Never what `X-Forwarded-For` says: anybody can write that, and be somebody
-   *   else each time. Behind a proxy all are one client here; whoever runs it limits there
-   * @returns counts it off again; calling it twice does nothing
-   * @throws PassthroughError `BUSY` when the client has as many as it may
+   * @param address of the connection. Never from `X-Forwarded-For`, which any client can set to a new address each time. Behind a
+   *   proxy all clients count as one, so the proxy has to limit them
+   * @returns ends the count; further calls do nothing
+   * @throws PassthroughError `BUSY` when the client is at the limit
    */
   enter(address: string): () => void {
     if (this.#most === 0) return () => undefined;
@@ -55,12 +55,12 @@ export class ClientLimit {
 }
 
 /**
- * Whom an address stands for: an IPv4 address for itself, however it is written; an IPv6 address for its network of 64 bits,
- * for that is the least that one machine is given, to take addresses from as it likes. Loopback and link-local ones, which all
- * machines have in the same network, stand for themselves.
+ * The client behind an address. An IPv4 address, in any notation, is a client. An IPv6 address counts with its network of 64 bits,
+ * since a machine gets such a network at least and can use any address in it. Loopback and link-local addresses, whose networks
+ * all machines share, are clients themselves.
  *
- * @param address as the socket has it, with or without a zone
- * @returns `10.0.0.7`, `2001:db8:1:2::/64`; what is no address stays as it is
+ * @param address of a socket, with or without a zone
+ * @returns such as `10.0.0.7` or `2001:db8:1:2::/64`; the text itself if it is not an address
  * @see https://www.rfc-editor.org/rfc/rfc4291#section-2.5.4
  */
 export function clientOf(address: string): string {

@@ -1,3 +1,4 @@
+import { VARIABLES } from '../config/variables.ts';
 import { type ErrorCode, PassthroughError, type Setting } from '../errors.ts';
 
 /** An error as HTTP shows it. */
@@ -15,9 +16,8 @@ export interface Problem {
  * do not know the names of variables.
  */
 const REASONS: Readonly<Record<Setting, string>> = {
-  allowedHosts: 'REGISTRY_ALLOWED_HOSTS does not list it',
-  foreignLayers:
-    'it lies outside of the registry; set REGISTRY_FOREIGN_LAYERS=fetch, or take layout docker-gzip, which only names it',
+  allowedHosts: `${VARIABLES.allowedHosts} does not list it`,
+  foreignLayers: `it lies outside of the registry; set ${VARIABLES.foreignLayers}=fetch, or take layout docker-gzip, which only names it`,
 };
 
 const PREPARATION = { status: 502, title: 'Failed to prepare image' };

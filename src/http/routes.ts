@@ -116,10 +116,7 @@ export const ROUTES: readonly RouteRow[] = [
     pattern: '/prepare/{archive}',
     methods: ['POST'],
     parse: answeredBy(parsePrepare, handlePrepare),
-    usage: [
-      'POST /prepare/docker/{filename}',
-      'fetches it beforehand; answers where to ask how far it is',
-    ],
+    usage: ['POST /prepare/docker/{filename}', 'fetches it beforehand; answers where to ask how far it is'],
   },
   {
     ...OTHER,

@@ -4,46 +4,44 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { PassthroughError } from '../errors.ts';
+import { stopping } from '../pull/preparations.ts';
 
-/** Largest request line and header, in bytes: twice Node's own limit, for the long tokens that some clients send along. */
+/** Largest request line and header, in bytes: twice Node's default, for clients that send long tokens. */
 const MAX_HEADER_BYTES = 32 * 1024;
 
-/** What is left for handlers that were aborted to end in, in milliseconds. They only close files. */
+/** Time for aborted handlers to end, in milliseconds. They only close files. */
 const ABORT_GRACE_MS = 2_000;
 
-/** What a client has left, in milliseconds, to read why it was refused and to close its side. */
+/** Time for a refused client to read the reason and to close its side, in milliseconds. */
 const LINGER_MS = 1_000;
 
 /**
- * What a request's body has left to arrive in once its header is here, in milliseconds. Bodies are lists of images, 32 KiB at
- * the most, which takes a line of 9600 baud 34 s.
+ * Time for a request body to arrive after the header, in milliseconds. Bodies are lists of images of at most 32 KiB, which take
+ * 34 s on a serial line of 9600 baud.
  */
 const BODY_TIMEOUT_MS = 60_000;
 
-/** How often the limits above are looked after, in milliseconds: more often where a limit is less than four times this. */
+/** Interval of the checks of these limits, in milliseconds; shorter if a limit is less than four times this. */
 const CHECK_INTERVAL_MS = 1_000;
 
 /**
- * What a kept connection is left beyond the time that its client was told, in milliseconds. Whoever sends at the last moment
- * must not meet the close: proxies pass that on as an error.
+ * Time that a kept connection has beyond the announced one, in milliseconds. A request that is sent at the last moment must not
+ * meet the close, which proxies pass on as an error.
  */
 const IDLE_GRACE_MS = 1_000;
 
-/** Most connections beyond the allowed that are held for {@link LINGER_MS}; any further are closed at once. */
-const MAX_TURNED_AWAY = 32;
+/** Most refused connections that are held for {@link LINGER_MS}. Further ones are closed at once. */
+const MAX_LINGERING = 32;
 
-/** Seconds after which a client that found all connections taken is told to come back: the idle ones have ended by then. */
+/** `Retry-After` when all connections are in use, in seconds: idle ones have ended by then. */
 const RETRY_AFTER_FULL_S = 60;
 
-/** Seconds after which a client that met a stopping service is told to come back: its successor is up by then. */
-const RETRY_AFTER_STOP_S = 5;
-
-/** Where a {@link HttpServer} listens, and what it puts up with. No limit holds for an answer, however long it takes. */
+/** Where an {@link HttpServer} listens, and its limits. None of them limits the time of an answer. */
 export interface HttpServerSettings {
   readonly host: string;
-  /** 0 for any free one. */
+  /** 0 for any free port. */
   readonly port: number;
-  /** Longest wait for a whole header, in milliseconds: from the connection's beginning, on a kept one from its first byte. */
+  /** Longest wait for a header, in milliseconds: from the start of the connection, on a kept one from the first byte. */
   readonly headerTimeoutMs: number;
   /** How long a connection is kept for its next request, in milliseconds. */
   readonly idleTimeoutMs: number;
@@ -51,28 +49,30 @@ export interface HttpServerSettings {
   readonly maxConnections: number;
 }
 
-/** Settings of {@link HttpServer}, and what is done with its requests. */
+/** Settings of {@link HttpServer}, and what handles its requests. */
 export interface HttpServerOptions extends HttpServerSettings {
-  /** Longest wait for a body once the header is here, in milliseconds; {@link BODY_TIMEOUT_MS} unless said. */
+  /** Longest wait for a body after the header, in milliseconds; {@link BODY_TIMEOUT_MS} unless given. */
   readonly bodyTimeoutMs?: number;
+  /** Is called for each new connection. */
+  readonly onConnection?: () => void;
   /**
-   * Answers a request; settles when the answer is out. Must not reject.
+   * Answers a request, and settles when the answer is out. Must not reject.
    *
-   * @param signal aborts when the client leaves before its answer is complete, or the listener gives up waiting
+   * @param signal aborts when the client leaves before its answer is complete, or the server stops waiting for it
    */
   readonly handle: (request: IncomingMessage, response: ServerResponse, signal: AbortSignal) => Promise<void>;
 }
 
-/** Takes requests from sockets, tells their handlers when the client has left, and ends without cutting anybody off. */
+/** Takes requests from sockets, aborts a handler when its client leaves, and stops after the answers under way. */
 export class HttpServer {
   readonly #options: HttpServerOptions;
   readonly #server: Server;
   /** Requests that are being answered. */
   readonly #active = new Map<AbortController, Active>();
-  /** Sockets that end as soon as what is being answered on them is out. */
+  /** Sockets that end after the answers under way on them. */
   readonly #ending = new WeakSet<Duplex>();
   #connections = 0;
-  #turnedAway = 0;
+  #lingering = 0;
 
   private constructor(options: HttpServerOptions) {
     this.#options = options;
@@ -84,28 +84,28 @@ export class HttpServer {
   }
 
   /**
-   * Begins to listen.
+   * Starts to listen.
    *
-   * @throws the system's error when the address cannot be had
+   * @throws the system's error if it cannot listen on the address
    */
   static async start(options: HttpServerOptions): Promise<HttpServer> {
-    const listener = new HttpServer(options);
-    listener.#server.listen(options.port, options.host);
-    await once(listener.#server, 'listening');
-    return listener;
+    const server = new HttpServer(options);
+    server.#server.listen(options.port, options.host);
+    await once(server.#server, 'listening');
+    return server;
   }
 
-  /** The port that is listened on. */
+  /** The port that the server listens on. */
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }
 
   /**
-   * Ends: waits until the requests under way are answered, then closes. Goes on to accept meanwhile, so that whoever asks
-   * can be told. After the limit, what is left is aborted.
+   * Stops: waits for the answers under way, then closes. Meanwhile it accepts requests, so that clients get a refusal that they
+   * can read. After the limit, it aborts what is left.
    *
    * @param limitMs longest wait
-   * @returns how many requests had to be aborted
+   * @returns number of requests that were aborted
    */
   async stop(limitMs: number): Promise<number> {
     await atMost(limitMs, this.#idle());
@@ -118,17 +118,18 @@ export class HttpServer {
     return left.length;
   }
 
-  /** Resolves as soon as nothing is being answered. */
+  /** Resolves when no request is being answered. */
   async #idle(): Promise<void> {
     while (this.#active.size > 0) await Promise.all([...this.#active.values()].map(({ done }) => done));
   }
 
   /**
-   * Turns away whoever is too many. Node would, too (`maxConnections`), but by a reset, which tells nobody why or when to
-   * come back.
+   * Answers 503 above `MAX_CONNECTIONS`. Node's own `maxConnections` resets the connection, so the client sees no reason and no
+   * `Retry-After`.
    */
   #count(socket: Socket): void {
-    const { maxConnections } = this.#options;
+    const { maxConnections, onConnection } = this.#options;
+    onConnection?.();
     if (this.#connections < maxConnections) {
       this.#connections += 1;
       socket.once('close', () => {
@@ -138,31 +139,31 @@ export class HttpServer {
     }
     const why = `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
     const text = plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
-    if (this.#turnedAway >= MAX_TURNED_AWAY) {
+    if (this.#lingering >= MAX_LINGERING) {
       socket.end(text);
       socket.destroySoon();
       return;
     }
-    this.#turnedAway += 1;
+    this.#lingering += 1;
     socket.once('close', () => {
-      this.#turnedAway -= 1;
+      this.#lingering -= 1;
     });
-    endGently(socket, text);
+    endLater(socket, text);
   }
 
   #accept(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
-    // Whoever was refused may go on all the same: nothing could be answered.
+    // A refused client may send on. Nothing could be answered.
     if (!socket.writable || this.#ending.has(socket)) return;
     const controller = new AbortController();
     response.once('close', () => {
       if (!response.writableFinished)
         controller.abort(new PassthroughError('ABORTED', 'Stopped: the client has left'));
     });
-    // A connection may break at any time; the response's close tells it.
+    // A connection may break at any time. The response reports it by `close`.
     request.on('error', () => undefined);
     response.on('error', () => undefined);
-    // Before Node begins to wait for the next one: a limit that was set for this answer must not hold for one that came early.
+    // Before Node starts to wait for the next request: the limit of this answer must not apply to a pipelined one.
     response.prependListener('finish', () => socket.setTimeout(0));
     const done = this.#options
       .handle(request, response, controller.signal)
@@ -170,7 +171,7 @@ export class HttpServer {
     this.#active.set(controller, { request, response, done });
   }
 
-  /** Answers what is not HTTP, or not in time, in plain text; a connection that is answering already is cut instead. */
+  /** Answers malformed or late requests in plain text. Cuts a connection on which an answer is under way. */
   #refuse(error: ClientError, socket: Duplex): void {
     const answering = [...this.#active.values()].filter(({ request }) => request.socket === socket);
     const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
@@ -180,23 +181,22 @@ export class HttpServer {
       socket.destroy();
       return;
     }
-    // Who has said nothing is told nothing: a proxy that opens connections ahead would take it for the answer to what it
-    // sends just now.
+    // A silent client gets no text: a proxy that opens connections ahead would take it for the answer to its next request.
     const isSilent = isLate && (socket as Socket).bytesRead === 0;
-    endGently(socket, isSilent ? '' : plainAnswer(...refusal(error, answering.length > 0)));
+    endLater(socket, isSilent ? '' : plainAnswer(...refusal(error, answering.length > 0)));
   }
 
   /**
-   * Lets the answers that are under way go out when something behind them is late: the beginning of a next request, or a body
-   * that the answer did not wait for. Nothing more is taken then.
+   * Lets the answers under way go out when something behind them is late: the start of a next request, or a body that the answer
+   * does not wait for. No further request is taken.
    *
-   * @returns whether there are any
+   * @returns whether there are such answers
    */
   #endAfterAnswers(answering: readonly Active[], socket: Duplex): boolean {
     const under = answering.filter(({ request, response }) => request.complete || response.headersSent);
     if (under.length === 0) return false;
     this.#ending.add(socket);
-    void Promise.all(under.map(({ done }) => done)).then(() => endGently(socket, ''));
+    void Promise.all(under.map(({ done }) => done)).then(() => endLater(socket, ''));
     return true;
   }
 }
@@ -208,10 +208,10 @@ interface Active {
   readonly done: Promise<void>;
 }
 
-/** What Node says of a connection that it cannot go on with. */
+/** Node's error for a connection that it cannot parse. */
 type ClientError = Error & { code?: string; rawPacket?: Buffer; reason?: string };
 
-/** The limits in Node's words. All of them end where a request is complete: none holds for its answer. */
+/** The limits as Node's options. All of them end with the request: none limits the answer. */
 function serverOptions(options: HttpServerOptions): http.ServerOptions {
   const { headerTimeoutMs, idleTimeoutMs, bodyTimeoutMs = BODY_TIMEOUT_MS } = options;
   return {
@@ -224,7 +224,7 @@ function serverOptions(options: HttpServerOptions): http.ServerOptions {
   };
 }
 
-/** A whole answer in plain text, for where there is no request to answer. */
+/** A complete answer in plain text, for a connection without a parsed request. */
 function plainAnswer(status: string, text: string, retryAfterSeconds?: number): string {
   const retryAfter = retryAfterSeconds === undefined ? '' : `Retry-After: ${retryAfterSeconds}\r\n`;
   return (
@@ -233,28 +233,24 @@ function plainAnswer(status: string, text: string, retryAfterSeconds?: number): 
   );
 }
 
-/** Says a last word, and closes: not at once, for bytes that still come in would take it back; and not never. */
-function endGently(socket: Duplex, text: string): void {
+/**
+ * Sends a last text and closes the connection later. Closing while the client still sends would reset the connection and lose the
+ * text.
+ */
+function endLater(socket: Duplex, text: string): void {
   socket.end(text);
-  // No other limit holds here.
+  // No other limit applies here.
   setTimeout(() => socket.destroy(), LINGER_MS).unref();
 }
 
-/** The error of whoever meets a service that stops: what it cannot do any more, and when to come back. */
-export function stopping(what: string): PassthroughError {
-  return new PassthroughError('BUSY', `Cannot ${what}: the service is stopping`, {
-    retryAfterSeconds: RETRY_AFTER_STOP_S,
-  });
-}
-
-/** Waits until a promise is settled, but no longer than a limit, and leaves no timer behind. */
+/** Waits for a promise, but no longer than a limit, and leaves no timer behind. */
 async function atMost(limitMs: number, promise: Promise<unknown>): Promise<void> {
   const isOver = new AbortController();
   await Promise.race([promise, delay(limitMs, undefined, { signal: isOver.signal }).catch(() => undefined)]);
   isOver.abort();
 }
 
-/** @param hasHeader whether the request has begun to be answered: what is missing is of its body */
+/** @param hasHeader whether the header has arrived, so that the body is late */
 function refusal(error: ClientError, hasHeader: boolean): [status: string, text: string] {
   if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
     const what = hasHeader ? 'body' : 'header';

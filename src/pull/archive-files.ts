@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type SpanContext, trace } from '@opentelemetry/api';
 import { isPassthroughError } from '../errors.ts';
 import type { Checksum } from '../image/filename.ts';
+import { readRepairing } from '../storage/repairing-reader.ts';
 import type { Store, Stored } from '../storage/store.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { gzipInto } from '../streams/gzip.ts';
@@ -14,7 +15,6 @@ import { type Lease, SingleFlight } from '../util/single-flight.ts';
 import { checkUncompressedSize, type ImageLimits } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
-import { readRepairing } from '../storage/repairing-reader.ts';
 import { etagOf, type ResolvedArchive } from './resolve-archive.ts';
 
 /** A file that is ready to be sent, whole or in part, any number of times. */
@@ -126,7 +126,9 @@ export class ArchiveFiles {
       const signal = AbortSignal.any([call.signal, call.limit]);
       const hex =
         (checksum === 'sha256' ? file.sha256 : undefined) ??
-        (await this.#hashing.run(key, signal, (working) => hashOf(file, checksum, { resolved, signal: working })));
+        (await this.#hashing.run(key, signal, (working) =>
+          hashOf(file, checksum, { resolved, signal: working }),
+        ));
       this.#checksums.set(key, hex);
       return hex;
     } finally {
@@ -135,7 +137,10 @@ export class ArchiveFiles {
   }
 
   /** Joins the preparation of a file, or starts it. */
-  async #share(resolved: ResolvedArchive, { signal, limit, onProgress }: OpenFileCall): Promise<Lease<SharedFile>> {
+  async #share(
+    resolved: ResolvedArchive,
+    { signal, limit, onProgress }: OpenFileCall,
+  ): Promise<Lease<SharedFile>> {
     const { inFlight } = this.#options;
     const { compression } = resolved.request;
     const key = `${compression} ${resolved.key}`;

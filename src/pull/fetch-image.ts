@@ -95,7 +95,8 @@ export class ImageFetcher {
     const stop = new AbortController();
     const signal = AbortSignal.any([call.signal, stop.signal]);
     const opened = { reference: image.request.reference, repository: image.repository };
-    const fetching = known === undefined ? fetchConfig(opened, manifest, digest, signal) : Promise.resolve(known);
+    const fetching =
+      known === undefined ? fetchConfig(opened, manifest, digest, signal) : Promise.resolve(known);
     const isWanted = (layer: Descriptor | undefined) => layer !== undefined && wanted.includes(layer);
     const diffIds = fetching.then(({ image: config }) =>
       config?.diffIds.filter((_, index) => isWanted(manifest.layers[index])),

@@ -43,7 +43,9 @@ export async function fetchLayer(options: FetchLayerOptions): Promise<Digest | u
   try {
     const blob = await open(layer, signal);
     try {
-      return form === 'compressed' ? await writeCompressed(blob, options) : await writeUncompressed(blob, options);
+      return form === 'compressed'
+        ? await writeCompressed(blob, options)
+        : await writeUncompressed(blob, options);
     } finally {
       await blob.return();
     }
@@ -108,7 +110,8 @@ async function settledWith(pending: Promise<void>, work: () => unknown): Promise
  * cause: either the bytes are not those of the descriptor, or they are, and the layer was damaged before it was pushed.
  */
 async function verifyRest(blob: AsyncIterator<Uint8Array>, verifier: Verifier): Promise<void> {
-  for (let next = await blob.next(); next.done !== true; next = await blob.next()) verifier.update(next.value);
+  for (let next = await blob.next(); next.done !== true; next = await blob.next())
+    verifier.update(next.value);
   verifier.finish();
 }
 

@@ -94,9 +94,14 @@ export class LayerFetcher {
 
     const held: FetchedLayer[] = [];
     try {
-      await mapConcurrently(items, this.#limits.concurrentLayers, signal, async ({ layer, index }, either) => {
-        held.push(await this.#fetch(layer, index, { ...call, signal: either }));
-      });
+      await mapConcurrently(
+        items,
+        this.#limits.concurrentLayers,
+        signal,
+        async ({ layer, index }, either) => {
+          held.push(await this.#fetch(layer, index, { ...call, signal: either }));
+        },
+      );
       const byDigest = new Map([...known, ...held.map((layer) => [layer.descriptor.digest, layer] as const)]);
       const diffIds = await call.diffIds;
       return layers.map((layer, index) => {
@@ -104,7 +109,8 @@ export class LayerFetcher {
         if (fetched === undefined || (diffIds !== undefined && fetched.diffId !== diffIds[index])) {
           throw diffIdsDisagree(layer, { expected: diffIds?.[index], actual: fetched?.diffId });
         }
-        if (form === 'uncompressed' && unique.get(layer.digest)?.index !== index) budget.spend(fetched.file.size);
+        if (form === 'uncompressed' && unique.get(layer.digest)?.index !== index)
+          budget.spend(fetched.file.size);
         return fetched;
       });
     } catch (error) {
@@ -159,7 +165,10 @@ export class LayerFetcher {
     });
   }
 
-  async #obtain(layer: Descriptor, { source, form, budget, progress, signal }: FetchLayersCall): Promise<Stored> {
+  async #obtain(
+    layer: Descriptor,
+    { source, form, budget, progress, signal }: FetchLayersCall,
+  ): Promise<Stored> {
     const { location, repository } = source;
     const seen = { compressed: 0, uncompressed: 0 };
     const tooLarge = new AbortController();
@@ -200,7 +209,8 @@ export class LayerFetcher {
   async #checkAccess(layer: Descriptor, file: Stored, { source, signal }: FetchLayersCall): Promise<void> {
     const { location, repository } = source;
     const isFromHere = file.source === 'made' || file.description['repository'] === location.name;
-    if (!isFromHere && !this.#knownBlobs.has(location, layer.digest)) await repository.checkLayer(layer, signal);
+    if (!isFromHere && !this.#knownBlobs.has(location, layer.digest))
+      await repository.checkLayer(layer, signal);
     this.#knownBlobs.add(location, layer.digest);
   }
 }

@@ -29,7 +29,7 @@ import { type Preparation, Preparations, type StartedPreparation } from './prepa
 import type { LayerReport, Progress } from './progress.ts';
 import { ArchivePuller } from './pull-archive.ts';
 import type { ArchiveRequest, ImageRequest } from './request.ts';
-import { type ResolvedArchive, resolveArchive, type ResolvePolicy } from './resolve-archive.ts';
+import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from './resolve-archive.ts';
 import { type PlatformChoice, resolveManifest } from './resolve-manifest.ts';
 
 /** What belongs to one call. */
@@ -194,7 +194,9 @@ export class ImageService {
    */
   pull(resolved: ResolvedArchive, { signal, onProgress }: PullOptions): Promise<ArchiveFile> {
     const limits = { totalMs: this.#options.prepareTimeoutMs, spentMs: resolved.resolveMs };
-    return withTimeLimit(limits, signal, (_, limit) => this.#files.open(resolved, { signal, limit, onProgress }));
+    return withTimeLimit(limits, signal, (_, limit) =>
+      this.#files.open(resolved, { signal, limit, onProgress }),
+    );
   }
 
   /**
@@ -292,11 +294,7 @@ export class ImageService {
   }
 
   /** Credentials in a request that names several registries do not say for which of them they are. */
-  #credentialFor(
-    host: RegistryHost,
-    hosts: readonly RegistryHost[],
-    client: BasicCredentials | undefined,
-  ) {
+  #credentialFor(host: RegistryHost, hosts: readonly RegistryHost[], client: BasicCredentials | undefined) {
     const isSingle = hosts.every(({ origin }) => origin === host.origin);
     return chooseCredential(host, isSingle ? client : undefined, this.#options.registry.credentials);
   }

@@ -16,7 +16,8 @@ export interface ImageLimits {
  * @throws PassthroughError `IMAGE_TOO_LARGE`
  */
 export function checkCompressedSize(bytes: number, { compressedBytes }: ImageLimits): void {
-  if (bytes > compressedBytes) throw tooLarge(`its layers are ${bytes} bytes compressed, more than ${compressedBytes}`);
+  if (bytes > compressedBytes)
+    throw tooLarge(`its layers are ${bytes} bytes compressed, more than ${compressedBytes}`);
 }
 
 /**
@@ -49,7 +50,8 @@ export class SizeBudget {
    */
   spend(bytes: number): void {
     this.#spent += bytes;
-    if (this.#spent > this.#limit) throw tooLarge(`its layers take more than ${this.#limit} bytes uncompressed`);
+    if (this.#spent > this.#limit)
+      throw tooLarge(`its layers take more than ${this.#limit} bytes uncompressed`);
   }
 }
 
@@ -79,7 +81,10 @@ export async function withTimeLimit<T>(
   const limit = new AbortController();
   const expire = () =>
     limit.abort(
-      new PassthroughError('REGISTRY_TIMEOUT', `Cannot prepare the image: it took more than ${totalMs / 1000} s`),
+      new PassthroughError(
+        'REGISTRY_TIMEOUT',
+        `Cannot prepare the image: it took more than ${totalMs / 1000} s`,
+      ),
     );
   const timer = setTimeout(expire, Math.max(0, totalMs - spentMs));
   try {

@@ -33,7 +33,7 @@ export interface ResolvedOptions {
   readonly cache: CacheOptions;
   readonly limits: ImageLimits;
   /** Limits concurrent preparations. */
-  readonly admission: SemaphoreOptions;
+  readonly admission: Required<SemaphoreOptions>;
   /** Longest time for resolving and pulling an archive, in milliseconds. */
   readonly prepareTimeoutMs: number;
   /** Receives the name of each stored file that turns out to be damaged. */
@@ -54,7 +54,7 @@ const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 
 /** The settings that hold unless others are given. */
-export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze({
+export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
   registry: {
     credentials: { bearerToken: undefined, basic: undefined, boundTo: undefined, hosts: [] },
     trustedRealms: [],

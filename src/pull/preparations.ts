@@ -26,7 +26,10 @@ export interface Preparation {
 }
 
 /** The work of a preparation. */
-export type PreparationWork = (signal: AbortSignal, onProgress: (progress: Progress) => void) => Promise<void>;
+export type PreparationWork = (
+  signal: AbortSignal,
+  onProgress: (progress: Progress) => void,
+) => Promise<void>;
 
 /** A preparation that has just started. */
 export interface StartedPreparation {
@@ -139,9 +142,13 @@ export class Preparations {
       if (isExpired(preparation) || (isFull && preparation.endedAt !== undefined)) this.#entries.delete(id);
     }
     if (this.#entries.size < MAX_PREPARATIONS) return;
-    throw new PassthroughError('BUSY', `Cannot prepare it now: ${MAX_PREPARATIONS} preparations are under way`, {
-      retryAfterSeconds: RETRY_AFTER_FULL_S,
-    });
+    throw new PassthroughError(
+      'BUSY',
+      `Cannot prepare it now: ${MAX_PREPARATIONS} preparations are under way`,
+      {
+        retryAfterSeconds: RETRY_AFTER_FULL_S,
+      },
+    );
   }
 }
 

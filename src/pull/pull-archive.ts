@@ -2,14 +2,20 @@ import type { ArchiveEntry } from '../archive/archive.ts';
 import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
+import { readRepairing } from '../storage/repairing-reader.ts';
 import { type ByteRange, encodeTar, type TarSource } from '../tar/encoder.ts';
 import { streamWithSpan } from '../telemetry/span.ts';
 import { type FetchedImage, ImageFetcher } from './fetch-image.ts';
 import type { FetchedLayer, LayerFetcher } from './fetch-layers.ts';
 import { SizeBudget } from './limits.ts';
 import type { ProgressCounter } from './progress.ts';
-import { readRepairing } from '../storage/repairing-reader.ts';
-import { foreignLayersOf, layerFormOf, layersOf, type ResolvedArchive, type ResolvePolicy } from './resolve-archive.ts';
+import {
+  foreignLayersOf,
+  layerFormOf,
+  layersOf,
+  type ResolvedArchive,
+  type ResolvePolicy,
+} from './resolve-archive.ts';
 
 /** What belongs to one call of {@link ArchivePuller.pull}. */
 export interface PullCall {
@@ -69,13 +75,16 @@ export class ArchivePuller {
     try {
       const budget = new SizeBudget(this.#policy.limits);
       const fetched: FetchedImage[] = [];
-      for (const image of images) fetched.push(await this.#images.fetch(image, request, { ...call, layers, budget }));
+      for (const image of images)
+        fetched.push(await this.#images.fetch(image, request, { ...call, layers, budget }));
       const { entries, size, etag } = LAYOUT_TABLE[request.layout].arrange(
         fetched.map((image) => ({ ...image, layers: image.layers.map(withSize) })),
         foreignLayersOf(request, this.#policy),
       );
       const form = layerFormOf(request);
-      const files = new Map(Array.from(layers.values(), (layer) => [fileDigest(layer, form), layer] as const));
+      const files = new Map(
+        Array.from(layers.values(), (layer) => [fileDigest(layer, form), layer] as const),
+      );
       const bytes = (range: ByteRange | undefined, reader: Reader) =>
         encodeTar(
           entries.map((entry) => this.#source(entry, files, form, reader)),
@@ -103,7 +112,8 @@ export class ArchivePuller {
     const { file, descriptor } = layer;
     const image = reader.resolved.images[position?.image ?? 0];
     const refetch = () => {
-      if (image === undefined) throw new PassthroughError('INTERNAL', 'Cannot fetch a layer again: it has no image');
+      if (image === undefined)
+        throw new PassthroughError('INTERNAL', 'Cannot fetch a layer again: it has no image');
       return this.#layers.refetch(layer, image, form, reader.signal);
     };
     const read = (range?: ByteRange) => readRepairing(file, range, refetch);

@@ -84,7 +84,8 @@ export function filenameOf({ repository, tag, digest }: Reference, compression: 
   const short = repository.replace(/^library\//, '');
   const version = tag === undefined && digest !== undefined ? { digest } : { tag: tag ?? 'latest' };
   const written = formatFilename({ repository: short, ...version })?.replace(/\.tar$/, '');
-  const stem = written ?? `${short.replaceAll('/', '__')}_${version.tag ?? version.digest?.replace(':', '=')}`;
+  const stem =
+    written ?? `${short.replaceAll('/', '__')}_${version.tag ?? version.digest?.replace(':', '=')}`;
   return `${stem}${endingOf(compression)}`;
 }
 

@@ -46,9 +46,7 @@ export interface ResolvePolicy {
 }
 
 /** Opens the repository of an image with the caller's credentials. */
-export type OpenRepository = (
-  image: ImageRequest,
-) => Pick<ResolvedImage, 'location' | 'repository'>;
+export type OpenRepository = (image: ImageRequest) => Pick<ResolvedImage, 'location' | 'repository'>;
 
 /**
  * Resolves the images of an archive, one after the other, and makes every check that needs manifests only. Cached archives pass
@@ -162,7 +160,8 @@ export function layersToFetch(
 ): readonly Descriptor[] {
   const foreign = policy.fetchesForeignLayers ? undefined : layers.find(isForeignLayer);
   if (foreign === undefined) return layers;
-  if (foreignLayersOf(request, policy) === 'left out') return layers.filter((layer) => !isForeignLayer(layer));
+  if (foreignLayersOf(request, policy) === 'left out')
+    return layers.filter((layer) => !isForeignLayer(layer));
   throw foreignLayerRefused(foreign.digest);
 }
 

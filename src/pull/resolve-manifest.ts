@@ -145,7 +145,14 @@ async function resolvePlatform(
     const { bytes, digest } = fetched;
     const manifest = parse(fetched, options);
     if (manifest.kind !== 'index') {
-      return { digest, bytes, manifest, isChosenByIndex, children: [], ...(staleMs !== undefined && { staleMs }) };
+      return {
+        digest,
+        bytes,
+        manifest,
+        isChosenByIndex,
+        children: [],
+        ...(staleMs !== undefined && { staleMs }),
+      };
     }
     const entry = chooseEntry(manifest, platform);
     isChosenByIndex ||= entry.platform !== undefined;
@@ -167,7 +174,8 @@ async function resolveAllPlatforms(
     if (depth > MAX_INDEX_DEPTH) throw tooDeep();
     for (const entry of index.all) {
       if (children.has(entry.digest)) continue;
-      if (children.size === MAX_CHILDREN) throw unsupported(`more than ${MAX_CHILDREN} manifests lie below it`);
+      if (children.size === MAX_CHILDREN)
+        throw unsupported(`more than ${MAX_CHILDREN} manifests lie below it`);
       const child = await repository.getManifest(entry, signal);
       const below = parse(child, { artifacts: true });
       children.set(entry.digest, { digest: child.digest, bytes: child.bytes, manifest: below });
@@ -176,7 +184,13 @@ async function resolveAllPlatforms(
   };
   if (manifest.kind === 'index') await visit(manifest, 1);
   const { digest, bytes, staleMs } = fetched;
-  return { digest, bytes, manifest, children: [...children.values()], ...(staleMs !== undefined && { staleMs }) };
+  return {
+    digest,
+    bytes,
+    manifest,
+    children: [...children.values()],
+    ...(staleMs !== undefined && { staleMs }),
+  };
 }
 
 /** What the registry is asked for. */

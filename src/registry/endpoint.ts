@@ -1,9 +1,10 @@
 import { TAGS_PER_PAGE } from './tag-list.ts';
 import type { Operation } from './transport/transport.ts';
 
-/** Where an operation goes: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */
+/** The URL of an operation: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */
 export interface Endpoint {
   readonly url: URL;
+  /** Path with placeholders for its variable parts, for telemetry. */
   readonly template: string;
   readonly operation: Operation;
 }
@@ -37,7 +38,7 @@ export function blobEndpoint(
 }
 
 /**
- * `GET /v2/{repository}/tags/list`, its first page
+ * First page of `GET /v2/{repository}/tags/list`
  *
  * @param origin scheme, host and port of the registry
  */
@@ -49,7 +50,7 @@ export function tagsEndpoint(origin: string, repository: string): Endpoint {
   };
 }
 
-/** A layer at an address that its descriptor names: of such addresses telemetry has no template. */
+/** A layer at a URL of its descriptor. Such a URL has no path template, so telemetry gets a fixed one. */
 export function foreignEndpoint(url: URL): Endpoint {
   return { url, template: '{foreign_layer_url}', operation: 'layer' };
 }

@@ -1,34 +1,31 @@
-import { isPassthroughError, PassthroughError } from '../errors.ts';
+import { type ErrorDetails, isPassthroughError, PassthroughError } from '../errors.ts';
 import { type HostPattern, matchesHost } from './host-pattern.ts';
 import type { RegistryHost } from './registry-host.ts';
 
-/**
- * Most addresses of one layer that are tried. Real manifests name one or two; each may take as long as a time
- * limit.
- */
+/** Most URLs of one layer to try. Real manifests have one or two, and each may take a whole time limit. */
 export const MAX_FOREIGN_URLS = 8;
 
-/** Where foreign layers may be fetched from. */
+/** Which URLs of foreign layers are allowed. */
 export interface ForeignPolicy {
-  /** The registry that named them. */
+  /** The registry of the image. */
   readonly target: RegistryHost;
-  /** Hosts that a request may reach at all; `undefined` for any. */
+  /** Hosts that a URL may name; `undefined` allows all. */
   readonly allowedHosts: readonly HostPattern[] | undefined;
 }
 
 /**
- * Reads an address of a foreign layer. It comes from whoever made the image, so it may lead only where a
- * request may:
+ * Parses a URL of a foreign layer. The author of the image has chosen it, so it may name only what a request may name:
  *
- * - https; http only where the registry is http itself, or on the registry's own host
- * - no credentials in it, for foreign layers are fetched without any
- * - a host of `REGISTRY_ALLOWED_HOSTS` where that is set; the registry's own origin needs no entry
+ * - https; http only if the registry itself uses http, or on the registry's own host
+ * - no credentials in the URL, because foreign layers are fetched without credentials
+ * - a host in the list of allowed registries, if there is a list; the registry's own origin needs no entry
  *
- * What answers there may redirect as a registry may: every address is checked as it is dialled.
+ * The server may redirect as a registry may. Each IP address is checked when it is dialled.
  *
  * @param text one of the descriptor's `urls`
- * @throws PassthroughError `UNSUPPORTED_IMAGE` for what is no such address, `REGISTRY_NOT_ALLOWED` where
- *   policy forbids it
+ * @returns the URL without its fragment
+ * @throws PassthroughError `UNSUPPORTED_IMAGE` for text that is no http or https URL, `REGISTRY_NOT_ALLOWED` for a URL
+ *   that breaks a rule above
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#properties
  */
 export function foreignUrl(text: string, { target, allowedHosts }: ForeignPolicy): URL {
@@ -39,10 +36,11 @@ export function foreignUrl(text: string, { target, allowedHosts }: ForeignPolicy
       'Cannot use the address of a foreign layer: it is not an http or https URL',
     );
   }
-  const refusal = (why: string) =>
+  const refusal = (why: string, details: ErrorDetails = {}) =>
     new PassthroughError(
       'REGISTRY_NOT_ALLOWED',
       `Cannot fetch a foreign layer from ${JSON.stringify(url.origin)}: ${why}`,
+      details,
     );
   if (url.username !== '' || url.password !== '') throw refusal('its address has credentials in it');
   const registry = new URL(target.origin);
@@ -52,18 +50,21 @@ export function foreignUrl(text: string, { target, allowedHosts }: ForeignPolicy
   const isAllowed =
     allowedHosts === undefined ||
     url.origin === registry.origin ||
-    allowedHosts.some((host) => matchesHost(host, url));
-  if (!isAllowed) throw refusal('REGISTRY_ALLOWED_HOSTS does not list it');
+    allowedHosts.some((pattern) => matchesHost(pattern, url));
+  if (!isAllowed) {
+    throw refusal('it is not in the list of allowed registries', { setting: 'allowedHosts' });
+  }
   url.hash = '';
   return url;
 }
 
 /**
- * Opens the first of several sources that can be opened, one after the other.
+ * Tries to open sources in their order.
  *
- * @param signal once it aborts, no further source is tried
- * @returns what the source gives
- * @throws PassthroughError what the last source threw, with what the others did as hints
+ * @param signal stops after the current source
+ * @returns the result of the first source that opens
+ * @throws PassthroughError the error of the last source, with the messages of the earlier errors as hints; any other
+ *   error at once
  */
 export async function firstToOpen<T>(
   sources: readonly [() => Promise<T>, ...(() => Promise<T>)[]],

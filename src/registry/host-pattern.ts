@@ -1,23 +1,23 @@
 import { PassthroughError } from '../errors.ts';
 import { parseHost, registryHost } from './registry-host.ts';
 
-/** One entry of a list of hosts: `ghcr.io`, `*.example.com`, `10.0.0.5:5000`, `http://lab.example.com`. */
+/** An entry of a list of hosts: `ghcr.io`, `*.example.com`, `10.0.0.5:5000`, `http://lab.example.com`. */
 export interface HostPattern {
-  /** Scheme that the entry is limited to, with its colon, as in `URL.protocol`. */
+  /** Scheme that the entry is limited to, in the form of `URL.protocol`; `undefined` matches both. */
   readonly scheme: 'http:' | 'https:' | undefined;
-  /** Host name or address in lower case; of a wildcard, the part behind `*.`. */
+  /** Host name or address in lower case; for a wildcard, the part after `*.`. */
   readonly hostname: string;
   readonly isWildcard: boolean;
-  /** Port that the entry is limited to. */
+  /** Port that the entry is limited to; `undefined` matches all. */
   readonly port: number | undefined;
 }
 
 /**
- * Reads one entry.
+ * Parses one entry.
  *
  *     entry ::= [ ("http" | "https") "://" ] [ "*." ] host [ ":" port ]
  *
- * Docker Hub's three names are one: each means the host of its API.
+ * Each of Docker Hub's three names matches the host of its API.
  *
  * @throws PassthroughError `INVALID_REGISTRY` naming the part that is wrong
  */
@@ -38,16 +38,14 @@ export function parseHostPattern(text: string): HostPattern {
 }
 
 /**
- * Whether an entry covers an address. Without a scheme it covers both, without a port every port; `*.example.com`
- * covers any name below `example.com`, not that name itself.
+ * Whether an entry matches the scheme, host and port of a URL. `*.example.com` matches all names below `example.com`,
+ * but not `example.com`.
  */
-export function matchesHost(pattern: HostPattern, address: URL): boolean {
-  const port = address.port === '' ? (address.protocol === 'https:' ? 443 : 80) : Number(address.port);
+export function matchesHost(pattern: HostPattern, url: URL): boolean {
+  const port = url.port === '' ? (url.protocol === 'https:' ? 443 : 80) : Number(url.port);
   return (
-    (pattern.scheme === undefined || pattern.scheme === address.protocol) &&
+    (pattern.scheme === undefined || pattern.scheme === url.protocol) &&
     (pattern.port === undefined || pattern.port === port) &&
-    (pattern.isWildcard
-      ? address.hostname.endsWith(`.${pattern.hostname}`)
-      : address.hostname === pattern.hostname)
+    (pattern.isWildcard ? url.hostname.endsWith(`.${pattern.hostname}`) : url.hostname === pattern.hostname)
   );
 }

@@ -2,32 +2,31 @@ import { FieldReader, LIST_GAP, TOKEN } from './transport/field-value.ts';
 
 /** One value of a `Link` header. */
 export interface Link {
-  /** A URI reference as it stands there: absolute, or relative to the address that was asked for. */
+  /** A URI reference, unresolved: absolute, or relative to the URL of the request. */
   readonly target: string;
   /** Names in lower case. */
   readonly params: ReadonlyMap<string, string>;
 }
 
 const TARGET = /<[^>]*>/y;
-/** What goes before a parameter; one may be left empty. */
+/** Separator before a parameter. Parameters may be empty, as in `; ;`. */
 const PARAM_GAP = /[ \t]*;[ \t;]*/y;
 const EQUALS = /[ \t]*=[ \t]*/y;
-/** An unquoted value as servers send it: more than a token, for relation types may be URLs. */
+/** An unquoted value. Servers send more than a token, because relation types may be URLs. */
 const BARE_VALUE = /[^\s,;"]*/y;
 
 /**
- * Reads a `Link` header, or several that were joined by commas.
+ * Parses a `Link` header, or several headers joined by commas.
  *
  *     Link          = #link-value
  *     link-value    = "<" URI-Reference ">" *( OWS ";" OWS link-param )
  *     link-param    = token BWS [ "=" BWS ( token / quoted-string ) ]
  *
- * Commas and semicolons stand in targets and quoted values too, so this reads on by position and never
- * splits. The first of a repeated parameter counts. What cannot be read ends the reading; the links before it
- * stand.
+ * Targets and quoted values may contain commas and semicolons, so the header is parsed by position and never split. Of
+ * a repeated parameter the first counts. Parsing stops at the first syntax error and keeps the links before it.
  *
  * @param header the field value
- * @returns the links in their order; none for a header that holds none
+ * @returns the links in their order
  * @see https://www.rfc-editor.org/rfc/rfc8288#section-3
  */
 export function parseLinks(header: string): readonly Link[] {
@@ -53,10 +52,10 @@ export function parseLinks(header: string): readonly Link[] {
  *
  *     rel           = relation-type *( 1*SP relation-type )     ; in any case
  *
- * A link with an `anchor` starts somewhere else than at the page that it came with, and is none of its own.
+ * A link with an `anchor` describes another resource than this page, so it is ignored.
  *
  * @param header the field value
- * @returns the target as it stands there; `undefined` on the last page
+ * @returns the unresolved target; `undefined` on the last page
  * @see https://www.rfc-editor.org/rfc/rfc8288#section-3.3
  */
 export function nextLink(header: string): string | undefined {

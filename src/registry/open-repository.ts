@@ -12,14 +12,14 @@ import { DEFAULT_RETRY, type RetryPolicy, RetryTransport } from './transport/ret
 import { type PropagationPolicy, TracedTransport } from './transport/traced.ts';
 import type { Timeouts, Transport } from './transport/transport.ts';
 
-/** What all pulls of a process share. */
+/** Services and settings that all pulls of a process share. */
 export interface RegistryAccess {
-  /** Carries single exchanges. */
+  /** Sends single requests over the network. */
   readonly wire: Transport;
-  /** Tokens of the operator's credentials and anonymous ones; a client's own are kept apart, for one pull. */
+  /** Anonymous tokens and tokens of the operator's credentials. Tokens of client credentials live in one pull. */
   readonly tokens: TokenSource;
   readonly trustedRealms: readonly HostPattern[];
-  /** Hosts that addresses of foreign layers may name; any where it is left out. */
+  /** Hosts that URLs of foreign layers may name; all if left out. */
   readonly allowedHosts?: readonly HostPattern[] | undefined;
   readonly limits: BodyLimits;
   readonly userAgent: string;
@@ -27,13 +27,13 @@ export interface RegistryAccess {
   readonly retry?: RetryPolicy;
 }
 
-/** What {@link openRegistryAccess} is made from; a service's registry configuration has all but the name. */
+/** Settings of {@link openRegistryAccess}. */
 export interface RegistryAccessOptions {
   readonly timeouts: Timeouts;
-  /** Proxy variables, as Node's agents take them. */
+  /** Proxy variables in the form that Node's agents take. */
   readonly proxyEnv: AgentOptions['proxyEnv'];
   readonly trustedRealms: readonly HostPattern[];
-  /** Registries that a request may name; `undefined` for any. Foreign layers may come from these alone. */
+  /** Hosts that URLs of foreign layers may name; `undefined` allows all. */
   readonly allowedHosts: readonly HostPattern[] | undefined;
   readonly bodyLimits: BodyLimits;
   readonly userAgent: string;
@@ -42,9 +42,9 @@ export interface RegistryAccessOptions {
 }
 
 /**
- * Opens what all pulls of a process share: connections and tokens.
+ * Creates what all pulls of a process share: the connection pool and the token cache.
  *
- * @returns the access, and `close`, which frees the connections; exchanges under way break off
+ * @returns `close` closes all connections; requests in flight fail
  */
 export function openRegistryAccess(options: RegistryAccessOptions): RegistryAccess & { close(): void } {
   const { bodyLimits: limits, trustedRealms, allowedHosts, userAgent, propagation, retry } = options;
@@ -62,7 +62,7 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
   };
 }
 
-/** What one pull opens. */
+/** The repository and credential of one pull. */
 export interface OpenRepositoryOptions {
   readonly target: RegistryHost;
   readonly repository: string;
@@ -70,27 +70,28 @@ export interface OpenRepositoryOptions {
 }
 
 /**
- * Opens a repository for one pull: the one place where the layers of the client are put together. From the outside in:
+ * Opens a repository for one pull. All decorators of the transport are stacked here, from the outside in:
  *
  *     client → authorize → retry → redirect → traced → wire
  *
- * Authorization stands outside of redirects, so that it is added for the registry and taken off on the way
- * elsewhere; a retry begins at the registry again, for a signed address may have expired; token requests
- * follow no redirect. Foreign layers take the same way without authorization, which then cannot go there.
+ * - Authorization is outside of redirects: it is added for the registry, and a redirect to another origin drops it.
+ * - Retry is outside of redirects: it starts at the registry again, because a signed URL may have expired.
+ * - Token requests follow no redirect.
+ * - Foreign layers use the stack without authorization, so that no credential can reach them.
  */
 export function openRepository(access: RegistryAccess, options: OpenRepositoryOptions): Repository {
   const { target, repository, credential } = options;
   const { limits, trustedRealms, allowedHosts, userAgent, propagation, retry = DEFAULT_RETRY } = access;
   const isAuthConfigured = target.tokenEndpoint instanceof URL;
   const traced = new TracedTransport(access.wire, { isAuthConfigured, userAgent, propagation });
-  const isClients = credential.type === 'basic' && credential.source === 'client';
+  const isFromClient = credential.type === 'basic' && credential.source === 'client';
   const anonymous = new RetryTransport(new RedirectTransport(traced), retry);
   const transport = new AuthorizedTransport(anonymous, {
     target,
     repository,
     credential,
     trustedRealms,
-    tokens: isClients ? new TokenSource(limits) : access.tokens,
+    tokens: isFromClient ? new TokenSource(limits) : access.tokens,
     tokenTransport: new RetryTransport(traced, retry),
   });
   return new RepositoryClient(transport, {

@@ -2,12 +2,12 @@ import { type ErrorCode, PassthroughError } from '../errors.ts';
 import type { TransportResponse } from './transport/transport.ts';
 
 /**
- * Reads a small body whole.
+ * Reads a whole small body.
  *
- * @param maxBytes most bytes that it may have
- * @param what the body is, for the message
- * @param code of the error beyond the limit
- * @throws PassthroughError `code` beyond the limit, and what reading throws
+ * @param maxBytes largest body, in bytes
+ * @param what name of the body, for the message
+ * @param code of the error for a larger body
+ * @throws PassthroughError `code` for a larger body; what reading throws
  */
 export async function readBounded(
   response: TransportResponse,
@@ -15,35 +15,36 @@ export async function readBounded(
   what: string,
   code: ErrorCode,
 ): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const piece of response.body) {
-    length += piece.byteLength;
+  for await (const chunk of response.body) {
+    length += chunk.byteLength;
     if (length > maxBytes) {
       throw new PassthroughError(code, `Cannot read ${what}: it is larger than ${maxBytes} bytes`);
     }
-    pieces.push(piece);
+    chunks.push(chunk);
   }
-  return Buffer.concat(pieces, length);
+  return Buffer.concat(chunks, length);
 }
 
 /**
- * Reads the first part of a body and gives the rest up; never fails. For error bodies, where the error counts and what
- * the server says of it is a help.
+ * Reads the start of a body and discards the rest. Does not throw: it reads error bodies, and a failure here would hide the
+ * error.
  *
- * @param maxBytes most bytes that are read
+ * @param maxBytes most bytes of the result
+ * @returns the bytes that arrived before the limit, the end or a failure
  */
 export async function readStart(response: TransportResponse, maxBytes: number): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
+  const chunks: Uint8Array[] = [];
   let length = 0;
   try {
-    for await (const piece of response.body) {
-      pieces.push(piece);
-      length += piece.byteLength;
+    for await (const chunk of response.body) {
+      chunks.push(chunk);
+      length += chunk.byteLength;
       if (length >= maxBytes) break;
     }
   } catch {
-    // What arrived before it broke off is all there is.
+    // The bytes that arrived before the failure are the result.
   }
-  return Buffer.concat(pieces, length).subarray(0, maxBytes);
+  return Buffer.concat(chunks, length).subarray(0, maxBytes);
 }

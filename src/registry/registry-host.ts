@@ -2,20 +2,20 @@ import { isIPv4, isIPv6 } from 'node:net';
 import { PassthroughError } from '../errors.ts';
 import { DOCKER_HUB_NAME } from '../image/reference.ts';
 
-/** A registry, and what must be known before the first request to it. */
+/** A registry, and its settings for the first request. */
 export interface RegistryHost {
   /** Name in tags, logs and telemetry. */
   readonly name: string;
   /** Origin of the V2 API: scheme, host and port, no path. */
   readonly origin: string;
   /**
-   * Token endpoint: an address where it is configured or known; `discover` where the registry's challenge will name
-   * it; `none` where the registry takes Basic credentials directly.
+   * Token endpoint: a URL if it is configured or known; `discover` if the registry's challenge names it; `none` if the
+   * registry takes Basic credentials directly.
    */
   readonly tokenEndpoint: URL | 'discover' | 'none';
-  /** Service that a token is asked for; a challenge's own comes first. */
+  /** Service of token requests, unless a challenge names one. */
   readonly service: string;
-  /** Put before an image name of one component; empty for none. */
+  /** Prefix of image names that have one component; empty for none. */
   readonly defaultNamespace: string;
 }
 
@@ -25,12 +25,11 @@ const DOCKER_HUB_ALIASES = new Set(['docker.io', 'index.docker.io', 'registry-1.
 /** Longest host name in DNS: https://www.rfc-editor.org/rfc/rfc1035#section-2.3.4 */
 const MAX_HOSTNAME_LENGTH = 253;
 
-/** A DNS label, with the underscore that container networks put in names. */
+/** A DNS label. Container networks also use underscores. */
 const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 
 /**
- * The registry at `{scheme}://{host}`, Docker Hub's three names included: these mean its API over https, whatever the
- * scheme says.
+ * The registry at `{scheme}://{host}`. Docker Hub's three names mean its API over https, with either scheme.
  *
  * @param scheme `http` or `https`
  * @param host DNS name, IPv4 address or bracketed IPv6 address, with an optional port
@@ -52,7 +51,7 @@ export function registryHost(scheme: string, host: string): RegistryHost {
   });
 }
 
-/** Docker Hub, whose token endpoint is known beforehand. */
+/** Docker Hub. Its token endpoint is known without a challenge. */
 export const DOCKER_HUB: RegistryHost = Object.freeze({
   name: DOCKER_HUB_NAME,
   origin: DOCKER_HUB_API,
@@ -67,17 +66,17 @@ function isDockerHub(hostname: string, port: number | undefined, scheme: string)
 }
 
 /**
- * Reads `host[:port]` as a request may name it.
+ * Parses `host[:port]` of a request.
  *
  *     host ::= name | IPv4 | "[" IPv6 "]"
  *
- * @returns the host in lower case, as a URL spells it, and the port where one is given
+ * @returns the host in lower case, as in `URL.hostname`, and the port if one is given
  * @throws PassthroughError `INVALID_REGISTRY` for userinfo, path, empty parts, control characters, a port out of range
  */
 export function parseHost(host: string): { readonly hostname: string; readonly port: number | undefined } {
   const fail = (why: string) => invalidRegistry(`host ${JSON.stringify(host)}`, why);
   if (host === '') throw fail('it is empty');
-  // Not quoted: what stands before the @ may be a password, and errors are logged.
+  // Not quoted: the text before the @ may be a password, and errors are logged.
   if (host.includes('@')) throw invalidRegistry('host', 'credentials do not belong in the address');
   if (isIPv6(host)) throw fail('an IPv6 address must stand in brackets');
 
@@ -97,8 +96,8 @@ function isHostname(name: string): boolean {
   if (name.length > MAX_HOSTNAME_LENGTH) return false;
   const labels = name.replace(/\.$/, '').split('.');
   if (!labels.every((label) => LABEL.test(label))) return false;
-  // A last label of digits makes a URL parser read the whole as an IPv4 number, octal and hexadecimal too; only the
-  // plain dotted form may pass. https://url.spec.whatwg.org/#ends-in-a-number-checker
+  // A name whose last label is a number is an IPv4 address to a URL parser, in octal and hexadecimal too. Only the
+  // plain dotted form is accepted. https://url.spec.whatwg.org/#ends-in-a-number-checker
   return /^(?:\d+|0x[0-9a-f]*)$/i.test(labels.at(-1) ?? '') ? isIPv4(name) : true;
 }
 

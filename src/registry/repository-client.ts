@@ -12,62 +12,65 @@ import type { FetchedManifest, ManifestHead, Repository } from './repository.ts'
 import { errorFromResponse } from './response-error.ts';
 import { readResuming } from './resume.ts';
 import { collectTags } from './tag-list.ts';
-import { isPassing } from './transport/connection-error.ts';
+import { isTransient } from './transport/connection-error.ts';
 import { signatureOf } from './transport/redirect.ts';
 import { backoffMs, pause, type RetryPolicy } from './transport/retry.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport/transport.ts';
 
-/** Most bytes that are read of each kind of small body. */
+/** Largest small bodies by kind, in bytes. */
 export interface BodyLimits {
   readonly manifestBytes: number;
   readonly configBytes: number;
   readonly tokenBytes: number;
+  /** An error body is read up to this limit. */
   readonly errorBytes: number;
 }
 
 /** Settings of {@link RepositoryClient}. */
-export interface RegistryClientOptions {
+export interface RepositoryClientOptions {
   readonly target: RegistryHost;
+  /** Name of the repository, such as `library/nginx`. */
   readonly repository: string;
   readonly limits: BodyLimits;
-  /** How long to wait before a body that broke off is asked for again. */
+  /** Wait before a body that broke off is requested again. */
   readonly retry: RetryPolicy;
-  /** How foreign layers are fetched: by what adds no credentials, and from where. */
   readonly foreign: {
+    /** Carries requests for foreign layers; must not add credentials. */
     readonly transport: Transport;
+    /** Hosts that URLs of foreign layers may name; `undefined` allows all. */
     readonly allowedHosts: readonly HostPattern[] | undefined;
   };
 }
 
-/** A small body that is wanted whole. */
+/** A request for a small body. */
 interface WholeBody {
   readonly endpoint: Endpoint;
   readonly headers: TransportRequest['headers'];
   readonly maxBytes: number;
-  /** Code of the error beyond `maxBytes`. */
+  /** Code of the error for a larger body. */
   readonly tooLarge: ErrorCode;
-  /** What it is, for messages. */
+  /** Name of the body, for messages. */
   readonly what: string;
 }
 
-/** How often a small body that breaks off is asked for in all. */
+/** Most requests for a small body that breaks off. */
 const WHOLE_BODY_ATTEMPTS = 3;
 
-/** Compressed transfer would change the bytes that are verified and the offsets that a range counts. */
+/** Content coding would change the bytes that a digest covers, and the offsets of a range. */
 const IDENTITY = { 'accept-encoding': 'identity' };
 
 const ACCEPT_MANIFESTS = { accept: ACCEPTED_MANIFESTS.join(', ') };
 
 /**
- * The pull side of the distribution protocol over a {@link Transport} that follows redirects, tries again and authorizes.
+ * Pulls by the distribution protocol over a {@link Transport} that authorizes, retries and follows redirects.
  *
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#pull
  */
 export class RepositoryClient implements Repository {
   readonly #transport: Transport;
-  readonly #options: RegistryClientOptions;
+  readonly #options: RepositoryClientOptions;
 
-  constructor(transport: Transport, options: RegistryClientOptions) {
+  constructor(transport: Transport, options: RepositoryClientOptions) {
     this.#transport = transport;
     this.#options = options;
   }
@@ -102,10 +105,10 @@ export class RepositoryClient implements Repository {
     const endpoint = manifestEndpoint(target.origin, repository, reference);
     const response = await this.#send(endpoint, ACCEPT_MANIFESTS, signal, { count: 0 }, 'HEAD');
     const { status, headers } = response;
-    if (status !== 200 && !saysNothing(status)) {
+    if (status !== 200 && !isInconclusive(status)) {
       throw await this.#failure(response, `manifest ${JSON.stringify(reference)}`);
     }
-    // There is no body: reading it to its end keeps the connection.
+    // Reading the empty body to its end keeps the connection for the next request.
     await readStart(response, 1);
     const digest = headers['docker-content-digest'];
     if (status !== 200 || !isDigest(digest)) return undefined;
@@ -164,7 +167,7 @@ export class RepositoryClient implements Repository {
     const response = await this.#send(endpoint, {}, signal, { count: 0 }, 'HEAD');
     await readStart(response, 1);
     if (response.status === 200) return;
-    // Only the answer to a GET tells why, and some storage knows no HEAD.
+    // Only the response to a GET has a reason, and some storage does not support HEAD.
     const blob = await this.openLayer(descriptor, signal);
     await blob.return();
   }
@@ -199,7 +202,7 @@ export class RepositoryClient implements Repository {
     return await this.#openBlob(foreign.transport, foreignEndpoint(url), descriptor, failure, signal);
   }
 
-  /** Opens a blob at one address, which is where it goes on from if it breaks off. */
+  /** Opens a blob at one URL. A blob that breaks off is resumed at the same URL. */
   async #openBlob(
     transport: Transport,
     endpoint: Endpoint,
@@ -223,7 +226,7 @@ export class RepositoryClient implements Repository {
     return readResuming({ first, open, size, retry: this.#options.retry, signal, failure });
   }
 
-  /** Fetches a small body, from the start again where it breaks off. */
+  /** Fetches a small body; starts again if it breaks off. */
   async #getWhole(
     { endpoint, headers, maxBytes, tooLarge, what }: WholeBody,
     signal: AbortSignal,
@@ -235,7 +238,7 @@ export class RepositoryClient implements Repository {
       try {
         return { bytes: await readBounded(response, maxBytes, what, tooLarge), headers: response.headers };
       } catch (error) {
-        if (attempt === WHOLE_BODY_ATTEMPTS || !isPassing(error)) throw error;
+        if (attempt === WHOLE_BODY_ATTEMPTS || !isTransient(error)) throw error;
         await pause(backoffMs(attempt, this.#options.retry), signal);
       }
     }
@@ -263,10 +266,10 @@ export class RepositoryClient implements Repository {
 }
 
 /**
- * Whether an answer to HEAD leaves open what GET would be answered: no HEAD here (405, 501, from storage that
- * signs for GET alone 403), or no manifest. Without a body it cannot say which, or why.
+ * Whether GET may succeed although HEAD gets this status: the server may not support HEAD (405, 501), may have signed
+ * the URL for GET alone (403), or may lack the manifest (404). Without a body the reason is unknown.
  */
-function saysNothing(status: number): boolean {
+function isInconclusive(status: number): boolean {
   return status === 501 || (status >= 400 && status < 500 && status !== 401 && status !== 429);
 }
 

@@ -42,8 +42,8 @@ export interface Repository {
   getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest>;
 
   /**
-   * Asks for the current digest of a tag or digest, without the manifest. The digest is a claim. Compare it only with a digest
-   * that the caller has verified, to learn whether a tag has moved. Never use it as the digest of an image.
+   * Asks for the current digest of a tag or digest, without the manifest. The digest is a claim. Compare it only with a
+   * digest that the caller has verified, to learn whether a tag has moved. Never use it as the digest of an image.
    *
    * @returns `undefined` if HEAD gives no result: the registry names no digest, refuses HEAD, or has no such manifest.
    *   {@link getManifest} gives the reason
@@ -55,8 +55,8 @@ export interface Repository {
    * Lists all tags of the repository, over all pages. Does not check them against the grammar of tags.
    *
    * @returns each tag once, in the registry's order; empty for a repository without tags
-   * @throws PassthroughError `IMAGE_NOT_FOUND`; `REGISTRY_FAILED` also for a response that is no tag list and for an endless
-   *   list; the errors of every method
+   * @throws PassthroughError `IMAGE_NOT_FOUND`; `REGISTRY_FAILED` also for a response that is no tag list and for an
+   *   endless list; the errors of every method
    */
   listTags(signal: AbortSignal): Promise<readonly string[]>;
 
@@ -68,11 +68,11 @@ export interface Repository {
   getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array>;
 
   /**
-   * Opens a layer blob. Resolves when the registry has responded. The bytes are not verified. A broken connection is resumed. The
-   * caller must read the stream to its end, call `return()`, or abort.
+   * Opens a layer blob. Resolves when the registry has responded. The bytes are not verified. A broken connection is
+   * resumed. The caller must read the stream to its end, call `return()`, or abort.
    *
-   * @throws PassthroughError as {@link getManifest}; while reading, `REGISTRY_UNREACHABLE` and `REGISTRY_TIMEOUT` only after
-   *   several attempts
+   * @throws PassthroughError as {@link getManifest}; while reading, `REGISTRY_UNREACHABLE` and `REGISTRY_TIMEOUT` only
+   *   after several attempts
    */
   openLayer(
     descriptor: Descriptor,
@@ -88,9 +88,9 @@ export interface Repository {
 
   /**
    * Opens a layer whose descriptor has `urls`, as {@link openLayer} does. Asks the registry first, as Docker and
-   * go-containerregistry do: many registries keep a copy, and only the registry may receive credentials. After any failure tries
-   * the URLs in their order, without credentials, until one responds. A stream that breaks off is resumed at the same source.
-   * {@link foreignUrl} says which URLs are allowed.
+   * go-containerregistry do: many registries keep a copy, and only the registry may receive credentials. After any
+   * failure tries the URLs in their order, without credentials, until one responds. A stream that breaks off is resumed
+   * at the same source. {@link foreignUrl} says which URLs are allowed.
    *
    * @throws PassthroughError as {@link openLayer}: the error of the last URL, with the earlier errors as hints;
    *   `REGISTRY_NOT_ALLOWED` and `UNSUPPORTED_IMAGE` for a URL that is forbidden or unusable

@@ -3,20 +3,19 @@ import { readStart } from './read-bounded.ts';
 import { retryAfterSeconds } from './transport/retry.ts';
 import type { TransportResponse } from './transport/transport.ts';
 
-/** Most bytes of an error body that are read unless configured: an OCI error takes a few hundred. */
+/** Most bytes of an error body to read, unless configured. An OCI error has a few hundred. */
 export const DEFAULT_MAX_ERROR_BYTES = 64 * 1024;
 
-/** Longest part of a server's own words that is passed on: a console shows one line. */
+/** Longest quote of a server's message or code, in characters: an error must fit into a few lines of a console. */
 const MAX_QUOTE_LENGTH = 200;
 
 /**
- * Makes an error of an answer that is not the hoped-for one. Whatever the server says of it comes along: its error code
- * and message as the distribution specification has them, without control characters and without the secrets that the
- * request carried.
+ * Makes an error from an unexpected response. Quotes the server's error code and message in the form of the distribution
+ * specification, without control characters and without the secrets of the request.
  *
- * @param response its body is read or given up here
- * @param action what failed, as the start of the message
- * @param maxBytes most bytes of the body that are read
+ * @param response its body is read or discarded here
+ * @param action start of the message: what failed
+ * @param maxBytes most bytes of the body to read
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
  */
 export async function errorFromResponse(
@@ -26,10 +25,10 @@ export async function errorFromResponse(
 ): Promise<PassthroughError> {
   const { status, headers, secrets } = response;
   const { code, message } = parseErrors(await readStart(response, maxBytes), secrets);
-  const said = [message, code && `(${code})`].filter((part) => part !== undefined).join(' ');
+  const quoted = [message, code && `(${code})`].filter((part) => part !== undefined).join(' ');
   const reason = REASONS[status] ?? `the answer is ${status}`;
   const retryAfter = retryAfterSeconds(headers['retry-after']);
-  return new PassthroughError(codeForStatus(status), `${action}: ${reason}${said && `: ${said}`}`, {
+  return new PassthroughError(codeForStatus(status), `${action}: ${reason}${quoted && `: ${quoted}`}`, {
     registryStatus: status,
     ...(code !== undefined && { registryCode: code }),
     ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter }),
@@ -50,7 +49,7 @@ function codeForStatus(status: number): ErrorCode {
   return 'REGISTRY_FAILED';
 }
 
-/** The first error of `{"errors":[{"code","message"}]}`, or the message of what token servers answer. */
+/** Reads the first error of `{"errors":[{"code","message"}]}`, or the message of a token server's own format. */
 function parseErrors(bytes: Uint8Array, secrets: readonly string[]): { code?: string; message?: string } {
   let body: unknown;
   try {
@@ -61,18 +60,21 @@ function parseErrors(bytes: Uint8Array, secrets: readonly string[]): { code?: st
   const { errors, details, message, error_description: description } = record(body);
   const first = record(Array.isArray(errors) ? errors[0] : undefined);
   const code = quote(first['code'], secrets);
-  const words = quote(first['message'] ?? details ?? message ?? description, secrets);
-  return { ...(code !== undefined && { code }), ...(words !== undefined && { message: words }) };
+  const text = quote(first['message'] ?? details ?? message ?? description, secrets);
+  return { ...(code !== undefined && { code }), ...(text !== undefined && { message: text }) };
 }
 
 function record(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 
-/** A server's words as they may be shown: without secrets, one line, no control characters, not too long. */
+/**
+ * Makes a server's text safe to show: one line, without secrets and control characters, at most {@link
+ * MAX_QUOTE_LENGTH}.
+ */
 function quote(value: unknown, secrets: readonly string[]): string | undefined {
   if (typeof value !== 'string') return undefined;
-  // Secrets go first: cut or joined, one could no longer be found.
+  // Secrets are redacted first: after cleaning or cutting, a secret would no longer be found.
   const clean = secrets
     .filter((secret) => secret !== '')
     .reduce((text, secret) => text.replaceAll(secret, '[redacted]'), value);

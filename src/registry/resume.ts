@@ -1,79 +1,84 @@
 import { isPassthroughError, PassthroughError } from '../errors.ts';
-import { isPassing } from './transport/connection-error.ts';
+import { isTransient } from './transport/connection-error.ts';
 import { backoffMs, pause, type RetryPolicy } from './transport/retry.ts';
 import type { TransportResponse } from './transport/transport.ts';
 
-/** Failures in a row, without a byte between them, after which a blob is given up. */
+/** Consecutive failures without a new byte that end the blob. */
 const MAX_FAILURES_WITHOUT_PROGRESS = 3;
 
-/** Continuations of one blob in all: a server that gives a byte a connection must not keep a pull alive for ever. */
+/**
+ * Most continuations of one blob. Without this limit, a server that sends one byte per connection keeps a pull alive
+ * forever.
+ */
 const MAX_CONTINUATIONS = 50;
 
-/** What {@link readResuming} reads. */
+/** The blob that {@link readResuming} reads. */
 export interface ResumableBlob {
-  /** The answer to the request without a range, its status 200. */
+  /** The response, of status 200, to the request without a range. */
   readonly first: TransportResponse;
-  /** Size that the descriptor names, in bytes. */
+  /** Size in the descriptor, in bytes. */
   readonly size: number;
-  /** Asks for the blob from an offset on. */
+  /** Requests the blob from an offset on. */
   readonly open: (offset: number) => Promise<TransportResponse>;
-  /** Makes an error of an answer that cannot be read on from. */
+  /** Makes an error from a response that is no continuation. */
   readonly failure: (response: TransportResponse) => Promise<PassthroughError>;
-  /** How long to wait before a continuation. */
+  /** Wait before a continuation. */
   readonly retry: RetryPolicy;
   readonly signal: AbortSignal;
 }
 
 /**
- * Reads a blob as one stream over as many connections as it takes. Where a connection breaks or stalls, the next one goes
- * on with `Range`, so that whoever hashes and inflates the stream need not start again. A server that ignores the range
- * sends everything anew; what was read already is passed over then, and should it differ, the digest tells. Given up with
- * `return()`, also before the first byte, it frees the connection.
+ * Reads a blob as one stream over several connections. When a connection breaks or stalls, a `Range` request continues
+ * the blob, so that hashing and decompression need not start again. A server that ignores the range sends the whole
+ * blob again. Its first bytes are skipped; if they differ from the first response, the digest does not match.
+ * `return()` frees the connection, even before the first byte.
  *
- * @throws PassthroughError `REGISTRY_UNREACHABLE` or `REGISTRY_TIMEOUT` when it cannot be had whole, and what `failure` makes
+ * @throws PassthroughError `REGISTRY_UNREACHABLE` or `REGISTRY_TIMEOUT` when the limits above are reached; what
+ *   `failure` makes
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
  */
 export function readResuming(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, undefined> {
-  let isBegun = false;
-  async function* begun() {
-    isBegun = true;
-    yield* resumed(blob);
+  let isStarted = false;
+  async function* start() {
+    isStarted = true;
+    yield* resume(blob);
   }
-  const stream = begun();
-  const giveUp = stream.return.bind(stream);
-  // A generator that was never begun runs none of its code, `finally` included, when it is given up.
+  const stream = start();
+  const end = stream.return.bind(stream);
+  // `return()` on a generator that has not started runs none of its code, not even `finally`.
   stream.return = (value) => {
-    if (!isBegun) blob.first.discard();
-    return giveUp(value);
+    if (!isStarted) blob.first.discard();
+    return end(value);
   };
   return stream;
 }
 
-async function* resumed(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, undefined> {
+async function* resume(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, undefined> {
   let response = blob.first;
   let offset = 0;
   let failures = 0;
   for (let continuations = 0; ; continuations += 1) {
     let skip = continuations === 0 ? 0 : bytesToSkip(response, offset);
-    const begun = offset;
+    const start = offset;
     try {
-      for await (const piece of response.body) {
-        const fresh = piece.subarray(Math.min(skip, piece.byteLength));
-        skip -= piece.byteLength - fresh.byteLength;
+      for await (const chunk of response.body) {
+        const fresh = chunk.subarray(Math.min(skip, chunk.byteLength));
+        skip -= chunk.byteLength - fresh.byteLength;
         if (fresh.byteLength === 0) continue;
         offset += fresh.byteLength;
         failures = 0;
         yield fresh;
       }
-      // A range may be answered in part, and the rest be asked for: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.7
-      const isPart = response.status === 206 && offset > begun && offset < blob.size;
+      // A server may send less than the range that was requested: https://www.rfc-editor.org/rfc/rfc9110#section-15.3.7
+      const isPart = response.status === 206 && offset > start && offset < blob.size;
       if (!isPart || continuations >= MAX_CONTINUATIONS) return;
     } catch (error) {
       failures += 1;
-      const isLasting = !isPassing(error) && !isPassthroughError(error, 'REGISTRY_TIMEOUT');
-      if (isLasting || failures >= MAX_FAILURES_WITHOUT_PROGRESS || continuations >= MAX_CONTINUATIONS)
+      const isPermanent = !isTransient(error) && !isPassthroughError(error, 'REGISTRY_TIMEOUT');
+      if (isPermanent || failures >= MAX_FAILURES_WITHOUT_PROGRESS || continuations >= MAX_CONTINUATIONS) {
         throw error;
-      // All is here, only the end of the connection was not clean.
+      }
+      // The blob is complete; only the connection did not end cleanly.
       if (offset === blob.size) return;
     }
     await pause(backoffMs(failures, blob.retry), blob.signal);
@@ -83,9 +88,9 @@ async function* resumed(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, u
 }
 
 /**
- * How many bytes of an answer were read already.
+ * The number of bytes at the start of a response that were read before.
  *
- * @throws PassthroughError `REGISTRY_FAILED` when the answer begins behind the offset
+ * @throws PassthroughError `REGISTRY_FAILED` when the response starts after the offset
  */
 function bytesToSkip(response: TransportResponse, offset: number): number {
   if (response.status === 200) return offset;

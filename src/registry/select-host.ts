@@ -24,8 +24,8 @@ LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4');
 LOOPBACK.addAddress('::1', 'ipv6');
 
 /**
- * Selects the registry of a request that names it by scheme and host. The address of the default registry selects the default
- * registry with its configured name, token endpoint and namespace.
+ * Selects the registry of a request that names it by scheme and host. The address of the default registry selects the
+ * default registry with its configured name, token endpoint and namespace.
  *
  * @param named `undefined` selects the default registry
  * @throws PassthroughError `INVALID_REGISTRY`; `REGISTRY_NOT_ALLOWED` if the list of allowed registries has no such entry
@@ -40,8 +40,8 @@ export function selectHost(
 }
 
 /**
- * Selects the registry of an image reference. A reference has no scheme: the default registry keeps its configured scheme, and
- * {@link registryHostOfName} chooses the scheme of any other.
+ * Selects the registry of an image reference. A reference has no scheme: the default registry keeps its configured
+ * scheme, and {@link registryHostOfName} chooses the scheme of any other.
  *
  * @param host the host part of the reference; `undefined` selects the default registry
  * @throws PassthroughError as {@link selectHost}
@@ -55,8 +55,8 @@ export function selectHostOfReference(host: string | undefined, policy: HostPoli
 }
 
 /**
- * The registry at a host without a scheme, as in `ghcr.io/org/app:1`: https, but http on loopback and for the listed hosts. Docker
- * Hub's names mean Docker Hub even if they are listed.
+ * The registry at a host without a scheme, as in `ghcr.io/org/app:1`: https, but http on loopback and for the listed
+ * hosts. Docker Hub's names mean Docker Hub even if they are listed.
  *
  * @param host DNS name, IPv4 address or bracketed IPv6 address, with an optional port
  * @param plainHttpHosts hosts that speak http

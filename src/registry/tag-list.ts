@@ -1,40 +1,34 @@
 import { PassthroughError } from '../errors.ts';
 import { nextLink } from './link.ts';
 
-/** Tags that one page is asked for: what large registries give at the most. One that gives fewer does so. */
+/** Page size to ask for, in tags: the maximum of large registries. Registries with a smaller maximum send less. */
 export const TAGS_PER_PAGE = 1000;
 
-/**
- * Most pages that are read: a list of {@link MAX_TAGS} where a registry gives a hundred at a time, as some
- * do.
- */
+/** Most pages to read: some registries send 100 tags a page, so that {@link MAX_TAGS} take 1000 pages. */
 export const MAX_TAG_PAGES = 1000;
 
-/** Most tags of a repository. Those that are built nightly for ten years for ten platforms have 36500. */
+/** Most tags of a repository. Nightly builds for ten platforms make 36,500 tags in ten years. */
 export const MAX_TAGS = 100_000;
 
-/**
- * Most bytes of all pages, as {@link MAX_TAGS} of the longest tags (128 characters, quotes, comma) take, and
- * some.
- */
+/** Most bytes of all pages. {@link MAX_TAGS} tags of 128 characters, with quotes and comma, take 13.1 MB. */
 export const MAX_TAG_LIST_BYTES = 16 * 1024 * 1024;
 
-/** One answer of a tag list. */
+/** One page of a tag list. */
 export interface TagPage {
   readonly bytes: Uint8Array;
-  /** Value of its `Link` header; empty where there is none. */
+  /** Value of its `Link` header; empty if there is none. */
   readonly link: string;
 }
 
 /**
  * Reads a tag list page by page.
  *
- * @param first address of the first page
+ * @param first URL of the first page
  * @param getPage fetches a page
- * @param what the list is, for messages
- * @returns the tags in the registry's order, each once
- * @throws PassthroughError `REGISTRY_FAILED` for what is no tag list, for pages that lead elsewhere or in a
- *   circle, and beyond the limits; what `getPage` throws
+ * @param what name of the list, for messages
+ * @returns each tag once, in the registry's order
+ * @throws PassthroughError `REGISTRY_FAILED` for a body that is no tag list, for a next page at another place, for a
+ *   circle of pages, and beyond the limits; what `getPage` throws
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-tags
  */
 export async function collectTags(
@@ -59,7 +53,7 @@ export async function collectTags(
   return [...tags];
 }
 
-/** The tags of `{"name", "tags": [...]}`. A repository that has none says `null`, or nothing at all. */
+/** Reads `{"name", "tags": [...]}`. In a repository without tags, `tags` may be `null` or missing. */
 function parseTags(bytes: Uint8Array, what: string): readonly string[] {
   let body: unknown;
   try {
@@ -76,11 +70,11 @@ function parseTags(bytes: Uint8Array, what: string): readonly string[] {
 }
 
 /**
- * The address of the page behind this one. Of what the registry says only the query is taken, and put to the
- * address that is asked for anyway: a link that leads to another host or path is refused, and one that
- * differs in its scheme alone, as from behind a proxy that ends TLS, leads to where it should.
+ * The URL of the next page: the URL of this page with the query of the link. A link to another host or path is refused.
+ * A link with another scheme is accepted, because a registry behind a TLS-terminating proxy writes `http` links.
  *
  * @param url of this page
+ * @returns `undefined` on the last page
  */
 function nextPage(link: string, url: URL, what: string): URL | undefined {
   const target = nextLink(link);

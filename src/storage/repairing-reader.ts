@@ -1,6 +1,6 @@
 import { isPassthroughError } from '../errors.ts';
-import type { Stored } from './store.ts';
 import type { ByteRange } from '../tar/encoder.ts';
+import type { Stored } from './store.ts';
 
 /**
  * Reads a stored file, or a part of it. If the file turns out to be damaged, the rest comes from a new copy, so that the reader

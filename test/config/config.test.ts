@@ -16,7 +16,7 @@ const refused = (message: string | RegExp) => ({
 
 /** What a table may say of a token endpoint: a URL as text. */
 const endpoint = ({ registry }: Config) => {
-  const { tokenEndpoint } = registry.target;
+  const { tokenEndpoint } = registry.defaultHost;
   return tokenEndpoint instanceof URL ? tokenEndpoint.href : tokenEndpoint;
 };
 
@@ -61,7 +61,7 @@ test('with nothing set, every setting has its default', () => {
     defaultPlatform: { os: 'linux', architecture: 'amd64' },
     workspaceDirectory: join(tmpdir(), 'docker-http-passthrough'),
     cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
-    imageLimits: {
+    limits: {
       compressedBytes: 16 * 1024 * MIB,
       uncompressedBytes: 32 * 1024 * MIB,
       concurrentLayers: 4,
@@ -76,7 +76,7 @@ test('with nothing set, every setting has its default', () => {
 test('the configuration cannot be changed, nor can the registry in it', () => {
   const config = loadConfig({});
   assert.ok(Object.isFrozen(config));
-  assert.ok(Object.isFrozen(config.registry.target));
+  assert.ok(Object.isFrozen(config.registry.defaultHost));
 });
 
 describe('a variable sets its own setting', () => {
@@ -98,8 +98,13 @@ describe('a variable sets its own setting', () => {
     ['MAX_CONNECTIONS', '1', ({ http }) => http.maxConnections, 1],
     ['MAX_CONNECTIONS', '1000000', ({ http }) => http.maxConnections, 1_000_000],
     ['MAX_REQUESTS_PER_CLIENT', '4', ({ requestsPerClient }) => requestsPerClient, 4],
-    ['REGISTRY_SERVICE', 'my service', ({ registry }) => registry.target.service, 'my service'],
-    ['REGISTRY_NAME', 'hub.example.com:5000', ({ registry }) => registry.target.name, 'hub.example.com:5000'],
+    ['REGISTRY_SERVICE', 'my service', ({ registry }) => registry.defaultHost.service, 'my service'],
+    [
+      'REGISTRY_NAME',
+      'hub.example.com:5000',
+      ({ registry }) => registry.defaultHost.name,
+      'hub.example.com:5000',
+    ],
     ['REGISTRY_CLIENT_AUTH', 'required', ({ registry }) => registry.clientAuth, 'required'],
     ['REGISTRY_CLIENT_AUTH', 'OFF', ({ registry }) => registry.clientAuth, 'off'],
     ['REGISTRY_CLIENT_AUTH', 'optional', ({ registry }) => registry.clientAuth, 'optional'],
@@ -112,14 +117,14 @@ describe('a variable sets its own setting', () => {
     ['MAX_TOKEN_BYTES', '3k', ({ registry }) => registry.bodyLimits.tokenBytes, 3000],
     ['MAX_ERROR_BYTES', '4', ({ registry }) => registry.bodyLimits.errorBytes, 4],
     ['WORKSPACE_DIR', '/var/tmp/x', ({ workspaceDirectory }) => workspaceDirectory, '/var/tmp/x'],
-    ['MAX_COMPRESSED_BYTES', '5GB', ({ imageLimits }) => imageLimits.compressedBytes, 5e9],
+    ['MAX_COMPRESSED_BYTES', '5GB', ({ limits }) => limits.compressedBytes, 5e9],
     ['CACHE_DIR', '/var/cache/x', ({ cache }) => cache.directory, '/var/cache/x'],
     ['CACHE_MAX_BYTES', '6GiB', ({ cache }) => cache.maxBytes, 6 * 1024 * MIB],
     ['CACHE_MAX_BYTES', '0', ({ cache }) => cache.maxBytes, 0],
     ['CACHE_SERVE_STALE', '3600', ({ cache }) => cache.staleMs, 3_600_000],
     ['MAX_CONCURRENT_DOWNLOADS', '1000', ({ registry }) => registry.concurrentDownloads, 1000],
-    ['MAX_IMAGE_BYTES', '6GiB', ({ imageLimits }) => imageLimits.uncompressedBytes, 6 * 1024 * MIB],
-    ['MAX_CONCURRENT_LAYERS', '64', ({ imageLimits }) => imageLimits.concurrentLayers, 64],
+    ['MAX_IMAGE_BYTES', '6GiB', ({ limits }) => limits.uncompressedBytes, 6 * 1024 * MIB],
+    ['MAX_CONCURRENT_LAYERS', '64', ({ limits }) => limits.concurrentLayers, 64],
     ['MAX_CONCURRENT_PREPARATIONS', '1', ({ admission }) => admission.permits, 1],
     ['MAX_QUEUED_PREPARATIONS', '0', ({ admission }) => admission.maxWaiters, 0],
     ['QUEUE_TIMEOUT', '9', ({ admission }) => admission.maxWaitMs, 9000],
@@ -245,12 +250,15 @@ describe('the default registry', () => {
     'HTTPS://Docker.IO:443',
   ]) {
     test(`is Docker Hub as ${url}`, () => {
-      assert.deepEqual(loadConfig({ REGISTRY_URL: url }).registry.target, loadConfig({}).registry.target);
+      assert.deepEqual(
+        loadConfig({ REGISTRY_URL: url }).registry.defaultHost,
+        loadConfig({}).registry.defaultHost,
+      );
     });
   }
 
   test('is any other by its origin, with what follows from it', () => {
-    assert.deepEqual(loadConfig({ REGISTRY_URL: 'http://Lab.example.com:5000/v2' }).registry.target, {
+    assert.deepEqual(loadConfig({ REGISTRY_URL: 'http://Lab.example.com:5000/v2' }).registry.defaultHost, {
       name: 'lab.example.com:5000',
       origin: 'http://lab.example.com:5000',
       tokenEndpoint: 'discover',

@@ -7,12 +7,15 @@ import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
-import { startService } from '../../src/http/service.ts';
-import { openArchiveTools } from '../../src/pull/image-service.ts';
+import { HttpService } from '../../src/http/service.ts';
+import { sharedFiles } from '../../src/pull/archive-files.ts';
+import { ImageService, type ReplaceableParts } from '../../src/pull/image-service.ts';
+import type { LayerReport } from '../../src/pull/progress.ts';
+import type { FetchedManifest } from '../../src/registry/repository.ts';
 import type { RetryPolicy } from '../../src/registry/transport/retry.ts';
-import type { Draft, Stored } from '../../src/storage/store.ts';
+import { type Draft, Store, type Stored } from '../../src/storage/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
-import type { SingleFlight } from '../../src/util/single-flight.ts';
+import { SingleFlight } from '../../src/util/single-flight.ts';
 import { Conditions } from './conditions.ts';
 import { open, type Reply, type RequestOptions, request } from './http-request.ts';
 import { type LogEvent, MemoryLog } from './memory-log.ts';
@@ -41,10 +44,10 @@ export interface TestService extends AsyncDisposable {
   /** The same, resolved with the header; nothing of the body is read yet. */
   open(path: string, options?: RequestOptions): Promise<IncomingMessage>;
   /**
-   * @param what `flights`: a manifest, without credentials of the client's; `deliveries`: an archive, its manifest being here
-   * @returns once so many requests have asked for one since the start of the service, each alone or together with others
+   * @param what `manifests`, without credentials of the client's own, or `files` of archives that are resolved
+   * @returns once so many requests have asked for one since the start of the service, alone or together with others
    */
-  waitForAskers(what: 'flights' | 'deliveries', count: number): Promise<void>;
+  waitForCallers(what: 'manifests' | 'files', count: number): Promise<void>;
   /** Prepared files that are held open now. */
   openFiles(): Promise<number>;
   /** @returns how many requests were cut off */
@@ -89,15 +92,14 @@ export async function startTestService(
     ...env,
   });
   const log = new MemoryLog();
-  const tools = await openArchiveTools(config, { retry, onDamage });
-  const { store } = tools.layers;
-  const obtain = store.obtain.bind(store);
-  store.obtain = async (key, options) => {
-    const produce: typeof options.produce = (draft, ...rest) =>
-      options.produce(tamperDraft(draft, key), ...rest);
-    return tamper(await obtain(key, { ...options, produce }), key);
-  };
-  const askers = { flights: countJoins(tools.flights), deliveries: countJoins(tools.deliveries) };
+  const { openStore, store } = tamperedStore(tamper, tamperDraft);
+  const manifestsInFlight = new SingleFlight<string, FetchedManifest>();
+  const filesInFlight = sharedFiles();
+  const callers = { manifests: countJoins(manifestsInFlight), files: countJoins(filesInFlight) };
+  const images = await ImageService.open(
+    { ...config, onDamage },
+    { openStore, manifestsInFlight, filesInFlight, retry },
+  );
   let logText = '';
   const logger = createLogger({
     level: 'trace',
@@ -107,7 +109,7 @@ export async function startTestService(
       log.add(JSON.parse(line) as LogEvent);
     },
   });
-  const service = await startService(tools, logger);
+  const service = await HttpService.start(images, config, logger);
   let stopped: Promise<number> | undefined;
   const stop = (): Promise<number> => {
     stopped ??= service.stop();
@@ -121,21 +123,44 @@ export async function startTestService(
     waitForLog: (fields, nth) => log.waitFor(fields, nth),
     request: (path, options) => request(service.port, path, options),
     open: (path, options) => open(service.port, path, options),
-    waitForAskers: (what, count) => within(askers[what](count), `${count} requests that ask for ${what}`),
+    waitForCallers: (what, count) => within(callers[what](count), `${count} requests for ${what}`),
     openFiles: async () => {
-      await store.settled();
+      await (await store).settled();
       return await openFilesIn(workspace);
     },
     stop,
     [Symbol.asyncDispose]: async () => {
       await stop();
-      await tools.close();
+      await images.close();
       await rm(workspace, { recursive: true, force: true });
     },
   };
 }
 
-/** Counts who joins in, from now on. */
+/**
+ * A way to open a store whose files and drafts a test replaces.
+ *
+ * @returns also the store, once it is open
+ */
+export function tamperedStore(
+  tamper: (file: Stored, key: string) => Stored = (file) => file,
+  tamperDraft: (draft: Draft, key: string) => Draft = (draft) => draft,
+) {
+  const { promise: store, resolve } = Promise.withResolvers<Store<LayerReport>>();
+  const openStore: ReplaceableParts['openStore'] = async (options) => {
+    const opened = await Store.open<LayerReport>(options);
+    const obtain = opened.obtain.bind(opened);
+    opened.obtain = async (key, { produce, ...call }) => {
+      const tampered: typeof produce = (draft, ...rest) => produce(tamperDraft(draft, key), ...rest);
+      return tamper(await obtain(key, { ...call, produce: tampered }), key);
+    };
+    resolve(opened);
+    return opened;
+  };
+  return { openStore, store };
+}
+
+/** Counts the callers that join from now on. */
 function countJoins<Key, Value, Report>(
   shared: SingleFlight<Key, Value, Report>,
 ): (count: number) => Promise<void> {

@@ -85,11 +85,25 @@ async function answer(
   const about = { manifestDigest: facts.digest, staleMs: resolved.staleMs };
   if (file === undefined) return sendNotModified(context, resolved.etag, about);
   try {
-    const mayContinue = app.downloads.start(context.request, file.etag);
+    const mayContinue = recordDownload(context, file, app);
     await sendFile(context, file, { ...about, mayContinue, stallMs: app.config.sendStallMs });
   } finally {
     file.close();
   }
+}
+
+/** Records that the client is given the file, and returns whether it may be given a part of it without `If-Range`. */
+function recordDownload(
+  { request }: RequestContext,
+  { etag }: ArchiveFile,
+  { downloads }: Application,
+): boolean {
+  const { socket, url = '', method, headers } = request;
+  const client = socket.remoteAddress ?? '';
+  const mayContinue = downloads.mayContinue(client, url, etag);
+  // A client that asked for the rest of another file still has its beginning, and may ask for that rest again.
+  if (method === 'GET' && (headers.range === undefined || mayContinue)) downloads.record(client, url, etag);
+  return mayContinue;
 }
 
 /** Records what the references resolved to, for log and telemetry. */

@@ -49,11 +49,7 @@ export async function handleManifest(
  *
  * @throws PassthroughError what parsing the request and `ImageService.tags` throw
  */
-export async function handleTags(
-  context: RequestContext,
-  route: TagsRoute,
-  app: Application,
-): Promise<void> {
+export async function handleTags(context: RequestContext, route: TagsRoute, app: Application): Promise<void> {
   const image = await parseImage(context, () => repositoryOf(route.repository, app.config.registry));
   await withCredentials(context, image, app, async (credentials) => {
     const tags = await app.images.tags(image, { signal: context.signal, credentials });

@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import { BoundedMap } from '../../util/bounded-map.ts';
 
 /** Most downloads that are remembered: each entry takes a few hundred bytes. */
@@ -12,18 +11,18 @@ const MAX_DOWNLOADS = 10_000;
 export class StartedDownloads {
   readonly #etags = new BoundedMap<string, string>({ maxCost: MAX_DOWNLOADS });
 
-  /**
-   * Records that a client is given a file, whole or in part.
-   *
-   * @returns whether a `Range` without `If-Range` may be answered in part: unless this client began with another file
-   */
-  start({ socket, url = '', method, headers }: IncomingMessage, etag: string): boolean {
-    const key = `${socket.remoteAddress ?? ''} ${url}`;
-    const begun = this.#etags.get(key);
-    const mayContinue = begun === undefined || begun === etag;
-    // A client that asked for the rest of another file still has its beginning, and may ask for that rest again.
-    const isNew = headers.range === undefined;
-    if (method === 'GET' && (isNew || mayContinue)) this.#etags.set(key, etag);
-    return mayContinue;
+  /** Records that a client is given a file, whole or in part. */
+  record(client: string, url: string, etag: string): void {
+    this.#etags.set(keyOf(client, url), etag);
   }
+
+  /** Whether a `Range` without `If-Range` may be answered in part: unless the client is known to have begun with another file. */
+  mayContinue(client: string, url: string, etag: string): boolean {
+    const begun = this.#etags.get(keyOf(client, url));
+    return begun === undefined || begun === etag;
+  }
+}
+
+function keyOf(client: string, url: string): string {
+  return `${client} ${url}`;
 }

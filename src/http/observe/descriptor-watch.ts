@@ -1,4 +1,4 @@
-import { readFile, readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import type { Logger } from '../../telemetry/log.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 

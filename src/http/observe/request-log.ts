@@ -2,8 +2,8 @@ import type { Preparation } from '../../pull/preparations.ts';
 import type { Logger, LogLevel } from '../../telemetry/log.ts';
 import { problemOf } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
-import { redactedPath } from './server-attributes.ts';
 import { type Outcome, outcomeOf } from './outcome.ts';
+import { redactedPath } from './server-attributes.ts';
 
 /** The level of each outcome. */
 const LEVELS: Readonly<Record<Outcome, LogLevel>> = {

@@ -75,8 +75,7 @@ function schemeOf(headers: IncomingHttpHeaders): 'http' | 'https' {
 function serverAddress({ headers, socket }: IncomingMessage): ServerAddress {
   const host = forwarded(headers, 'host', 'x-forwarded-host') ?? headers.host ?? '';
   const url = URL.parse(`${schemeOf(headers)}://${host}`);
-  if (url === null)
-    return { 'server.address': socket.localAddress, 'server.port': socket.localPort };
+  if (url === null) return { 'server.address': socket.localAddress, 'server.port': socket.localPort };
   return {
     'server.address': url.hostname.replace(/^\[|\]$/g, ''),
     'server.port': Number(url.port || (url.protocol === 'https:' ? 443 : 80)),

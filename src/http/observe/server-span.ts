@@ -1,4 +1,11 @@
-import { type Context, context as otel, propagation, type Span, SpanKind, SpanStatusCode } from '@opentelemetry/api';
+import {
+  type Context,
+  context as otel,
+  propagation,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+} from '@opentelemetry/api';
 import { startSpan } from '../../telemetry/span.ts';
 import type { RequestContext } from '../request-context.ts';
 import { outcomeOf } from './outcome.ts';
@@ -12,10 +19,7 @@ import { methodAttributes, requestAttributes } from './server-attributes.ts';
  * @returns the context of the span, for the log line of the request
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
  */
-export async function withServerSpan(
-  context: RequestContext,
-  answer: () => Promise<void>,
-): Promise<Context> {
+export async function withServerSpan(context: RequestContext, answer: () => Promise<void>): Promise<Context> {
   const { request, facts } = context;
   const above = propagation.extract(otel.active(), request.headers);
   const method = methodAttributes(request.method)['http.request.method'];

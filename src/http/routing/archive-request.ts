@@ -1,13 +1,25 @@
 import { type Span, trace } from '@opentelemetry/api';
-import { LAYOUT_TABLE } from '../../archive/layouts.ts';
 import type { LayoutName } from '../../archive/archive.ts';
+import { LAYOUT_TABLE } from '../../archive/layouts.ts';
 import { PassthroughError } from '../../errors.ts';
 import { devicePlatform } from '../../image/device.ts';
 import { parseEnding, parseFilename } from '../../image/filename.ts';
 import { formatPlatform, type Platform, parsePlatformChoice } from '../../image/platform.ts';
-import { DOCKER_HUB_NAME, formatReference, parseReference, type Reference, repoTag } from '../../image/reference.ts';
+import {
+  DOCKER_HUB_NAME,
+  formatReference,
+  parseReference,
+  type Reference,
+  repoTag,
+} from '../../image/reference.ts';
 import { referenceAttributes } from '../../pull/image-attributes.ts';
-import { type ArchiveRequest, endingOf, filenameOf, type ImageRequest, imageRequest } from '../../pull/request.ts';
+import {
+  type ArchiveRequest,
+  endingOf,
+  filenameOf,
+  type ImageRequest,
+  imageRequest,
+} from '../../pull/request.ts';
 import type { RegistryHost } from '../../registry/registry-host.ts';
 import { type HostPolicy, selectHost } from '../../registry/select-host.ts';
 import { withSpan } from '../../telemetry/span.ts';

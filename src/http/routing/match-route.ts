@@ -103,7 +103,8 @@ function matchSegments<Row extends RoutePattern<{ readonly route: Route }>>(
   };
   if (!row.pattern.endsWith('/{archive}')) return parse();
   const archive = tail.length === 0 ? undefined : matchSegments(rows, tail, query).parsed.route;
-  if (archive === undefined || !isPull(archive)) throw notFound(`expected /${root} and the path of an archive`);
+  if (archive === undefined || !isPull(archive))
+    throw notFound(`expected /${root} and the path of an archive`);
   return parse({ template: `/${root}${archive.template}`, archive });
 }
 

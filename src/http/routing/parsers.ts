@@ -48,7 +48,8 @@ export function parseRegistryAuthArchive(path: RoutePath): ArchiveRoute {
 function registryArchive(path: RoutePath, root: string): ArchiveRoute {
   const form = `/${root}/{scheme}/{host}/docker/{filename}`;
   const { segments } = path;
-  if (segments.length < 4) throw new PassthroughError('NOT_FOUND', `No route has this path: expected ${form}`);
+  if (segments.length < 4)
+    throw new PassthroughError('NOT_FOUND', `No route has this path: expected ${form}`);
   if (segments.length > 4) {
     throw new PassthroughError(
       'INVALID_REGISTRY',

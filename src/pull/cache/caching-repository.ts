@@ -57,11 +57,17 @@ export class CachingRepository implements Repository {
     const name = typeof reference === 'string' ? reference : reference.digest;
     const request = (working: AbortSignal) =>
       permits.run(location.origin, working, () =>
-        typeof reference === 'string' ? this.#resolve(reference, working) : this.#getChild(reference, working),
+        typeof reference === 'string'
+          ? this.#resolve(reference, working)
+          : this.#getChild(reference, working),
       );
     if (owner === 'client') return await request(signal);
     const kind = typeof reference === 'string' ? 'root' : 'child';
-    const found = await inFlight.run(`${owner} ${kind} ${location.origin} ${location.name} ${name}`, signal, request);
+    const found = await inFlight.run(
+      `${owner} ${kind} ${location.origin} ${location.name} ${name}`,
+      signal,
+      request,
+    );
     this.#isStale ||= found.staleMs !== undefined;
     return found;
   }

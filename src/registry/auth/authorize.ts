@@ -2,47 +2,50 @@ import type { HostPattern } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
 import type { Transport, TransportRequest, TransportResponse } from '../transport/transport.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
-import { basicAuthorization, type Credential, mayReachRealm } from './credentials.ts';
+import { basicAuthorization, basicSecrets, type Credential, mayReachRealm } from './credentials.ts';
 import type { TokenRequest, TokenSource } from './token.ts';
 
-/** What one pull is authorized with. */
+/** Settings of {@link AuthorizedTransport}. */
 export interface AuthorizeOptions {
   readonly target: RegistryHost;
+  /** Name of the repository, such as `library/nginx`: for the scope of tokens. */
   readonly repository: string;
   readonly credential: Credential;
+  /** Further hosts whose realms may receive Basic credentials. */
   readonly trustedRealms: readonly HostPattern[];
   readonly tokens: TokenSource;
   /** Carries token requests; must not follow redirects. */
   readonly tokenTransport: Transport;
 }
 
-/** How requests are authorized at the moment. */
+/** How requests are authorized now. */
 type Method =
   | { readonly type: 'anonymous' }
   | { readonly type: 'basic'; readonly authorization: string; readonly secrets: readonly string[] }
   | { readonly type: 'static-bearer'; readonly token: string }
   | { readonly type: 'bearer'; readonly tokenRequest: TokenRequest };
 
-/** A method turned into a header. */
+/** The `Authorization` header of a request. */
 interface Authorization {
   readonly header: string | undefined;
+  /** What a server could repeat of the header. */
   readonly secrets: readonly string[];
-  /** What a token was asked for with. */
+  /** Parameters of the token request; absent without a token. */
   readonly auth?: { readonly service: string; readonly scope: string };
 }
 
 /**
- * Authorizes the requests of one pull, learning from the registry's challenges how it wants them:
+ * Authorizes the requests of one pull by the method that the registry's challenges ask for:
  *
  *     static token ─────────────────► static-bearer        (a 401 is final)
  *     token endpoint configured
  *     or known ─────────────────────► bearer ◄──────────┐
  *     direct Basic configured ──────► basic             │ 401 Bearer: a new token,
- *     else ─────────► anonymous ──────401 Bearer────────┘ once a request
+ *     else ─────────► anonymous ──────401 Bearer────────┘ once per request
  *                         └───────────401 Basic─────────► basic
  *
- * The manifest request itself is the probe. What was learned holds for the rest of the pull, also for the layers that are
- * fetched side by side. Credentials go to the registry's own origin, and to a realm only as `mayReachRealm` allows.
+ * The manifest request itself is the probe. The pull keeps the method for later and concurrent requests. Credentials
+ * are sent to the registry's own origin, and to a realm only if {@link mayReachRealm} allows it.
  */
 export class AuthorizedTransport implements Transport {
   readonly #inner: Transport;
@@ -87,7 +90,7 @@ export class AuthorizedTransport implements Transport {
     return target.tokenEndpoint === 'none' ? this.#basic() : { type: 'anonymous' };
   }
 
-  /** What a 401 teaches; `undefined` when there is nothing better to try. */
+  /** The method after a 401; `undefined` if no other method is left. */
   #nextMethod(
     used: Method,
     authorization: Authorization,
@@ -127,11 +130,7 @@ export class AuthorizedTransport implements Transport {
     const { credential } = this.#options;
     if (credential.type !== 'basic') return { type: 'anonymous' };
     const authorization = basicAuthorization(credential.basic);
-    return {
-      type: 'basic',
-      authorization,
-      secrets: [authorization.slice('Basic '.length), credential.basic.password],
-    };
+    return { type: 'basic', authorization, secrets: basicSecrets(credential.basic) };
   }
 
   async #authorizationFor(method: Method, { signal }: TransportRequest): Promise<Authorization> {
@@ -152,12 +151,12 @@ export class AuthorizedTransport implements Transport {
   }
 }
 
-/** All challenges of an answer: Node joins repeated headers of this name by commas. */
+/** All challenges of a response: Node joins repeated headers of this name by commas. */
 function wwwAuthenticate({ headers }: TransportResponse): string {
   return headers['www-authenticate'] ?? '';
 }
 
-/** The realm of a challenge, where it is a web address that holds no credentials of its own. */
+/** The realm of a challenge; `undefined` if it is no http or https URL, or contains credentials. */
 function realmUrl({ params }: Challenge): URL | undefined {
   const url = URL.parse(params.get('realm') ?? '');
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) return undefined;

@@ -6,28 +6,28 @@ export interface Challenge {
   readonly params: ReadonlyMap<string, string>;
 }
 
-/** RFC 9110 `token68`, which `Negotiate` and `NTLM` carry in place of parameters: it fills its list element. */
+/** RFC 9110 `token68`: `Negotiate` and `NTLM` send it in place of parameters. It extends to the end of its list element. */
 const TOKEN68 = /[A-Za-z0-9\-._~+/]+=*(?=[ \t]*(?:,|$))/y;
-/** An unquoted value as registries send it: more than a token, for URLs and scopes stand there unquoted too. */
+/** An unquoted value. Registries send more than a token: URLs and scopes without quotes. */
 const BARE_VALUE = /[^\s,"]*/y;
-/** What makes a name one of a parameter. */
+/** A name before it is the name of a parameter; any other name is a scheme. */
 const EQUALS = /[ \t]*=[ \t]*/y;
 
 /**
- * Reads the challenges of a `WWW-Authenticate` header, or of several that were joined by commas.
+ * Parses the challenges of a `WWW-Authenticate` header, or of several headers joined by commas.
  *
  *     WWW-Authenticate = #challenge
  *     challenge        = auth-scheme [ 1*SP ( token68 / #auth-param ) ]
  *     auth-param       = token BWS "=" BWS ( token / quoted-string )
  *     quoted-string    = DQUOTE *( qdtext / "\" CHAR ) DQUOTE
  *
- * A comma separates parameters and challenges alike, and stands inside values (`scope="repository:a:pull,push"`), so this
- * reads on by position and never splits: a name with `=` behind it is a parameter of the last scheme, a name without is
- * the next scheme. What cannot be read ends the reading; the challenges before it stand. The first of a repeated parameter
- * counts.
+ * Commas separate parameters and challenges alike, and values contain commas (`scope="repository:a:pull,push"`). So the
+ * header is parsed by position and never split: a name before `=` is a parameter of the last scheme, any other name is
+ * the next scheme. Of a repeated parameter the first counts. Parsing stops at the first syntax error and keeps the
+ * challenges before it.
  *
  * @param header the field value
- * @returns the challenges in their order; none for a header that holds none
+ * @returns the challenges in their order
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1
  */
 export function parseChallenges(header: string): readonly Challenge[] {

@@ -2,36 +2,37 @@ import { type HostPattern, matchesHost } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
 import { isSameOwner } from './registrable-domain.ts';
 
-/** User name and password, as Basic carries them. */
+/** User name and password for HTTP Basic. */
 export interface BasicCredentials {
   readonly username: string;
   readonly password: string;
 }
 
-/** The operator's credentials and where they may go. */
+/** The operator's credentials, and the registries that may receive them. */
 export interface StaticCredentials {
   readonly bearerToken: string | undefined;
   readonly basic: BasicCredentials | undefined;
-  /**
-   * Origin of the one registry that they belong to; `undefined` where none was configured, and they serve whichever
-   * registry a request names.
-   */
+  /** Origin of the registry that they belong to. If it is `undefined`, every registry may receive them. */
   readonly boundTo: string | undefined;
-  /** Further hosts that they may reach when they are bound. */
+  /** Further hosts that may receive bound credentials. */
   readonly hosts: readonly HostPattern[];
 }
 
-/** What a pull authenticates with. `source` tells whether what it earns may be shared with other requests. */
+/**
+ * The credential of a pull. Requests may share a token that was fetched with a credential whose `source` is
+ * `environment`.
+ */
 export type Credential =
   | { readonly type: 'none' }
   | { readonly type: 'bearer'; readonly token: string }
   | { readonly type: 'basic'; readonly basic: BasicCredentials; readonly source: 'client' | 'environment' };
 
 /**
- * Chooses the credential of one pull: the static bearer token, else the client's Basic credentials, else the static
- * ones, else none. Static ones are left out where they do not belong to the registry.
+ * Chooses the credential of one pull: the static bearer token, else the client's Basic credentials, else the static Basic
+ * credentials, else none. Static credentials are used only for registries that may receive them.
  *
- * @param client the client's credentials, where the request has them and may use them
+ * @param client the client's credentials, if the request has them and may use them
+ * @param fixed the operator's static credentials
  */
 export function chooseCredential(
   target: RegistryHost,
@@ -48,24 +49,23 @@ export function chooseCredential(
 }
 
 /**
- * Whether static credentials may be sent to a registry. Over plain http only to the configured registry itself or to an
- * entry that says so, by its scheme or by a port of its own: the scheme in a request is the client's choice, and a name
- * that the operator listed for https must not be talked out of it.
+ * Whether a registry may receive static credentials. Over plain http only the configured registry may, and hosts whose
+ * entry names http or a port. The client chooses the scheme of a request, and must not move a host that the operator
+ * listed for https to http.
  */
 function belongsTo(fixed: StaticCredentials, registry: URL): boolean {
   if (fixed.boundTo === undefined || fixed.boundTo === registry.origin) return true;
   return fixed.hosts.some(
-    (host) =>
-      matchesHost(host, registry) &&
-      (registry.protocol === 'https:' || host.scheme === 'http:' || host.port !== undefined),
+    (pattern) =>
+      matchesHost(pattern, registry) &&
+      (registry.protocol === 'https:' || pattern.scheme === 'http:' || pattern.port !== undefined),
   );
 }
 
 /**
- * Whether Basic credentials may be sent to a token realm. The realm comes from the registry's answer, so the answer
- * alone must not decide where a password goes: it goes over https (over http only where the registry itself is http),
- * and to a realm that is configured or known, on the registry's host, under the same registrable domain, or trusted by
- * the operator.
+ * Whether a token realm may receive Basic credentials. A registry's response may name any realm, so the response alone
+ * must not decide where a password is sent. The realm must use https, or http if the registry itself does. It must be
+ * configured or known, on the registry's host, under the same registrable domain, or in the operator's list.
  *
  * @param realm token endpoint, from the configuration or from a challenge
  * @param trusted the operator's list
@@ -91,4 +91,9 @@ export type CredentialOwner = 'none' | 'operator' | 'client';
 export function ownerOf(credential: Credential): CredentialOwner {
   if (credential.type === 'none') return 'none';
   return credential.type === 'basic' && credential.source === 'client' ? 'client' : 'operator';
+}
+
+/** What a server could repeat of Basic credentials: their base64 form and the password. */
+export function basicSecrets(credentials: BasicCredentials): readonly string[] {
+  return [basicAuthorization(credentials).slice('Basic '.length), credentials.password];
 }

@@ -1,14 +1,14 @@
 import { isIP } from 'node:net';
 
 /**
- * Second levels that country registries sell names below, as in `example.co.uk`. Three letters and fewer need no list:
- * see {@link registrableDomain}.
+ * Second-level labels under which country registries sell names, as in `example.gouv.fr`. Labels of up to three
+ * letters, such as `co`, need no entry: see {@link registrableDomain}.
  */
 const SECOND_LEVELS = new Set(['gouv', 'govt', 'asso', 'info', 'name', 'school']);
 
 /**
- * Domains whose customers each own a name somewhere below them, so that no two names there need have one owner. Taken
- * from what registries and their storage run on; the Public Suffix List's private section has the rest.
+ * Domains in which each customer owns a name, so that two names may have different owners. These host registries and
+ * their storage. The private section of the Public Suffix List has more.
  */
 const SHARED_DOMAINS = new Set([
   'amazonaws.com',
@@ -36,13 +36,13 @@ const SHARED_DOMAINS = new Set([
 ]);
 
 /**
- * Whether two hosts belong to one owner as far as their names tell: the same name, or names below one registrable
- * domain. Leans towards "no": a wrong "no" makes an anonymous token request, a wrong "yes" gives a password away. A suffix
- * that only the Public Suffix List knows, such as `blog.br`, still passes for somebody's own.
- * Addresses, and names without a dot, share nothing but themselves.
+ * Whether two hosts have one owner, judged by their names: they are equal, or lie under one registrable domain. Prefers
+ * "no": a wrong "no" makes a token request anonymous, a wrong "yes" leaks a password. A suffix that is only in the
+ * Public Suffix List, such as `blog.br`, is still taken for a registrable domain. IP addresses and names without a dot
+ * match only themselves.
  *
- * @param a host name as in `URL.hostname`
- * @param b the other
+ * @param a host name, in the form of `URL.hostname`
+ * @param b another host name
  */
 export function isSameOwner(a: string, b: string): boolean {
   if (a === b) return true;
@@ -51,17 +51,16 @@ export function isSameOwner(a: string, b: string): boolean {
 }
 
 /**
- * The part of a name that somebody registered: `example.com` of `auth.example.com`, `example.co.uk` of
- * `registry.example.co.uk`. Without the Public Suffix List (no dependency at run time) this goes by the shape that
- * browsers used before there was one: under a two-letter country code, a short second level is the registry's own.
+ * The registered part of a name: `example.com` of `auth.example.com`, `example.co.uk` of `registry.example.co.uk`. The
+ * Public Suffix List would be a dependency at run time. This uses the rule of browsers before that list: under a
+ * two-letter country code, a short second level belongs to the suffix.
  *
- * @returns `undefined` for addresses, for single labels, for names that are no longer than a suffix, and below shared
- *   domains
+ * @returns `undefined` for IP addresses, single labels, suffixes, and names below shared domains
  * @see https://publicsuffix.org/list/
  */
 export function registrableDomain(hostname: string): string | undefined {
   if (isIP(hostname) !== 0 || hostname.startsWith('[')) return undefined;
-  // A name may end in the dot of the root: it is the same name.
+  // The name with the dot of the DNS root at its end is the same name.
   const labels = hostname.replace(/\.$/, '').split('.');
   const [second = '', top = ''] = labels.slice(-2);
   if (SHARED_DOMAINS.has(`${second}.${top}`)) return undefined;

@@ -1,6 +1,7 @@
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
+import { systemErrorCode } from '../../util/system-error.ts';
 
-/** What went wrong with a connection, in words, by the code that Node or OpenSSL gives. */
+/** Reasons by the error code of Node or OpenSSL. */
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'the connection broke off',
@@ -14,24 +15,25 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it wants a certificate of the client',
 };
 
-/** Failures that another attempt may well not meet. */
-const PASSING = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ERR_STREAM_PREMATURE_CLOSE', 'EAI_AGAIN']);
+/** Codes of failures that may not occur on another attempt. */
+const TRANSIENT = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ERR_STREAM_PREMATURE_CLOSE', 'EAI_AGAIN']);
 
 /**
- * Codes of certificate verification: https://nodejs.org/api/tls.html#x509-certificate-error-codes. What begins with
- * `ERR_SSL` came from the server, such as that it wants a certificate of the client.
+ * Codes of certificate verification: https://nodejs.org/api/tls.html#x509-certificate-error-codes. A code that starts
+ * with `ERR_SSL` is an alert of the server, for example that it requires a client certificate.
  */
 const CERTIFICATE = /^(?!ERR_SSL).*(?:CERT|_ISSUER|_SIGNATURE|ALTNAME)/;
 
 /**
- * Puts a failed connection into words: where to, why, and for certificates what to do.
+ * Makes an error from a failed connection: origin, reason, and for certificates a hint.
  *
- * @param url where the connection went; only its origin is told
- * @param error what Node reported; an error of ours passes as it is
+ * @param url of the request; only its origin is shown
+ * @param error the error of Node; a `PassthroughError` is returned unchanged
+ * @returns an error `REGISTRY_UNREACHABLE`
  */
 export function connectionError(url: URL, error: unknown): PassthroughError {
   if (isPassthroughError(error)) return error;
-  const code = systemCode(error);
+  const code = systemErrorCode(error);
   const text = error instanceof Error ? error.message : String(error);
   const isCertificate = code !== undefined && CERTIFICATE.test(code);
   const reason = isCertificate ? `its certificate is not trusted: ${text}` : (REASONS[code ?? ''] ?? text);
@@ -48,10 +50,10 @@ export function connectionError(url: URL, error: unknown): PassthroughError {
 }
 
 /**
- * Says that a server took too long.
+ * Makes an error `REGISTRY_TIMEOUT`.
  *
- * @param phase what it was waited for
- * @param ms the limit that passed
+ * @param phase of the request in which the limit expired
+ * @param ms the limit, in milliseconds
  */
 export function timeoutError(url: URL, phase: 'connect' | 'answer' | 'body', ms: number): PassthroughError {
   const what = { connect: 'no connection', answer: 'no answer', body: 'no further bytes' }[phase];
@@ -61,18 +63,23 @@ export function timeoutError(url: URL, phase: 'connect' | 'answer' | 'body', ms:
   );
 }
 
-/** Why a signal aborted: the reason itself where it is an error of ours, such as a time limit on the whole. */
+/**
+ * Makes an error from an aborted signal.
+ *
+ * @returns the signal's reason if it is a `PassthroughError`, such as a time limit of the whole pull; else an error
+ *   `ABORTED`
+ */
 export function abortedError(signal: AbortSignal): PassthroughError {
   const { reason } = signal;
   if (reason instanceof PassthroughError) return reason;
-  return new PassthroughError('ABORTED', 'Stopped: nobody waits for the answer any more', { cause: reason });
+  return new PassthroughError('ABORTED', 'Stopped: no caller waits for the answer any more', {
+    cause: reason,
+  });
 }
 
-/** Whether the same request, sent once more, may succeed. */
-export function isPassing(error: unknown): boolean {
-  return isPassthroughError(error, 'REGISTRY_UNREACHABLE') && PASSING.has(systemCode(error.cause) ?? '');
-}
-
-function systemCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+/** Whether the same request may succeed on another attempt. */
+export function isTransient(error: unknown): boolean {
+  return (
+    isPassthroughError(error, 'REGISTRY_UNREACHABLE') && TRANSIENT.has(systemErrorCode(error.cause) ?? '')
+  );
 }

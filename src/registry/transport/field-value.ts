@@ -2,7 +2,7 @@
 export const TOKEN = /[!#$%&'*+\-.^_`|~0-9A-Za-z]+/y;
 
 /**
- * RFC 9110 `quoted-string`; a missing last quote is forgiven:
+ * RFC 9110 `quoted-string`; the closing quote may be missing:
  * https://www.rfc-editor.org/rfc/rfc9110#section-5.6.4
  */
 export const QUOTED_STRING = /"(?:[^"\\]|\\.)*(?:"|$)/sy;
@@ -10,12 +10,12 @@ export const QUOTED_STRING = /"(?:[^"\\]|\\.)*(?:"|$)/sy;
 /** Optional whitespace. */
 export const WHITESPACE = /[ \t]*/y;
 
-/** What may stand between list elements: whitespace, the comma, and elements left empty. */
+/** Separator of list elements: whitespace and commas. Empty elements are allowed. */
 export const LIST_GAP = /[ \t,]*/y;
 
 /**
- * Reads a header's value by position, from its start on. Values hold the separators of their lists inside of
- * quotes and brackets, so that whoever splits them reads them wrong.
+ * Parses a field value by position. Splitting at separators would be wrong, because quoted strings and brackets may contain
+ * separators.
  */
 export class FieldReader {
   readonly #text: string;
@@ -27,10 +27,10 @@ export class FieldReader {
   }
 
   /**
-   * Takes what stands here.
+   * Matches a pattern at the current position, and moves behind the match.
    *
    * @param pattern with the flag `y`
-   * @returns the text that matches, which is passed; `undefined` when it does not match here
+   * @returns the matched text; `undefined` if the pattern does not match here
    */
   take(pattern: RegExp): string | undefined {
     pattern.lastIndex = this.#position;
@@ -40,9 +40,10 @@ export class FieldReader {
   }
 
   /**
-   * Takes a parameter's value: what a quoted string means, or the text that stands there without quotes.
+   * Takes the value of a parameter: a quoted string, unquoted, or else bare text.
    *
-   * @param bare how far text without quotes goes, with the flag `y`
+   * @param bare pattern of bare text, with the flag `y`
+   * @returns the value; empty if there is none
    */
   takeValue(bare: RegExp): string {
     const quoted = this.take(QUOTED_STRING);

@@ -3,9 +3,9 @@ import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { PassthroughError } from '../../errors.ts';
 
 /**
- * Addresses that no registry has and that a request must not reach through this service: link-local ones hold the
- * metadata services of clouds, unspecified ones mean this host itself, multicast and broadcast ones mean many. Private
- * and loopback addresses are allowed: registries on the premises live there.
+ * Addresses that no registry has and that a request must not reach through this service. The metadata services of
+ * clouds are link-local, and unspecified addresses mean this host. Multicast and broadcast addresses mean many hosts.
+ * Private and loopback addresses are allowed, because on-premises registries use them.
  *
  * @see https://www.iana.org/assignments/iana-ipv4-special-registry
  * @see https://www.iana.org/assignments/iana-ipv6-special-registry
@@ -25,7 +25,7 @@ EMBEDDING.addSubnet('64:ff9b::', 96, 'ipv6');
 EMBEDDING.addSubnet('::', 96, 'ipv6');
 
 /**
- * Whether an address must not be dialled. An IPv4 address inside an IPv6 one counts as that IPv4 address.
+ * Whether an address must not be dialled. An IPv6 address that embeds an IPv4 address is judged as that IPv4 address.
  *
  * @param address IPv4 or IPv6, without brackets
  */
@@ -33,14 +33,14 @@ export function isForbiddenAddress(address: string): boolean {
   const family = isIP(address);
   if (family === 4) return FORBIDDEN.check(address, 'ipv4');
   if (family !== 6) return false;
-  // BlockList itself sees an IPv4-mapped address (::ffff:0:0/96) as its IPv4 one.
+  // BlockList itself treats an IPv4-mapped address (::ffff:0:0/96) as IPv4.
   if (FORBIDDEN.check(address, 'ipv6')) return true;
   return EMBEDDING.check(address, 'ipv6') && address !== '::1' && FORBIDDEN.check(embedded(address), 'ipv4');
 }
 
 /** The last 32 bits of an IPv6 address in dotted form. */
 function embedded(address: string): string {
-  // A URL writes an address in its shortest form without dots, so that the last two groups are the 32 bits.
+  // A URL formats an address in its shortest form without dots, so that the last two groups are the 32 bits.
   const groups = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::').at(-1)?.split(':') ?? [];
   const [high = '0', low = '0'] = ['0', '0', ...groups].slice(-2).map((group) => group || '0');
   const bits = (Number.parseInt(high, 16) << 16) | Number.parseInt(low, 16);
@@ -48,8 +48,8 @@ function embedded(address: string): string {
 }
 
 /**
- * Refuses a URL whose host is a forbidden address as it stands. Names are checked by {@link guardedLookup} when they are
- * resolved: a literal never gets there.
+ * Refuses a URL whose host is a forbidden IP address. {@link guardedLookup} checks names when they are resolved; it is
+ * not called for IP addresses.
  *
  * @throws PassthroughError `REGISTRY_NOT_ALLOWED`
  */
@@ -59,8 +59,9 @@ export function refuseForbiddenLiteral(url: URL): void {
 }
 
 /**
- * `dns.lookup` that leaves forbidden addresses out. It runs when a socket is dialled, and the socket connects to what it
- * returned: a name cannot be good when it is looked at and bad when it is used.
+ * `dns.lookup` without forbidden addresses. The socket calls it when it is dialled and connects to the returned
+ * address. So a name server cannot give an allowed address for the check and a forbidden one for the connection (DNS
+ * rebinding).
  */
 export const guardedLookup: LookupFunction = (hostname, options, callback) => {
   dnsLookup(hostname, { ...options, all: true }, (error, found: LookupAddress[]) => {

@@ -7,26 +7,24 @@ import { abortedError, connectionError, timeoutError } from './connection-error.
 import { guardedLookup, refuseForbiddenLiteral } from './forbidden-address.ts';
 import type { Timeouts, Transport, TransportRequest, TransportResponse } from './transport.ts';
 
-/** How many idle connections to keep per host: as many as one image's layers are fetched at once, and some. */
+/** Most idle connections per host: twice the default number of concurrent downloads from one registry. */
 const MAX_IDLE_SOCKETS = 16;
 
-/**
- * Largest body that is read to its end only to keep its connection. Beyond it, a new connection costs less than the bytes.
- */
+/** Largest body to read only to keep its connection, in bytes. For a larger body a new connection costs less. */
 const MAX_DRAIN_BYTES = 64 * 1024;
 
 /** Settings of {@link HttpTransport}. */
 export interface HttpTransportOptions {
   readonly timeouts: Timeouts;
-  /** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in either case, as Node's agents take them. */
+  /** `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case, in the form that Node's agents take. */
   readonly proxyEnv: AgentOptions['proxyEnv'];
   /** Sent as `User-Agent`. */
   readonly userAgent: string;
 }
 
 /**
- * One exchange on `node:http` or `node:https`: connections are kept alive and shared by all pulls, addresses are checked
- * as they are dialled, and each phase has a time limit. Follows nothing and repeats nothing: that is for decorators.
+ * Sends requests with `node:http` and `node:https`. All pulls share its keep-alive connections. Addresses are checked
+ * when they are dialled, and each phase of a request has a time limit. Decorators add redirects and retries.
  */
 export class HttpTransport implements Transport {
   readonly #options: HttpTransportOptions;
@@ -37,7 +35,7 @@ export class HttpTransport implements Transport {
     const agentOptions: AgentOptions = {
       keepAlive: true,
       maxFreeSockets: MAX_IDLE_SOCKETS,
-      // An idle connection is closed once it has been silent as long as a busy one may be. Of busy ones the agent only tells.
+      // The agent closes idle connections after this time. For busy connections it only emits an event.
       timeout: options.timeouts.stallMs,
       ...(options.proxyEnv !== undefined && { proxyEnv: options.proxyEnv }),
     };
@@ -49,7 +47,8 @@ export class HttpTransport implements Transport {
     if (signal.aborted) throw abortedError(signal);
     refuseForbiddenLiteral(url);
     const incoming = await this.#responseTo(request);
-    // A connection that breaks while nobody reads must not end the process; the reader, once there, is told all the same.
+    // Without a listener, a connection that breaks before the body is read would end the process. The reader still gets
+    // the error.
     incoming.on('error', () => undefined);
     const { stallMs } = this.#options.timeouts;
     return {
@@ -64,7 +63,7 @@ export class HttpTransport implements Transport {
     };
   }
 
-  /** Frees all connections. Exchanges under way break off. */
+  /** Closes all connections. Requests in flight fail with `REGISTRY_UNREACHABLE`. */
   close(): void {
     this.#agents['http:'].destroy();
     this.#agents['https:'].destroy();
@@ -72,14 +71,14 @@ export class HttpTransport implements Transport {
 
   async #responseTo({ method, url, headers, signal }: TransportRequest): Promise<IncomingMessage> {
     const { userAgent, timeouts } = this.#options;
-    let dialled: Duplex | undefined;
+    let dialledSocket: Duplex | undefined;
     const options = {
       method,
       headers: { 'user-agent': userAgent, ...headers },
       lookup: guardedLookup,
       signal,
       onDial: (socket: Duplex) => {
-        dialled = socket;
+        dialledSocket = socket;
       },
     };
     const outgoing =
@@ -87,26 +86,27 @@ export class HttpTransport implements Transport {
         ? https.request(url, { ...options, agent: this.#agents['https:'] })
         : http.request(url, { ...options, agent: this.#agents['http:'] });
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    const giveUp = (error: PassthroughError) => {
+    const fail = (error: PassthroughError) => {
       reject(error);
       outgoing.destroy(error);
-      // While a proxy's tunnel is dug, the request has no socket yet: it would neither take it along nor tell its end.
-      if (outgoing.socket === null) dialled?.destroy();
+      // Until a proxy has opened the tunnel, the request has no socket, and destroying the request leaves the
+      // connection open.
+      if (outgoing.socket === null) dialledSocket?.destroy();
     };
-    const leave = () => giveUp(abortedError(signal));
-    const deadline = limitPhases(outgoing, url, timeouts, giveUp);
-    signal.addEventListener('abort', leave, { once: true });
+    const abort = () => fail(abortedError(signal));
+    const limits = limitPhases(outgoing, url, timeouts, fail);
+    signal.addEventListener('abort', abort, { once: true });
     try {
       outgoing.once('response', resolve).on('error', reject);
-      // A connection may end without an error too, as after a 101 that nobody asked for.
+      // A connection may close without an error, for example after an unsolicited 101.
       outgoing.once('close', () => reject(new Error('the connection ended without an answer')));
       outgoing.end();
       return await promise;
     } catch (error) {
       throw signal.aborted ? abortedError(signal) : connectionError(url, error);
     } finally {
-      deadline.clear();
-      signal.removeEventListener('abort', leave);
+      limits.clear();
+      signal.removeEventListener('abort', abort);
     }
   }
 }
@@ -116,7 +116,7 @@ function peerOf({ socket }: IncomingMessage): TransportResponse['peer'] {
   return address === undefined || port === undefined ? undefined : { address, port };
 }
 
-/** Tells a request of the socket that is dialled for it, also of one to a proxy that is to become a tunnel. */
+/** Passes each dialled socket to its request, also the socket of a proxy's tunnel before the tunnel is open. */
 class DiallingAgent extends https.Agent {
   override createConnection(...[options, callback]: Parameters<https.Agent['createConnection']>) {
     const socket = super.createConnection(options, callback);
@@ -127,21 +127,22 @@ class DiallingAgent extends https.Agent {
 }
 
 /**
- * Gives up a request that does not connect, or then does not answer, in time. The connect limit ends when a connection
- * is ready to use: after TLS, after a proxy's tunnel, at once for one that was kept alive.
+ * Fails a request that exceeds the limit on connecting, or then the limit on the response. Connecting ends when the
+ * connection is ready for the request: after TLS, after opening a proxy's tunnel, or at once for a connection that was
+ * kept alive.
  */
 function limitPhases(
   outgoing: ClientRequest,
   url: URL,
   timeouts: Timeouts,
-  giveUp: (error: PassthroughError) => void,
+  fail: (error: PassthroughError) => void,
 ): { clear(): void } {
   const expire = (phase: 'connect' | 'answer', ms: number) =>
-    setTimeout(() => giveUp(timeoutError(url, phase, ms)), ms);
-  let isOver = false;
+    setTimeout(() => fail(timeoutError(url, phase, ms)), ms);
+  let isCleared = false;
   let timer = expire('connect', timeouts.connectMs);
   const connected = () => {
-    if (isOver) return;
+    if (isCleared) return;
     clearTimeout(timer);
     timer = expire('answer', timeouts.responseMs);
   };
@@ -151,23 +152,23 @@ function limitPhases(
   });
   return {
     clear: () => {
-      isOver = true;
+      isCleared = true;
       clearTimeout(timer);
     },
   };
 }
 
-/** Reads a body with a limit on the wait for each piece; the time that the reader takes does not count. */
+/** Reads a body with a time limit for each chunk. The time that the reader takes for a chunk does not count. */
 async function* readBody(
   incoming: IncomingMessage,
   { url, signal }: TransportRequest,
   stallMs: number,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const pieces = incoming[Symbol.asyncIterator]() as AsyncIterator<Uint8Array, undefined>;
+  const chunks = incoming[Symbol.asyncIterator]() as AsyncIterator<Uint8Array, undefined>;
   try {
     for (;;) {
       const timer = setTimeout(() => incoming.destroy(timeoutError(url, 'body', stallMs)), stallMs);
-      const next = await pieces.next().finally(() => clearTimeout(timer));
+      const next = await chunks.next().finally(() => clearTimeout(timer));
       if (next.done === true) return;
       yield isWhole(next.value) ? ownChunk(next.value) : next.value;
     }
@@ -178,12 +179,15 @@ async function* readBody(
   }
 }
 
-/** Whether a piece is all of its buffer: the parser makes one for each, unless it is small. */
+/** Whether a chunk fills its buffer. Node's parser allocates a buffer for each chunk, unless the chunk is small. */
 function isWhole({ byteLength, buffer }: Uint8Array): boolean {
   return byteLength === buffer.byteLength;
 }
 
-/** A small body is read on, so that its connection can serve again; a large, endless or slow one is cut. */
+/**
+ * Reads a small body to its end, so that its connection can be used again. Closes the connection of a large, endless or
+ * slow body.
+ */
 function discard(incoming: IncomingMessage, stallMs: number): void {
   const length = Number(incoming.headers['content-length'] ?? Number.NaN);
   if (!(length <= MAX_DRAIN_BYTES)) {

@@ -1,22 +1,21 @@
 import { PassthroughError } from '../../errors.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
-/** Redirects in a row. Registries use one, to their storage; some storage adds a second. */
+/** Most consecutive redirects. Registries redirect once, to their storage; some storage redirects a second time. */
 const MAX_REDIRECTS = 5;
 
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
-/** Shortest value of a query that may be a signature: what is shorter is a date, an algorithm, a number. */
+/** Shortest query value that may be a signature, in characters. Shorter values are dates, algorithms and numbers. */
 const MIN_SIGNATURE_LENGTH = 16;
 
-/** Headers that are for the registry alone. */
+/** Headers that must not leave the registry's origin. */
 const PRIVATE_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
 
 /**
- * Follows redirects. What is private to an origin stays there: from the first step to another scheme, host or port on, the
- * request goes without credentials, even where a later step leads back. Never from https to http: the bytes are verified,
- * but what is asked for would be seen. The query of an address that was redirected to may be its signature, and counts as
- * a secret of the answer.
+ * Follows redirects. The first redirect to another scheme, host or port drops all credentials; a later redirect back
+ * does not restore them. Redirects from https to http are refused: the digest protects the bytes, but the network would
+ * see the request. The query of a redirect's URL may be a signature, so it is a secret of the response.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-15.4
  */
@@ -29,23 +28,24 @@ export class RedirectTransport implements Transport {
 
   async send(request: TransportRequest): Promise<TransportResponse> {
     let current = request;
-    for (let followed = 0; ; followed += 1) {
+    for (let redirects = 0; ; redirects += 1) {
       const response = await this.#inner.send(current);
       const { location } = response.headers;
       if (!REDIRECTS.has(response.status) || location === undefined) {
-        if (followed === 0) return response;
+        if (redirects === 0) return response;
         return { ...response, secrets: [...response.secrets, ...signatureOf(current.url)] };
       }
       response.discard();
-      if (followed === MAX_REDIRECTS) {
+      if (redirects === MAX_REDIRECTS) {
         throw refusal(request.url, `it redirects more than ${MAX_REDIRECTS} times`);
       }
-      current = redirected(current, location);
+      current = follow(current, location);
     }
   }
 }
 
-function redirected(request: TransportRequest, location: string): TransportRequest {
+/** The request for the target of a redirect. */
+function follow(request: TransportRequest, location: string): TransportRequest {
   const url = URL.parse(location, request.url);
   if (url === null) throw refusal(request.url, 'it redirects to something that is not a URL');
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
@@ -67,8 +67,7 @@ function redirected(request: TransportRequest, location: string): TransportReque
 }
 
 /**
- * What of an address may be its signature: the query as a whole and each longer value in it, as they stand
- * and decoded.
+ * The parts of a URL that may be its signature: the whole query and each long value in it, encoded and decoded.
  */
 export function signatureOf({ search, searchParams }: URL): readonly string[] {
   const query = search.slice(1);

@@ -1,30 +1,30 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { abortedError, isPassing } from './connection-error.ts';
+import { abortedError, isTransient } from './connection-error.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
-/** How often and how long to try again. */
+/** How often to send a request, and how long to wait in between. */
 export interface RetryPolicy {
-  /** Attempts in all. */
+  /** Most attempts, the first included. */
   readonly attempts: number;
-  /** Longest wait before the second attempt; each further one may be twice as long. */
+  /** Longest wait before the second attempt; the limit doubles with each further attempt. */
   readonly baseMs: number;
-  /** Longest wait of all. A server that asks for more with `Retry-After` is given up: the client can wait better. */
+  /** Longest wait. If `Retry-After` asks for more, the response is returned, and the client may wait. */
   readonly maxMs: number;
 }
 
-/** About two seconds of waiting at the most: a registry that restarts is back by then, and a console still waits. */
+/** Waits up to 1.75 s in total: a registry that restarts is available again, and a user at a console still waits. */
 export const DEFAULT_RETRY: RetryPolicy = { attempts: 4, baseMs: 250, maxMs: 5_000 };
 
-/** Longest wait that is passed on, in seconds: a day. What a server asks for beyond it is a mistake. */
+/** Longest accepted `Retry-After`, in seconds: one day. A longer wait is an error of the server. */
 const MAX_RETRY_AFTER_S = 86_400;
 
-/** Answers that say "not now": https://www.rfc-editor.org/rfc/rfc9110#name-status-codes, RFC 6585, RFC 8470. */
-const PASSING_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Statuses of transient failures: https://www.rfc-editor.org/rfc/rfc9110#name-status-codes, RFC 6585, RFC 8470. */
+const TRANSIENT_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 /**
- * Sends a request again when its connection broke or its answer says "not now". Waits a random part of a doubling limit
- * ("full jitter"), or as long as `Retry-After` says. The last answer passes, whatever it is. Time limits that ran out are
- * not tried again: they were long already.
+ * Sends a request again after a transient failure of the connection or a transient status. Waits a random part of a
+ * doubling limit ("full jitter"), or as long as `Retry-After` says. Returns the last response with any status. A
+ * timeout is not retried, because the caller has already waited a whole time limit.
  *
  * @see https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  */
@@ -43,20 +43,26 @@ export class RetryTransport implements Transport {
       const isLast = attempt === attempts;
       try {
         const response = await this.#inner.send(request);
-        if (isLast || !PASSING_STATUSES.has(response.status)) return response;
-        const asked = retryAfterSeconds(response.headers['retry-after']);
-        if (asked !== undefined && asked * 1000 > maxMs) return response;
+        if (isLast || !TRANSIENT_STATUSES.has(response.status)) return response;
+        const retryAfterS = retryAfterSeconds(response.headers['retry-after']);
+        const waitMs = retryAfterS === undefined ? backoffMs(attempt, this.#policy) : retryAfterS * 1000;
+        if (waitMs > maxMs) return response;
         response.discard();
-        await pause(asked === undefined ? backoffMs(attempt, this.#policy) : asked * 1000, request.signal);
+        await pause(waitMs, request.signal);
       } catch (error) {
-        if (isLast || !isPassing(error)) throw error;
+        if (isLast || !isTransient(error)) throw error;
         await pause(backoffMs(attempt, this.#policy), request.signal);
       }
     }
   }
 }
 
-/** Milliseconds to wait after the given attempt, counted from 1: a random part of the limit that doubles each time. */
+/**
+ * The wait after an attempt: a random part of a limit that doubles with each attempt.
+ *
+ * @param attempt counted from 1
+ * @returns milliseconds
+ */
 export function backoffMs(attempt: number, { baseMs, maxMs }: RetryPolicy): number {
   return Math.random() * Math.min(maxMs, baseMs * 2 ** (attempt - 1));
 }
@@ -64,7 +70,7 @@ export function backoffMs(attempt: number, { baseMs, maxMs }: RetryPolicy): numb
 /**
  * Waits.
  *
- * @throws PassthroughError `ABORTED` as soon as the signal aborts
+ * @throws PassthroughError `ABORTED`, or the signal's reason as in {@link abortedError}
  */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => {
@@ -73,17 +79,17 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Reads `Retry-After`.
+ * Parses `Retry-After`.
  *
  *     Retry-After = HTTP-date / delay-seconds
  *
  * @param now milliseconds since the epoch
- * @returns seconds from now, from 0 to a day; `undefined` for a missing or unreadable value
+ * @returns seconds from now, from 0 to a day; `undefined` for a missing or malformed value
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
  */
 export function retryAfterSeconds(value: string | undefined, now = Date.now()): number | undefined {
   if (value === undefined) return undefined;
-  // A date begins with its day; left alone, Date.parse would make one of "1.5" or "-5", too.
+  // Date.parse also accepts "1.5" and "-5". A date of this header starts with the name of a day.
   const isDate = /^\s*(?:mon|tue|wed|thu|fri|sat|sun)/i.test(value);
   const seconds = isDate
     ? Math.ceil((Date.parse(value) - now) / 1000)

@@ -4,21 +4,21 @@ import { errorType, recordFailure, startSpan } from '../../telemetry/span.ts';
 import { type HostPattern, matchesHost } from '../host-pattern.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
-/** Facts of a pull that stand on each of its upstream spans. */
+/** Settings of {@link TracedTransport}. */
 export interface TracedOptions {
-  /** Whether a token endpoint was configured or known beforehand. */
+  /** Whether the token endpoint is configured or known without a challenge. An attribute of each span. */
   readonly isAuthConfigured: boolean;
-  /** Sent by the wire. */
+  /** `User-Agent` of the requests. An attribute of each span. */
   readonly userAgent: string;
   readonly propagation: PropagationPolicy;
 }
 
-/** Who upstream is told of the trace, by `traceparent`: everybody, or the hosts of a list, which may be empty. */
+/** Hosts that receive the trace context (`traceparent`): all, or those of a list, which may be empty. */
 export type PropagationPolicy = 'all' | readonly HostPattern[];
 
 /**
- * Gives each attempt that goes out a client span of its own, and a place in the durations. It lasts until the answer's body
- * is read to its end, breaks off, or is given up. Of the URL the query stays out, for it may be signed.
+ * Records a client span and a duration for each attempt. Both end when the body of the response is read to its end,
+ * breaks off or is discarded. The query of the URL is not recorded, because it may be a signature.
  *
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-client-span
  */
@@ -43,10 +43,10 @@ export class TracedTransport implements Transport {
         ...(resendCount > 0 && { 'http.request.resend_count': resendCount }),
       },
     });
-    const attempt = new Attempt(request, span);
+    const attempt = new TracedAttempt(request, span);
     try {
-      const response = await context.with(within, () => this.#inner.send(this.#propagated(request)));
-      attempt.answered(response);
+      const response = await context.with(within, () => this.#inner.send(this.#withTraceContext(request)));
+      attempt.setResponse(response);
       return {
         ...response,
         body: attempt.read(response.body),
@@ -62,23 +62,23 @@ export class TracedTransport implements Transport {
     }
   }
 
-  /** Adds the trace's context where policy has it: third parties need not learn of it. */
-  #propagated(request: TransportRequest): TransportRequest {
+  /** Adds the trace context if the policy lists the host. Other hosts must not learn it. */
+  #withTraceContext(request: TransportRequest): TransportRequest {
     const policy = this.#options.propagation;
     if (policy !== 'all' && !policy.some((host) => matchesHost(host, request.url))) return request;
     const carrier: Record<string, string> = {};
     propagation.inject(context.active(), carrier);
-    // What a client says beside its trace is for whom it says it to.
+    // The baggage of a client is meant for this service, not for registries.
     delete carrier['baggage'];
     return { ...request, headers: { ...carrier, ...request.headers } };
   }
 }
 
-/** One attempt, from its start until nobody waits for its bytes any more. */
-class Attempt {
+/** The span and the duration of one attempt. */
+class TracedAttempt {
   readonly #span: Span;
-  readonly #begun = performance.now();
-  /** What the duration is told by: few values each, none of them a single image's. */
+  readonly #startedAt = performance.now();
+  /** Attributes of the duration. Each has few values; none depends on the image. */
   readonly #dimensions: Attributes;
   readonly #operation: string;
   #isChallenge = false;
@@ -97,8 +97,8 @@ class Attempt {
     };
   }
 
-  /** Takes note of an answer's header. */
-  answered({ status, peer, protocolVersion }: TransportResponse): void {
+  /** Records the header of the response. */
+  setResponse({ status, peer, protocolVersion }: TransportResponse): void {
     this.#dimensions['http.response.status_code'] = status;
     this.#dimensions['network.protocol.version'] = protocolVersion;
     this.#span.setAttributes({
@@ -109,22 +109,22 @@ class Attempt {
         'network.peer.port': peer.port,
       }),
     });
-    // A 401 says how the registry wants to be asked: no failure, unless nobody can answer it and its body is looked at.
+    // A 401 is usually a challenge that the next attempt answers. It is a failure only if its body is read for the reason.
     this.#isChallenge = status === 401;
     if (status >= 400 && !this.#isChallenge) this.fail(undefined, String(status));
   }
 
-  /** Passes the body on, and ends with it. */
+  /** Passes the body through; ends the span with it. */
   async *read(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
     const { received } = instruments();
     const dimensions = { 'registry.operation': this.#operation };
     let size = 0;
     if (this.#isChallenge) this.fail(undefined, '401');
     try {
-      for await (const piece of body) {
-        size += piece.byteLength;
-        received.add(piece.byteLength, dimensions);
-        yield piece;
+      for await (const chunk of body) {
+        size += chunk.byteLength;
+        received.add(chunk.byteLength, dimensions);
+        yield chunk;
       }
     } catch (error) {
       this.fail(error);
@@ -135,6 +135,7 @@ class Attempt {
     }
   }
 
+  /** Records a failure. Does nothing after the end. */
   fail(error: unknown, type = errorType(error)): void {
     if (this.#isEnded) return;
     recordFailure(this.#span, error);
@@ -142,11 +143,11 @@ class Attempt {
     this.#dimensions['error.type'] = type;
   }
 
-  /** Ends the span, once. */
+  /** Ends the span and records the duration. Further calls do nothing. */
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
-    instruments().clientDuration.record((performance.now() - this.#begun) / 1000, this.#dimensions);
+    instruments().clientDuration.record((performance.now() - this.#startedAt) / 1000, this.#dimensions);
     this.#span.end();
   }
 }
@@ -158,7 +159,7 @@ function spanName({ method, operation, template }: TransportRequest): string {
 function requestAttributes(request: TransportRequest): Attributes {
   const { method, url, headers, operation, template } = request;
   const scheme = headers['authorization']?.split(' ', 1)[0]?.toLowerCase();
-  // Past a redirect to another origin a request has lost its token, and with it what it was asked with.
+  // After a redirect to another origin the request has no token, so service and scope do not describe it.
   const auth = operation === 'token' || scheme === 'bearer' ? request.auth : undefined;
   const { hostname, port } = addressOf(url);
   return {

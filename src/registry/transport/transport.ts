@@ -1,57 +1,55 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** What an exchange is for. */
+/** The purpose of a request, for telemetry. */
 export type Operation = 'manifest' | 'token' | 'config' | 'layer' | 'tags';
 
-/** One request to a registry, a token endpoint, or wherever they redirect to. */
+/** One request to a registry, to a token endpoint, or to the target of a redirect. */
 export interface TransportRequest {
   readonly method: 'GET' | 'HEAD';
   readonly url: URL;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
   readonly operation: Operation;
-  /** Path with its variable parts as placeholders, for telemetry: `/v2/{repository}/blobs/{digest}`. */
+  /** Path with placeholders for its variable parts, for telemetry: `/v2/{repository}/blobs/{digest}`. */
   readonly template: string;
-  /** What its token is asked for with, or was; left out where no token endpoint is involved. For telemetry. */
+  /** Service and scope of its token; absent without a token endpoint. For telemetry. */
   readonly auth?: { readonly service: string; readonly scope: string };
-  /** Aborts the exchange, its body included. */
+  /** Aborts the request and the body of its response. */
   readonly signal: AbortSignal;
   /**
-   * Counts the attempts that went out for one logical request. Whoever repeats a request, for a retry, a redirect, new
-   * credentials or the rest of a body, passes the same counter on.
+   * Counts the attempts of one logical request. A request that is sent again, for a retry, a redirect, new credentials
+   * or the rest of a body, has the same counter.
    */
   readonly attempts: { count: number };
 }
 
-/** The answer, once its header is here. Its body must be read to the end or given up with `discard`. */
+/** The response after its header has arrived. The caller must read the body to its end, or call `discard`. */
 export interface TransportResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** Where the answer came from: another address than the request's after a redirect. */
+  /** URL that responded: after a redirect, not the URL of the request. */
   readonly url: URL;
-  /** Who sent it: a proxy, where one is between. Unknown once the connection is gone. */
+  /** The server, or the proxy in front of it. `undefined` if the connection is already closed. */
   readonly peer: { readonly address: string; readonly port: number } | undefined;
-  /** `1.1` */
+  /** HTTP version, such as `1.1`. */
   readonly protocolVersion: string;
   /**
-   * The body, to be read once.
+   * The body; can be read once.
    *
    * @throws PassthroughError while reading: `REGISTRY_UNREACHABLE` when it breaks off, `REGISTRY_TIMEOUT` when it stalls,
    *   `ABORTED`
    */
   readonly body: AsyncIterable<Uint8Array>;
-  /** Gives the body up and frees the connection. */
+  /** Ends the body without reading it, and frees the connection. */
   discard(): void;
-  /** What the request carried that must not be repeated to anybody: a server may echo it in an error. */
+  /** Secrets of the request. A server may echo them in an error body, so they are redacted from quotes of it. */
   readonly secrets: readonly string[];
 }
 
-/**
- * Carries one exchange. Decorators add redirects, retries and authorization to it; `openRepository` stacks them.
- */
+/** Sends one request. Decorators add redirects, retries and authorization; `openRepository` stacks them. */
 export interface Transport {
   /**
-   * @returns the answer, whatever its status
+   * @returns a response of any status
    * @throws PassthroughError `REGISTRY_UNREACHABLE`, `REGISTRY_TIMEOUT`, `REGISTRY_NOT_ALLOWED` for an address that must
    *   not be dialled, `REGISTRY_FAILED` for a redirect that must not be followed, `REGISTRY_DENIED` and `REGISTRY_FAILED`
    *   when a token is refused, `ABORTED`
@@ -59,12 +57,12 @@ export interface Transport {
   send(request: TransportRequest): Promise<TransportResponse>;
 }
 
-/** How long a server may take, in milliseconds. */
+/** Time limits of one request, in milliseconds. */
 export interface Timeouts {
-  /** Name, TCP and TLS. */
+  /** For the name lookup, TCP and TLS. */
   readonly connectMs: number;
-  /** From the request to the header of the answer. */
+  /** From the request to the header of the response. */
   readonly responseMs: number;
-  /** Between two pieces of a body. */
+  /** Between two chunks of a body. */
   readonly stallMs: number;
 }

@@ -43,10 +43,10 @@ async function gather(
   const replies = options.map((one) => service.request(path, one));
   // Whoever leaves is looked at later.
   for (const reply of replies) reply.catch(() => undefined);
-  await service.waitForAskers('flights', before + options.length);
+  await service.waitForCallers('manifests', before + options.length);
   await untilStalled();
   registry.releaseStalled();
-  await service.waitForAskers('deliveries', before + options.length);
+  await service.waitForCallers('files', before + options.length);
   return replies;
 }
 
@@ -151,9 +151,9 @@ describe('clients that come at once', () => {
     await using service = await scene.start({ ...ONE, MAX_CONCURRENT_LAYERS: '1' });
     registry.defects.stallRequests = { pattern: /blobs/, times: 2 };
     const one = service.request(APP_FILE, { headers: { authorization: basic('one', 'a') } });
-    await service.waitForAskers('deliveries', 1);
+    await service.waitForCallers('files', 1);
     const two = service.request(APP_FILE, { headers: { authorization: basic('two', 'b') } });
-    await service.waitForAskers('deliveries', 2);
+    await service.waitForCallers('files', 2);
     await scene.untilStalled(2);
     registry.auth.users.delete('one');
     registry.releaseStalled();

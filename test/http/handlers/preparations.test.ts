@@ -171,7 +171,7 @@ describe('a preparation', () => {
     const jobs = [await prepare(service, APP_FILE), await prepare(service, APP_FILE)];
     assert.notEqual(jobs[0]?.first.id, jobs[1]?.first.id);
     const client = service.request(APP_FILE);
-    await service.waitForAskers('deliveries', 3);
+    await service.waitForCallers('files', 3);
     await scene.untilStalled();
     scene.registry.releaseStalled();
     assertHolds(await client, APP);
@@ -251,9 +251,9 @@ describe('a preparation that is cancelled', () => {
     scene.registry.defects.stallBlob = { digest: BASE_DIGEST, afterBytes: 1000 };
     await using service = await scene.start();
     const { location } = await prepare(service, APP_FILE);
-    await service.waitForAskers('deliveries', 1);
+    await service.waitForCallers('files', 1);
     const client = service.request(APP_FILE);
-    await service.waitForAskers('deliveries', 2);
+    await service.waitForCallers('files', 2);
     await scene.untilStalled();
     assert.equal((await service.request(location, { method: 'DELETE' })).status, 204);
     assert.equal((await look(service, location)).state, 'cancelled');
@@ -268,9 +268,9 @@ describe('a preparation that is cancelled', () => {
     await using service = await scene.start();
     const client = new AbortController();
     const leaving = service.request(APP_FILE, { signal: client.signal });
-    await service.waitForAskers('deliveries', 1);
+    await service.waitForCallers('files', 1);
     const job = await prepare(service, APP_FILE);
-    await service.waitForAskers('deliveries', 2);
+    await service.waitForCallers('files', 2);
     await scene.untilStalled();
     client.abort();
     await assert.rejects(leaving, { name: 'AbortError' });

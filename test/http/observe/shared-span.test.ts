@@ -26,7 +26,7 @@ test('who joins in waits in a span that leads to the trace where the work is don
   const first = service.request(APP_FILE);
   await scene.untilStalled();
   const second = service.request(APP_FILE);
-  await service.waitForAskers('deliveries', 2);
+  await service.waitForCallers('files', 2);
   scene.registry.defects.stallBlob = undefined;
   scene.registry.releaseStalled();
   for (const reply of await Promise.all([first, second])) assert.equal(reply.status, 200);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LayoutName } from '../../../src/archive/archive.ts';
 import { type ErrorCode, isPassthroughError } from '../../../src/errors.ts';
-import { parseRoute } from '../../../src/http/routing/parse-route.ts';
+import { findRoute } from '../../../src/http/routes.ts';
 import type { ArchiveRoute } from '../../../src/http/routing/route.ts';
 
 type Expected = Omit<ArchiveRoute, 'kind'>;
@@ -188,7 +188,7 @@ const WITH_PASSWORD = [
   'ftp://user:hunter2@host/%zz',
 ];
 
-describe('parseRoute', () => {
+describe('findRoute', () => {
   test('knows the routes without an archive', () => {
     for (const [target, kind] of [
       ['/', 'usage'],
@@ -199,20 +199,20 @@ describe('parseRoute', () => {
       ['http://service.example', 'usage'],
       ['http://service.example/ready', 'ready'],
     ] as const) {
-      assert.equal(parseRoute(target).kind, kind, target);
+      assert.equal(findRoute(target).route.kind, kind, target);
     }
   });
 
   for (const [target, expected] of READ) {
     test(`reads ${target}`, () => {
-      assert.deepEqual(parseRoute(target), { kind: 'archive', ...expected });
+      assert.deepEqual(findRoute(target).route, { kind: 'archive', ...expected });
     });
   }
 
   for (const [target, code, says] of REFUSED) {
     test(`refuses ${target.slice(0, 70)} with ${code}`, () => {
       assert.throws(
-        () => parseRoute(target),
+        () => findRoute(target).route,
         (error) => {
           assert.ok(isPassthroughError(error, code), String(error));
           assert.match(error.message, says);
@@ -225,7 +225,7 @@ describe('parseRoute', () => {
   for (const target of WITH_PASSWORD) {
     test(`does not repeat the password in ${target.replace('hunter2', 'PASSWORD')}`, () => {
       assert.throws(
-        () => parseRoute(target),
+        () => findRoute(target).route,
         (error) => {
           assert.ok(isPassthroughError(error), String(error));
           assert.doesNotMatch(error.message, /hunter2/);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type ErrorCode, isPassthroughError } from '../../../src/errors.ts';
-import { parseRoute } from '../../../src/http/routing/parse-route.ts';
+import { findRoute } from '../../../src/http/routes.ts';
 import type { Route } from '../../../src/http/routing/route.ts';
 
 type Of<Kind extends Route['kind']> = Omit<Extract<Route, { kind: Kind }>, 'kind'>;
@@ -155,17 +155,17 @@ const WITH_PASSWORD = [
 describe('a reference in the path', () => {
   for (const [path, reference] of REFERENCES) {
     test(`/${path.slice(0, 60)} is read`, () => {
-      assert.deepEqual(parseRoute(`/${path}`), { kind: 'reference', ...REFERENCE, reference });
+      assert.deepEqual(findRoute(`/${path}`).route, { kind: 'reference', ...REFERENCE, reference });
     });
 
     test(`/manifest/${path.slice(0, 60)} asks for its manifest`, () => {
-      assert.deepEqual(parseRoute(`/manifest/${path}`), { kind: 'manifest', ...MANIFEST, reference });
+      assert.deepEqual(findRoute(`/manifest/${path}`).route, { kind: 'manifest', ...MANIFEST, reference });
     });
   }
 
   for (const [query, expected] of QUERIES) {
     test(`takes ?${query}`, () => {
-      assert.deepEqual(parseRoute(`/alpine?${query}`), { kind: 'reference', ...REFERENCE, ...expected });
+      assert.deepEqual(findRoute(`/alpine?${query}`).route, { kind: 'reference', ...REFERENCE, ...expected });
     });
   }
 });
@@ -173,7 +173,7 @@ describe('a reference in the path', () => {
 describe('a bundle', () => {
   for (const [target, expected] of BUNDLES) {
     test(`is ${target}`, () => {
-      assert.deepEqual(parseRoute(target), { kind: 'bundle', ...BUNDLE, ...expected });
+      assert.deepEqual(findRoute(target).route, { kind: 'bundle', ...BUNDLE, ...expected });
     });
   }
 });
@@ -181,13 +181,17 @@ describe('a bundle', () => {
 describe('an inspection', () => {
   for (const [target, expected] of MANIFESTS) {
     test(`is /manifest/${target.slice(0, 60)}`, () => {
-      assert.deepEqual(parseRoute(`/manifest/${target}`), { kind: 'manifest', ...MANIFEST, ...expected });
+      assert.deepEqual(findRoute(`/manifest/${target}`).route, {
+        kind: 'manifest',
+        ...MANIFEST,
+        ...expected,
+      });
     });
   }
 
   for (const repository of ['alpine', 'library/alpine', 'ghcr.io/org/app', 'localhost:5000/app']) {
     test(`is /tags/${repository}`, () => {
-      assert.deepEqual(parseRoute(`/tags/${repository}`), {
+      assert.deepEqual(findRoute(`/tags/${repository}`).route, {
         kind: 'tags',
         template: '/tags/{repository}',
         repository,
@@ -200,7 +204,7 @@ describe('a target that names an image', () => {
   for (const [target, code, says] of REFUSED) {
     test(`is refused as ${target} with ${code}`, () => {
       assert.throws(
-        () => parseRoute(target),
+        () => findRoute(target).route,
         (error) => {
           assert.ok(isPassthroughError(error, code), String(error));
           assert.match(error.message, says);
@@ -213,7 +217,7 @@ describe('a target that names an image', () => {
   for (const target of WITH_PASSWORD) {
     test(`is refused without its password: ${target.replace('hunter2', 'PASSWORD').slice(0, 70)}`, () => {
       assert.throws(
-        () => parseRoute(target),
+        () => findRoute(target).route,
         (error) => {
           assert.ok(isPassthroughError(error), String(error));
           assert.doesNotMatch(error.message, /hunter2/);

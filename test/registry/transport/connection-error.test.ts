@@ -4,7 +4,7 @@ import { PassthroughError } from '../../../src/errors.ts';
 import {
   abortedError,
   connectionError,
-  isPassing,
+  isTransient,
   timeoutError,
 } from '../../../src/registry/transport/connection-error.ts';
 
@@ -37,7 +37,7 @@ for (const [code, reason, passes] of CASES) {
     assert.deepEqual([error.code, error.message], ['REGISTRY_UNREACHABLE', `${AT}${reason}`]);
     assert.equal(error.cause, cause);
     assert.deepEqual(error.details, {});
-    assert.equal(isPassing(error), passes);
+    assert.equal(isTransient(error), passes);
   });
 }
 
@@ -57,7 +57,7 @@ test('a certificate that is not trusted comes with what to do', () => {
     const error = connectionError(URL_WITH_SECRETS, system(code, 'why'));
     assert.equal(error.message, `${AT}its certificate is not trusted: why`, code);
     assert.match(error.details.hints?.join() ?? '', /NODE_EXTRA_CA_CERTS/, code);
-    assert.equal(isPassing(error), false, code);
+    assert.equal(isTransient(error), false, code);
   }
 });
 
@@ -68,13 +68,13 @@ test('an error of ours passes as it is, and what is no error at all is told as t
 });
 
 test('only a broken connection may pass: no other failure, and no system error outside of ours', () => {
-  assert.equal(isPassing(system('ECONNRESET')), false);
-  assert.equal(isPassing(timeoutError(URL_WITH_SECRETS, 'answer', 1000)), false);
+  assert.equal(isTransient(system('ECONNRESET')), false);
+  assert.equal(isTransient(timeoutError(URL_WITH_SECRETS, 'answer', 1000)), false);
   assert.equal(
-    isPassing(new PassthroughError('REGISTRY_FAILED', '', { cause: system('ECONNRESET') })),
+    isTransient(new PassthroughError('REGISTRY_FAILED', '', { cause: system('ECONNRESET') })),
     false,
   );
-  assert.equal(isPassing(undefined), false);
+  assert.equal(isTransient(undefined), false);
 });
 
 test('a time limit is told with its phase and its length', () => {
