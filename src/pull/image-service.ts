@@ -1,6 +1,3 @@
-import { PassthroughError } from '../errors.ts';
-import type { Digest } from '../image/digest.ts';
-import { parseManifest } from '../image/manifest.ts';
 import { formatReference } from '../image/reference.ts';
 import {
   type BasicCredentials,
@@ -14,7 +11,6 @@ import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
 import { StoreFolder } from '../storage/folder.ts';
 import { Store } from '../storage/store.ts';
-import { withSpan } from '../telemetry/span.ts';
 import { Semaphore } from '../util/semaphore.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
@@ -22,7 +18,6 @@ import { CachingRepository, SharedManifests } from './cache/caching-repository.t
 import { ManifestStore } from './cache/manifest-store.ts';
 import { ReferenceCache } from './cache/reference-cache.ts';
 import { LayerFetcher } from './fetch-layers.ts';
-import { referenceAttributes } from './image-attributes.ts';
 import { withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions, storeBytes } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
@@ -30,7 +25,7 @@ import type { LayerReport, Progress } from './progress.ts';
 import { ArchivePuller } from './pull-archive.ts';
 import type { ArchiveRequest, ImageRequest } from './request.ts';
 import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from './resolve-archive.ts';
-import { type PlatformChoice, resolveManifest } from './resolve-manifest.ts';
+import { fetchManifest, type ManifestChoice, type ServedManifest } from './resolve-manifest.ts';
 
 /** What belongs to one call. */
 export interface Call {
@@ -52,21 +47,6 @@ export interface PrepareOptions {
   readonly credentials?: BasicCredentials | undefined;
   /** Path under which the archive can be requested, for those who look the preparation up. */
   readonly path: string;
-}
-
-/** Which manifest {@link ImageService.manifest} returns. */
-export interface ManifestChoice {
-  /** `index` must be one; `image` is that of one platform. Unless given, what the registry has under the reference. */
-  readonly type: 'index' | 'image' | undefined;
-  /** Used for `image`, and if it is given without a type. */
-  readonly platform: PlatformChoice | undefined;
-}
-
-/** A manifest as the registry has it, byte for byte. */
-export interface ServedManifest {
-  readonly digest: Digest;
-  readonly bytes: Uint8Array;
-  readonly mediaType: string;
 }
 
 /** Parts that tests replace, to observe or to damage them. */
@@ -233,33 +213,9 @@ export class ImageService {
    *
    * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, and those of `Repository`
    */
-  async manifest(
-    { host, reference }: ImageRequest,
-    { type, platform }: ManifestChoice,
-    call: Call,
-  ): Promise<ServedManifest> {
+  manifest({ host, reference }: ImageRequest, choice: ManifestChoice, call: Call): Promise<ServedManifest> {
     const repository = this.#openUncached(host, reference.repository, call);
-    if (type !== 'index' && platform !== undefined) {
-      const { digest, bytes, manifest } = await resolveManifest(
-        { reference, repository },
-        platform,
-        call.signal,
-        { artifacts: true },
-      );
-      return { digest, bytes, mediaType: manifest.mediaType };
-    }
-    return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
-      const name = reference.digest ?? reference.tag ?? 'latest';
-      const { digest, bytes, contentType } = await repository.getManifest(name, call.signal);
-      const manifest = parseManifest(bytes, contentType, { artifacts: true });
-      if (type === 'index' && manifest.kind !== 'index') {
-        throw new PassthroughError(
-          'PLATFORM_NOT_FOUND',
-          `Cannot show the index of ${JSON.stringify(formatReference(reference))}: it is for a single platform and has none`,
-        );
-      }
-      return { digest, bytes, mediaType: manifest.mediaType };
-    });
+    return fetchManifest({ reference, repository }, choice, call.signal);
   }
 
   /**

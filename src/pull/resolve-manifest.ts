@@ -9,7 +9,7 @@ import {
   parseManifest,
 } from '../image/manifest.ts';
 import { formatPlatform, type Platform, platformDistance } from '../image/platform.ts';
-import type { Reference } from '../image/reference.ts';
+import { formatReference, type Reference } from '../image/reference.ts';
 import type { FetchedManifest, Repository } from '../registry/repository.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { digestAttributes, referenceAttributes } from './image-attributes.ts';
@@ -50,6 +50,21 @@ export interface PlatformChoice {
   readonly platform: Platform | 'all';
   /** Whether the request names the platform. The default platform also accepts a single image for another one. */
   readonly isPlatformAsked: boolean;
+}
+
+/** Which manifest {@link fetchManifest} returns. */
+export interface ManifestChoice {
+  /** `index` must be one; `image` is that of one platform. Unless given, what the registry has under the reference. */
+  readonly type: 'index' | 'image' | undefined;
+  /** Used for `image`, and if it is given without a type. */
+  readonly platform: PlatformChoice | undefined;
+}
+
+/** A manifest as the registry has it, byte for byte. */
+export interface ServedManifest {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+  readonly mediaType: string;
 }
 
 /** What {@link resolveManifest} accepts besides images. */
@@ -95,6 +110,34 @@ export async function resolveManifest(
   const config = await fetchConfig(image, manifest, digest, signal);
   checkPlatform(choice.platform, config.image?.platform);
   return { ...found, config };
+}
+
+/**
+ * Fetches a manifest, byte for byte as the registry has it.
+ *
+ * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, and what the repository throws
+ */
+export async function fetchManifest(
+  image: OpenedImage,
+  { type, platform }: ManifestChoice,
+  signal: AbortSignal,
+): Promise<ServedManifest> {
+  if (type !== 'index' && platform !== undefined) {
+    const { digest, bytes, manifest } = await resolveManifest(image, platform, signal, { artifacts: true });
+    return { digest, bytes, mediaType: manifest.mediaType };
+  }
+  const { reference, repository } = image;
+  return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
+    const fetched = await repository.getManifest(nameOf(reference), signal);
+    const { kind, mediaType } = parse(fetched, { artifacts: true });
+    if (type === 'index' && kind !== 'index') {
+      throw new PassthroughError(
+        'PLATFORM_NOT_FOUND',
+        `Cannot show the index of ${JSON.stringify(formatReference(reference))}: it is for a single platform and has none`,
+      );
+    }
+    return { digest: fetched.digest, bytes: fetched.bytes, mediaType };
+  });
 }
 
 /** The digests of a resolved manifest. */

@@ -268,7 +268,7 @@ describe('the default registry', () => {
   });
 
   test('has what the other variables say of it', () => {
-    const { target, defaultNamespace } = loadConfig({
+    const { defaultHost: target, defaultNamespace } = loadConfig({
       REGISTRY_URL: 'https://lab.example.com',
       REGISTRY_AUTH_URL: 'https://auth.example.com/token?a=b',
       REGISTRY_SERVICE: 'lab',
@@ -311,7 +311,7 @@ describe('the default registry', () => {
   });
 
   test('has no namespace where the variable is set and empty', () => {
-    const { target, defaultNamespace } = loadConfig({ REGISTRY_DEFAULT_NAMESPACE: '' }).registry;
+    const { defaultHost: target, defaultNamespace } = loadConfig({ REGISTRY_DEFAULT_NAMESPACE: '' }).registry;
     assert.deepEqual([target.defaultNamespace, defaultNamespace], ['', '']);
   });
 });

@@ -3,26 +3,22 @@ import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { PassthroughError } from '../../src/errors.ts';
-import type { ArchiveOrder } from '../../src/http/routing/archive-request.ts';
-import { ChecksumCache, type Delivery, etagOf } from '../../src/pull/archive-file.ts';
-import { type Asker, obtainDelivery, type PreparationTools } from '../../src/pull/archive-files.ts';
-import type { Progress } from '../../src/pull/progress.ts';
-import { resolveArchive } from '../../src/pull/pull-archive.ts';
+import { type ArchiveFile, ArchiveFiles, sharedFiles } from '../../src/pull/archive-files.ts';
+import type { ArchiveRequest } from '../../src/pull/request.ts';
 import { Semaphore } from '../../src/util/semaphore.ts';
-import { type Lease, SingleFlight } from '../../src/util/single-flight.ts';
 import { readAll } from '../support/collect.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 import { within } from '../support/within.ts';
-import { NEVER, noise, REPOSITORY, startPulling, TAG } from './pulling.ts';
+import { NEVER, noise, startPulling } from './pulling.ts';
 
-/** One layer, as large as many pieces of a file that is read. */
+/** One layer, large enough for many chunks of a file that is read. */
 const IMAGE = makeImage({
   layers: [{ tar: makeLayer({ large: Buffer.concat(Array(40).fill(noise(500_000, 'large'))) }) }],
 });
 
 const STOPPED = new PassthroughError('REGISTRY_TIMEOUT', 'Cannot prepare the image: it took more than 1 s');
 
-type Form = Pick<ArchiveOrder, 'compression' | 'checksum'>;
+type Form = Pick<ArchiveRequest, 'compression' | 'checksum'>;
 
 const PLAIN: Form = { compression: 'none', checksum: undefined };
 const GZIP: Form = { compression: 'gzip', checksum: undefined };
@@ -32,187 +28,176 @@ const FORMS: readonly Form[] = [
   { compression: 'none', checksum: 'md5' },
 ];
 
-/** A registry with the image, and what deliveries of it are prepared with: one at a time, and none waits. */
-async function start(onPiece: (count: number) => void = () => undefined) {
-  const pulling = await startPulling(IMAGE);
-  const seen = { pieces: 0 };
-  const { store } = pulling.tools;
-  const obtain = store.obtain.bind(store);
-  store.obtain = async (key, options) => {
-    const file = await obtain(key, options);
-    if (!key.startsWith('unpacked')) return file;
-    return {
-      ...file,
-      read: async function* (range) {
-        for await (const piece of file.read(range)) {
-          seen.pieces += 1;
-          onPiece(seen.pieces);
-          yield piece;
-        }
-      },
-    };
-  };
-  const tools: PreparationTools = {
-    admission: new Semaphore({ permits: 1, maxWaiters: 0 }),
-    checksums: new ChecksumCache(),
-    deliveries: new SingleFlight<string, Delivery, Progress>((delivery) => delivery.release()),
-    hashes: new SingleFlight(),
-  };
-  const reference = { registryName: pulling.fake.host, repository: REPOSITORY, tag: TAG };
-  const { registry, repository } = pulling;
-  const platform = { os: 'linux', architecture: 'amd64' };
-  const image = { reference, name: reference, platform, isPlatformAsked: false, registry, repository };
-  const request = { images: [image], layout: 'docker', fetchesForeignLayers: false } as const;
-  const asker = async (form: Form, signal: AbortSignal): Promise<Asker> => {
-    const pull = { ...pulling.tools, limits: pulling.limits, signal };
-    return {
-      archive: await resolveArchive(request, pull),
-      order: { ...form, filename: 'app.tar' },
-      pull,
-    };
-  };
+/**
+ * A registry with the image, and the files of it: one is prepared at a time, and none waits.
+ *
+ * @param onChunk is called for each chunk of the layer that is read
+ */
+async function start(onChunk: (count: number) => void = () => undefined) {
+  const seen = { chunks: 0 };
+  const pulling = await startPulling(IMAGE, {
+    tamper: (file, key) =>
+      key.startsWith('uncompressed')
+        ? {
+            ...file,
+            read: async function* (range) {
+              for await (const chunk of file.read(range)) {
+                seen.chunks += 1;
+                onChunk(seen.chunks);
+                yield chunk;
+              }
+            },
+          }
+        : file,
+  });
+  const { store, puller, policy } = pulling;
+  const admission = new Semaphore({ permits: 1, maxWaiters: 0 });
+  const files = new ArchiveFiles({
+    store,
+    puller,
+    admission,
+    limits: policy.limits,
+    inFlight: sharedFiles(),
+  });
+  const resolve = (form: Form) => pulling.resolve({ ...form, filename: 'app.tar' });
   return {
-    pulling,
-    tools,
+    fake: pulling.fake,
     seen,
-    /** Obtains a delivery of the image. */
-    obtain: async (form: Form, signal = NEVER) => {
-      const one = await asker(form, signal);
-      const share = await within(obtainDelivery(one, tools), 'a delivery');
-      return { ...share, reader: { archive: one.archive, tools: one.pull } };
-    },
+    resolve,
+    open: async (form: Form, limit = NEVER): Promise<ArchiveFile> =>
+      await within(files.open(await resolve(form), { signal: NEVER, limit }), 'a file'),
+    openFiles: () => pulling.openFiles(),
     assertNothingHeld: async () => {
       assert.equal(await pulling.openFiles(), 0);
-      assert.ok(tools.admission.isIdle);
+      assert.ok(admission.isIdle);
       await pulling.untilQuiet();
     },
     [Symbol.asyncDispose]: () => pulling[Symbol.asyncDispose](),
   };
 }
 
-type Started = Awaited<ReturnType<typeof start>>;
-
-function bytesOf(
-  { value, reader }: Lease<Delivery> & Pick<Awaited<ReturnType<Started['obtain']>>, 'reader'>,
-  range?: { readonly start: number; readonly end: number },
-): Promise<Buffer> {
-  return readAll(value.bytes(range, reader));
-}
-
-describe('a delivery', () => {
+describe('the file of a request', () => {
   for (const form of FORMS) {
     const what = `${form.compression}, ${form.checksum ?? 'whole'}`;
 
-    test(`has the entity tag that was foretold, and its exact length (${what})`, async () => {
+    test(`has the entity tag that resolving gave, and its exact length (${what})`, async () => {
       await using started = await start();
-      const file = await started.obtain(form);
-      const { archive } = file.reader;
-      assert.equal(file.value.etag, etagOf(archive.etag, form));
-      const bytes = await bytesOf(file);
-      assert.equal(bytes.length, file.value.size);
-      assert.deepEqual(await bytesOf(file, { start: 3, end: 9 }), bytes.subarray(3, 9));
-      file.release();
+      const file = await started.open(form);
+      assert.equal(file.etag, (await started.resolve(form)).etag);
+      const bytes = await readAll(file.bytes());
+      assert.equal(bytes.length, file.size);
+      assert.deepEqual(await readAll(file.bytes({ start: 3, end: 9 })), bytes.subarray(3, 9));
+      file.close();
       await started.assertNothingHeld();
     });
 
-    test(`that is stopped says why, and leaves nothing behind (${what})`, async () => {
+    test(`is stopped with the reason of its limit, and leaves nothing behind (${what})`, async () => {
       const stop = new AbortController();
       await using started = await start((count) => {
         if (count === 3) stop.abort(STOPPED);
       });
-      await assert.rejects(started.obtain(form, stop.signal), (error) => error === STOPPED);
-      assert.ok(started.seen.pieces < 10, `it went on to piece ${started.seen.pieces}`);
+      await assert.rejects(started.open(form, stop.signal), (error) => error === STOPPED);
+      assert.ok(started.seen.chunks < 10, `it went on to chunk ${started.seen.chunks}`);
       await started.assertNothingHeld();
     });
 
-    test(`whose archive cannot be read throws what that does (${what})`, async () => {
+    test(`fails with the error of an archive that cannot be read (${what})`, async () => {
       const failure = new PassthroughError('INTERNAL', 'Cannot read temporary file');
       await using started = await start((count) => {
         if (count === 3) throw failure;
       });
-      await assert.rejects(started.obtain(form), (error) => error === failure);
+      await assert.rejects(started.open(form), (error) => error === failure);
       await started.assertNothingHeld();
     });
   }
 
-  test('without compression is the archive itself, whose files are held until it is released', async () => {
+  test('without compression is the archive, whose layers are held until the file is closed', async () => {
     await using started = await start();
-    const file = await started.obtain(PLAIN);
-    assert.equal(started.seen.pieces, 0, 'nothing is read before it is sent');
+    const file = await started.open(PLAIN);
+    assert.equal(started.seen.chunks, 0, 'nothing is read before it is sent');
     assert.deepEqual(
-      [file.value.etag, file.value.contentType, file.value.sha256],
-      [file.reader.archive.etag, 'application/x-tar', undefined],
+      [file.etag, file.contentType, file.sha256],
+      [(await started.resolve(PLAIN)).archiveEtag, 'application/x-tar', undefined],
     );
-    assert.equal(await started.pulling.openFiles(), 1);
-    file.release();
-    file.release();
+    assert.equal(await started.openFiles(), 1);
+    file.close();
+    file.close();
     await started.assertNothingHeld();
   });
 
   test('with compression holds the compressed file alone', async () => {
     await using started = await start();
-    const plain = await started.obtain(PLAIN);
-    const whole = await bytesOf(plain);
-    plain.release();
-    const file = await started.obtain(GZIP);
-    assert.equal(await started.pulling.openFiles(), 1);
-    const bytes = await bytesOf(file);
+    const plain = await started.open(PLAIN);
+    const whole = await readAll(plain.bytes());
+    plain.close();
+    const file = await started.open(GZIP);
+    assert.equal(await started.openFiles(), 1);
+    const bytes = await readAll(file.bytes());
     assert.ok(gunzipSync(bytes).equals(whole));
-    assert.equal(file.value.sha256, createHash('sha256').update(bytes).digest('hex'));
-    file.release();
+    assert.equal(file.sha256, createHash('sha256').update(bytes).digest('hex'));
+    file.close();
     await started.assertNothingHeld();
   });
 
-  test('of a checksum that is known prepares and reads nothing', async () => {
+  test('with a known checksum prepares and reads nothing', async () => {
     await using started = await start();
-    const plain = await started.obtain(PLAIN);
+    const plain = await started.open(PLAIN);
     const hex = createHash('sha512')
-      .update(await bytesOf(plain))
+      .update(await readAll(plain.bytes()))
       .digest('hex');
-    plain.release();
+    plain.close();
     for (const blobs of [2, 0]) {
-      const earlier = { blobs: started.pulling.fake.countRequests(/blobs/), pieces: started.seen.pieces };
-      const file = await started.obtain({ compression: 'none', checksum: 'sha512' });
-      assert.equal((await bytesOf(file)).toString(), `${hex}  app.tar\n`);
-      assert.equal(started.pulling.fake.countRequests(/blobs/) - earlier.blobs, blobs);
-      assert.equal(started.seen.pieces > earlier.pieces, blobs > 0);
+      const earlier = { blobs: started.fake.countRequests(/blobs/), chunks: started.seen.chunks };
+      const file = await started.open({ compression: 'none', checksum: 'sha512' });
+      assert.equal((await readAll(file.bytes())).toString(), `${hex}  app.tar\n`);
+      assert.equal(started.fake.countRequests(/blobs/) - earlier.blobs, blobs);
+      assert.equal(started.seen.chunks > earlier.chunks, blobs > 0);
       await started.assertNothingHeld();
     }
   });
 
-  test('that was hashed once knows its checksum from then on, also where it was there before', async () => {
+  test('knows its SHA-256 after it was computed once, also if it was open before', async () => {
     await using started = await start();
-    const plain = await started.obtain(PLAIN);
-    assert.equal(plain.value.sha256, undefined);
-    const line = await started.obtain({ compression: 'none', checksum: 'sha256' });
-    assert.equal(`${plain.value.sha256}  app.tar\n`, (await bytesOf(line)).toString());
-    plain.release();
+    const plain = await started.open(PLAIN);
+    assert.equal(plain.sha256, undefined);
+    const line = await started.open({ compression: 'none', checksum: 'sha256' });
+    assert.equal(`${plain.sha256}  app.tar\n`, (await readAll(line.bytes())).toString());
+    plain.close();
     await started.assertNothingHeld();
   });
 
-  test('that two ask for is prepared in one place, and held until both have released it', async () => {
+  test('is prepared once for two callers, and held until both have closed it', async () => {
     await using started = await start();
-    const [one, other] = await Promise.all([started.obtain(GZIP), started.obtain(GZIP)]);
-    assert.equal(one.value, other.value);
-    one.release();
-    one.release();
-    assert.equal((await bytesOf(other)).length, other.value.size);
-    other.release();
+    const [one, other] = await Promise.all([started.open(GZIP), started.open(GZIP)]);
+    assert.equal(started.fake.countRequests(/blobs/), 2, 'config and layer are fetched once');
+    one.close();
+    one.close();
+    assert.equal((await readAll(other.bytes())).length, other.size);
+    other.close();
     await started.assertNothingHeld();
   });
 });
 
-describe('the memory of checksums', () => {
-  test('tells algorithms and files apart, and forgets the oldest of very many', () => {
-    const memory = new ChecksumCache();
-    memory.keep('"a"', 'sha256', '1');
-    memory.keep('"a"', 'md5', '2');
-    assert.equal(memory.find('"a"', 'sha256'), '1');
-    assert.equal(memory.find('"a"', 'md5'), '2');
-    assert.equal(memory.find('"a"', 'sha512'), undefined);
-    assert.equal(memory.find('"b"', 'sha256'), undefined);
-    for (let number = 0; number < 999; number += 1) memory.keep(`"${number}"`, 'sha256', '3');
-    assert.equal(memory.find('"a"', 'sha256'), undefined);
-    assert.equal(memory.find('"a"', 'md5'), '2');
+describe('checksums', () => {
+  const table: readonly Form[] = [
+    { compression: 'none', checksum: 'sha256' },
+    { compression: 'none', checksum: 'md5' },
+    { compression: 'gzip', checksum: 'sha256' },
+  ];
+  test('are kept by algorithm and file', async () => {
+    await using started = await start();
+    const expected = new Map<Form, string>();
+    for (const form of table) {
+      const whole = await started.open({ ...form, checksum: undefined });
+      const hash = createHash(form.checksum ?? 'sha256').update(await readAll(whole.bytes()));
+      expected.set(form, `${hash.digest('hex')}  app.tar\n`);
+      whole.close();
+    }
+    for (const round of ['computed', 'kept']) {
+      for (const form of table) {
+        const line = await started.open(form);
+        assert.equal((await readAll(line.bytes())).toString(), expected.get(form), round);
+      }
+    }
   });
 });

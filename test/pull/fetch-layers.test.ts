@@ -3,9 +3,9 @@ import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { PassthroughError } from '../../src/errors.ts';
 import type { Digest } from '../../src/image/digest.ts';
-import { Budget } from '../../src/pull/budget.ts';
-import { type PreparedLayer, prepareLayers } from '../../src/pull/fetch-layers.ts';
-import type { Draft } from '../../src/storage/store.ts';
+
+import type { FetchedLayer, FetchLayersCall } from '../../src/pull/fetch-layers.ts';
+import { SizeBudget } from '../../src/pull/limits.ts';
 import { readAll, sha256 } from '../support/collect.ts';
 import type { Defects } from '../support/defects.ts';
 import {
@@ -42,60 +42,29 @@ const IMAGE = makeImage({
   ],
 });
 
-interface PrepareOptions {
-  readonly diffIds?: Promise<readonly Digest[]>;
-  readonly signal?: AbortSignal;
-  readonly tools?: Pulling['tools'];
-}
+type Call = Partial<Pick<FetchLayersCall, 'diffIds' | 'signal'>>;
 
-function prepare(
-  pulling: Pulling,
-  image: BuiltImage,
-  options: PrepareOptions = {},
-): Promise<readonly PreparedLayer[]> {
-  const { registry, repository, tools, limits } = pulling;
-  return within(
-    prepareLayers({
-      layers: descriptors(image),
-      diffIds: Promise.resolve(diffIdsOf(image)),
-      source: {
-        repository,
-        open: (layer, signal) => registry.openLayer(layer, signal),
-        check: (layer, signal) => registry.checkLayer(layer, signal),
-      },
-      form: 'unpacked',
-      budget: new Budget(limits),
-      known: new Map(),
-      tools,
-      concurrency: limits.concurrentLayers,
-      signal: NEVER,
-      ...options,
-    }),
-    'the layers',
-  );
+/** Fetches the layers of an image. */
+function fetchAll(pulling: Pulling, image: BuiltImage, call: Call = {}): Promise<readonly FetchedLayer[]> {
+  const fetching = pulling.layers.fetchAll(descriptors(image), {
+    source: pulling,
+    form: 'uncompressed',
+    diffIds: Promise.resolve(diffIdsOf(image)),
+    budget: new SizeBudget(pulling.policy.limits),
+    known: new Map(),
+    signal: NEVER,
+    ...call,
+  });
+  return within(fetching, 'the layers');
 }
 
 /** What a layer's file holds. */
-function content(layer: PreparedLayer | undefined): Promise<Buffer> {
+function content(layer: FetchedLayer | undefined): Promise<Buffer> {
   return readAll(layer?.file.read() ?? assert.fail('no such layer'));
 }
 
-async function close(layers: readonly PreparedLayer[]): Promise<void> {
+async function close(layers: readonly FetchedLayer[]): Promise<void> {
   for (const { file } of layers) file.release();
-}
-
-/** Tools whose store does something else with the bytes that are to be written to a file. */
-function writing(
-  tools: Pulling['tools'],
-  write: (draft: Draft, bytes: Uint8Array) => Promise<void>,
-): Pulling['tools'] {
-  const store: typeof tools.store = Object.create(tools.store);
-  store.obtain = (key, options) =>
-    tools.store.obtain(key, {
-      ...options,
-      produce: (draft, ...rest) => options.produce({ write: (bytes) => write(draft, bytes) }, ...rest),
-    });
-  return { ...tools, store };
 }
 
 /** Prepares an image that cannot be prepared: says why, and leaves neither traffic nor files behind. */
@@ -105,7 +74,7 @@ async function failing(
   code: Parameters<typeof refusal>[1],
 ): Promise<PassthroughError> {
   await using pulling = await startPulling(image, options);
-  const error = await refusal(prepare(pulling, image), code);
+  const error = await refusal(fetchAll(pulling, image), code);
   await pulling.untilQuiet();
   assert.equal(await pulling.openFiles(), 0);
   return error;
@@ -115,10 +84,10 @@ function oneLayer(layer: LayerSpec | BlobLayer): BuiltImage {
   return makeImage({ layers: [layer] });
 }
 
-describe('prepareLayers', () => {
+describe('fetching layers', () => {
   test('gives the uncompressed layers in their order, each in a file', async () => {
     await using pulling = await startPulling(IMAGE);
-    const layers = await prepare(pulling, IMAGE);
+    const layers = await fetchAll(pulling, IMAGE);
     assert.deepEqual(
       layers.map(({ descriptor: { digest }, diffId, file: { size } }) => ({ digest, diffId, size })),
       IMAGE.layers.map(({ digest, diffId }, index) => ({
@@ -136,7 +105,7 @@ describe('prepareLayers', () => {
   test('has nothing to do for an image without layers', async () => {
     const image = makeImage({ layers: [] });
     await using pulling = await startPulling(image);
-    assert.deepEqual(await prepare(pulling, image), []);
+    assert.deepEqual(await fetchAll(pulling, image), []);
   });
 
   test('unpacks by content, whatever the media type claims', async () => {
@@ -149,7 +118,7 @@ describe('prepareLayers', () => {
     }));
     const image = makeImage({ layers });
     await using pulling = await startPulling(image);
-    const prepared = await prepare(pulling, image);
+    const prepared = await fetchAll(pulling, image);
     for (const layer of prepared) assert.deepEqual(await content(layer), tar);
     await close(prepared);
   });
@@ -158,7 +127,7 @@ describe('prepareLayers', () => {
     const twice = { tar: makeLayer({ twice: 'twice' }) };
     const image = makeImage({ layers: [twice, { tar: makeLayer({ once: 'once' }) }, twice] });
     await using pulling = await startPulling(image);
-    const layers = await prepare(pulling, image);
+    const layers = await fetchAll(pulling, image);
     assert.deepEqual(
       layers.map(({ diffId }) => diffId),
       image.diffIds,
@@ -182,7 +151,7 @@ describe('prepareLayers', () => {
       limits: { concurrentLayers: 2 },
       defects: { stallBlob: { afterBytes: 1 } },
     });
-    const prepared = prepare(pulling, image);
+    const prepared = fetchAll(pulling, image);
     await within(pulling.fake.waitForStalled(2), 'two layers');
     assert.equal(pulling.fake.countRequests(BLOB), 2);
     pulling.fake.defects.stallBlob = undefined;
@@ -263,7 +232,7 @@ describe('prepareLayers', () => {
       const blob = Buffer.concat([gzipSync(tar), Buffer.alloc(200_000)]);
       const image = oneLayer({ blob, diffId: sha256(tar) });
       await using pulling = await startPulling(image);
-      const layers = await prepare(pulling, image);
+      const layers = await fetchAll(pulling, image);
       assert.deepEqual(await content(layers[0]), tar);
       await close(layers);
     });
@@ -276,19 +245,10 @@ describe('prepareLayers', () => {
   });
 
   describe('limits', () => {
-    test('an image with more compressed bytes than allowed is refused before any layer is asked for', async () => {
-      const total = IMAGE.layers.reduce((sum, { blob }) => sum + blob.length, 0);
-      await using pulling = await startPulling(IMAGE, { limits: { compressedBytes: total - 1 } });
-      const error = await refusal(prepare(pulling, IMAGE), 'IMAGE_TOO_LARGE');
-      assert.match(error.message, new RegExp(`${total} bytes compressed, more than ${total - 1}$`));
-      assert.equal(pulling.fake.countRequests(BLOB), 0);
-    });
-
     test('an image with exactly as many bytes as allowed passes', async () => {
-      const compressedBytes = IMAGE.layers.reduce((sum, { blob }) => sum + blob.length, 0);
       const uncompressedBytes = 3 * makeLayer({ one: noise(300_000, 'one') }).length;
-      await using pulling = await startPulling(IMAGE, { limits: { compressedBytes, uncompressedBytes } });
-      await close(await prepare(pulling, IMAGE));
+      await using pulling = await startPulling(IMAGE, { limits: { uncompressedBytes } });
+      await close(await fetchAll(pulling, IMAGE));
     });
 
     test('an image with one byte more than allowed uncompressed is refused', async () => {
@@ -297,30 +257,27 @@ describe('prepareLayers', () => {
       assert.match(error.message, new RegExp(`more than ${uncompressedBytes} bytes uncompressed`));
     });
 
-    test('compressed, a layer that occurs twice counts once; uncompressed, twice', async () => {
+    test('a layer that occurs twice counts twice', async () => {
       const tar = makeLayer({ twice: noise(100_000, 'twice') });
       const image = makeImage({ layers: [{ tar }, { tar }] });
-      const compressedBytes = layerAt(image, 0).blob.length;
-      await using pulling = await startPulling(image, {
-        limits: { compressedBytes, uncompressedBytes: 2 * tar.length },
-      });
-      await close(await prepare(pulling, image));
-      await failing(
-        image,
-        { limits: { compressedBytes, uncompressedBytes: 2 * tar.length - 1 } },
-        'IMAGE_TOO_LARGE',
-      );
+      await using pulling = await startPulling(image, { limits: { uncompressedBytes: 2 * tar.length } });
+      await close(await fetchAll(pulling, image));
+      await failing(image, { limits: { uncompressedBytes: 2 * tar.length - 1 } }, 'IMAGE_TOO_LARGE');
     });
 
     test('a gzip bomb goes no further than the limit', async () => {
       const image = oneLayer(await makeGzipBombLayer(64 * 1024 ** 2));
-      await using pulling = await startPulling(image, { limits: { uncompressedBytes: 1024 ** 2 } });
       let written = 0;
-      const tools = writing(pulling.tools, async (draft, bytes) => {
-        written += bytes.byteLength;
-        await draft.write(bytes);
+      await using pulling = await startPulling(image, {
+        limits: { uncompressedBytes: 1024 ** 2 },
+        tamperDraft: (draft) => ({
+          write: async (bytes) => {
+            written += bytes.byteLength;
+            await draft.write(bytes);
+          },
+        }),
       });
-      await refusal(prepare(pulling, image, { tools }), 'IMAGE_TOO_LARGE');
+      await refusal(fetchAll(pulling, image), 'IMAGE_TOO_LARGE');
       assert.ok(written <= 1024 ** 2, `${written} bytes were written`);
       await pulling.untilQuiet();
       assert.equal(await pulling.openFiles(), 0);
@@ -347,7 +304,7 @@ describe('prepareLayers', () => {
       await using pulling = await startPulling(image, {
         defects: { truncateBlob: { digest, afterBytes: 11_000_000, times: 1 } },
       });
-      await close(await prepare(pulling, image));
+      await close(await fetchAll(pulling, image));
       const ranges = pulling.fake.requests
         .filter(({ path }) => path.endsWith(digest))
         .map(({ headers }) => headers.range);
@@ -361,7 +318,7 @@ describe('prepareLayers', () => {
       await using pulling = await startPulling(IMAGE, {
         defects: { noRange: true, truncateBlob: { digest, afterBytes: 100_000, times: 1 } },
       });
-      const layers = await prepare(pulling, IMAGE);
+      const layers = await fetchAll(pulling, IMAGE);
       assert.equal(sha256(await content(layers[0])), layerAt(IMAGE, 0).diffId);
       await close(layers);
     });
@@ -399,7 +356,7 @@ describe('prepareLayers', () => {
         },
       });
       const config = Promise.withResolvers<readonly Digest[]>();
-      const failed = refusal(prepare(pulling, IMAGE, { diffIds: config.promise }), 'VERIFICATION_FAILED');
+      const failed = refusal(fetchAll(pulling, IMAGE, { diffIds: config.promise }), 'VERIFICATION_FAILED');
       await within(pulling.fake.waitForStalled(2), 'two layers');
       config.resolve(diffIdsOf(IMAGE));
       assert.match((await failed).message, new RegExp(third ?? ''));
@@ -411,7 +368,7 @@ describe('prepareLayers', () => {
       await using pulling = await startPulling(IMAGE, { defects: { stallBlob: { afterBytes: 1_000 } } });
       const stop = new AbortController();
       const reason = new PassthroughError('ABORTED', 'nobody waits');
-      const rejected = assert.rejects(prepare(pulling, IMAGE, { signal: stop.signal }), reason);
+      const rejected = assert.rejects(fetchAll(pulling, IMAGE, { signal: stop.signal }), reason);
       await within(pulling.fake.waitForStalled(3), 'three layers');
       assert.notEqual(await pulling.openFiles(), 0);
       stop.abort(reason);
@@ -425,7 +382,7 @@ describe('prepareLayers', () => {
       const reason = new PassthroughError('IMAGE_NOT_FOUND', 'no config');
       const diffIds = Promise.reject(reason);
       diffIds.catch(() => undefined);
-      await assert.rejects(prepare(pulling, IMAGE, { diffIds }), reason);
+      await assert.rejects(fetchAll(pulling, IMAGE, { diffIds }), reason);
       await pulling.untilQuiet();
       assert.equal(await pulling.openFiles(), 0);
     });
@@ -434,7 +391,7 @@ describe('prepareLayers', () => {
       const [first] = IMAGE.layers.map(({ digest }) => digest);
       await using pulling = await startPulling(IMAGE, { defects: { dropBlob: { digest: first ?? '' } } });
       const never = new Promise<never>(() => undefined);
-      await refusal(prepare(pulling, IMAGE, { diffIds: never }), 'IMAGE_NOT_FOUND');
+      await refusal(fetchAll(pulling, IMAGE, { diffIds: never }), 'IMAGE_NOT_FOUND');
       await pulling.untilQuiet();
       assert.equal(await pulling.openFiles(), 0);
     });
@@ -444,8 +401,11 @@ describe('prepareLayers', () => {
       const client = new AbortController();
       const reason = new PassthroughError('ABORTED', 'the client has left');
       const never = new Promise<never>(() => undefined);
-      const left = assert.rejects(prepare(pulling, IMAGE, { diffIds: never, signal: client.signal }), reason);
-      const stays = prepare(pulling, IMAGE);
+      const left = assert.rejects(
+        fetchAll(pulling, IMAGE, { diffIds: never, signal: client.signal }),
+        reason,
+      );
+      const stays = fetchAll(pulling, IMAGE);
       await within(pulling.fake.waitForRequest(BLOB, 3), 'the layers');
       client.abort(reason);
       await left;
@@ -455,11 +415,11 @@ describe('prepareLayers', () => {
     });
 
     test('a full disk is called so, and stops the layers', async () => {
-      await using pulling = await startPulling(IMAGE);
-      const tools = writing(pulling.tools, () =>
-        Promise.reject(new PassthroughError('NO_SPACE', 'Cannot write to the workspace: the disk is full')),
-      );
-      await refusal(prepare(pulling, IMAGE, { tools }), 'NO_SPACE');
+      const full = new PassthroughError('NO_SPACE', 'Cannot write to the workspace: the disk is full');
+      await using pulling = await startPulling(IMAGE, {
+        tamperDraft: () => ({ write: () => Promise.reject(full) }),
+      });
+      await refusal(fetchAll(pulling, IMAGE), 'NO_SPACE');
       await pulling.untilQuiet();
       assert.equal(await pulling.openFiles(), 0);
     });

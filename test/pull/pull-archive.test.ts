@@ -2,11 +2,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { PassthroughError } from '../../src/errors.ts';
 import { parsePlatform } from '../../src/image/platform.ts';
-import type { PulledArchive } from '../../src/pull/pull-archive.ts';
 import { listTar, readAll, sha256 } from '../support/collect.ts';
 import { type BuiltImage, compress, makeImage, makeIndex, makeLayer } from '../support/image.ts';
 import { within } from '../support/within.ts';
-import { layerAt, noise, type PullingOptions, refusal, startPulling } from './pulling.ts';
+import { layerAt, noise, type Pulled, type PullingOptions, refusal, startPulling } from './pulling.ts';
 
 const IMAGE = makeImage({
   layers: [
@@ -23,7 +22,7 @@ interface ArchiveManifest {
 }
 
 /** The files of an archive by name. */
-async function filesOf(image: PulledArchive): Promise<ReadonlyMap<string, Buffer>> {
+async function filesOf(image: Pulled): Promise<ReadonlyMap<string, Buffer>> {
   return new Map(listTar(await readAll(image.bytes())).map(({ name, content }) => [name, content]));
 }
 
@@ -50,8 +49,8 @@ describe('a pulled archive', () => {
   test('gives an archive of the announced length with config and layers as they were pushed', async () => {
     await using pulling = await startPulling(IMAGE);
     const image = await pulling.pull();
-    assert.equal(image.manifestDigest, IMAGE.manifest.digest);
-    assert.equal(image.configDigest, IMAGE.config.digest);
+    assert.equal(image.digests.manifest, IMAGE.manifest.digest);
+    assert.equal(image.digests.config, IMAGE.config.digest);
     assert.equal((await readAll(image.bytes())).length, image.size);
 
     const files = await filesOf(image);
@@ -171,7 +170,7 @@ describe('a pulled archive', () => {
       });
       const aborted = Promise.withResolvers<void>();
       const end = Promise.withResolvers<never>();
-      pulling.registry.getConfig = async (_, signal) => {
+      pulling.repository.getConfig = async (_, signal) => {
         signal.addEventListener('abort', () => aborted.resolve(), { once: true });
         return await end.promise;
       };
@@ -320,7 +319,7 @@ describe('a pulled archive', () => {
       test(`${what} is taken where nobody asked for a platform`, async () => {
         await using pulling = await startPulling(pushed);
         const image = await pulling.pull({ platform: parsePlatform('linux/amd64'), isPlatformAsked: false });
-        assert.equal(image.configDigest, arm64.config.digest);
+        assert.equal(image.digests.config, arm64.config.digest);
         image.release();
       });
 
@@ -346,7 +345,7 @@ describe('a pulled archive', () => {
     test('an image whose config names no platform is taken for any', async () => {
       await using pulling = await startPulling(nameless);
       const image = await pulling.pull({ platform: parsePlatform('linux/arm64'), isPlatformAsked: true });
-      assert.equal(image.configDigest, nameless.config.digest);
+      assert.equal(image.digests.config, nameless.config.digest);
       image.release();
     });
 
@@ -354,7 +353,7 @@ describe('a pulled archive', () => {
       const index = makeIndex([{ image: arm64, platform: { os: 'linux', architecture: 'amd64' } }]);
       await using pulling = await startPulling(index);
       const image = await pulling.pull({ platform: parsePlatform('linux/amd64'), isPlatformAsked: true });
-      assert.equal(image.manifestDigest, arm64.manifest.digest);
+      assert.equal(image.digests.manifest, arm64.manifest.digest);
       image.release();
     });
   });

@@ -1,4 +1,4 @@
-/** What the tests of `pull/` work with: a repository of a fake registry, as one pull opens it, and a workspace. */
+/** The scene of the tests of `pull/`: a repository of a fake registry, as one pull opens it, and a workspace. */
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -9,71 +9,76 @@ import { type ErrorCode, isPassthroughError, type PassthroughError } from '../..
 import type { Digest } from '../../src/image/digest.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
-import { KnownBlobs, type RepositoryLocation } from '../../src/pull/cache/known-blobs.ts';
-import type { LayerTools } from '../../src/pull/fetch-layers.ts';
-import type { ResolvedImage } from '../../src/pull/image-attributes.ts';
-import type { ImageLimits } from '../../src/pull/image-limits.ts';
+import { LayerFetcher } from '../../src/pull/fetch-layers.ts';
+import type { ImageDigests } from '../../src/pull/image-attributes.ts';
+import type { ImageLimits } from '../../src/pull/limits.ts';
 import type { LayerReport } from '../../src/pull/progress.ts';
-import {
-  type ArchiveRequest,
-  type ImageRequest,
-  type PulledArchive,
-  type PullTools,
-  prepareArchive,
-  resolveArchive,
-} from '../../src/pull/pull-archive.ts';
+import { ArchivePuller } from '../../src/pull/pull-archive.ts';
+import { type ArchiveRequest, archiveRequest, type ImageRequest } from '../../src/pull/request.ts';
+import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from '../../src/pull/resolve-archive.ts';
+import { digestsOf } from '../../src/pull/resolve-manifest.ts';
 import { TokenSource } from '../../src/registry/auth/token.ts';
 import { openRepository } from '../../src/registry/open-repository.ts';
 import { registryHost } from '../../src/registry/registry-host.ts';
-import type { Repository } from '../../src/registry/repository.ts';
+import type { Repository, RepositoryLocation } from '../../src/registry/repository.ts';
 import { HttpTransport } from '../../src/registry/transport/http-transport.ts';
 import { StoreFolder } from '../../src/storage/folder.ts';
-import { Store } from '../../src/storage/store.ts';
-import { KeyedSemaphore } from '../../src/util/semaphore.ts';
+import type { Draft, Store, Stored } from '../../src/storage/store.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
-import { openFilesIn, QUICK_RETRY } from '../support/service.ts';
+import { openFilesIn, QUICK_RETRY, tamperedStore } from '../support/service.ts';
 import { within } from '../support/within.ts';
 
 export const REPOSITORY = 'team/app';
 export const TAG = '1';
 
 const LIMITS: ImageLimits = { compressedBytes: 1e9, uncompressedBytes: 1e9, concurrentLayers: 4 };
-/** So long that a test fails before: what is to end at once does not end by a time limit. */
+/** So long that a test fails first: what must end at once must not end by a time limit. */
 const TIMEOUTS = { connectMs: 60_000, responseMs: 60_000, stallMs: 60_000 };
 
-/** A signal that nobody aborts. */
+/** A signal that never aborts. */
 export const NEVER = new AbortController().signal;
 
-/** A fake registry with one image in it, and all that pulls it. */
+/** A fake registry with one image, and the parts that pull it. */
 export interface Pulling extends AsyncDisposable {
   readonly fake: FakeRegistry;
-  readonly registry: Repository;
-  readonly repository: RepositoryLocation;
-  /** Keeps nothing that nobody uses. */
-  readonly tools: LayerTools;
-  readonly limits: ImageLimits;
-  /** Pull what the tag names. */
+  readonly repository: Repository;
+  readonly location: RepositoryLocation;
+  /** Keeps no file that is not in use. */
+  readonly store: Store<LayerReport>;
+  readonly layers: LayerFetcher;
+  readonly puller: ArchivePuller;
+  readonly policy: ResolvePolicy;
+  resolve(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<ResolvedArchive>;
   pull(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<Pulled>;
-  /** Files that are held open in the workspace. */
+  /** Number of files of the workspace that are open. */
   openFiles(): Promise<number>;
-  /** @returns once the registry answers nothing any more */
+  /** Resolves when no request to the registry is under way. */
   untilQuiet(): Promise<void>;
 }
 
-/** What is pulled unless said otherwise is the tag, for linux/amd64 as the default, in layout docker. */
-export type PullRequest = Omit<ArchiveRequest, 'images'> & Omit<ImageRequest, 'registry' | 'repository'>;
+/** What is pulled. Unless given, it is the tag for the default platform linux/amd64, in layout docker. */
+export type PullRequest = Omit<ArchiveRequest, 'images'> & Pick<ImageRequest, 'reference'>;
 
-/** An archive, and what its one image turned out to be. */
-export type Pulled = PulledArchive & ResolvedImage;
+/** A pulled archive, and the digests of its image. */
+export interface Pulled {
+  readonly size: number;
+  readonly digests: ImageDigests;
+  bytes(): AsyncGenerator<Uint8Array, void, undefined>;
+  release(): void;
+}
 
-/** What is to differ. */
+/** How the registry and the parts differ from the usual. */
 export interface PullingOptions extends FakeRegistryOptions {
   readonly limits?: Partial<ImageLimits>;
   readonly timeouts?: Partial<typeof TIMEOUTS>;
+  /** Replaces a file that the store returns. */
+  readonly tamper?: (file: Stored, key: string) => Stored;
+  /** Replaces a draft that the store passes to be written. */
+  readonly tamperDraft?: (draft: Draft, key: string) => Draft;
 }
 
-/** Start a fake registry with an image, and open its repository. */
+/** Starts a fake registry with an image, and opens its repository. */
 export async function startPulling(image: Pushable, options: PullingOptions = {}): Promise<Pulling> {
   await using stack = new AsyncDisposableStack();
   const fake = stack.use(await startFakeRegistry(options));
@@ -87,8 +92,8 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   });
   stack.defer(() => wire.close());
   const bodyLimits = { manifestBytes: 1e6, configBytes: 1e6, tokenBytes: 1e6, errorBytes: 1e6 };
-  const target = registryHost('http', fake.host);
-  const registry = openRepository(
+  const host = registryHost('http', fake.host);
+  const repository = openRepository(
     {
       wire,
       tokens: new TokenSource(bodyLimits),
@@ -98,36 +103,40 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
       propagation: [],
       retry: QUICK_RETRY,
     },
-    {
-      target,
-      repository: REPOSITORY,
-      credential: { type: 'none' },
-    },
+    { target: host, repository: REPOSITORY, credential: { type: 'none' } },
   );
   const folder = await StoreFolder.makeTemporary(directory);
-  const store = await Store.open<LayerReport>({ folder, maxBytes: 0 });
+  const tampered = tamperedStore(options.tamper, options.tamperDraft);
+  const store = await tampered.openStore({ folder, maxBytes: 0 });
   stack.defer(() => store.close());
-  const tools = { store, contents: new KnownBlobs(), slots: new KeyedSemaphore(8) };
-  const repository = { origin: target.origin, name: REPOSITORY };
+  const location = { origin: host.origin, name: REPOSITORY };
   const limits = { ...LIMITS, ...options.limits };
+  const policy = { limits, fetchesForeignLayers: false };
+  const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8 });
+  const puller = new ArchivePuller(layers, policy);
+  const resolve = (given: Partial<PullRequest> = {}, signal = NEVER) => {
+    const { reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG }, ...rest } = given;
+    const request = { ...archiveRequest([{ host, reference, name: reference }], rest), ...rest };
+    return resolveArchive(request, () => ({ location, repository }), policy, signal);
+  };
+  const pull = async (given: Partial<PullRequest> = {}, signal = NEVER): Promise<Pulled> => {
+    const resolved = await resolve(given, signal);
+    const { manifest } = resolved.images[0] ?? assert.fail('no image was resolved');
+    const pulled = await puller.pull(resolved, { signal });
+    const bytes = () => pulled.bytes(undefined, { resolved, signal });
+    return { size: pulled.size, digests: digestsOf(manifest), bytes, release: () => pulled.release() };
+  };
   const all = stack.move();
   return {
     fake,
-    registry,
     repository,
-    tools,
-    limits,
-    pull: (request = {}, signal = NEVER) => {
-      const reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG };
-      return within(
-        pullOne(
-          { reference, name: reference, ...request },
-          { registry, repository },
-          { ...tools, limits, signal },
-        ),
-        'a pull',
-      );
-    },
+    location,
+    store,
+    layers,
+    puller,
+    policy,
+    resolve,
+    pull: (given, signal) => within(pull(given, signal), 'a pull'),
     openFiles: async () => {
       await store.settled();
       return await openFilesIn(directory);
@@ -135,25 +144,6 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     untilQuiet: () => within(fake.waitForNoActiveRequests(), 'the registry to have nothing to do'),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
-}
-
-async function pullOne(
-  {
-    layout = 'docker',
-    fetchesForeignLayers = false,
-    ...image
-  }: Partial<PullRequest> & Pick<ImageRequest, 'reference' | 'name'>,
-  place: Pick<ImageRequest, 'registry' | 'repository'>,
-  tools: PullTools,
-): Promise<Pulled> {
-  const platform = { os: 'linux', architecture: 'amd64' };
-  const images = [{ platform, isPlatformAsked: false, ...place, ...image }];
-  let found: ResolvedImage | undefined;
-  const resolved = (one: ResolvedImage) => {
-    found = one;
-  };
-  const archive = await resolveArchive({ images, layout, fetchesForeignLayers }, { ...tools, resolved });
-  return { ...(await prepareArchive(archive, tools)), ...(found ?? assert.fail('nothing was resolved')) };
 }
 
 /** The layers of an image as its manifest describes them. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ErrorCode } from '../../src/errors.ts';
+import { isDigest } from '../../src/image/digest.ts';
 import { parsePlatform } from '../../src/image/platform.ts';
 import { resolveManifest } from '../../src/pull/resolve-manifest.ts';
 import {
@@ -19,7 +20,7 @@ import {
   makeSchema1Manifest,
 } from '../support/odd-images.ts';
 import { within } from '../support/within.ts';
-import { NEVER, refusal, startPulling, TAG } from './pulling.ts';
+import { NEVER, type PullingOptions, REPOSITORY, refusal, startPulling, TAG } from './pulling.ts';
 
 /** An image that differs from others in its platform alone. */
 function imageFor(platform: string, mediaTypes: 'oci' | 'docker' = 'oci') {
@@ -33,13 +34,24 @@ const ARM64 = imageFor('linux/arm64');
 const ARM_V6 = imageFor('linux/arm/v6');
 const ARM_V7 = imageFor('linux/arm/v7');
 
-/** What a tag resolves to. */
-async function resolve(pushed: Pushable, platform: string, reference = TAG) {
-  await using pulling = await startPulling(pushed);
-  return await within(
-    resolveManifest(pulling.registry, reference, parsePlatform(platform), NEVER),
-    'the manifest',
-  );
+interface ResolveOptions extends PullingOptions {
+  /** Tag or digest. */
+  readonly reference?: string;
+  readonly isPlatformAsked?: boolean;
+}
+
+/** What a reference resolves to; the platform is the default one unless it is asked for. */
+async function resolve(pushed: Pushable, platform: string, options: ResolveOptions = {}) {
+  const { reference: name = TAG, isPlatformAsked = false, ...scene } = options;
+  await using pulling = await startPulling(pushed, scene);
+  const reference = {
+    registryName: pulling.fake.host,
+    repository: REPOSITORY,
+    ...(isDigest(name) ? { digest: name } : { tag: name }),
+  };
+  const image = { reference, repository: pulling.repository };
+  const choice = { platform: parsePlatform(platform), isPlatformAsked };
+  return await within(resolveManifest(image, choice, NEVER, { artifacts: false }), 'the manifest');
 }
 
 function digestFor(pushed: Pushable, platform: string): Promise<string> {
@@ -61,7 +73,7 @@ describe('resolveManifest', () => {
       );
       for (const image of images) {
         const platform = `${image.platform.os}/${image.platform.architecture}`;
-        const { digest, manifest, isPlatformChosen } = await resolve(index, platform);
+        const { digest, manifest, config } = await resolve(index, platform, { isPlatformAsked: true });
         assert.equal(digest, image.manifest.digest);
         assert.ok(manifest.kind === 'image');
         assert.equal(manifest.config.digest, image.config.digest);
@@ -69,21 +81,21 @@ describe('resolveManifest', () => {
           manifest.layers.map((layer) => layer.digest),
           image.layers.map((layer) => layer.digest),
         );
-        assert.equal(isPlatformChosen, true);
+        assert.equal(config, undefined, 'the index names the platform');
       }
     });
 
-    test(`takes an image that stands alone with ${mediaTypes} media types, whatever the platform`, async () => {
+    test(`takes an image without index with ${mediaTypes} media types for any default platform`, async () => {
       const image = imageFor('linux/amd64', mediaTypes);
-      const { digest, isPlatformChosen } = await resolve(image, 'linux/s390x');
+      const { digest, config } = await resolve(image, 'linux/s390x');
       assert.equal(digest, image.manifest.digest);
-      assert.equal(isPlatformChosen, false);
+      assert.equal(config, undefined, 'the config is not read');
     });
   }
 
   test('takes a digest as reference', async () => {
     const index = makeIndex([{ image: AMD64 }, { image: ARM64 }]);
-    const { digest } = await resolve(index, 'linux/amd64', ARM64.manifest.digest);
+    const { digest } = await resolve(index, 'linux/amd64', { reference: ARM64.manifest.digest });
     assert.equal(digest, ARM64.manifest.digest);
   });
 
@@ -127,12 +139,24 @@ describe('resolveManifest', () => {
     assert.match(await fault(makeIndex([]), 'linux/amd64', 'PLATFORM_NOT_FOUND'), /offers none$/);
   });
 
-  test('takes the only entry where it names no platform, and says that it was not chosen by it', async () => {
+  test('takes the only entry of an index, if it names no platform, for any default platform', async () => {
     const index = makeIndex([{ image: AMD64, platform: null }]);
-    const { digest, isPlatformChosen } = await resolve(index, 'linux/arm64');
-    assert.equal(digest, AMD64.manifest.digest);
-    assert.equal(isPlatformChosen, false);
+    assert.equal(await digestFor(index, 'linux/arm64'), AMD64.manifest.digest);
   });
+
+  const withoutPlatform: readonly [what: string, pushed: Pushable][] = [
+    ['an image without index', AMD64],
+    ['the only entry of an index, without a platform,', makeIndex([{ image: AMD64, platform: null }])],
+  ];
+  for (const [what, pushed] of withoutPlatform) {
+    test(`${what} is checked by its config when a platform is asked for`, async () => {
+      const { config } = await resolve(pushed, 'linux/amd64', { isPlatformAsked: true });
+      assert.equal(config?.digest, AMD64.config.digest);
+      const refused = resolve(pushed, 'linux/arm64', { isPlatformAsked: true });
+      const { message } = await refusal(refused, 'PLATFORM_NOT_FOUND');
+      assert.match(message, /"linux\/arm64": the image offers linux\/amd64$/);
+    });
+  }
 
   test('prefers an entry that names the platform to one that names none', async () => {
     const index = makeIndex([{ image: AMD64, platform: null }, { image: ARM64 }]);
@@ -184,12 +208,9 @@ describe('resolveManifest', () => {
   }
 
   test('does not take an entry of an index whose bytes are others', async () => {
-    await using pulling = await startPulling(makeIndex([{ image: AMD64 }]), {
+    const refused = resolve(makeIndex([{ image: AMD64 }]), 'linux/amd64', {
       defects: { wrongManifestDigest: true },
     });
-    await refusal(
-      within(resolveManifest(pulling.registry, TAG, parsePlatform('linux/amd64'), NEVER), 'the manifest'),
-      'VERIFICATION_FAILED',
-    );
+    await refusal(refused, 'VERIFICATION_FAILED');
   });
 });

@@ -1,8 +1,8 @@
 import { PassthroughError } from '../../errors.ts';
 import { devicePlatform } from '../../image/device.ts';
 import { type Platform, parsePlatform } from '../../image/platform.ts';
-import type { ManifestChoice } from '../../pull/image-service.ts';
 import { type ImageRequest, imageRequest } from '../../pull/request.ts';
+import type { ManifestChoice } from '../../pull/resolve-manifest.ts';
 import type { BasicCredentials } from '../../registry/auth/credentials.ts';
 import type { HostPolicy } from '../../registry/select-host.ts';
 import type { Application } from '../application.ts';

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { describe, test } from 'node:test';
 import { requestAttributes } from '../../../src/http/observe/server-attributes.ts';
 
-/** As much of a request as is looked at. */
+/** The attributes of a request with these parts. */
 function attributesOf({
   method = 'GET',
   url = '/',
@@ -25,10 +25,11 @@ function attributesOf({
   return requestAttributes(request as unknown as IncomingMessage, route);
 }
 
-test('a request without any header has what its connection tells', () => {
+test('a request without headers is described by its connection', () => {
   assert.deepEqual(attributesOf({ url: '/docker/a_1.tar', route: '/docker/{filename}' }), {
     'http.request.method': 'GET',
     'http.route': '/docker/{filename}',
+    'url.full': 'http://192.0.2.1:8080/docker/a_1.tar',
     'url.path': '/docker/a_1.tar',
     'url.scheme': 'http',
     'server.address': '192.0.2.1',
@@ -42,14 +43,14 @@ test('a request without any header has what its connection tells', () => {
   });
 });
 
-test('a method that nobody knows is told beside the one that stands for all such', () => {
+test('an unknown method has an attribute of its own', () => {
   const { 'http.request.method': method, 'http.request.method_original': original } = attributesOf({
     method: 'BREW',
   });
   assert.deepEqual([method, original], ['_OTHER', 'BREW']);
 });
 
-describe('the server is where the client asked', () => {
+describe('the server address is the one that the client requested', () => {
   const table: readonly [headers: Readonly<Record<string, string>>, address: string, port: number][] = [
     [{ host: 'images.example.com' }, 'images.example.com', 80],
     [{ host: 'images.example.com', 'x-forwarded-proto': 'https' }, 'images.example.com', 443],
@@ -69,7 +70,7 @@ describe('the server is where the client asked', () => {
   }
 });
 
-describe('the client is the one that the first proxy saw, where it says so', () => {
+describe('the client is the one that the first proxy names', () => {
   const table: readonly [headers: Readonly<Record<string, string>>, client: string, scheme: string][] = [
     [{ 'x-forwarded-for': '198.51.100.4, 10.0.0.1' }, '198.51.100.4', 'http'],
     [{ 'x-forwarded-for': '198.51.100.4:1234', 'x-forwarded-proto': 'HTTPS' }, '198.51.100.4', 'https'],
@@ -88,7 +89,25 @@ describe('the client is the one that the first proxy saw, where it says so', () 
   }
 });
 
-describe('of the address only that is told which is no secret', () => {
+describe('the full URL is the one that the client requested, without user information', () => {
+  const table: readonly [url: string, headers: Readonly<Record<string, string>>, full: string][] = [
+    ['/docker/a_1.tar', { host: 'images.example.com' }, 'http://images.example.com/docker/a_1.tar'],
+    ['/', { host: 'images.example.com:9090' }, 'http://images.example.com:9090/'],
+    ['/a?platform=linux/arm', { host: 'a.example:80' }, 'http://a.example/a?platform=linux/arm'],
+    ['/a', { host: 'a.example', 'x-forwarded-proto': 'https' }, 'https://a.example/a'],
+    ['/a', { host: '[2001:db8::1]:9090' }, 'http://[2001:db8::1]:9090/a'],
+    ['/a?token=secret', { host: 'a.example' }, 'http://a.example/a?token=REDACTED'],
+    ['/a', { host: 'me:secret@a.example' }, 'http://a.example/a'],
+    ['/registry/http/me:secret@host/docker/a_1.tar', { host: 'a.example' }, 'http://a.example/REDACTED'],
+    ['http://me:secret@a.example/a', { host: 'a.example' }, 'http://a.example/REDACTED'],
+  ];
+  for (const [url, headers, full] of table) {
+    test(`${url} at ${JSON.stringify(headers)}`, () =>
+      assert.equal(attributesOf({ url, headers })['url.full'], full));
+  }
+});
+
+describe('secrets in the address are not shown', () => {
   const table: readonly [url: string, path: string, query: string | undefined][] = [
     ['/docker/a_1.tar?platform=linux/arm64', '/docker/a_1.tar', 'platform=linux/arm64'],
     ['http://proxy.example.com/docker/a_1.tar?', '/docker/a_1.tar', undefined],
@@ -117,7 +136,7 @@ describe('of the address only that is told which is no secret', () => {
     });
   }
 
-  test('and no more than any route takes', () => {
+  test('a path is cut at the longest that a route takes', () => {
     const { 'url.path': path } = attributesOf({ url: `/${'a'.repeat(5000)}` });
     assert.equal(String(path).length, 2048);
   });

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { configWarnings, loadConfig } from '../../../src/config/config.ts';
 import { isPassthroughError } from '../../../src/errors.ts';
-import { selectRegistry } from '../../../src/http/routing/select-registry.ts';
+
 import {
   type Credential,
   chooseCredential,
@@ -16,6 +16,7 @@ import { TokenSource } from '../../../src/registry/auth/token.ts';
 import { parseHostPattern } from '../../../src/registry/host-pattern.ts';
 import { openRepository } from '../../../src/registry/open-repository.ts';
 import { DOCKER_HUB, type RegistryHost, registryHost } from '../../../src/registry/registry-host.ts';
+import { selectHost } from '../../../src/registry/select-host.ts';
 import {
   type FakeRegistry,
   type FakeRegistryOptions,
@@ -589,7 +590,7 @@ test('REGISTRY_ALLOWED_HOSTS restricts which registries a request may name', () 
     ['http', '127.0.0.1', false],
   ];
   for (const [scheme, host, isAllowed] of cases) {
-    const select = () => selectRegistry({ scheme, host }, registry);
+    const select = () => selectHost({ scheme, host }, registry);
     if (isAllowed) assert.equal(select().origin, registryHost(scheme, host).origin);
     else assert.throws(select, { code: 'REGISTRY_NOT_ALLOWED' }, host);
   }
