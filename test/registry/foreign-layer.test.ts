@@ -23,7 +23,7 @@ import {
   OPERATOR,
   openAccess,
   REPOSITORY,
-} from './open.ts';
+} from './support/scene.ts';
 
 const HTTPS = registryHost('https', 'registry.example.com');
 const HTTP = registryHost('http', 'registry.example.com:5000');

@@ -4,13 +4,13 @@ import { AuthorizedTransport } from '../../../src/registry/auth/authorize.ts';
 import type { Credential } from '../../../src/registry/auth/credentials.ts';
 import { TokenSource } from '../../../src/registry/auth/token.ts';
 import { DOCKER_HUB, type RegistryHost, registryHost } from '../../../src/registry/registry-host.ts';
-import { BASIC, CLIENT, NO_CREDENTIAL, OPERATOR, REPOSITORY } from '../open.ts';
+import { BASIC, CLIENT, NO_CREDENTIAL, OPERATOR, REPOSITORY } from '../support/scene.ts';
 import {
-  exchange,
+  requestTo,
   type Script,
   type ScriptedAnswer,
   ScriptedTransport,
-} from '../transport/scripted-transport.ts';
+} from '../support/scripted-transport.ts';
 
 const REGISTRY = registryHost('https', 'registry.example.com');
 const REALM = 'https://auth.example.com/token';
@@ -49,7 +49,7 @@ function authorized({
     tokens: new TokenSource({ tokenBytes: 1000, errorBytes: 1000 }),
     tokenTransport: tokenWire,
   });
-  const send = (url = `${target.origin}/v2/team/app/manifests/1`) => transport.send(exchange(url));
+  const send = (url = `${target.origin}/v2/team/app/manifests/1`) => transport.send(requestTo(url));
   return { wire, tokenWire, send };
 }
 

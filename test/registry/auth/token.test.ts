@@ -3,8 +3,8 @@ import test, { type TestContext } from 'node:test';
 import { isPassthroughError } from '../../../src/errors.ts';
 import { type TokenRequest, TokenSource } from '../../../src/registry/auth/token.ts';
 import { startFakeRegistry } from '../../support/fake-registry.ts';
-import { BASIC, never, openAccess, USER } from '../open.ts';
-import { type Script, type ScriptedAnswer, ScriptedTransport } from '../transport/scripted-transport.ts';
+import { BASIC, never, openAccess, USER } from '../support/scene.ts';
+import { type Script, type ScriptedAnswer, ScriptedTransport } from '../support/scripted-transport.ts';
 
 const MAX_BYTES = 1000;
 const LIMITS = { tokenBytes: MAX_BYTES, errorBytes: MAX_BYTES };

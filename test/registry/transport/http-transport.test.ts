@@ -16,10 +16,10 @@ import { answerRaw, startRawServer } from '../../support/raw-server.ts';
 import { type ScriptedHandler, startScriptedServer } from '../../support/scripted-server.ts';
 import { makeCertificates } from '../../support/tls.ts';
 import { WAIT_LIMIT_MS, within } from '../../support/within.ts';
-import { serveNames } from '../name-server.ts';
-import { PATIENT, SHORT_MS } from '../open.ts';
-import { trustTestAuthority } from '../trust.ts';
-import { exchange } from './scripted-transport.ts';
+import { trustTestAuthority } from '../support/certificates.ts';
+import { serveNames } from '../support/name-server.ts';
+import { PATIENT, SHORT_MS } from '../support/scene.ts';
+import { requestTo } from '../support/scripted-transport.ts';
 
 type Options = Partial<Omit<HttpTransportOptions, 'timeouts'>> & { readonly timeouts?: Partial<Timeouts> };
 
@@ -73,7 +73,7 @@ test('request and answer pass as they are', async () => {
   using wire = openWire();
   const headers = { accept: 'a/b', authorization: 'Bearer t', range: 'bytes=5-' };
   const url = `${server.origin}/v2/a/manifests/1?x=y`;
-  const answer = await wire.send(exchange(url, { headers }));
+  const answer = await wire.send(requestTo(url, { headers }));
   assert.deepEqual([answer.status, answer.url.href, answer.secrets], [418, url, []]);
   assert.deepEqual([answer.headers['x-teapot'], answer.headers['content-type']], ['yes', 'text/plain']);
   assert.equal(await text(answer), 'short and stout');
@@ -92,7 +92,7 @@ test('HEAD has a status and headers, and no body', async () => {
     response.writeHead(200, { 'Content-Length': 5 }).end();
   });
   using wire = openWire();
-  const answer = await wire.send(exchange(server.origin, { method: 'HEAD' }));
+  const answer = await wire.send(requestTo(server.origin, { method: 'HEAD' }));
   assert.deepEqual([answer.status, answer.headers['content-length'], await text(answer)], [200, '5', '']);
 });
 
@@ -101,7 +101,7 @@ test('challenges of several header lines arrive as one list', async () => {
     response.writeHead(401, { 'WWW-Authenticate': ['Basic realm="a"', 'Bearer realm="b"'] }).end();
   });
   using wire = openWire();
-  const answer = await wire.send(exchange(server.origin));
+  const answer = await wire.send(requestTo(server.origin));
   answer.discard();
   assert.equal(answer.headers['www-authenticate'], 'Basic realm="a", Bearer realm="b"');
 });
@@ -112,7 +112,7 @@ test('a connection whose answer was read to its end serves again', async () => {
   });
   using wire = openWire();
   for (const path of ['/1', '/2', '/3']) {
-    assert.equal(await text(await wire.send(exchange(server.origin + path))), path);
+    assert.equal(await text(await wire.send(requestTo(server.origin + path))), path);
   }
   assert.equal(server.connections(), 1);
 });
@@ -122,7 +122,7 @@ test('a connection whose small answer was given up serves again', async () => {
     response.end('small');
   });
   using wire = openWire();
-  for (let times = 0; times < 9; times += 1) (await wire.send(exchange(server.origin))).discard();
+  for (let times = 0; times < 9; times += 1) (await wire.send(requestTo(server.origin))).discard();
   // The end of an answer may come a moment after the next request has found no free connection.
   assert.ok(server.connections() <= 2, `${server.connections()} connections`);
 });
@@ -131,7 +131,7 @@ test('a large or endless answer that is given up is cut off', async () => {
   for (const headers of [{ 'Content-Length': 1_000_000 }, { 'Transfer-Encoding': 'chunked' }]) {
     await using server = await startHalting(headers, 'start');
     using wire = openWire();
-    (await wire.send(exchange(server.origin))).discard();
+    (await wire.send(requestTo(server.origin))).discard();
     await within(server.waitForNoActiveRequests(), 'the end of the answer');
   }
 });
@@ -139,14 +139,14 @@ test('a large or endless answer that is given up is cut off', async () => {
 test('a small answer that is given up and then stalls is cut off', async () => {
   await using server = await startHalting({ 'Content-Length': 10 }, 'start');
   using wire = openWire({ timeouts: { stallMs: SHORT_MS } });
-  (await wire.send(exchange(server.origin))).discard();
+  (await wire.send(requestTo(server.origin))).discard();
   await within(server.waitForNoActiveRequests(), 'the end of the answer');
 });
 
 test('a reader that stops early frees the connection', async () => {
   await using server = await startHalting({ 'Content-Length': 10 }, 'start');
   using wire = openWire();
-  for await (const piece of (await wire.send(exchange(server.origin))).body) {
+  for await (const piece of (await wire.send(requestTo(server.origin))).body) {
     assert.equal(Buffer.from(piece).toString(), 'start');
     break;
   }
@@ -156,7 +156,7 @@ test('a reader that stops early frees the connection', async () => {
 test('a server that accepts and never says TLS runs into the limit on connecting', async () => {
   await using server = await startSilent();
   using wire = openWire({ timeouts: { connectMs: SHORT_MS } });
-  await assert.rejects(wire.send(exchange(`https://${server.host}/`)), {
+  await assert.rejects(wire.send(requestTo(`https://${server.host}/`)), {
     code: 'REGISTRY_TIMEOUT',
     message: `Cannot read from "https://${server.host}": no connection within ${SHORT_MS / 1000} s`,
   });
@@ -171,7 +171,7 @@ test('a name server that never answers runs into the limit on connecting', async
     syncBuiltinESMExports();
   });
   using wire = openWire({ timeouts: { connectMs: SHORT_MS } });
-  await assert.rejects(wire.send(exchange('http://registry.example.com/')), {
+  await assert.rejects(wire.send(requestTo('http://registry.example.com/')), {
     code: 'REGISTRY_TIMEOUT',
     message: /: no connection within /,
   });
@@ -188,7 +188,7 @@ test('a server that accepts and never answers runs into the limit on the answer'
     await using server = await startRawServer(answerRaw(start, 'keep'));
     using wire = openWire({ timeouts: { responseMs: SHORT_MS } });
     await assert.rejects(
-      wire.send(exchange(server.origin)),
+      wire.send(requestTo(server.origin)),
       {
         code: 'REGISTRY_TIMEOUT',
         message: `Cannot read from "${server.origin}": no answer within ${SHORT_MS / 1000} s`,
@@ -203,8 +203,8 @@ test('a connection that was kept alive has the limit on the answer too', async (
     if (url === '/first') response.end('first');
   });
   using wire = openWire({ timeouts: { responseMs: SHORT_MS } });
-  await text(await wire.send(exchange(`${server.origin}/first`)));
-  await assert.rejects(wire.send(exchange(`${server.origin}/second`)), { message: /: no answer within / });
+  await text(await wire.send(requestTo(`${server.origin}/first`)));
+  await assert.rejects(wire.send(requestTo(`${server.origin}/second`)), { message: /: no answer within / });
   assert.deepEqual([server.requests.length, server.connections()], [2, 1]);
 });
 
@@ -215,14 +215,14 @@ test('a connection that nobody uses any more is closed after the time that a bod
     response.end('all');
   });
   using wire = openWire({ timeouts: { stallMs: SHORT_MS } });
-  assert.equal(await text(await wire.send(exchange(server.origin))), 'all');
+  assert.equal(await text(await wire.send(requestTo(server.origin))), 'all');
   await within(closed.promise, 'the end of the connection');
 });
 
 test('a body that stalls runs into the limit on the next piece, and frees the connection', async () => {
   await using server = await startHalting({ 'Content-Length': 10 }, 'start');
   using wire = openWire({ timeouts: { stallMs: SHORT_MS } });
-  await assert.rejects(text(await wire.send(exchange(server.origin))), {
+  await assert.rejects(text(await wire.send(requestTo(server.origin))), {
     code: 'REGISTRY_TIMEOUT',
     message: `Cannot read from "${server.origin}": no further bytes within ${SHORT_MS / 1000} s`,
   });
@@ -239,7 +239,7 @@ test('each piece has the whole limit, and the time that the reader takes does no
   });
   using wire = openWire({ timeouts: { stallMs: 1000 } });
   t.mock.timers.enable({ apis: ['setTimeout'] });
-  const { body } = await wire.send(exchange(server.origin));
+  const { body } = await wire.send(requestTo(server.origin));
   const write = await pieces.promise;
   const reader = body[Symbol.asyncIterator]();
   const read = async (): Promise<string> => Buffer.from((await reader.next()).value ?? '').toString();
@@ -255,19 +255,19 @@ test('each piece has the whole limit, and the time that the reader takes does no
   await assert.rejects(third, { code: 'REGISTRY_TIMEOUT' });
 });
 
-test('an abort ends the exchange in every phase, and the connection with it', async (t) => {
+test('an abort ends the requestTo in every phase, and the connection with it', async (t) => {
   const aborted = { code: 'ABORTED' };
   using wire = openWire();
 
   await t.test('before it begins', async () => {
     await using server = await startSilent();
-    await assert.rejects(wire.send(exchange(server.origin, { signal: AbortSignal.abort() })), aborted);
+    await assert.rejects(wire.send(requestTo(server.origin, { signal: AbortSignal.abort() })), aborted);
     assert.equal(server.connectionCount(), 0);
   });
   await t.test('while it connects', async () => {
     await using server = await startSilent();
     const { signal, abort } = abortable();
-    const sent = wire.send(exchange(`https://${server.host}/`, { signal }));
+    const sent = wire.send(requestTo(`https://${server.host}/`, { signal }));
     await server.waitForConnections(1);
     abort();
     await assert.rejects(sent, aborted);
@@ -276,7 +276,7 @@ test('an abort ends the exchange in every phase, and the connection with it', as
   await t.test('while it waits for the answer', async () => {
     await using server = await startScriptedServer(() => undefined);
     const { signal, abort } = abortable();
-    const sent = wire.send(exchange(server.origin, { signal }));
+    const sent = wire.send(requestTo(server.origin, { signal }));
     await server.waitForRequest(/^GET/);
     abort();
     await assert.rejects(sent, aborted);
@@ -285,7 +285,7 @@ test('an abort ends the exchange in every phase, and the connection with it', as
   await t.test('while it waits for bytes', async () => {
     await using server = await startHalting({ 'Content-Length': 10 }, 'start');
     const { signal, abort } = abortable();
-    const reader = (await wire.send(exchange(server.origin, { signal }))).body[Symbol.asyncIterator]();
+    const reader = (await wire.send(requestTo(server.origin, { signal }))).body[Symbol.asyncIterator]();
     await reader.next();
     const next = reader.next();
     abort();
@@ -295,7 +295,7 @@ test('an abort ends the exchange in every phase, and the connection with it', as
   await t.test('while nobody reads', async () => {
     await using server = await startHalting({ 'Content-Length': 10 }, 'start');
     const { signal, abort } = abortable();
-    const answer = await wire.send(exchange(server.origin, { signal }));
+    const answer = await wire.send(requestTo(server.origin, { signal }));
     abort();
     await within(server.waitForNoActiveRequests(), 'the end of the answer');
     await assert.rejects(text(answer), aborted);
@@ -303,7 +303,7 @@ test('an abort ends the exchange in every phase, and the connection with it', as
   await t.test('with the reason, where that is an error of ours', async () => {
     await using server = await startScriptedServer(() => undefined);
     const { signal, abort } = abortable();
-    const sent = wire.send(exchange(server.origin, { signal }));
+    const sent = wire.send(requestTo(server.origin, { signal }));
     await server.waitForRequest(/^GET/);
     const reason = new PassthroughError('REGISTRY_TIMEOUT', 'Cannot prepare the image: it took too long');
     abort(reason);
@@ -324,7 +324,7 @@ test('an answer that breaks off is an error that may pass, before it begins and 
     await using server = await startRawServer(answerRaw(bytes, then));
     using wire = openWire();
     await assert.rejects(
-      wire.send(exchange(server.origin)).then(text),
+      wire.send(requestTo(server.origin)).then(text),
       {
         code: 'REGISTRY_UNREACHABLE',
         message: `Cannot reach "${server.origin}": the connection broke off`,
@@ -341,7 +341,7 @@ test('what is no HTTP is an error that tells so', async () => {
   ]) {
     await using server = await startRawServer(answerRaw(bytes));
     using wire = openWire();
-    await assert.rejects(wire.send(exchange(server.origin)).then(text), {
+    await assert.rejects(wire.send(requestTo(server.origin)).then(text), {
       code: 'REGISTRY_UNREACHABLE',
       message: /: Parse Error: /,
     });
@@ -353,7 +353,7 @@ test('a server that would rather speak another protocol does not keep anybody wa
   await using server = await startRawServer(answerRaw(switching, 'keep'));
   using wire = openWire();
   await assert.rejects(
-    within(wire.send(exchange(server.origin)), 'an end of the exchange', WAIT_LIMIT_MS / 2),
+    within(wire.send(requestTo(server.origin)), 'an end of the exchange', WAIT_LIMIT_MS / 2),
     {
       code: 'REGISTRY_UNREACHABLE',
     },
@@ -364,7 +364,7 @@ test('a port that nobody listens on is told', async () => {
   const server = await startScriptedServer(() => undefined);
   await server.close();
   using wire = openWire();
-  await assert.rejects(wire.send(exchange(server.origin)), {
+  await assert.rejects(wire.send(requestTo(server.origin)), {
     code: 'REGISTRY_UNREACHABLE',
     message: `Cannot reach "${server.origin}": connection refused`,
   });
@@ -373,7 +373,7 @@ test('a port that nobody listens on is told', async () => {
 test('a name that does not exist is told', async (t) => {
   serveNames(t, {});
   using wire = openWire();
-  await assert.rejects(wire.send(exchange('http://missing.example/')), {
+  await assert.rejects(wire.send(requestTo('http://missing.example/')), {
     code: 'REGISTRY_UNREACHABLE',
     message: 'Cannot reach "http://missing.example": the name does not exist',
   });
@@ -385,7 +385,7 @@ test('a certificate of an unknown authority is not trusted, and the error says w
     tls: { cert, key },
   });
   using wire = openWire();
-  await assert.rejects(wire.send(exchange(server.origin)), (error) => {
+  await assert.rejects(wire.send(requestTo(server.origin)), (error) => {
     assert.ok(error instanceof PassthroughError);
     assert.equal(error.code, 'REGISTRY_UNREACHABLE');
     assert.match(error.message, /: its certificate is not trusted: /);
@@ -400,8 +400,8 @@ test('a certificate of a trusted authority is good for its names alone', async (
   const tls = await trustTestAuthority();
   await using server = await startScriptedServer((_, response) => void response.end('yes'), { tls });
   using wire = openWire();
-  assert.equal(await text(await wire.send(exchange(server.origin))), 'yes');
-  await assert.rejects(wire.send(exchange(`https://registry.example.com:${server.port}/`)), {
+  assert.equal(await text(await wire.send(requestTo(server.origin))), 'yes');
+  await assert.rejects(wire.send(requestTo(`https://registry.example.com:${server.port}/`)), {
     code: 'REGISTRY_UNREACHABLE',
     message: /: its certificate is not trusted: .*registry\.example\.com/,
   });
@@ -413,7 +413,7 @@ test('a server that wants a certificate of the client is not accused of a bad on
   const { ca } = await makeCertificates();
   await using server = await startScriptedServer(() => undefined, { tls: { ...tls, clientCa: ca } });
   using wire = openWire();
-  await assert.rejects(wire.send(exchange(server.origin)), {
+  await assert.rejects(wire.send(requestTo(server.origin)), {
     code: 'REGISTRY_UNREACHABLE',
     message: `Cannot reach "${server.origin}": it wants a certificate of the client`,
   });
@@ -422,7 +422,7 @@ test('a server that wants a certificate of the client is not accused of a bad on
 test('closing breaks off what is under way and frees every connection', async () => {
   await using server = await startHalting({ 'Content-Length': 10 }, 'start');
   using wire = openWire();
-  const answer = await wire.send(exchange(server.origin));
+  const answer = await wire.send(requestTo(server.origin));
   wire.close();
   await assert.rejects(text(answer), { code: 'REGISTRY_UNREACHABLE' });
   await within(server.waitForNoActiveRequests(), 'the end of the answer');
@@ -433,7 +433,7 @@ test('a request over http goes to the proxy in absolute form', async () => {
   await using proxy = await startForwardProxy();
   for (const name of ['HTTP_PROXY', 'http_proxy']) {
     using wire = openWire({ proxyEnv: { [name]: proxy.origin } });
-    assert.equal(await text(await wire.send(exchange(`${server.origin}/v2/?a=b`))), 'yes');
+    assert.equal(await text(await wire.send(requestTo(`${server.origin}/v2/?a=b`))), 'yes');
     const { method, target } = proxy.requests.at(-1) ?? assert.fail();
     assert.deepEqual([method, target], ['GET', `${server.origin}/v2/?a=b`]);
   }
@@ -447,7 +447,7 @@ test('a request over https goes through a tunnel, and the proxy sees none of it'
   for (const name of ['HTTPS_PROXY', 'https_proxy']) {
     using wire = openWire({ proxyEnv: { [name]: proxy.origin } });
     const headers = { authorization: 'Bearer secret' };
-    assert.equal(await text(await wire.send(exchange(`${server.origin}/v2/`, { headers }))), 'yes');
+    assert.equal(await text(await wire.send(requestTo(`${server.origin}/v2/`, { headers }))), 'yes');
   }
   assert.deepEqual(
     proxy.requests.map(({ method, target }) => [method, target]),
@@ -468,7 +468,7 @@ test('the user name and password of a proxy go to the proxy alone', async () => 
   const address = `http://user:secret@${proxy.host}`;
   using wire = openWire({ proxyEnv: { HTTP_PROXY: address, HTTPS_PROXY: address } });
   for (const { origin } of [plain, secure])
-    assert.equal(await text(await wire.send(exchange(origin))), 'yes');
+    assert.equal(await text(await wire.send(requestTo(origin))), 'yes');
   const expected = `Basic ${Buffer.from('user:secret').toString('base64')}`;
   assert.deepEqual(
     proxy.requests.map(({ headers }) => headers['proxy-authorization']),
@@ -482,7 +482,7 @@ test('NO_PROXY is left alone by the proxy', async () => {
   await using proxy = await startForwardProxy();
   for (const name of ['NO_PROXY', 'no_proxy']) {
     using wire = openWire({ proxyEnv: { HTTP_PROXY: proxy.origin, [name]: 'example.com,127.0.0.1' } });
-    assert.equal(await text(await wire.send(exchange(server.origin))), 'yes');
+    assert.equal(await text(await wire.send(requestTo(server.origin))), 'yes');
   }
   assert.equal(proxy.requests.length, 0);
 });
@@ -505,7 +505,7 @@ test('a proxy that refuses, breaks off or keeps silent is an error in time, and 
     const proxyEnv = { HTTPS_PROXY: `http://user:hunter2@${proxy.host}` };
     using wire = openWire({ proxyEnv, timeouts: { connectMs: SHORT_MS } });
     await assert.rejects(
-      wire.send(exchange('https://10.0.0.5/v2/')),
+      wire.send(requestTo('https://10.0.0.5/v2/')),
       (error) => {
         assert.ok(error instanceof PassthroughError);
         assert.equal(error.code, code);
@@ -529,7 +529,7 @@ test('who leaves while a tunnel is dug is let go, and the connection to the prox
     });
     using wire = openWire({ proxyEnv: { HTTPS_PROXY: proxy.origin } });
     const { signal, abort } = abortable();
-    const sent = wire.send(exchange('https://10.0.0.5/v2/', { signal }));
+    const sent = wire.send(requestTo('https://10.0.0.5/v2/', { signal }));
     await dug.promise;
     abort();
     await assert.rejects(sent, { code: 'ABORTED' });
@@ -543,7 +543,7 @@ test('a tunnel is no way around the check of a certificate', async () => {
   // Whatever is asked for, this proxy leads to the server, whose certificate is for 127.0.0.1.
   await using proxy = await startForwardProxy(() => ({ host: '127.0.0.1', port: server.port }));
   using wire = openWire({ proxyEnv: { HTTPS_PROXY: proxy.origin } });
-  await assert.rejects(wire.send(exchange('https://registry.example.com/v2/')), {
+  await assert.rejects(wire.send(requestTo('https://registry.example.com/v2/')), {
     code: 'REGISTRY_UNREACHABLE',
     message: /: its certificate is not trusted: .*registry\.example\.com/,
   });
@@ -559,7 +559,7 @@ test('a proxy that is not there is told', async () => {
   await proxy.close();
   using wire = openWire({ proxyEnv: { HTTP_PROXY: proxy.origin, HTTPS_PROXY: proxy.origin } });
   for (const url of ['http://10.0.0.5/', 'https://10.0.0.5/']) {
-    await assert.rejects(wire.send(exchange(url)), {
+    await assert.rejects(wire.send(requestTo(url)), {
       code: 'REGISTRY_UNREACHABLE',
       message: /connection refused/,
     });
@@ -570,13 +570,13 @@ test('a proxy does not lift the ban on forbidden addresses', async () => {
   await using proxy = await startForwardProxy();
   using wire = openWire({ proxyEnv: { HTTP_PROXY: proxy.origin, HTTPS_PROXY: proxy.origin } });
   for (const url of ['http://169.254.169.254/', 'https://[::ffff:169.254.169.254]/', 'http://2852039166/']) {
-    await assert.rejects(wire.send(exchange(url)), { code: 'REGISTRY_NOT_ALLOWED' });
+    await assert.rejects(wire.send(requestTo(url)), { code: 'REGISTRY_NOT_ALLOWED' });
   }
   assert.equal(proxy.requests.length, 0);
 });
 
 test('what was abandoned keeps no process alive', async () => {
-  const script = new URL('../abandon.ts', import.meta.url);
+  const script = new URL('../support/abandon.ts', import.meta.url);
   const { stdout } = await promisify(execFile)(process.execPath, [fileURLToPath(script)], {
     timeout: WAIT_LIMIT_MS,
   });
