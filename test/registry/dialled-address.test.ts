@@ -18,20 +18,8 @@ import {
 } from './support/scene.ts';
 
 describe('a forbidden address', () => {
-  const urls = [
-    'http://169.254.169.254/latest/meta-data',
-    'http://0.0.0.0/',
-    'http://0/',
-    'http://[::]/',
-    'http://[::ffff:169.254.169.254]/',
-    'http://[::ffff:a9fe:a9fe]/',
-    'http://[fe80::1]/',
-    'http://224.0.0.1/',
-    'http://[ff02::1]/',
-    'http://2852039166/',
-    'http://0xa9fea9fe/',
-    'http://0251.0376.0251.0376/',
-  ];
+  // Each spelling of an address: forbidden-address.test.ts and registry-host.test.ts.
+  const urls = ['http://169.254.169.254/latest', 'http://[::ffff:a9fe:a9fe]/', 'http://2852039166/'];
   for (const url of urls) {
     test(`${url} is refused as a registry, as a redirect and as a realm`, async () => {
       using access = openAccess();

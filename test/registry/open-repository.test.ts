@@ -14,6 +14,7 @@ import { within } from '../support/within.ts';
 import {
   BASIC,
   BIG,
+  BIG_LAYER,
   CLIENT,
   CONFIG,
   configured,
@@ -24,6 +25,7 @@ import {
   OPERATOR,
   openAccess,
   pull,
+  RETRY,
   readLayer,
   SCOPE,
   SHORT_MS,
@@ -111,6 +113,53 @@ describe('an image is pulled', () => {
   });
 });
 
+describe('a token', () => {
+  const sharing: [name: string, credential: Credential, oneByOne: number, concurrent: number][] = [
+    ['is shared by pulls if it is anonymous', NO_CREDENTIAL, 1, 1],
+    ["is shared by pulls if it is of the operator's credentials", OPERATOR, 1, 1],
+    ["is not shared by pulls if it is of a client's credentials", CLIENT, 2, 3],
+  ];
+  for (const [name, credential, oneByOne, concurrent] of sharing) {
+    test(name, async () => {
+      await using first = await startScene({ auth: TOKEN });
+      for (const _ of [1, 2]) await pull(first.open(credential, configured(first.server)));
+      assert.equal(first.server.tokenRequests.length, oneByOne);
+
+      await using scene = await startScene({ auth: { ...TOKEN, tokenDelayUntilReleased: true } });
+      const pulls = [1, 2, 3].map(() => pull(scene.open(credential, configured(scene.server))));
+      await within(scene.server.waitForStalled(concurrent), 'the token requests');
+      scene.server.releaseStalled();
+      await Promise.all(pulls);
+      assert.equal(scene.server.tokenRequests.length, concurrent);
+    });
+  }
+
+  test('that expires while a layer is read is replaced when the layer is resumed', async () => {
+    await using scene = await startScene({
+      auth: TOKEN,
+      defects: { truncateBlob: { afterBytes: 1000, times: 1 } },
+    });
+    const layer = await scene.open(CLIENT).openLayer(BIG_LAYER, never());
+    scene.server.tokens.revokeAll();
+    const chunks = await Array.fromAsync(layer);
+    assert.deepEqual([Buffer.concat(chunks).equals(BIG), scene.server.tokenRequests.length], [true, 2]);
+  });
+
+  const failing: [auth: Auth, code: string, message: RegExp, tokenRequests: number][] = [
+    [{ tokenStatus: 500 }, 'REGISTRY_FAILED', /the answer is 500/, RETRY.attempts],
+    [{ hugeToken: 100 * 1024 ** 2 }, 'REGISTRY_FAILED', /larger than 16384 bytes/, 1],
+  ];
+  for (const [auth, code, message, tokenRequests] of failing) {
+    test(`endpoint that fails with ${JSON.stringify(auth)} ends the pull`, async () => {
+      await using scene = await startScene({ auth: { ...TOKEN, ...auth } });
+      await assert.rejects(pull(scene.open(CLIENT)), { code, message });
+      const { server } = scene;
+      assert.deepEqual([server.tokenRequests.length, server.countRequests(/manifests/)], [tokenRequests, 1]);
+      await within(server.waitForNoActiveRequests(), 'the end of the responses');
+    });
+  }
+});
+
 describe('a failed request', () => {
   const retryAfter = (seconds: string) => ({ status: 429, times: 1, headers: { 'Retry-After': seconds } });
   const rows: [defects: Defects, requests: number, outcome: string | undefined][] = [
@@ -131,7 +180,10 @@ describe('a failed request', () => {
   for (const [defects, requests, outcome] of rows) {
     test(`makes ${requests} requests: ${JSON.stringify(defects)} ends with ${outcome ?? 'success'}`, async () => {
       await using scene = await startScene({ defects }, { timeouts: { responseMs: SHORT_MS } });
-      const code = await pull(scene.client).then(() => undefined, systemErrorCode);
+      const code = await pull(scene.client).then(
+        () => undefined,
+        (error: unknown) => systemErrorCode(error) ?? error,
+      );
       assert.deepEqual([code, scene.server.requests.length], [outcome, requests]);
       await within(scene.server.waitForNoActiveRequests(), 'the end of the request');
     });

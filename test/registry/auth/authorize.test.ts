@@ -60,7 +60,6 @@ function authorized(
 describe('a request', () => {
   const twoChallenges = challenge(`Basic realm="r", bearer realm=${REALM},service=s`);
   const withoutRealm = challenge('Bearer service="s", Basic realm="r"');
-  const realmWithUser = challenge('Bearer realm="https://a:b@auth.example.com/token"');
   const forbidden = { ...BEARER, status: 403 };
   const none = undefined;
   type Sent = readonly (string | undefined)[];
@@ -121,8 +120,14 @@ describe('a request', () => {
       200,
       [none, BASIC],
     ],
-    ['ends when the realm contains credentials', [DISCOVER, CLIENT, realmWithUser], 401, [none]],
-    ['ends when the realm is relative', [DISCOVER, CLIENT, challenge('Bearer realm="/token"')], 401, [none]],
+    ...['https://a:b@auth.example.com/t', 'file:///etc/passwd', 'ftp://auth.example.com/t', '/token', ''].map(
+      (realm): (typeof rows)[number] => [
+        `ends when the realm is ${JSON.stringify(realm)}`,
+        [DISCOVER, CLIENT, challenge(`Bearer realm="${realm}"`)],
+        401,
+        [none],
+      ],
+    ),
     ['ends when the scheme is unknown', [DISCOVER, CLIENT, challenge('Negotiate')], 401, [none]],
     ['ends after a 401 without a challenge', [DISCOVER, CLIENT, { status: 401 }], 401, [none]],
     ['ends after a 403', [DISCOVER, CLIENT, forbidden], 403, [none]],

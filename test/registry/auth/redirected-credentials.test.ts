@@ -57,15 +57,6 @@ describe('a redirect', () => {
       readBig,
     ],
     [
-      'to another port, of a manifest',
-      async ({ defects }, stack) => {
-        const other = stack.use(await startRegistry());
-        defects.redirectManifestsTo = other.origin;
-        return other;
-      },
-      pull,
-    ],
-    [
       'to another host on the same port',
       async (registry) => {
         registry.defects.redirectBlobsTo = alias(registry, 'localhost');
@@ -73,15 +64,6 @@ describe('a redirect', () => {
       },
       readBig,
       { path: /^\/signed/ },
-    ],
-    [
-      'to another scheme',
-      async ({ defects }, stack) => {
-        const storage = stack.use(await startStorage(await trustTestAuthority()));
-        defects.redirectBlobsTo = storage.origin;
-        return storage;
-      },
-      readBig,
     ],
     [
       'to another port, of a layer that is resumed',

@@ -1,71 +1,34 @@
 /**
- * Which servers may receive credentials, each rule against a server that tries to break it. The rules for redirects, addresses,
- * named registries and foreign layers: redirected-credentials.test.ts, dialled-address.test.ts, select-host.test.ts,
- * foreign-layer.test.ts.
+ * Which servers may receive credentials, against servers that try to get them. Rules without a server: credentials.test.ts and
+ * authorize.test.ts. Redirects and foreign layers: redirected-credentials.test.ts and foreign-layer.test.ts.
  */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { configWarnings, loadConfig } from '../../../src/config/config.ts';
-import {
-  type Credential,
-  chooseCredential,
-  type StaticCredentials,
-} from '../../../src/registry/auth/credentials.ts';
+import { chooseCredential, type StaticCredentials } from '../../../src/registry/auth/credentials.ts';
 import { parseHostPattern } from '../../../src/registry/host-pattern.ts';
-import { openRepository } from '../../../src/registry/open-repository.ts';
-import { DOCKER_HUB, type RegistryHost, registryHost } from '../../../src/registry/registry-host.ts';
+import { registryHost } from '../../../src/registry/registry-host.ts';
 import { startScriptedServer } from '../../support/scripted-server.ts';
 import { serveNames } from '../support/name-server.ts';
 import {
-  accessSettings,
   alias,
   BASIC,
   BIG,
   BIG_LAYER,
   CLIENT,
   headersOf,
-  IMAGE,
   LOOPBACK,
   NO_CREDENTIAL,
   OPERATOR,
   openAccess,
   pull,
-  REPOSITORY,
   readLayer,
-  SCOPE,
-  STATIC_TOKEN,
   startRealm,
   startRegistry,
   startScene,
   USER,
 } from '../support/scene.ts';
-import { type Script, ScriptedTransport } from '../support/scripted-transport.ts';
-
-const HOST = registryHost('https', 'registry.example.com');
-
-/** A repository over a script, for hosts that do not exist. */
-function openScripted(script: Script, credential: Credential, target: RegistryHost, trusted: string[] = []) {
-  const wire = new ScriptedTransport(script);
-  const access = { ...accessSettings(), wire, trustedRealms: trusted.map(parseHostPattern) };
-  return { wire, client: openRepository(access, { target, repository: REPOSITORY, credential }) };
-}
-
-/** Where token requests went, and with what. */
-const tokenRequests = ({ requests }: ScriptedTransport) =>
-  requests
-    .filter(({ operation }) => operation === 'token')
-    .map(({ url, headers }) => [url.origin + url.pathname, headers['authorization']]);
-
-/** A registry that names a realm until it sees the token `t`, and a realm that gives this token to all clients. */
-const naming =
-  (realm: string): Script =>
-  ({ operation, headers }) => {
-    if (operation === 'token') return { body: '{"token":"t"}' };
-    if (headers['authorization'] === 'Bearer t') return { body: IMAGE.manifest.bytes };
-    const challenge = `Bearer realm="${realm}",service="s",scope="${SCOPE}"`;
-    return { status: 401, headers: { 'www-authenticate': challenge } };
-  };
 
 describe('a token realm', () => {
   const rows: [
@@ -115,76 +78,6 @@ describe('a token realm', () => {
     assert.deepEqual(headersOf(thief), [undefined]);
   });
 
-  test('that is configured gets credentials on any host', async (t) => {
-    serveNames(t, LOOPBACK);
-    await using realm = await startRegistry();
-    await using scene = await startScene({ auth: { mode: 'token' }, tokens: realm.tokens });
-    const tokenEndpoint = new URL(`${alias(realm, 'localhost')}/token`);
-    await pull(scene.open(CLIENT, { tokenEndpoint, service: 'fake-registry' }));
-    assert.deepEqual(headersOf(realm), [BASIC]);
-  });
-
-  test('that is configured or known is used, not that of a challenge', async () => {
-    const cases: [target: RegistryHost, realm: string][] = [
-      [DOCKER_HUB, 'https://auth.docker.io/token'],
-      [{ ...HOST, tokenEndpoint: new URL('https://sso.test/t') }, 'https://sso.test/t'],
-    ];
-    for (const [target, realm] of cases) {
-      let isFirst = true;
-      const { wire, client } = openScripted(
-        (request, index) => {
-          const isRefused = isFirst && request.operation !== 'token';
-          if (isRefused) isFirst = false;
-          return naming('https://evil.test/token')(isRefused ? { ...request, headers: {} } : request, index);
-        },
-        CLIENT,
-        target,
-      );
-      await pull(client);
-      assert.deepEqual(tokenRequests(wire), [
-        [realm, BASIC],
-        [realm, BASIC],
-      ]);
-      assert.ok(wire.urls().every((url) => !url.includes('evil.test')));
-    }
-  });
-
-  test('over http gets credentials only if the registry itself is http', async () => {
-    const plain = registryHost('http', 'registry.example.com');
-    const configured = { ...HOST, tokenEndpoint: new URL('http://registry.example.com/token') };
-    const cases: [target: RegistryHost, realm: string, trusted: string[], expected: string | undefined][] = [
-      [HOST, 'https://registry.example.com/token', [], BASIC],
-      [HOST, 'http://registry.example.com/token', [], undefined],
-      [HOST, 'http://auth.example.com/token', [], undefined],
-      [HOST, 'http://auth.example.org/token', ['auth.example.org', 'http://auth.example.org'], undefined],
-      [configured, 'http://registry.example.com/token', [], undefined],
-      [plain, 'http://registry.example.com/token', [], BASIC],
-      [plain, 'https://registry.example.com/token', [], BASIC],
-    ];
-    for (const [target, realm, trusted, expected] of cases) {
-      for (const credential of [CLIENT, OPERATOR]) {
-        const { wire, client } = openScripted(naming(realm), credential, target, trusted);
-        await pull(client);
-        assert.deepEqual(tokenRequests(wire)[0], [realm, expected]);
-      }
-    }
-  });
-
-  test('that is no http or https URL without credentials gets no request', async () => {
-    const withCredentials = 'https://a:b@registry.example.com/t';
-    for (const realm of [
-      withCredentials,
-      'file:///etc/passwd',
-      'ftp://registry.example.com/t',
-      '/token',
-      '',
-    ]) {
-      const { wire, client } = openScripted(naming(realm), CLIENT, HOST);
-      await assert.rejects(pull(client), { code: 'REGISTRY_DENIED' });
-      assert.equal(wire.requests.length, 1, realm);
-    }
-  });
-
   test('cannot redirect the token request, not even within the registry', async (t) => {
     serveNames(t, LOOPBACK);
     await using thief = await startRealm();
@@ -200,12 +93,6 @@ describe('a token realm', () => {
     }
     assert.deepEqual([thief.requests.length, server.countRequests(/elsewhere/)], [0, 0]);
     assert.equal(server.tokenRequests.length, 3);
-  });
-
-  test('never gets a static token', async () => {
-    await using scene = await startScene({ auth: { mode: 'token' } });
-    await assert.rejects(pull(scene.open(STATIC_TOKEN)), { code: 'REGISTRY_DENIED' });
-    assert.equal(scene.server.tokenRequests.length, 0);
   });
 });
 
