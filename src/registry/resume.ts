@@ -94,12 +94,15 @@ async function* resume(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, un
  */
 function bytesToSkip(response: TransportResponse, offset: number): number {
   if (response.status === 200) return offset;
-  const start = /^bytes (\d+)-/.exec(response.headers['content-range'] ?? '')?.[1];
+  const contentRange = response.headers['content-range'];
+  const start = /^bytes (\d+)-/.exec(contentRange ?? '')?.[1];
   const skip = offset - Number(start ?? Number.NaN);
   if (skip >= 0) return skip;
   response.discard();
+  const origin = JSON.stringify(response.url.origin);
+  const got = JSON.stringify(contentRange ?? 'no Content-Range');
   throw new PassthroughError(
     'REGISTRY_FAILED',
-    `Cannot go on reading from ${JSON.stringify(response.url.origin)}: asked for bytes from ${offset}, got ${JSON.stringify(response.headers['content-range'] ?? 'no Content-Range')}`,
+    `Cannot go on reading from ${origin}: asked for bytes from ${offset}, got ${got}`,
   );
 }

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../src/errors.ts';
 import type { Credential } from '../../src/registry/auth/credentials.ts';
 import type { RegistryHost } from '../../src/registry/registry-host.ts';
+import { systemErrorCode } from '../../src/util/system-error.ts';
 import type { Defects, FailWith } from '../support/defects.ts';
-import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
-import type { AuthSettings, ChallengeParts } from '../support/fake-token.ts';
+import type { FakeRegistry } from '../support/fake-registry.ts';
+import type { AuthSettings } from '../support/fake-token.ts';
 import { startScriptedServer } from '../support/scripted-server.ts';
 import { URL_SIGNATURE } from '../support/signed-blobs.ts';
 import { recordSpans } from '../support/span-recorder.ts';
@@ -16,436 +17,247 @@ import {
   BIG_LAYER,
   CLIENT,
   CONFIG,
+  configured,
+  headersOf,
   IMAGE,
   NO_CREDENTIAL,
   never,
   OPERATOR,
   openAccess,
-  REPOSITORY,
+  pull,
   RETRY,
   readLayer,
+  SCOPE,
   SHORT_MS,
-} from './open.ts';
+  STATIC_TOKEN,
+  startRegistry,
+  startScene,
+} from './support/scene.ts';
 
-const OTHER = 'team/other';
+type Auth = Partial<AuthSettings>;
 
-async function startRegistry(auth: Partial<AuthSettings> = {}, defects: Defects = {}): Promise<FakeRegistry> {
-  const server = await startFakeRegistry({ auth, defects });
-  server.push(REPOSITORY, '1', IMAGE);
-  server.push(OTHER, '1', IMAGE);
-  return server;
-}
+const TOKEN: Auth = { mode: 'token' };
+const PRIVATE: Auth = { mode: 'token', allowAnonymous: false };
 
-/** What an operator configures to spare the challenge. */
-const configured = (server: FakeRegistry): Partial<RegistryHost> => ({
-  tokenEndpoint: new URL(`${server.origin}/token`),
-  service: 'fake-registry',
-});
-
-const fixed = (server: FakeRegistry): Credential => ({
-  type: 'bearer',
-  token: server.tokens.issue([`repository:${REPOSITORY}:pull`], 300),
-});
-
-test('every way of authorization pulls an image', async (t) => {
-  const cases: [
+describe('an image is pulled', () => {
+  const issued = ({ tokens }: FakeRegistry): Credential => ({
+    type: 'bearer',
+    token: tokens.issue([SCOPE], 300),
+  });
+  const direct = () => ({ tokenEndpoint: 'none' }) as const;
+  const rows: [
     name: string,
-    auth: Partial<AuthSettings>,
-    credential: Credential | ((server: FakeRegistry) => Credential),
-    target: Partial<RegistryHost> | ((server: FakeRegistry) => Partial<RegistryHost>),
+    auth: Auth,
+    credential: Credential | typeof issued,
+    settings: (server: FakeRegistry) => Partial<RegistryHost>,
     tokenRequests: (string | undefined)[],
   ][] = [
-    ['nothing asked, nothing given', {}, NO_CREDENTIAL, {}, []],
-    ['nothing asked, credentials at hand', {}, OPERATOR, {}, []],
-    ['an anonymous token', { mode: 'token' }, NO_CREDENTIAL, {}, [undefined]],
-    ['a token for the client', { mode: 'token', allowAnonymous: false }, CLIENT, {}, [BASIC]],
-    ['a token for the operator', { mode: 'token', allowAnonymous: false }, OPERATOR, {}, [BASIC]],
+    ['without credentials', {}, NO_CREDENTIAL, () => ({}), []],
+    ['with credentials that the registry does not ask for', {}, OPERATOR, () => ({}), []],
+    ['with an anonymous token', TOKEN, NO_CREDENTIAL, () => ({}), [undefined]],
+    ["with a token of the client's credentials", PRIVATE, CLIENT, () => ({}), [BASIC]],
+    ["with a token of the operator's credentials", PRIVATE, OPERATOR, () => ({}), [BASIC]],
+    ['with a token of a configured realm', PRIVATE, OPERATOR, configured, [BASIC]],
+    ['with a static token', PRIVATE, issued, () => ({}), []],
+    ['with Basic after a challenge', { mode: 'basic' }, CLIENT, () => ({}), []],
+    ['with direct Basic', { mode: 'basic' }, OPERATOR, direct, []],
     [
-      'a token from a configured realm',
-      { mode: 'token', allowAnonymous: false },
-      OPERATOR,
-      configured,
+      'after challenges in two header lines',
+      {
+        ...PRIVATE,
+        challengeSpelling: ({ realm, service, scope }) => [
+          'Negotiate abc=',
+          `bearer realm=${realm},service=${service},scope="${scope},push"`,
+        ],
+      },
+      CLIENT,
+      () => ({}),
       [BASIC],
     ],
-    ['a static token', { mode: 'token', allowAnonymous: false }, fixed, {}, []],
-    ['Basic on challenge', { mode: 'basic' }, CLIENT, {}, []],
-    ['Basic directly', { mode: 'basic' }, OPERATOR, { tokenEndpoint: 'none' }, []],
-    [
-      'a token as access_token',
-      { mode: 'token', tokenField: 'access_token' },
-      NO_CREDENTIAL,
-      {},
-      [undefined],
-    ],
-    ['a token as token', { mode: 'token', tokenField: 'token' }, NO_CREDENTIAL, {}, [undefined]],
-    ['a token that tells no end', { mode: 'token', expiresIn: undefined }, NO_CREDENTIAL, {}, [undefined]],
   ];
-  for (const [name, auth, credential, target, tokenRequests] of cases) {
-    await t.test(name, async () => {
-      await using server = await startRegistry(auth);
-      using access = openAccess();
-      const client = access.open(
-        server,
+  for (const [name, auth, credential, settings, tokenRequests] of rows) {
+    test(name, async () => {
+      await using scene = await startScene({ auth });
+      const { server } = scene;
+      const client = scene.open(
         typeof credential === 'function' ? credential(server) : credential,
-        typeof target === 'function' ? target(server) : target,
+        settings(server),
       );
-      await client.getManifest('1', never());
+      await pull(client);
       await client.getConfig(CONFIG, never());
       assert.deepEqual(await readLayer(client), BIG);
-      assert.deepEqual(
-        server.tokenRequests.map(({ headers }) => headers.authorization),
-        tokenRequests,
-      );
+      assert.deepEqual(headersOf({ requests: server.tokenRequests }), tokenRequests);
     });
   }
-});
 
-test('challenges in every spelling lead to the token', async (t) => {
-  const spellings: [name: string, spell: (parts: ChallengeParts) => string | readonly string[]][] = [
-    [
-      'scheme and names in lower case',
-      ({ realm, service, scope }) => `bearer realm="${realm}",service="${service}",scope="${scope}"`,
-    ],
-    [
-      'upper case',
-      ({ realm, service, scope }) => `BEARER REALM="${realm}",SERVICE="${service}",SCOPE="${scope}"`,
-    ],
-    ['no quotes', ({ realm, service, scope }) => `Bearer realm=${realm},service=${service},scope=${scope}`],
-    [
-      'blanks',
-      ({ realm, service, scope }) => `Bearer  realm = "${realm}" , service = ${service} , scope="${scope}"`,
-    ],
-    [
-      'a further challenge before it',
-      ({ realm, service }) => `Basic realm="a, \\"b\\"", Bearer realm="${realm}",service="${service}"`,
-    ],
-    [
-      'a further challenge behind it',
-      ({ realm, service }) => `Bearer realm="${realm}",service="${service}",Basic realm="a"`,
-    ],
-    ['two lines', ({ realm, service }) => ['Negotiate abc=', `Bearer realm="${realm}",service="${service}"`]],
-    [
-      'more actions than needed',
-      ({ realm, service, scope }) => `Bearer realm="${realm}",service="${service}",scope="${scope},push"`,
-    ],
-    [
-      'unknown parameters',
-      ({ realm, service, scope }) =>
-        `Bearer error="invalid_token",realm="${realm}",x="y, z=1",service="${service}",scope="${scope}"`,
-    ],
-    ['no scope', ({ realm, service }) => `Bearer realm="${realm}",service="${service}"`],
-  ];
-  for (const [name, challengeSpelling] of spellings) {
-    await t.test(name, async () => {
-      await using server = await startRegistry({ mode: 'token', allowAnonymous: false, challengeSpelling });
-      using access = openAccess();
-      const { bytes } = await access.open(server, CLIENT).getManifest('1', never());
-      assert.deepEqual(Buffer.from(bytes), IMAGE.manifest.bytes);
-      assert.equal(server.tokenRequests.length, 1);
+  test('over one connection, with a challenge and a token request', async () => {
+    const ports = new Set<number | undefined>();
+    await using server = await startScriptedServer(({ url, headers, socket }, response) => {
+      ports.add(socket.remotePort);
+      if (url?.startsWith('/token')) {
+        response.end('{"token":"t"}');
+      } else if (headers.authorization !== 'Bearer t') {
+        response.writeHead(401, { 'WWW-Authenticate': `Bearer realm="${server.origin}/token"` }).end();
+      } else {
+        response.end(IMAGE.blobs.get(url?.split('/').at(-1) ?? '') ?? IMAGE.manifest.bytes);
+      }
     });
-  }
-});
-
-test('ten layers that ask at once share one token request', async () => {
-  for (const known of [true, false]) {
-    await using server = await startRegistry({ mode: 'token' });
     using access = openAccess();
-    const client = access.open(server, CLIENT, known ? configured(server) : {});
-    const layers = await Promise.all(Array.from({ length: 10 }, () => readLayer(client)));
-    assert.ok(layers.every((layer) => layer.equals(BIG)));
-    assert.deepEqual([server.tokenRequests.length, server.countRequests(/blobs/)], [1, known ? 10 : 20]);
-  }
-});
-
-test("pulls share tokens that are anonymous or the operator's, and never a client's", async () => {
-  const cases: [credential: Credential, tokenRequests: number][] = [
-    [NO_CREDENTIAL, 1],
-    [OPERATOR, 1],
-    [CLIENT, 2],
-  ];
-  for (const [credential, tokenRequests] of cases) {
-    await using server = await startRegistry({ mode: 'token' });
-    using access = openAccess();
-    const pull = () => access.open(server, credential, configured(server)).getManifest('1', never());
-    await pull();
-    await pull();
-    assert.equal(server.tokenRequests.length, tokenRequests, JSON.stringify(credential));
-  }
-});
-
-test("pulls at the same time share one token request, unless the credentials are a client's", async () => {
-  for (const [credential, tokenRequests] of [
-    [OPERATOR, 1],
-    [CLIENT, 3],
-  ] as const) {
-    await using server = await startRegistry({ mode: 'token', tokenDelayUntilReleased: true });
-    using access = openAccess();
-    const pulls = [1, 2, 3].map(() =>
-      access.open(server, credential, configured(server)).getManifest('1', never()),
-    );
-    await within(server.waitForStalled(tokenRequests), 'the token requests');
-    server.releaseStalled();
-    await Promise.all(pulls);
-    assert.equal(server.tokenRequests.length, tokenRequests);
-  }
-});
-
-test('what one client may pull, another may not', async () => {
-  await using server = await startRegistry({ mode: 'token', allowAnonymous: 'noAccess' });
-  using access = openAccess();
-  await access.open(server, CLIENT).getManifest('1', never());
-  const denied = { code: 'REGISTRY_DENIED', details: { registryStatus: 401, registryCode: 'UNAUTHORIZED' } };
-  await assert.rejects(access.open(server).getManifest('1', never()), denied);
-  const wrong: Credential = {
-    type: 'basic',
-    basic: { username: 'user', password: 'guess' },
-    source: 'client',
-  };
-  await assert.rejects(access.open(server, wrong).getManifest('1', never()), {
-    code: 'REGISTRY_DENIED',
-    message: /^Cannot get a token from .*: incorrect username or password \(UNAUTHORIZED\)$/,
+    const client = access.open(server);
+    await pull(client);
+    await client.getConfig(CONFIG, never());
+    assert.deepEqual(await readLayer(client), BIG);
+    assert.equal(server.requests.length, 5);
+    // The 401 is discarded, so its connection may become free after the next request has opened another one.
+    assert.ok(ports.size <= 2, `${ports.size} connections`);
   });
 });
 
-test('another repository has a token of its own', async () => {
-  await using server = await startRegistry({ mode: 'token' });
-  using access = openAccess();
-  for (const repository of [REPOSITORY, OTHER, REPOSITORY]) {
-    await access.open(server, OPERATOR, {}, repository).getManifest('1', never());
-  }
-  assert.deepEqual(
-    server.tokenRequests.map(({ path }) => new URL(path, server.origin).searchParams.get('scope')),
-    [`repository:${REPOSITORY}:pull`, `repository:${OTHER}:pull`],
-  );
-});
-
-test('a token that is revoked in the middle of a pull is fetched once more, for all layers together', async () => {
-  await using server = await startRegistry({ mode: 'token' });
-  using access = openAccess();
-  const client = access.open(server, CLIENT);
-  await client.getManifest('1', never());
-  server.tokens.revokeAll();
-  const layers = await Promise.all(Array.from({ length: 10 }, () => readLayer(client)));
-  assert.ok(layers.every((layer) => layer.equals(BIG)));
-  assert.deepEqual([server.tokenRequests.length, server.countRequests(/blobs/)], [2, 20]);
-});
-
-test('a token that ends while a layer is read is renewed when the layer goes on', async () => {
-  await using server = await startRegistry(
-    { mode: 'token' },
-    { truncateBlob: { afterBytes: 1000, times: 1 } },
-  );
-  using access = openAccess();
-  const layer = await access.open(server, CLIENT).openLayer(BIG_LAYER, never());
-  server.tokens.revokeAll();
-  let read = 0;
-  for await (const piece of layer) read += piece.byteLength;
-  assert.deepEqual([read, server.tokenRequests.length], [BIG.length, 2]);
-});
-
-test('tokens that are good for nothing make no endless loop', async () => {
-  await using server = await startRegistry({ mode: 'token', hugeToken: 100 });
-  using access = openAccess();
-  const client = access.open(server, CLIENT);
-  const denied = { code: 'REGISTRY_DENIED' };
-  await assert.rejects(client.getManifest('1', never()), denied);
-  assert.deepEqual([server.countRequests(/manifests/), server.tokenRequests.length], [2, 1]);
-  await assert.rejects(client.getManifest('1', never()), denied);
-  assert.deepEqual([server.countRequests(/manifests/), server.tokenRequests.length], [4, 2]);
-});
-
-test('a refused static token is final: no other way is tried', async () => {
-  for (const mode of ['token', 'basic'] as const) {
-    await using server = await startRegistry({ mode });
-    using access = openAccess();
-    const client = access.open(server, { type: 'bearer', token: 'wrong' });
-    await assert.rejects(client.getManifest('1', never()), { code: 'REGISTRY_DENIED' });
-    assert.deepEqual([server.requests.length, server.tokenRequests.length], [1, 0]);
-  }
-});
-
-test('a token endpoint that misbehaves is told, and nothing is sent to the registry in its stead', async () => {
-  const elsewhere = await startScriptedServer(() => undefined);
-  const cases: [auth: Partial<AuthSettings>, code: string, message: RegExp, tokenRequests: number][] = [
-    [{ tokenStatus: 401 }, 'REGISTRY_DENIED', /authentication is required or was refused/, 1],
-    [{ tokenStatus: 403 }, 'REGISTRY_DENIED', /access is denied/, 1],
-    [{ tokenStatus: 404 }, 'REGISTRY_FAILED', /not found/, 1],
-    [{ tokenStatus: 500 }, 'REGISTRY_FAILED', /the answer is 500/, RETRY.attempts],
-    [
-      { tokenStatus: 429, tokenHeaders: { 'Retry-After': '99' } },
-      'REGISTRY_RATE_LIMITED',
-      /too many requests/,
-      1,
-    ],
-    [{ tokenBody: '<html>sign in</html>' }, 'REGISTRY_FAILED', /its answer is not JSON/, 1],
-    [{ tokenField: 'none' }, 'REGISTRY_FAILED', /neither token nor access_token/, 1],
-    [{ hugeToken: 100 * 1024 ** 2 }, 'REGISTRY_FAILED', /larger than 16384 bytes/, 1],
-    [{ tokenRedirectTo: elsewhere.origin }, 'REGISTRY_FAILED', /the answer is 307/, 1],
+describe('a token', () => {
+  const sharing: [name: string, credential: Credential, oneByOne: number, concurrent: number][] = [
+    ['is shared by pulls if it is anonymous', NO_CREDENTIAL, 1, 1],
+    ["is shared by pulls if it is of the operator's credentials", OPERATOR, 1, 1],
+    ["is not shared by pulls if it is of a client's credentials", CLIENT, 2, 3],
   ];
-  for (const [auth, code, message, tokenRequests] of cases) {
-    await using server = await startRegistry({ mode: 'token', ...auth });
-    using access = openAccess();
-    await assert.rejects(access.open(server, CLIENT).getManifest('1', never()), { code, message });
-    assert.deepEqual([server.tokenRequests.length, server.countRequests(/manifests/)], [tokenRequests, 1]);
-    await within(server.waitForNoActiveRequests(), 'the end of the answers');
+  for (const [name, credential, oneByOne, concurrent] of sharing) {
+    test(name, async () => {
+      await using first = await startScene({ auth: TOKEN });
+      for (const _ of [1, 2]) await pull(first.open(credential, configured(first.server)));
+      assert.equal(first.server.tokenRequests.length, oneByOne);
+
+      await using scene = await startScene({ auth: { ...TOKEN, tokenDelayUntilReleased: true } });
+      const pulls = [1, 2, 3].map(() => pull(scene.open(credential, configured(scene.server))));
+      await within(scene.server.waitForStalled(concurrent), 'the token requests');
+      scene.server.releaseStalled();
+      await Promise.all(pulls);
+      assert.equal(scene.server.tokenRequests.length, concurrent);
+    });
   }
-  assert.equal(elsewhere.requests.length, 0);
-  await elsewhere.close();
+
+  test('that expires while a layer is read is replaced when the layer is resumed', async () => {
+    await using scene = await startScene({
+      auth: TOKEN,
+      defects: { truncateBlob: { afterBytes: 1000, times: 1 } },
+    });
+    const layer = await scene.open(CLIENT).openLayer(BIG_LAYER, never());
+    scene.server.tokens.revokeAll();
+    const chunks = await Array.fromAsync(layer);
+    assert.deepEqual([Buffer.concat(chunks).equals(BIG), scene.server.tokenRequests.length], [true, 2]);
+  });
+
+  const failing: [auth: Auth, code: string, message: RegExp, tokenRequests: number][] = [
+    [{ tokenStatus: 500 }, 'REGISTRY_FAILED', /the answer is 500/, RETRY.attempts],
+    [{ hugeToken: 100 * 1024 ** 2 }, 'REGISTRY_FAILED', /larger than 16384 bytes/, 1],
+  ];
+  for (const [auth, code, message, tokenRequests] of failing) {
+    test(`endpoint that fails with ${JSON.stringify(auth)} ends the pull`, async () => {
+      await using scene = await startScene({ auth: { ...TOKEN, ...auth } });
+      await assert.rejects(pull(scene.open(CLIENT)), { code, message });
+      const { server } = scene;
+      assert.deepEqual([server.tokenRequests.length, server.countRequests(/manifests/)], [tokenRequests, 1]);
+      await within(server.waitForNoActiveRequests(), 'the end of the responses');
+    });
+  }
 });
 
-test('a passing failure is tried again, a lasting one is not: each request is counted', async () => {
-  const cases: [defects: Defects, requests: number, outcome: 'works' | string][] = [
-    [{ resetConnections: { times: 2 } }, 3, 'works'],
+describe('a failed request', () => {
+  const retryAfter = (seconds: string) => ({ status: 429, times: 1, headers: { 'Retry-After': seconds } });
+  const rows: [defects: Defects, requests: number, outcome: string | undefined][] = [
+    [{ resetConnections: { times: 2 } }, 3, undefined],
     [{ resetConnections: {} }, 3, 'REGISTRY_UNREACHABLE'],
-    [{ failWith: { status: 503, times: 2 } }, 3, 'works'],
-    [{ failWith: { status: 408, times: 1 } }, 2, 'works'],
-    [{ failWith: { status: 425, times: 1 } }, 2, 'works'],
-    [{ failWith: { status: 429, times: 1, headers: { 'Retry-After': '0' } } }, 2, 'works'],
-    [{ failWith: { status: 429 } }, 3, 'REGISTRY_RATE_LIMITED'],
+    [{ failWith: { status: 503, times: 2 } }, 3, undefined],
     [{ failWith: { status: 500 } }, 3, 'REGISTRY_FAILED'],
-    [{ failWith: { status: 429, headers: { 'Retry-After': '3' } } }, 1, 'REGISTRY_RATE_LIMITED'],
+    [{ failWith: { status: 429 } }, 3, 'REGISTRY_RATE_LIMITED'],
+    [{ failWith: retryAfter('0') }, 2, undefined],
+    [{ failWith: retryAfter('3') }, 1, 'REGISTRY_RATE_LIMITED'],
     [{ failWith: { status: 404 } }, 1, 'IMAGE_NOT_FOUND'],
     [{ failWith: { status: 401 } }, 1, 'REGISTRY_DENIED'],
-    [{ failWith: { status: 403 } }, 1, 'REGISTRY_DENIED'],
     [{ failWith: { status: 400 } }, 1, 'REGISTRY_FAILED'],
+    [{ stallManifest: true }, 1, 'REGISTRY_TIMEOUT'],
+    [{ redirectLoop: { endless: true } }, 6, 'REGISTRY_FAILED'],
+    [{ redirectLoop: { endless: false } }, 6, 'REGISTRY_FAILED'],
   ];
-  for (const [defects, requests, outcome] of cases) {
-    await using server = await startRegistry({}, defects);
-    using access = openAccess();
-    const code = await access
-      .open(server)
-      .getManifest('1', never())
-      .then(
-        () => 'works',
-        (error: unknown) => (isPassthroughError(error) ? error.code : error),
+  for (const [defects, requests, outcome] of rows) {
+    test(`makes ${requests} requests: ${JSON.stringify(defects)} ends with ${outcome ?? 'success'}`, async () => {
+      await using scene = await startScene({ defects }, { timeouts: { responseMs: SHORT_MS } });
+      const code = await pull(scene.client).then(
+        () => undefined,
+        (error: unknown) => systemErrorCode(error) ?? error,
       );
-    assert.deepEqual([code, server.requests.length], [outcome, requests], JSON.stringify(defects));
-  }
-});
-
-test('a server that does not answer in time is not asked again', async () => {
-  await using server = await startRegistry({}, { stallManifest: true });
-  using access = openAccess({ timeouts: { responseMs: SHORT_MS } });
-  await assert.rejects(access.open(server).getManifest('1', never()), { code: 'REGISTRY_TIMEOUT' });
-  assert.equal(server.requests.length, 1);
-  await within(server.waitForNoActiveRequests(), 'the end of the request');
-});
-
-test('Retry-After is waited for', async () => {
-  await using server = await startRegistry(
-    {},
-    { failWith: { status: 429, times: 1, headers: { 'Retry-After': '1' } } },
-  );
-  using access = openAccess();
-  const begun = performance.now();
-  await access.open(server).getManifest('1', never());
-  // Timers of Node may fire up to a millisecond early.
-  assert.ok(performance.now() - begun >= 999);
-});
-
-test('storage that fails is tried again from the registry on: its address may have been for once', async () => {
-  await using storage = await startFakeRegistry({ defects: { failWith: { status: 503, times: 1 } } });
-  storage.push(REPOSITORY, '1', IMAGE);
-  await using server = await startRegistry({}, { redirectBlobsTo: storage.origin });
-  using access = openAccess();
-  assert.deepEqual(await readLayer(access.open(server)), BIG);
-  assert.deepEqual([server.requests.length, storage.requests.length], [2, 2]);
-});
-
-test('redirects in a circle end', async () => {
-  for (const endless of [true, false]) {
-    await using server = await startRegistry({}, { redirectLoop: { endless } });
-    using access = openAccess();
-    await assert.rejects(access.open(server).getManifest('1', never()), {
-      code: 'REGISTRY_FAILED',
-      message: /redirects more than 5 times/,
-    });
-    assert.equal(server.requests.length, 6);
-  }
-});
-
-test('connections are used again in a pull, also after a challenge and a token request', async () => {
-  const ports = new Set<number | undefined>();
-  await using server = await startScriptedServer(({ url, headers, socket }, response) => {
-    ports.add(socket.remotePort);
-    if (url?.startsWith('/token')) {
-      response.end('{"token":"t"}');
-    } else if (headers.authorization !== 'Bearer t') {
-      response.writeHead(401, { 'WWW-Authenticate': `Bearer realm="${server.origin}/token"` }).end();
-    } else {
-      response.end(IMAGE.blobs.get(url?.split('/').at(-1) ?? '') ?? IMAGE.manifest.bytes);
-    }
-  });
-  using access = openAccess();
-  const client = access.open(server);
-  await client.getManifest('1', never());
-  await client.getConfig(CONFIG, never());
-  assert.deepEqual(await readLayer(client), BIG);
-  assert.equal(server.requests.length, 5);
-  // The 401 is given up unread, so that its connection may come free a moment after the next request went out.
-  assert.ok(ports.size <= 2, `${ports.size} connections`);
-});
-
-test('a server that echoes the Authorization cannot make anybody repeat it', async () => {
-  const token: Credential = { type: 'bearer', token: 'static-token-7Q' };
-  const [manifest, realm] = [
-    { pattern: /manifests/, status: 403, afterAuthorization: true },
-    { pattern: /token/, status: 403 },
-  ];
-  const cases: [name: string, auth: Partial<AuthSettings>, credential: Credential, failWith: FailWith][] = [
-    ['a static token', {}, token, manifest],
-    ['a fetched token', { mode: 'token' }, CLIENT, manifest],
-    ['Basic', { mode: 'basic' }, CLIENT, manifest],
-    ['Basic at the realm', { mode: 'token' }, CLIENT, realm],
-  ];
-  for (const [name, auth, credential, failWith] of cases) {
-    await using server = await startRegistry(auth, { echoAuthorizationInErrors: true, failWith });
-    using access = openAccess();
-    await assert.rejects(access.open(server, credential).getManifest('1', never()), (error) => {
-      assert.ok(isPassthroughError(error, 'REGISTRY_DENIED'), name);
-      assert.match(error.message, /you sent Authorization: (?:Basic|Bearer) \[redacted\]/, name);
-      const sent = server.requests.flatMap(({ headers }) => headers.authorization?.split(' ')[1] ?? []);
-      assert.ok(sent.length > 0, name);
-      for (const secret of [...sent, 'secret', 'static-token-7Q']) {
-        assert.ok(!JSON.stringify([error.message, error.details]).includes(secret), name);
-      }
-      return true;
+      assert.deepEqual([code, scene.server.requests.length], [outcome, requests]);
+      await within(scene.server.waitForNoActiveRequests(), 'the end of the request');
     });
   }
+
+  test('is retried after the time of Retry-After', async () => {
+    await using scene = await startScene({ defects: { failWith: retryAfter('1') } });
+    const startedAt = performance.now();
+    await pull(scene.client);
+    // Node's timers may fire a millisecond early.
+    assert.ok(performance.now() - startedAt >= 999);
+  });
+
+  test('at the storage is retried from the registry on: the URL may be valid only once', async () => {
+    await using storage = await startRegistry({ defects: { failWith: { status: 503, times: 1 } } });
+    await using scene = await startScene({ defects: { redirectBlobsTo: storage.origin } });
+    assert.deepEqual(await readLayer(scene.client), BIG);
+    assert.deepEqual([scene.server.requests.length, storage.requests.length], [2, 2]);
+  });
 });
 
-test('storage that echoes a signed address cannot make anybody repeat it', async () => {
-  await using storage = await startScriptedServer(({ url }, response) => {
-    response.writeHead(403).end(JSON.stringify({ message: `expired: ${url}, signed ${URL_SIGNATURE}` }));
-  });
-  await using server = await startRegistry({ mode: 'token' }, { redirectBlobsTo: storage.origin });
-  using access = openAccess();
-  await assert.rejects(readLayer(access.open(server, CLIENT)), (error) => {
-    assert.ok(isPassthroughError(error, 'REGISTRY_DENIED'));
-    assert.match(error.message, /: expired: \/signed\/.*\?\[redacted\], signed \[redacted\]$/);
-    return true;
+describe('a secret is not quoted', () => {
+  const atRegistry = { pattern: /manifests/, status: 403, afterAuthorization: true };
+  const atRealm = { pattern: /token/, status: 403 };
+  const rows: [name: string, auth: Auth, credential: Credential, failWith: FailWith][] = [
+    ['a static token', {}, STATIC_TOKEN, atRegistry],
+    ['a fetched token', TOKEN, CLIENT, atRegistry],
+    ['Basic', { mode: 'basic' }, CLIENT, atRegistry],
+    ['Basic at the realm', TOKEN, CLIENT, atRealm],
+  ];
+  for (const [name, auth, credential, failWith] of rows) {
+    test(`from an error that echoes the Authorization header: ${name}`, async () => {
+      await using scene = await startScene({ auth, defects: { echoAuthorizationInErrors: true, failWith } });
+      await assert.rejects(pull(scene.open(credential)), (error) => {
+        assert.ok(isPassthroughError(error, 'REGISTRY_DENIED'));
+        assert.match(error.message, /you sent Authorization: (?:Basic|Bearer) \[redacted\]/);
+        const sent = headersOf(scene.server).flatMap((value) => value?.split(' ')[1] ?? []);
+        assert.ok(sent.length > 0);
+        for (const secret of [...sent, 'secret', 'static-token-7Q']) {
+          assert.ok(!JSON.stringify([error.message, error.details]).includes(secret));
+        }
+        return true;
+      });
+    });
+  }
+
+  test('from an error of the storage that echoes a signed URL', async () => {
+    await using storage = await startScriptedServer(({ url }, response) => {
+      response.writeHead(403).end(JSON.stringify({ message: `expired: ${url}, signed ${URL_SIGNATURE}` }));
+    });
+    await using scene = await startScene({ auth: TOKEN, defects: { redirectBlobsTo: storage.origin } });
+    await assert.rejects(readLayer(scene.open(CLIENT)), {
+      code: 'REGISTRY_DENIED',
+      message: /: expired: \/signed\/.*\?\[redacted\], signed \[redacted\]$/,
+    });
   });
 });
 
-test('each attempt has a span, the token request too, and none tells a secret', async () => {
-  const recorder = recordSpans();
-  await using storage = await startFakeRegistry();
-  storage.push(REPOSITORY, '1', IMAGE);
-  const failures = { pattern: /manifests/, status: 503, times: 1, afterAuthorization: true };
-  await using server = await startRegistry(
-    { mode: 'token' },
-    { redirectBlobsTo: storage.origin, failWith: failures },
-  );
-  using access = openAccess();
-  const client = access.open(server, CLIENT);
-  await client.getManifest('1', never());
+test('each attempt has a span without secrets, the token request too', async () => {
+  const { spans } = recordSpans();
+  await using storage = await startRegistry();
+  const failWith = { pattern: /manifests/, status: 503, times: 1, afterAuthorization: true };
+  await using scene = await startScene({
+    auth: TOKEN,
+    defects: { redirectBlobsTo: storage.origin, failWith },
+  });
+  const client = scene.open(CLIENT);
+  await pull(client);
   await readLayer(client);
-  const [manifest, layer] = [
-    'GET /v2/{repository}/manifests/{reference}',
-    'GET /v2/{repository}/blobs/{digest}',
-  ];
+  const manifest = 'GET /v2/{repository}/manifests/{reference}';
+  const layer = 'GET /v2/{repository}/blobs/{digest}';
+  const { port } = scene.server;
   assert.deepEqual(
-    recorder.spans.map(({ name, attributes }) => [
+    spans.map(({ name, attributes }) => [
       name,
       attributes['server.port'],
       attributes['registry.auth.type'],
@@ -453,19 +265,17 @@ test('each attempt has a span, the token request too, and none tells a secret', 
       attributes['http.request.resend_count'],
     ]),
     [
-      [manifest, server.port, 'none', 401, undefined],
-      ['GET {registry_token_endpoint}', server.port, 'basic', 200, undefined],
-      [manifest, server.port, 'bearer', 503, 1],
-      [manifest, server.port, 'bearer', 200, 2],
-      [layer, server.port, 'bearer', 307, undefined],
+      [manifest, port, 'none', 401, undefined],
+      ['GET {registry_token_endpoint}', port, 'basic', 200, undefined],
+      [manifest, port, 'bearer', 503, 1],
+      [manifest, port, 'bearer', 200, 2],
+      [layer, port, 'bearer', 307, undefined],
       [layer, storage.port, 'none', 200, 1],
     ],
   );
-  const told = JSON.stringify(
-    recorder.spans.map(({ name, attributes, status }) => [name, attributes, status]),
-  );
-  const token = server.requests.at(-1)?.headers.authorization?.split(' ')[1] ?? assert.fail();
-  for (const secret of [token, 'secret', BASIC.split(' ')[1] ?? '', URL_SIGNATURE]) {
-    assert.ok(!told.includes(secret), secret);
+  const recorded = JSON.stringify(spans.map(({ name, attributes, status }) => [name, attributes, status]));
+  const token = headersOf(scene.server).at(-1)?.split(' ')[1] ?? assert.fail();
+  for (const secret of [token, 'secret', BASIC.slice('Basic '.length), URL_SIGNATURE]) {
+    assert.ok(!recorded.includes(secret), secret);
   }
 });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { errorFromResponse } from '../../src/registry/response-error.ts';
-import { response, type ScriptedAnswer } from './transport/scripted-transport.ts';
+import { responseOf, type ScriptedAnswer } from './support/scripted-transport.ts';
 
 const ACTION = 'Cannot get manifest "1" of registry.example.com/team/app';
 
 const of = async (answer: ScriptedAnswer, maxBytes?: number) =>
-  await errorFromResponse(await response(answer), ACTION, maxBytes);
+  await errorFromResponse(await responseOf(answer), ACTION, maxBytes);
 
 const oci = (...errors: unknown[]) => JSON.stringify({ errors });
 

@@ -4,8 +4,8 @@ import { PassthroughError } from '../../src/errors.ts';
 import { readResuming } from '../../src/registry/resume.ts';
 import { connectionError, timeoutError } from '../../src/registry/transport/connection-error.ts';
 import { readAll } from '../support/collect.ts';
-import { never } from './open.ts';
-import { exchange, type ScriptedAnswer, ScriptedTransport } from './transport/scripted-transport.ts';
+import { never } from './support/scene.ts';
+import { requestTo, type ScriptedAnswer, ScriptedTransport } from './support/scripted-transport.ts';
 
 const AT = new URL('https://registry.example.com/v2/a/blobs/b');
 const BLOB = Buffer.from('0123456789abcdefghij');
@@ -46,11 +46,11 @@ async function resumingOf(size: number, first: ScriptedAnswer, ...next: readonly
     return answer;
   });
   const stream = readResuming({
-    first: await wire.send(exchange(AT.href)),
+    first: await wire.send(requestTo(AT.href)),
     size,
     open: (offset) => {
       offsets.push(offset);
-      return wire.send(exchange(AT.href));
+      return wire.send(requestTo(AT.href));
     },
     failure: async ({ status }) => new PassthroughError('REGISTRY_FAILED', `the answer is ${status}`),
     retry: { attempts: 1, baseMs: 1, maxMs: 1 },

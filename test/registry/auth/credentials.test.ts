@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { describe, test } from 'node:test';
 import {
   basicAuthorization,
+  basicSecrets,
   type Credential,
   chooseCredential,
   mayReachRealm,
@@ -27,153 +28,127 @@ const fixed = (fields: Partial<StaticCredentials>): StaticCredentials => ({
   ...fields,
 });
 
-test('the static token comes first, then the client, then the static user, then nobody', () => {
+describe('static credentials', () => {
   const both = fixed({ bearerToken: 'fixed', basic: OWN });
-  const user = fixed({ basic: OWN });
-  assert.deepEqual(chooseCredential(HOME, CLIENTS, both), TOKEN);
-  assert.deepEqual(chooseCredential(HOME, undefined, both), TOKEN);
-  assert.deepEqual(chooseCredential(HOME, CLIENTS, user), CLIENT);
-  assert.deepEqual(chooseCredential(HOME, undefined, user), OPERATOR);
-  assert.deepEqual(chooseCredential(HOME, CLIENTS, fixed({})), CLIENT);
-  assert.deepEqual(chooseCredential(HOME, undefined, fixed({})), NONE);
-});
+  const basic = fixed({ basic: OWN });
 
-test('static credentials that are bound go to their registry and the listed hosts alone', () => {
-  const hosts = [
-    'mirror.example.org',
-    '*.internal.example',
-    'lab:5000',
-    'http://old.example.org',
-    'docker.io',
-  ];
-  const bound = { boundTo: HOME.origin, hosts: hosts.map(parseHostPattern) };
-  const cases: [scheme: string, host: string, mayUse: boolean][] = [
-    ['https', 'registry.example.com', true],
-    ['https', 'registry.example.com:443', true],
-    ['https', 'registry.example.com:8443', false],
-    ['http', 'registry.example.com', false],
-    ['https', 'auth.example.com', false],
-    ['https', 'evil.test', false],
-    ['https', 'mirror.example.org', true],
-    ['https', 'mirror.example.org:8443', true],
-    ['https', 'a.internal.example', true],
-    ['https', 'internal.example', false],
-    ['https', 'docker.io', true],
-    ['https', 'docker.io:5000', false],
-    ['https', 'lab:5000', true],
-    ['http', 'lab:5000', true],
-    ['http', 'lab', false],
-    ['http', 'old.example.org', true],
-    ['https', 'old.example.org', false],
-  ];
-  for (const [scheme, host, mayUse] of cases) {
-    const target = registryHost(scheme, host);
-    const where = `${scheme} ${host}`;
-    assert.deepEqual(
-      chooseCredential(target, undefined, fixed({ basic: OWN, ...bound })),
-      mayUse ? OPERATOR : NONE,
-      where,
-    );
-    assert.deepEqual(chooseCredential(target, CLIENTS, fixed({ basic: OWN, ...bound })), CLIENT, where);
-    assert.deepEqual(
-      chooseCredential(target, CLIENTS, fixed({ bearerToken: 'fixed', ...bound })),
-      mayUse ? TOKEN : CLIENT,
-      where,
-    );
-  }
-});
-
-test('a listed host is not talked out of https by the scheme of a request', () => {
-  for (const entry of ['mirror.example.org', '*.example.org', 'https://mirror.example.org']) {
-    const bound = fixed({ basic: OWN, boundTo: HOME.origin, hosts: [parseHostPattern(entry)] });
-    assert.deepEqual(
-      chooseCredential(registryHost('https', 'mirror.example.org'), undefined, bound),
-      OPERATOR,
-    );
-    assert.deepEqual(chooseCredential(registryHost('http', 'mirror.example.org'), undefined, bound), NONE);
-  }
-});
-
-test('a registry that is configured with http gets its credentials over http', () => {
-  const lab = registryHost('http', 'lab.example.com');
-  const bound = fixed({ basic: OWN, boundTo: lab.origin });
-  assert.deepEqual(chooseCredential(lab, undefined, bound), OPERATOR);
-});
-
-test('static credentials that are not bound serve whichever registry a request names', () => {
-  for (const [scheme, host] of [
-    ['https', 'anywhere.test'],
-    ['http', '10.0.0.5:5000'],
-  ] as const) {
-    assert.deepEqual(
-      chooseCredential(registryHost(scheme, host), undefined, fixed({ basic: OWN })),
-      OPERATOR,
-    );
-  }
-});
-
-test('Basic credentials reach a realm only over a safe way and with a reason', () => {
-  const secure = HOME;
-  const plain = registryHost('http', 'registry.example.com:5000');
-  const configured = (url: string, target: RegistryHost): RegistryHost => ({
-    ...target,
-    tokenEndpoint: new URL(url),
+  test('as a token come before those of the client, and as Basic after them', () => {
+    assert.deepEqual(chooseCredential(HOME, CLIENTS, both), TOKEN);
+    assert.deepEqual(chooseCredential(HOME, undefined, both), TOKEN);
+    assert.deepEqual(chooseCredential(HOME, CLIENTS, basic), CLIENT);
+    assert.deepEqual(chooseCredential(HOME, undefined, basic), OPERATOR);
+    assert.deepEqual(chooseCredential(HOME, CLIENTS, fixed({})), CLIENT);
+    assert.deepEqual(chooseCredential(HOME, undefined, fixed({})), NONE);
   });
-  const cases: [name: string, target: RegistryHost, realm: string, trusted: string[], expected: boolean][] = [
-    ['the same host', secure, 'https://registry.example.com/token', [], true],
-    ['the same host on another port', secure, 'https://registry.example.com:8443/token', [], true],
-    ['a sibling', secure, 'https://auth.example.com/token', [], true],
-    ['another domain', secure, 'https://auth.example.org/token', [], false],
-    ['a name that ends alike', secure, 'https://evilexample.com/token', [], false],
-    ['a name that begins alike', secure, 'https://registry.example.com.evil.test/token', [], false],
-    ['a trusted host', secure, 'https://auth.example.org/token', ['auth.example.org'], true],
-    ['a trusted wildcard', secure, 'https://auth.example.org/token', ['*.example.org'], true],
-    [
-      'a trusted host on another port',
-      secure,
-      'https://auth.example.org/token',
-      ['auth.example.org:8443'],
-      false,
-    ],
-    ['a sibling of a trusted host', secure, 'https://x.example.org/token', ['auth.example.org'], false],
-    ['Docker Hub', DOCKER_HUB, 'https://auth.docker.io/token', [], true],
-    [
-      'another realm than Docker Hub is known to have',
-      DOCKER_HUB,
-      'https://auth.example.org/token',
-      [],
-      false,
-    ],
-    ['a configured realm', configured('https://sso.test/t', secure), 'https://sso.test/t', [], true],
-    [
-      'another path than configured',
-      configured('https://sso.test/t', secure),
-      'https://sso.test/u',
-      [],
-      false,
-    ],
-    ['the same host over http', secure, 'http://registry.example.com/token', [], false],
-    ['a trusted host over http', secure, 'http://auth.example.org/token', ['http://auth.example.org'], false],
-    ['a configured realm over http', configured('http://sso.test/t', secure), 'http://sso.test/t', [], false],
-    ['http where the registry is http', plain, 'http://registry.example.com/token', [], true],
-    ['https where the registry is http', plain, 'https://registry.example.com/token', [], true],
-    ['a sibling over http where the registry is http', plain, 'http://auth.example.com/token', [], true],
-    ['another domain where the registry is http', plain, 'http://auth.example.org/token', [], false],
-    ['an address', registryHost('http', '10.0.0.5:5000'), 'http://10.0.0.5:5001/token', [], true],
-    ['another address', registryHost('http', '10.0.0.5:5000'), 'http://10.0.0.6:5000/token', [], false],
+
+  const home = 'https://registry.example.com';
+  const hosts =
+    'mirror.example.org *.internal.example lab:5000 http://old.example.org https://new.example.org docker.io';
+  const rows: [origin: string, mayUse: boolean][] = [
+    [home, true],
+    [`${home}:443`, true],
+    [`${home}:8443`, false],
+    ['http://registry.example.com', false],
+    ['https://auth.example.com', false],
+    ['https://evil.test', false],
+    // A client must not move a host that is listed for https to http.
+    ['https://mirror.example.org', true],
+    ['http://mirror.example.org', false],
+    ['https://mirror.example.org:8443', true],
+    ['https://a.internal.example', true],
+    ['http://a.internal.example', false],
+    ['https://internal.example', false],
+    ['https://new.example.org', true],
+    ['http://new.example.org', false],
+    // An entry with http or a port allows http.
+    ['https://lab:5000', true],
+    ['http://lab:5000', true],
+    ['http://lab', false],
+    ['http://old.example.org', true],
+    ['https://old.example.org', false],
+    ['https://docker.io', true],
+    ['https://docker.io:5000', false],
   ];
-  for (const [name, target, realm, trusted, expected] of cases) {
-    assert.equal(mayReachRealm(target, new URL(realm), trusted.map(parseHostPattern)), expected, name);
+  for (const [origin, mayUse] of rows) {
+    test(`that are bound ${mayUse ? 'may' : 'must not'} reach ${origin}`, () => {
+      const bound = { boundTo: home, hosts: hosts.split(' ').map(parseHostPattern) };
+      const [scheme = '', host = ''] = origin.split('://');
+      const choose = (client: typeof CLIENTS | undefined, fields: Partial<StaticCredentials>) =>
+        chooseCredential(registryHost(scheme, host), client, fixed({ ...fields, ...bound }));
+      assert.deepEqual(choose(undefined, { basic: OWN }), mayUse ? OPERATOR : NONE);
+      assert.deepEqual(choose(CLIENTS, { basic: OWN }), CLIENT);
+      assert.deepEqual(choose(CLIENTS, { bearerToken: 'fixed' }), mayUse ? TOKEN : CLIENT);
+    });
+  }
+
+  test('that are bound to a registry over http reach it over http', () => {
+    const lab = registryHost('http', 'lab.example.com');
+    assert.deepEqual(chooseCredential(lab, undefined, fixed({ basic: OWN, boundTo: lab.origin })), OPERATOR);
+  });
+
+  test('that are not bound reach every registry', () => {
+    for (const host of [registryHost('https', 'anywhere.test'), registryHost('http', '10.0.0.5:5000')]) {
+      assert.deepEqual(chooseCredential(host, undefined, basic), OPERATOR);
+    }
+  });
+});
+
+describe('a token realm', () => {
+  const plain = registryHost('http', 'registry.example.com:5000');
+  const address = registryHost('http', '10.0.0.5:5000');
+  const configured = (url: string): RegistryHost => ({ ...HOME, tokenEndpoint: new URL(url) });
+  const rows: [isAllowed: boolean, target: RegistryHost, realm: string, trusted?: string][] = [
+    // On the host of the registry, or under its registrable domain.
+    [true, HOME, 'https://registry.example.com/token'],
+    [true, HOME, 'https://registry.example.com:8443/token'],
+    [true, HOME, 'https://auth.example.com/token'],
+    [true, HOME, 'https://example.com/token'],
+    [false, HOME, 'https://auth.example.org/token'],
+    [false, HOME, 'https://evilexample.com/token'],
+    [false, HOME, 'https://registry.example.com.evil.test/token'],
+    [false, registryHost('https', 'registry.one.co.uk'), 'https://auth.two.co.uk/token'],
+    [false, registryHost('https', 'one.jfrog.io'), 'https://two.jfrog.io/token'],
+    // In the list.
+    [true, HOME, 'https://auth.example.org/token', 'auth.example.org'],
+    [true, HOME, 'https://auth.example.org/token', '*.example.org'],
+    [false, HOME, 'https://auth.example.org/token', 'auth.example.org:8443'],
+    [false, HOME, 'https://auth.example.org/token', 'http://auth.example.org'],
+    [false, HOME, 'https://x.example.org/token', 'auth.example.org'],
+    // Known or configured.
+    [true, DOCKER_HUB, 'https://auth.docker.io/token'],
+    [false, DOCKER_HUB, 'https://auth.example.org/token'],
+    [true, configured('https://sso.test/t'), 'https://sso.test/t'],
+    [false, configured('https://sso.test/t'), 'https://sso.test/u'],
+    // Over http only if the registry is http.
+    [false, HOME, 'http://registry.example.com/token'],
+    [false, HOME, 'http://auth.example.com/token'],
+    [false, HOME, 'http://auth.example.org/token', 'auth.example.org'],
+    [false, HOME, 'http://auth.example.org/token', 'http://auth.example.org'],
+    [false, configured('http://sso.test/t'), 'http://sso.test/t'],
+    [false, configured('http://registry.example.com/t'), 'http://registry.example.com/t'],
+    [true, plain, 'http://registry.example.com/token'],
+    [true, plain, 'https://registry.example.com/token'],
+    [true, plain, 'http://auth.example.com/token'],
+    [false, plain, 'http://auth.example.org/token'],
+    [true, address, 'http://10.0.0.5:5001/token'],
+    [false, address, 'http://10.0.0.6:5000/token'],
+  ];
+  for (const [isAllowed, target, realm, trusted] of rows) {
+    const list = trusted === undefined ? '' : `, with ${trusted} in the list`;
+    test(`${isAllowed ? 'may' : 'must not'} be ${realm} for Basic of ${target.origin}${list}`, () => {
+      const patterns = trusted === undefined ? [] : [parseHostPattern(trusted)];
+      assert.equal(mayReachRealm(target, new URL(realm), patterns), isAllowed);
+    });
   }
 });
 
-test('Basic is base64 of UTF-8, the first colon being the border', () => {
-  // RFC 7617, sections 2 and 2.1: their examples.
-  const cases: [username: string, password: string, expected: string][] = [
+test('Basic is base64 of user name and password in UTF-8', () => {
+  // The examples of RFC 7617, sections 2 and 2.1.
+  for (const [username, password, value] of [
     ['Aladdin', 'open sesame', 'Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=='],
     ['test', '123£', 'Basic dGVzdDoxMjPCow=='],
-  ];
-  for (const [username, password, expected] of cases) {
-    assert.equal(basicAuthorization({ username, password }), expected);
+  ] as const) {
+    assert.equal(basicAuthorization({ username, password }), value);
+    assert.deepEqual(basicSecrets({ username, password }), [value.slice('Basic '.length), password]);
   }
 });

@@ -6,7 +6,7 @@ import {
   isForbiddenAddress,
   refuseForbiddenLiteral,
 } from '../../../src/registry/transport/forbidden-address.ts';
-import { serveNames } from '../name-server.ts';
+import { serveNames } from '../support/name-server.ts';
 
 const FORBIDDEN = [
   '0.0.0.0',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { RedirectTransport } from '../../../src/registry/transport/redirect.ts';
-import { exchange, type Script, ScriptedTransport } from './scripted-transport.ts';
+import { requestTo, type Script, ScriptedTransport } from '../support/scripted-transport.ts';
 
 const START = 'https://registry.example.com/v2/a/blobs/b';
 const PRIVATE = { authorization: 'Bearer t', cookie: 'c=d', 'proxy-authorization': 'Basic e' };
@@ -16,7 +16,7 @@ function chain(...locations: readonly string[]): ScriptedTransport {
 }
 
 const follow = (wire: ScriptedTransport, url = START) =>
-  new RedirectTransport(wire).send(exchange(url, { headers: { ...PRIVATE, ...PUBLIC } }));
+  new RedirectTransport(wire).send(requestTo(url, { headers: { ...PRIVATE, ...PUBLIC } }));
 
 test('every kind of redirect is followed, and its body given up', async () => {
   for (const status of [301, 302, 303, 307, 308]) {
@@ -139,10 +139,10 @@ test('five redirects are followed, a sixth is refused', async () => {
 
 test('method, signal and count of attempts go along', async () => {
   const wire = chain('https://storage.example.org/x');
-  const request = exchange(START, { method: 'HEAD', operation: 'layer' });
+  const request = requestTo(START, { method: 'HEAD', operation: 'layer' });
   await new RedirectTransport(wire).send(request);
   const { url: _, ...rest } = request;
-  const { url: followed, ...passed } = wire.requests[1] ?? exchange(START);
+  const { url: followed, ...passed } = wire.requests[1] ?? requestTo(START);
   assert.equal(followed.href, 'https://storage.example.org/x');
   assert.deepEqual(passed, rest);
   assert.equal(passed.attempts, request.attempts);

@@ -11,7 +11,7 @@ import {
   RetryTransport,
   retryAfterSeconds,
 } from '../../../src/registry/transport/retry.ts';
-import { exchange, type Script, ScriptedTransport } from './scripted-transport.ts';
+import { requestTo, type Script, ScriptedTransport } from '../support/scripted-transport.ts';
 
 const URL_SENT = 'https://registry.example.com/v2/a/manifests/1';
 const QUICK: RetryPolicy = { attempts: 3, baseMs: 1, maxMs: 10_000 };
@@ -28,7 +28,7 @@ function failing(failure: number | Error, times: number, headers: Readonly<Recor
 }
 
 const send = (wire: ScriptedTransport, policy = QUICK, signal?: AbortSignal) =>
-  new RetryTransport(wire, policy).send(exchange(URL_SENT, signal && { signal }));
+  new RetryTransport(wire, policy).send(requestTo(URL_SENT, signal && { signal }));
 
 /** Timers of the test's own, in the module of promises too. */
 function mockTimers(t: TestContext): TestContext['mock']['timers'] {

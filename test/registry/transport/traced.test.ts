@@ -13,8 +13,8 @@ import type {
   TransportResponse,
 } from '../../../src/registry/transport/transport.ts';
 import { recordSpans } from '../../support/span-recorder.ts';
-import { RETRY } from '../open.ts';
-import { exchange, type Script, ScriptedTransport } from './scripted-transport.ts';
+import { RETRY } from '../support/scene.ts';
+import { requestTo, type Script, ScriptedTransport } from '../support/scripted-transport.ts';
 
 const recorder = recordSpans();
 const { spans } = recorder;
@@ -31,7 +31,7 @@ const traced = (script: Script = () => ({}), options: Partial<TracedOptions> = {
   });
 
 const layer = (fields: Partial<TransportRequest> = {}) =>
-  exchange(BLOB, { operation: 'layer', template: '/v2/{repository}/blobs/{digest}', ...fields });
+  requestTo(BLOB, { operation: 'layer', template: '/v2/{repository}/blobs/{digest}', ...fields });
 
 /** Sends a request and reads its answer to the end. */
 async function fetched(transport: Transport, request: TransportRequest): Promise<TransportResponse> {
@@ -150,7 +150,7 @@ test('address and port are told for every kind of origin', async () => {
 test('service and scope are told of a token request and of what its token opens, and not past a redirect', async () => {
   const auth = { service: 's', scope: 'repository:team/app:pull' };
   const bearer = { authorization: 'Bearer secret' };
-  const token = exchange('https://auth.example.com/token', { operation: 'token', template: '/token', auth });
+  const token = requestTo('https://auth.example.com/token', { operation: 'token', template: '/token', auth });
   await fetched(traced(undefined, { isAuthConfigured: true }), token);
   await fetched(traced(), layer({ auth, headers: bearer }));
   await fetched(traced(), layer({ auth }));
@@ -209,7 +209,7 @@ test('a refusal is an error; a 401 only once somebody looks for the reason', asy
   }
 });
 
-test('an exchange that fails is an error by its code, and has no status', async () => {
+test('an requestTo that fails is an error by its code, and has no status', async () => {
   const broken = traced(() => {
     throw new PassthroughError('REGISTRY_UNREACHABLE', 'Cannot reach "https://registry.example.com"');
   });
@@ -249,14 +249,14 @@ test('attempts of one request are counted over retries and redirects', async () 
 });
 
 test('tags and HEAD have spans of their own name', async () => {
-  const tags = exchange('https://registry.example.com/v2/team/app/tags/list?n=1000', {
+  const tags = requestTo('https://registry.example.com/v2/team/app/tags/list?n=1000', {
     operation: 'tags',
     template: '/v2/{repository}/tags/list',
   });
   await fetched(traced(), tags);
   await fetched(
     traced(),
-    exchange('https://registry.example.com/v2/team/app/manifests/1', { method: 'HEAD' }),
+    requestTo('https://registry.example.com/v2/team/app/manifests/1', { method: 'HEAD' }),
   );
   assert.deepEqual(
     spans.map(({ name, attributes }) => [name, attributes['registry.operation'], attributes['url.path']]),

@@ -1,8 +1,8 @@
-/** Whom this process trusts. */
+/** Certificates that this process trusts. */
 
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
-import type { TlsSettings } from '../support/listening.ts';
-import { makeCertificates } from '../support/tls.ts';
+import type { TlsSettings } from '../../support/listening.ts';
+import { makeCertificates } from '../../support/tls.ts';
 
 /**
  * Makes this process trust the private authority of the tests, as `NODE_EXTRA_CA_CERTS` would.

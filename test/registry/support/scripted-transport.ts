@@ -1,6 +1,4 @@
-/**
- * A wire without a network: what is sent is remembered and answered by script, so that hosts need not exist.
- */
+/** A transport without a network: it records requests and answers by script, so that hosts need not exist. */
 
 import type { IncomingHttpHeaders } from 'node:http';
 import type {
@@ -9,23 +7,23 @@ import type {
   TransportResponse,
 } from '../../../src/registry/transport/transport.ts';
 
-/** What to answer. */
+/** A response. */
 export interface ScriptedAnswer {
-  /** 200 unless said. */
+  /** 200 by default. */
   readonly status?: number;
   readonly headers?: IncomingHttpHeaders;
-  /** Empty unless said; an iterable is passed on as it is. */
+  /** Empty by default; an iterable is passed through. */
   readonly body?: string | Uint8Array | AsyncIterable<Uint8Array>;
   readonly secrets?: readonly string[];
 }
 
-/** Answers the nth request, counted from 0. What it throws is what `send` rejects with. */
+/** Answers the nth request, counted from 0. `send` rejects with what the script throws. */
 export type Script = (request: TransportRequest, index: number) => ScriptedAnswer | Promise<ScriptedAnswer>;
 
 /** A {@link Transport} that plays a script. */
 export class ScriptedTransport implements Transport {
   readonly requests: TransportRequest[] = [];
-  /** Statuses of the answers that were given up, in order. */
+  /** Statuses of the discarded responses, in order. */
   readonly discarded: number[] = [];
   readonly #script: Script;
 
@@ -43,25 +41,25 @@ export class ScriptedTransport implements Transport {
       url: request.url,
       peer: { address: '192.0.2.1', port: 443 },
       protocolVersion: '1.1',
-      body: typeof body === 'string' || body instanceof Uint8Array ? pieces(body) : body,
+      body: typeof body === 'string' || body instanceof Uint8Array ? oneChunk(body) : body,
       discard: () => this.discarded.push(status),
       secrets,
     };
   }
 
-  /** Where the requests went. */
+  /** URLs of the requests. */
   urls(): string[] {
     return this.requests.map(({ url }) => url.href);
   }
 
-  /** One header of each request. */
+  /** Values of a header of the requests. */
   sent(header: string): (string | undefined)[] {
     return this.requests.map(({ headers }) => headers[header]);
   }
 }
 
-/** @returns a request for a manifest, with whatever is to differ */
-export function exchange(url: string, fields: Partial<TransportRequest> = {}): TransportRequest {
+/** @returns a request for a manifest, with the given fields replaced */
+export function requestTo(url: string, fields: Partial<TransportRequest> = {}): TransportRequest {
   return {
     method: 'GET',
     url: new URL(url),
@@ -74,14 +72,11 @@ export function exchange(url: string, fields: Partial<TransportRequest> = {}): T
   };
 }
 
-/** @returns an answer as a transport gives it, for functions that read one */
-export function response(
-  answer: ScriptedAnswer,
-  url = 'https://registry.example.com/',
-): Promise<TransportResponse> {
-  return new ScriptedTransport(() => answer).send(exchange(url));
+/** @returns a response, for functions that read one */
+export function responseOf(answer: ScriptedAnswer): Promise<TransportResponse> {
+  return new ScriptedTransport(() => answer).send(requestTo('https://registry.example.com/'));
 }
 
-async function* pieces(body: string | Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
+async function* oneChunk(body: string | Uint8Array): AsyncGenerator<Uint8Array, void, undefined> {
   yield Buffer.from(body);
 }

@@ -1,7 +1,4 @@
-/**
- * Names for this process alone: `dns.lookup` is replaced, so that the client under test dials real sockets under names
- * that no name server has.
- */
+/** Host names for this process: replaces `dns.lookup`, so that the client under test dials real sockets under any name. */
 
 import dns from 'node:dns';
 import { syncBuiltinESMExports } from 'node:module';
@@ -10,23 +7,23 @@ import type { TestContext } from 'node:test';
 
 /** A name server with one zone. */
 export interface NameServer {
-  /** Every name that was asked for, in order. */
-  readonly asked: readonly string[];
+  /** Every name that was looked up, in order. */
+  readonly lookups: readonly string[];
 }
 
 /**
- * Answers `dns.lookup` from a table until the test ends. Addresses, as the system's resolver does it, are answered with
- * themselves; other names do not exist.
+ * Answers `dns.lookup` from a table until the test ends. An IP address resolves to itself, as with the system's resolver. Other
+ * names do not exist.
  *
- * @param zone addresses by name; a list is answered in its order, a function is called for each question
+ * @param zone addresses by name; a function is called for each lookup
  */
 export function serveNames(
   t: TestContext,
   zone: Readonly<Record<string, readonly string[] | (() => readonly string[])>>,
 ): NameServer {
-  const asked: string[] = [];
+  const lookups: string[] = [];
   const lookup = (hostname: string, ...rest: readonly unknown[]): void => {
-    asked.push(hostname);
+    lookups.push(hostname);
     const callback = rest.at(-1) as (error: Error | null, ...found: unknown[]) => void;
     const { all = false } = (rest.length > 1 ? rest[0] : {}) as dns.LookupOptions;
     const entry = isIP(hostname) === 0 ? zone[hostname] : [hostname];
@@ -41,12 +38,12 @@ export function serveNames(
       process.nextTick(callback, null, found[0]?.address, found[0]?.family);
     }
   };
-  // The overloads of dns.lookup are many: options or none, one address or all.
+  // dns.lookup has many overloads: with and without options, for one address and for all.
   const replaced = t.mock.method(dns, 'lookup', lookup as unknown as typeof dns.lookup);
   syncBuiltinESMExports();
   t.after(() => {
     replaced.mock.restore();
     syncBuiltinESMExports();
   });
-  return { asked };
+  return { lookups };
 }
