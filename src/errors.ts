@@ -66,6 +66,9 @@ export interface ErrorDetails {
   readonly allow?: readonly string[];
   /** Further lines for a person, each a sentence. */
   readonly hints?: readonly string[];
+  /** Folder of the configuration that cannot be used, and why, for `INVALID_CONFIGURATION`. */
+  readonly folder?: string;
+  readonly reason?: string;
   /** Expected and actual digest, for `VERIFICATION_FAILED`. */
   readonly expected?: string;
   readonly actual?: string;

@@ -37,6 +37,7 @@ export class FileIndex {
 
   constructor(options: FileIndexOptions) {
     this.#options = options;
+    options.folder.onRemoved(() => this.#later(this.#forgetMissing()));
   }
 
   /** Takes stock of what lies in the folder. */
@@ -152,6 +153,16 @@ export class FileIndex {
     for (const name of this.#idle.keys()) this.#closeIdle(name);
     await this.settled();
     this.count(-this.#bytes);
+  }
+
+  /** Forgets files that another program has removed: their bytes count no more, and the next caller produces them again. */
+  async #forgetMissing(): Promise<void> {
+    const before = [...this.#entries];
+    const present = await this.#options.folder.names();
+    for (const [name, entry] of before) {
+      // A file that was added meanwhile has another entry.
+      if (!present.has(name) && this.#entries.get(name) === entry) this.remove(name);
+    }
   }
 
   *#unused(): Generator<string, void, undefined> {

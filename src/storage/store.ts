@@ -241,9 +241,9 @@ export class Store<Report = never> {
   async #keep(name: string, incoming: IncomingFile, description: Description, taken: number) {
     const file = await incoming.writer.finish(description);
     await this.#shelf.clear(name);
-    await this.#folder.keep(incoming, name);
+    const isKept = await this.#folder.keep(incoming, name);
     this.#shelf.count(-taken);
-    this.#shelf.add(name, file.bytesOnDisk);
+    if (isKept) this.#shelf.add(name, file.bytesOnDisk);
     return { name, file, isSound: true };
   }
 

@@ -46,6 +46,20 @@ export async function makeSmallDisk(bytes: number, files = 0): Promise<Temporary
   };
 }
 
+/** A user without rights: no folder is closed to root. */
+const NOBODY = 65_534;
+
+/** Runs an action without the rights of root. */
+export async function withoutRoot<T>(run: () => Promise<T>): Promise<T> {
+  const user = process.geteuid?.();
+  if (user === 0) process.seteuid?.(NOBODY);
+  try {
+    return await run();
+  } finally {
+    if (user === 0) process.seteuid?.(user);
+  }
+}
+
 /** Bytes that repeat in no period of a power of two, so that a piece in the wrong place shows. */
 export function patternOf(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, (_, at) => (at % 251) ^ (at >> 16)));

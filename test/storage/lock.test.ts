@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readlink, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { FolderLock } from '../../src/storage/lock.ts';
 import { within } from '../support/within.ts';
-import { makeFolder, startOther } from './folder.ts';
+import { makeFolder, startOther, withoutRoot } from './folder.ts';
 
 /** Takes the lock of a folder, and says whether it got it. */
 const TAKE = `
@@ -126,6 +126,40 @@ describe('the lock of a folder', () => {
       assert.deepEqual(await readdir(folder.path), ['lock']);
     }
   });
+
+  test('belongs to a process that does not let this one connect to it', async () => {
+    await using folder = await makeFolder();
+    const lock = await take(folder.path);
+    await chmod(folder.path, 0o777);
+    // Without the right to write the socket, a connection ends with EACCES. That does not show that the process is dead.
+    await chmod(join(folder.path, 'lock'), 0o000);
+    assert.equal(await withoutRoot(() => FolderLock.take(folder.path)), undefined);
+    assert.equal(await lock.isHeld(), true);
+    await lock.release();
+  });
+
+  for (const [what, remove] of [
+    ['the lock', (folder: string) => rm(join(folder, 'lock'))],
+    ['the folder', (folder: string) => rm(folder, { recursive: true })],
+  ] as const) {
+    test(`is lost when another program removes ${what}, and then leaves that of the next owner`, async () => {
+      await using place = await makeFolder();
+      const folder = join(place.path, 'folder');
+      await mkdir(folder);
+      const lost = await take(folder);
+      assert.equal(await lost.isHeld(), true);
+      await remove(folder);
+      assert.equal(await lost.isHeld(), false);
+      await mkdir(folder, { recursive: true });
+      const next = await take(folder);
+      assert.deepEqual([await lost.isHeld(), await next.isHeld()], [false, true]);
+      await lost.release();
+      assert.equal(await next.isHeld(), true);
+      assert.equal(await opensOf(folder), 1);
+      await next.release();
+      assert.deepEqual(await readdir(folder), []);
+    });
+  }
 
   test('keeps no process from ending', async () => {
     await using folder = await makeFolder();

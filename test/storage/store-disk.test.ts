@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, type TestContext, test } from 'node:test';
 import { readAll } from '../support/collect.ts';
 import { makeSmallDisk, type TemporaryFolder } from './folder.ts';
-import { assertHolds, contentOf, making, openStoring, unasked } from './storing.ts';
+import { assertHolds, contentOf, openStoring, unasked } from './storing.ts';
 
 const KIB = 1024;
 const FULL = { code: 'NO_SPACE', message: 'Cannot write to the workspace: the disk is full' };
@@ -88,17 +88,5 @@ describe('probing', () => {
     await storing.store.probe();
     assert.deepEqual(await storing.onDisk(), { prepared: [], incoming: 0 });
     assert.deepEqual([await storing.openFiles(), storing.store.bytes], [0, 0]);
-  });
-
-  test('fails once the folder is gone, and works again once it is back', async () => {
-    await using storing = await openStoring();
-    const incoming = join(storing.path, 'incoming');
-    await rename(incoming, `${incoming}-gone`);
-    const failure = { code: 'INTERNAL', message: 'Cannot use the workspace: ENOENT' };
-    await assert.rejects(storing.store.probe(), failure);
-    await assert.rejects(storing.obtain('a', 0, making('content')), failure);
-    await mkdir(incoming);
-    await storing.store.probe();
-    await assertHolds(await storing.obtain('a', 0, making('content')), 'content');
   });
 });
