@@ -71,6 +71,9 @@ export interface ErrorDetails {
   readonly hints?: readonly string[];
   /** Which setting decides this; the face names the variable or flag. */
   readonly setting?: Setting;
+  /** Folder of the configuration that cannot be used, and why, for `INVALID_CONFIGURATION`. */
+  readonly folder?: string;
+  readonly reason?: string;
   /** Digest of the descriptor, for `VERIFICATION_FAILED`. */
   readonly expected?: string;
   /** Digest of the bytes, for `VERIFICATION_FAILED`. */

@@ -1,20 +1,20 @@
 import { crc32 } from 'node:zlib';
 
-/** Bytes that one checksum covers: few, so that a part of a file can be read alone; the table is 1/16384 of the file. */
+/** Bytes that one checksum covers. A part of a file is read in whole blocks; the checksums take 1/16384 of the file. */
 export const BLOCK_BYTES = 64 * 1024;
 
-/** Counts the CRC-32 of each block of bytes that pass. */
+/** Computes the CRC-32 of each block of a stream of bytes. */
 export class BlockChecksums {
   readonly #checksums: number[] = [];
   #size = 0;
   #crc = 0;
 
-  /** Bytes so far. */
+  /** Bytes that were added. */
   get size(): number {
     return this.#size;
   }
 
-  /** Takes the next bytes. */
+  /** Adds the next bytes. */
   update(bytes: Uint8Array): void {
     for (let done = 0; done < bytes.byteLength; ) {
       const end = Math.min(bytes.byteLength, done + BLOCK_BYTES - (this.#size % BLOCK_BYTES));
@@ -27,7 +27,7 @@ export class BlockChecksums {
     }
   }
 
-  /** All checksums, the last one of what is left: 32 bits each, little endian. */
+  /** The checksums of all blocks, the last of which may be shorter: 32 bits each, little endian. */
   table(): Buffer {
     const all = this.#size % BLOCK_BYTES === 0 ? this.#checksums : [...this.#checksums, this.#crc];
     const table = Buffer.allocUnsafeSlow(all.length * 4);

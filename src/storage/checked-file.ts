@@ -2,71 +2,71 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { lendChunk, ownChunk, releaseChunk } from '../streams/chunk.ts';
+import { systemErrorCode } from '../util/system-error.ts';
 import { BLOCK_BYTES, BlockChecksums } from './block-checksums.ts';
 import { ReadBudget } from './read-budget.ts';
 import { ReadCache } from './read-cache.ts';
 import { storageError } from './storage-error.ts';
 
 /**
- * A file that knows its own content: behind the bytes stand the CRC-32 of each block of them and a description.
+ * The format of a stored file: content, then checksums of its blocks, then a description.
  *
  *     content      size bytes
- *     checksums    one for each block of 64 KiB, the last one shorter: CRC-32, 32 bits, little endian
+ *     checksums    CRC-32 of each block of 64 KiB, the last of which may be shorter: 32 bits, little endian
  *     description  JSON, UTF-8
- *     trailer      32 bytes: magic, size (64 bits), length of the description (32 bits), CRC-32 of all behind the content
- *                  but itself (32 bits), 8 bytes of zeros
+ *     trailer      32 bytes: magic, size (64 bits), length of the description (32 bits), CRC-32 of checksums, description and
+ *                  the rest of the trailer (32 bits), 8 bytes of zeros
  *
- * Every block is checked each time that it is read, so that bytes which a disk has changed are noticed before they leave.
- * CRC-32 finds every burst of up to 32 bits, and of other damage all but one in four thousand million. It guards against
- * disks, not against people: who may write here may as well replace the program. A gigabyte costs 0.17 s of one core at
- * 6 GB/s, a fifth of what SHA-256 would.
+ * Every read checks its blocks, so that bytes which the disk has changed are never sent. CRC-32 detects every burst of up to 32
+ * bits, and misses one in 2³² of other errors. It protects against disks and not against attackers: a user who can write here
+ * can replace the program as well. The check of 1 GB takes 0.17 s of one core (6 GB/s), a fifth of the time of SHA-256.
  *
- * Nothing is flushed to the disk on the way. What a kill leaves is whole in the system's cache; what a power cut leaves is
- * found out by the same checks.
+ * Files are not flushed to the disk. After a kill they are complete in the system's cache. After a power failure the checks
+ * find the files that are not.
  */
 
-/** Says what the file is, and in which version of this format. */
+/** Identifies the format and its version. */
 const MAGIC = Buffer.from('DHPT-S1\n');
 
 const TRAILER_BYTES = 32;
 
-/** Bytes that are kept for others who read the same. */
-const RECENT_BYTES = 12 * 1024 * 1024;
+/** Bytes of chunks that are cached for other readers of the same file. */
+const READ_CACHE_BYTES = 12 * 1024 * 1024;
 
-/** Memory that all readers of this process share. */
+/** Divides 24 MiB among all readers of this process. */
 const budget = new ReadBudget(24 * 1024 * 1024);
 
-const recent = new ReadCache(RECENT_BYTES);
+const readCache = new ReadCache(READ_CACHE_BYTES);
 
-/** Tells files apart. */
+/** Identifies a file in the keys of the read cache. */
 let nextId = 0;
 
-/** What a file tells of itself. */
+/** Facts about the content that are stored with it. */
 export type Description = Readonly<Record<string, string | number>>;
 
-/** Called when the disk is full: `true` where something was removed, so that writing on may succeed. */
+/** Called when the disk is full. Returns `true` where it removed a file, so that another attempt may succeed. */
 export type MakeRoom = () => Promise<boolean>;
 
-/** A file that is being written, from start to end. */
+/** Writes a file, from start to end. */
 export class CheckedFileWriter {
   readonly #handle: FileHandle;
   readonly #makeRoom: MakeRoom;
   readonly #checksums = new BlockChecksums();
   #written = 0;
 
-  /** @param handle open for reading and writing, empty; belongs to this object from now on */
+  /** @param handle an empty file, open for reading and writing; this object closes it */
   constructor(handle: FileHandle, makeRoom: MakeRoom) {
     this.#handle = handle;
     this.#makeRoom = makeRoom;
   }
 
-  /** Bytes of content so far. */
+  /** Bytes of content that were written. */
   get size(): number {
     return this.#checksums.size;
   }
 
   /**
-   * Appends bytes. To be awaited before the next call; the bytes may be hashed meanwhile, and not be changed.
+   * Appends bytes. The caller waits for the promise before the next call, and does not change the bytes until then.
    *
    * @throws PassthroughError `NO_SPACE` when the disk is full, `INTERNAL`
    */
@@ -77,9 +77,9 @@ export class CheckedFileWriter {
   }
 
   /**
-   * Ends the file.
+   * Writes what follows the content.
    *
-   * @returns the same file, to be read
+   * @returns the file, open for reading
    * @throws PassthroughError as {@link write}
    */
   async finish(description: Description): Promise<CheckedFile> {
@@ -95,7 +95,7 @@ export class CheckedFileWriter {
     return new CheckedFile(this.#handle, size, table, description);
   }
 
-  /** Frees the descriptor of a file that is not finished. */
+  /** Closes a file that is not finished. */
   async close(): Promise<void> {
     await this.#handle.close();
   }
@@ -115,17 +115,17 @@ export class CheckedFileWriter {
   }
 }
 
-/** A piece that is being read. */
-interface Piece {
-  /** Where the piece begins and ends. */
+/** A chunk that is being read. */
+interface Chunk {
+  /** First byte in the content, and the byte after the last. */
   readonly from: number;
   readonly to: number;
   readonly reading: Promise<Uint8Array>;
-  /** Whether others may have it, too. */
+  /** Whether other readers may use it, too. */
   readonly isShared: boolean;
 }
 
-/** A file that is complete. Any number may read it at once. */
+/** A complete file, with any number of concurrent readers. */
 export class CheckedFile {
   readonly #id = nextId++;
   #readers = 0;
@@ -135,7 +135,7 @@ export class CheckedFile {
   readonly size: number;
   readonly description: Description;
 
-  /** @param table the checksums as they stand in the file */
+  /** @param table the checksums, in the format of the file */
   constructor(handle: FileHandle, size: number, table: Buffer, description: Description) {
     this.#handle = handle;
     this.#table = table;
@@ -144,9 +144,9 @@ export class CheckedFile {
   }
 
   /**
-   * Opens a file that {@link CheckedFileWriter.finish} has ended.
+   * Opens a file that {@link CheckedFileWriter.finish} has finished.
    *
-   * @returns `undefined` where there is none, or not all of one
+   * @returns `undefined` where it is missing, incomplete, or damaged after its content
    * @throws PassthroughError `BUSY` when too many files are open, `INTERNAL`
    */
   static async open(path: string): Promise<CheckedFile | undefined> {
@@ -154,7 +154,7 @@ export class CheckedFile {
     try {
       handle = await open(path, 'r');
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      if (systemErrorCode(error) === 'ENOENT') return undefined;
       throw storageError(error);
     }
     const file = await readEnd(handle).catch(() => undefined);
@@ -162,19 +162,19 @@ export class CheckedFile {
     return file;
   }
 
-  /** Bytes that the file takes on the disk. */
+  /** Length of the file. */
   get bytesOnDisk(): number {
     const text = Buffer.byteLength(JSON.stringify(this.description));
     return this.size + this.#table.byteLength + text + TRAILER_BYTES;
   }
 
   /**
-   * Reads the content, or a part of it, and checks it. Each piece is its reader's, to be kept or given back with
-   * {@link releaseChunk}; its bytes must not be changed, for others may read the same.
+   * Reads and checks the content, or a part of it. The reader may keep each chunk, or release it with {@link releaseChunk}. It
+   * must not change the bytes, because other readers may share them.
    *
-   * @param range bytes from `start` up to, not including, `end`, within the content; the whole unless said
-   * @param onDamage is called before the error is thrown
-   * @throws PassthroughError `DAMAGED` for a block that is not as it was written, before any byte of it is given out
+   * @param range from `start` up to and not including `end`; the whole content unless given
+   * @param onDamage is called before `DAMAGED` is thrown
+   * @throws PassthroughError `DAMAGED` for a block that is not as it was written; no byte of that block is returned
    */
   async *read(
     { start, end } = { start: 0, end: this.size },
@@ -183,15 +183,15 @@ export class CheckedFile {
     budget.enter();
     this.#readers += 1;
     try {
-      let next: Piece | undefined;
+      let next: Chunk | undefined;
       for (let position = start; position < Math.min(end, this.size); ) {
-        const { reading, isShared, from, to } = next ?? this.#piece(position, end);
+        const { reading, isShared, from, to } = next ?? this.#startChunk(position, end);
         const bytes = await reading;
-        // Where there is memory for it, the next one is read while this one is sent. Among many, another one does that.
-        next = to < end && budget.isAmple && !isShared ? this.#piece(to, end) : undefined;
-        const piece = bytes.subarray(position - from, Math.min(end, to) - from);
+        // Where there is enough memory, the next chunk is read while this one is sent. Of a shared file, another reader reads it.
+        next = to < end && budget.isAmple && !isShared ? this.#startChunk(to, end) : undefined;
+        const chunk = bytes.subarray(position - from, Math.min(end, to) - from);
         position = Math.min(end, to);
-        yield isShared ? lendChunk(piece, () => releaseChunk(bytes)) : ownChunk(piece);
+        yield isShared ? lendChunk(chunk, () => releaseChunk(bytes)) : ownChunk(chunk);
       }
     } catch (error) {
       if (isPassthroughError(error, 'DAMAGED')) onDamage();
@@ -199,33 +199,33 @@ export class CheckedFile {
     } finally {
       budget.leave();
       this.#readers -= 1;
-      if (this.#readers < 2) recent.forgetAll(`${this.#id} `);
+      if (this.#readers < 2) readCache.forgetAll(`${this.#id} `);
     }
   }
 
-  /** Frees the descriptor. */
+  /** Closes the file. */
   async close(): Promise<void> {
     await this.#handle.close();
   }
 
   /**
-   * Begins to read the piece that a position lies in: from there on what was wanted, or where others read the same file, a piece
-   * that is cut where theirs are.
+   * Starts to read the chunk that contains a position. A single reader's chunks begin at the position's block and end with the
+   * range. The chunks of several readers begin at multiples of their length, so that all readers ask for the same ones.
    */
-  #piece(position: number, end: number): Piece {
+  #startChunk(position: number, end: number): Chunk {
     const isShared = this.#readers > 1;
     const length = isShared ? budget.sharedBytes : budget.readBytes;
     const from = position - (position % (isShared ? length : BLOCK_BYTES));
     const last = isShared ? this.size : Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES;
     const to = Math.min(from + length, last, this.size);
     const read = () => this.#readBlocks(from, to);
-    const reading = isShared ? recent.get(`${this.#id} ${from} ${to}`, to - from, read) : read();
-    // Whoever leaves early never hears of it.
+    const reading = isShared ? readCache.get(`${this.#id} ${from} ${to}`, to - from, read) : read();
+    // A reader that stops early does not wait for the chunk that is read ahead.
     reading.catch(() => undefined);
     return { from, to, reading, isShared };
   }
 
-  /** Reads whole blocks; the last one may be the file's short one. */
+  /** Reads and checks whole blocks. */
   async #readBlocks(from: number, to: number): Promise<Buffer> {
     const buffer = Buffer.allocUnsafeSlow(to - from);
     await readFully(this.#handle, buffer, from).catch((cause: unknown) => {
@@ -241,7 +241,7 @@ export class CheckedFile {
   }
 }
 
-/** @throws whatever shows that the end is not one */
+/** Reads what follows the content. @throws an error where the file is incomplete or damaged */
 async function readEnd(handle: FileHandle): Promise<CheckedFile> {
   const { size: length } = await handle.stat();
   const trailer = Buffer.alloc(TRAILER_BYTES);

@@ -2,44 +2,47 @@ import { instruments } from '../telemetry/metrics.ts';
 import type { CheckedFile } from './checked-file.ts';
 import type { StoreFolder } from './folder.ts';
 
-/** Most files that are kept open while nobody uses them: opening one costs as much as sending a small one. */
+/** Most unused files that stay open. Opening a file takes as long as sending a small one. */
 const MAX_IDLE_OPEN = 128;
 
-/** Milliseconds within which a use of a file is not noted on the disk again. */
+/** Least time between two updates of a file's time of use on the disk, in milliseconds. */
 const TOUCH_INTERVAL_MS = 60_000;
 
 /** Settings of {@link FileIndex}. */
 export interface FileIndexOptions {
   readonly folder: StoreFolder;
-  /** Most bytes, but for files in use. */
+  /** Most bytes in the folder. Files in use stay even above it. */
   readonly maxBytes: number;
-  /** Whether a file is in use, and so stays. */
+  /** Whether a file is in use, and so must not be evicted. */
   readonly isUsed: (name: string) => boolean;
 }
 
-/** What is known of a file that lies in the folder. */
+/** A file in the folder. */
 interface Entry {
   readonly bytes: number;
+  /** Time of the last update of its time of use on the disk, by `performance.now()`. */
   touchedAt: number;
 }
 
-/** The files that lie in a folder, in the order of their last use, and the room that they take. Evicts what nobody uses. */
+/** The complete files of a folder in the order of their last use, and their bytes. Evicts the least recently used ones (LRU). */
 export class FileIndex {
   readonly #options: FileIndexOptions;
+  /** From the least to the most recently used. */
   readonly #entries = new Map<string, Entry>();
-  /** Files that are open and not used, in the order of their last use. */
+  /** Open files that are not in use, from the least to the most recently used. */
   readonly #idle = new Map<string, CheckedFile>();
-  /** Removals and closings under way. */
+  /** Removals and other work that nothing waits for. */
   readonly #pending = new Set<Promise<unknown>>();
-  /** Removals among them, by name: a new file of that name must come after. */
+  /** The removals among them, by name: a new file of that name must wait for its removal. */
   readonly #removals = new Map<string, Promise<unknown>>();
   #bytes = 0;
 
   constructor(options: FileIndexOptions) {
     this.#options = options;
+    options.folder.onRemoved(() => this.#later(this.#forgetMissing()));
   }
 
-  /** Takes stock of what lies in the folder. */
+  /** Reads the content of the folder. */
   async load(): Promise<void> {
     for (const { name, bytes } of await this.#options.folder.list()) {
       this.#entries.set(name, { bytes, touchedAt: Number.NEGATIVE_INFINITY });
@@ -48,17 +51,22 @@ export class FileIndex {
     this.trim();
   }
 
-  /** Bytes that lie in the folder, those of files that are being written included. */
+  /** Bytes in the folder, including files that are being written. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** Whether a file lies here. */
+  /** Whether a file is in the index. */
   has(name: string): boolean {
     return this.#entries.has(name);
   }
 
-  /** Opens a file that lies here; `undefined` where it is missing or damaged after all. */
+  /**
+   * Opens a file of the index; it counts as used.
+   *
+   * @returns `undefined` where it is missing or damaged on the disk
+   * @throws PassthroughError `BUSY` when too many files are open, `INTERNAL`
+   */
   async open(name: string): Promise<CheckedFile | undefined> {
     this.#use(name);
     const idle = this.#idle.get(name);
@@ -66,22 +74,22 @@ export class FileIndex {
     return idle ?? (await this.#options.folder.open(name));
   }
 
-  /** Waits until a file of this name may be put into the folder. */
-  async clear(name: string): Promise<void> {
+  /** Waits for the removal of an earlier file of this name. */
+  async removed(name: string): Promise<void> {
     await this.#removals.get(name);
   }
 
-  /** Notes a file that lies in the folder now; its bytes must not be counted yet. */
+  /** Adds a file that is in the folder now, and counts its bytes. */
   add(name: string, bytes: number): void {
     this.count(bytes - (this.#entries.get(name)?.bytes ?? 0));
     this.#entries.delete(name);
     this.#entries.set(name, { bytes, touchedAt: performance.now() });
   }
 
-  /** Takes an open file back that nobody uses any more: keeps it open for the next one, or closes it. */
+  /** Takes back an open file after its last use. It stays open for the next one, within a limit. */
   putBack(name: string, file: CheckedFile): void {
     this.#use(name);
-    // Another of the same name where two were opened or made, the first of them for somebody who had left.
+    // Another file of this name is idle where two callers opened it, the first of which had left.
     this.#closeIdle(name);
     this.#idle.set(name, file);
     const [oldest] = this.#idle.keys();
@@ -89,12 +97,12 @@ export class FileIndex {
     this.trim();
   }
 
-  /** Closes a file that is not to be put back. */
+  /** Closes a file that must not be used again. */
   discard(file: CheckedFile): void {
     this.#later(file.close());
   }
 
-  /** Removes a file. Those who have it open keep it. */
+  /** Removes a file. Readers that have it open can read on. */
   remove(name: string): void {
     const entry = this.#entries.get(name);
     if (entry === undefined) return;
@@ -108,13 +116,13 @@ export class FileIndex {
     this.#later(removal);
   }
 
-  /** Counts bytes that have come into the folder, or gone. */
+  /** Adds to the bytes in the folder; negative for bytes that were removed. */
   count(bytes: number): void {
     this.#bytes += bytes;
     instruments().workspaceUsage.add(bytes);
   }
 
-  /** Evicts what was used longest ago until the rest fits, or all the rest is in use. */
+  /** Evicts least recently used files until the rest is within the limit, or is in use. */
   trim(): void {
     const { maxBytes } = this.#options;
     if (this.#bytes <= maxBytes) return;
@@ -124,9 +132,13 @@ export class FileIndex {
     }
   }
 
-  /** Evicts a file for the sake of another that the disk has no room for; `false` where there is none. */
+  /**
+   * Frees disk space by an eviction.
+   *
+   * @returns `false` where all files are in use
+   */
   async makeRoom(): Promise<boolean> {
-    // What is on its way out may be enough; the system counts it until then.
+    // Removals under way may free enough.
     if (this.#pending.size === 0) {
       const [name] = this.#unused();
       if (name === undefined) return false;
@@ -136,22 +148,32 @@ export class FileIndex {
     return true;
   }
 
-  /** Whether something could be evicted. */
+  /** Whether a file could be evicted. */
   get hasUnused(): boolean {
     return this.#unused().next().done !== true;
   }
 
-  /** Waits until what was given up is gone. */
+  /** Waits for removals that are under way. */
   async settled(): Promise<void> {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
   }
 
-  /** Closes what is open; the files stay. What is still in use is to be discarded. */
+  /** Closes the idle files. The caller discards those in use. All files stay in the folder. */
   async close(): Promise<void> {
     this.#entries.clear();
     for (const name of this.#idle.keys()) this.#closeIdle(name);
     await this.settled();
     this.count(-this.#bytes);
+  }
+
+  /** Removes entries whose files another program has removed. */
+  async #forgetMissing(): Promise<void> {
+    const before = [...this.#entries];
+    const present = await this.#options.folder.names();
+    for (const [name, entry] of before) {
+      // A file that was added since has another entry.
+      if (!present.has(name) && this.#entries.get(name) === entry) this.remove(name);
+    }
   }
 
   *#unused(): Generator<string, void, undefined> {

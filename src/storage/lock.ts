@@ -4,43 +4,56 @@ import { existsSync } from 'node:fs';
 import { type FileHandle, lstat, open, rename, rm } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
+import { systemErrorCode } from '../util/system-error.ts';
 
 /** Name of the lock in its folder. */
 const NAME = 'lock';
 
-/** How often a lock that a dead process left is removed before it is given up: others may be at the same. */
+/** Attempts to replace the lock of a dead process: other processes may be doing the same. */
 const ATTEMPTS = 3;
 
+/** What a held lock consists of. */
+interface Held {
+  readonly server: Server;
+  /** Keeps the short path of the socket valid. */
+  readonly folder: FileHandle;
+  /** Path of the socket, by the name of the folder. */
+  readonly path: string;
+  /** Device and inode of the socket. */
+  readonly identity: string | undefined;
+}
+
 /**
- * Says that a folder belongs to a running process: a socket that the process listens on. A file with a process's number would
- * outlive its owner, and the number would mean another one in another container; what nobody listens on any more can be told
- * by whoever tries, after a `kill -9` too. Holds on one host, so that a folder on a network's file system is not protected
- * from other hosts.
+ * Marks a folder as used by a running process: a socket that the process listens on. After a `kill -9` nothing listens any
+ * more, so the next process can see that the lock is dead. A file with a process ID could not show that: the ID may belong to
+ * another process by then, or to one in another container. The lock works within one host. A folder on a network file system
+ * is not protected from other hosts.
  */
 export class FolderLock {
-  readonly #server: Server;
-  readonly #folder: FileHandle;
+  readonly #held: Held;
 
-  private constructor(server: Server, folder: FileHandle) {
-    this.#server = server;
-    this.#folder = folder;
+  private constructor(held: Held) {
+    this.#held = held;
   }
 
   /**
    * Takes the lock of a folder.
    *
-   * @returns `undefined` where a running process has it
+   * @returns `undefined` while a running process holds it
    * @throws the system's error when the folder cannot be used
    */
   static async take(directory: string): Promise<FolderLock | undefined> {
     const folder = await open(directory, 'r');
-    const path = lockPath(directory, folder);
+    const address = addressOf(directory, folder);
     try {
       for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-        const server = await listen(path);
-        if (server !== undefined) return new FolderLock(server, folder);
-        if (await isAnswered(path)) break;
-        await removeDead(path);
+        const server = await listen(address);
+        if (server !== undefined) {
+          const path = join(directory, NAME);
+          return new FolderLock({ server, folder, path, identity: await identityOf(address) });
+        }
+        if (await isAnswered(address)) break;
+        await removeDead(address);
       }
     } catch (error) {
       await folder.close();
@@ -50,65 +63,85 @@ export class FolderLock {
     return undefined;
   }
 
+  /** Whether the lock is still in the folder. Another program may remove it, as a cleaner of temporary folders does. */
+  async isHeld(): Promise<boolean> {
+    const { path, identity } = this.#held;
+    return identity !== undefined && (await identityOf(path)) === identity;
+  }
+
   /** Gives the folder up. */
   async release(): Promise<void> {
-    const closed = once(this.#server, 'close');
-    this.#server.close();
+    const { server, folder } = this.#held;
+    // Closing the server removes the file at its address. Where that is another lock by now, the address is made invalid first.
+    const isHeld = await this.isHeld();
+    if (!isHeld) await folder.close();
+    const closed = once(server, 'close');
+    server.close();
     await closed;
-    await this.#folder.close();
+    if (isHeld) await folder.close();
   }
 }
 
 /**
- * The address of the socket. The system takes no more than some 100 bytes of it, so that where it can the folder is named by
- * the number that this process has it open under.
+ * The address of the socket. The system limits it to about 100 bytes, so the folder is named by its descriptor in this
+ * process where the system has `/proc`.
+ *
+ * @see https://man7.org/linux/man-pages/man7/unix.7.html
  */
-function lockPath(directory: string, { fd }: FileHandle): string {
+function addressOf(directory: string, { fd }: FileHandle): string {
   const short = `/proc/self/fd/${fd}`;
   return join(existsSync(short) ? short : directory, NAME);
 }
 
-/** @returns `undefined` where there is such a socket, whether or not somebody listens on it */
-async function listen(path: string): Promise<Server | undefined> {
+/** Tells a file from another of the same name; `undefined` where there is none. */
+async function identityOf(path: string): Promise<string | undefined> {
+  const found = await lstat(path, { bigint: true }).catch(() => undefined);
+  return found === undefined ? undefined : `${found.dev} ${found.ino}`;
+}
+
+/** @returns `undefined` where a socket of that name exists, whether or not a process listens on it */
+async function listen(address: string): Promise<Server | undefined> {
   const server = createServer((socket) => socket.destroy());
-  // It is there for others to find, and keeps no process from ending.
+  // The lock must not keep the process from ending.
   server.unref();
-  server.listen(path);
+  server.listen(address);
   try {
     await once(server, 'listening');
     return server;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE') return undefined;
+    if (systemErrorCode(error) === 'EADDRINUSE') return undefined;
     throw error;
   }
 }
 
 /**
- * Removes a socket that nobody listened on. Another process may have done so meanwhile, and listen on one of its own under the
- * same name: what is taken aside is looked at again, and put back.
+ * Removes the socket of a dead process. Another process may have replaced it by its own since the check, so the socket is
+ * renamed and checked again. A socket that answers is put back.
  */
-async function removeDead(path: string): Promise<void> {
-  const aside = `${path}-${randomBytes(4).toString('hex')}`;
+async function removeDead(address: string): Promise<void> {
+  const aside = `${address}-${randomBytes(4).toString('hex')}`;
   try {
-    if (!(await lstat(path)).isSocket()) throw new Error(`its "${NAME}" is not a socket`);
-    await rename(path, aside);
+    if (!(await lstat(address)).isSocket()) throw new Error(`its "${NAME}" is not a socket`);
+    await rename(address, aside);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+    if (systemErrorCode(error) === 'ENOENT') return;
     throw error;
   }
-  if (await isAnswered(aside)) await rename(aside, path);
+  if (await isAnswered(aside)) await rename(aside, address);
   else await rm(aside, { force: true });
 }
 
-/** Whether a process listens. Anything but a refusal is taken for one that does. */
-async function isAnswered(path: string): Promise<boolean> {
-  const socket = connect(path);
+/**
+ * Whether a process listens on a socket. An error other than a refusal counts as a running process: a process that is too busy
+ * to accept (EAGAIN), or belongs to another user (EACCES), must keep its folder.
+ */
+async function isAnswered(address: string): Promise<boolean> {
+  const socket = connect(address);
   try {
     await once(socket, 'connect');
     return true;
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : '';
-    return code !== 'ECONNREFUSED' && code !== 'ENOENT';
+    return !['ECONNREFUSED', 'ENOENT'].includes(systemErrorCode(error) ?? '');
   } finally {
     socket.destroy();
   }

@@ -1,49 +1,49 @@
-/** Least and most bytes of one read: more is no faster. */
+/** Bounds of one read, in bytes. Above the upper bound a read is no faster. */
 const MIN_READ_BYTES = 64 * 1024;
 const MAX_READ_BYTES = 1024 * 1024;
 
-/** Most bytes of a piece that several readers of one file may have. */
+/** Bytes of the largest chunk that readers of one file share. */
 const MAX_SHARED_BYTES = 512 * 1024;
 
-/** Pieces that a reader has at once: one that is sent, and one that is read. */
-const PIECES_OF_A_READER = 2;
+/** Chunks that a reader holds at once: one is sent while the next is read. */
+const CHUNKS_OF_A_READER = 2;
 
-/** Shares out the memory of those who read files: slow clients by the hundred must not hold a megabyte each. */
+/** Divides memory among the readers of files, so that hundreds of slow clients do not hold a megabyte each. */
 export class ReadBudget {
   readonly #maxBytes: number;
   #readers = 0;
 
-  /** @param maxBytes that all readers together may have, as far as the least read lets them */
+  /** @param maxBytes that all readers together may hold, unless there are too many for the smallest read */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** Counts a reader more. */
+  /** Adds a reader. */
   enter(): void {
     this.#readers += 1;
   }
 
-  /** Counts a reader less. */
+  /** Removes a reader. */
   leave(): void {
     this.#readers -= 1;
   }
 
-  /** Whether there is so much that a reader may have its next piece read before it needs it. */
+  /** Whether there is enough memory for a reader to read its next chunk ahead. */
   get isAmple(): boolean {
     return this.readBytes > MIN_READ_BYTES;
   }
 
-  /** Bytes of a reader's next read: a power of two, so that pieces of several readers of one file can be the same. */
+  /** Bytes of a reader's next read: a power of two, so that several readers of one file can share chunks. */
   get readBytes(): number {
     let bytes = MAX_READ_BYTES;
-    const all = PIECES_OF_A_READER * this.#readers;
+    const all = CHUNKS_OF_A_READER * this.#readers;
     while (bytes > MIN_READ_BYTES && bytes * all > this.#maxBytes) bytes /= 2;
     return bytes;
   }
 
   /**
-   * Bytes of the next read of one who reads a file together with others. They mostly have the same pieces, and none has another
-   * one read ahead, so that theirs may be larger: each piece costs every one of them a turn.
+   * Bytes of the next read of a file that has several readers. They share most chunks and do not read ahead, so their chunks may
+   * be larger. A larger chunk saves each reader turns of the event loop.
    */
   get sharedBytes(): number {
     return this.isAmple ? Math.min(MAX_SHARED_BYTES, 4 * this.readBytes) : MIN_READ_BYTES;

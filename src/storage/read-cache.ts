@@ -1,70 +1,72 @@
 import { lendChunk, ownChunk, releaseChunk } from '../streams/chunk.ts';
 
-/** A piece of a file that several read. */
+/** A chunk of a file that several readers share. */
 interface CachedChunk {
   readonly reading: Promise<Uint8Array>;
   readonly bytes: number;
-  /** Readers that have it. */
+  /** Readers that hold it. */
   readers: number;
-  /** Whether those who come may still have it. */
-  isKept: boolean;
+  /** Whether it is in the cache. */
+  isCached: boolean;
 }
 
 /**
- * Pieces of files that several read at once. Who fetches an image together with fifty others is never far from them, so that
- * what one of them has read can serve all: it is read and checked once, and is once in memory.
+ * Caches chunks of files that have several readers. Fifty clients that fetch one image at the same time are close together in
+ * it, so that each chunk is read and checked once, and is in memory once.
  */
 export class ReadCache {
   readonly #maxBytes: number;
-  /** In the order in which they were read. */
-  readonly #pieces = new Map<string, CachedChunk>();
+  /** The one that was read first is first. */
+  readonly #chunks = new Map<string, CachedChunk>();
   #bytes = 0;
 
-  /** @param maxBytes most bytes that are kept; those that were read first go first */
+  /** @param maxBytes bound of the cache; the chunks that were read first are dropped first */
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
   /**
-   * Gives a piece. Its memory goes once it is not kept any more and all who have it have given it back.
+   * Returns a chunk. Its memory is freed after it has left the cache and all its readers have released it.
    *
-   * @param key file, beginning and length: equal keys mean equal bytes
-   * @param read reads it where it is not here; what fails is not kept
-   * @returns a view of this reader's own, to be given back with `release`
+   * @param key file, start and end: equal keys mean equal bytes
+   * @param bytes length of the chunk
+   * @param read reads it on a miss; a failure is not cached
+   * @returns this reader's view, to be released with {@link releaseChunk}
+   * @throws what `read` throws
    */
   async get(key: string, bytes: number, read: () => Promise<Uint8Array>): Promise<Uint8Array> {
-    const piece = this.#pieces.get(key) ?? this.#begin(key, bytes, read);
-    piece.readers += 1;
-    const whole = await piece.reading;
+    const chunk = this.#chunks.get(key) ?? this.#begin(key, bytes, read);
+    chunk.readers += 1;
+    const whole = await chunk.reading;
     return lendChunk(whole.subarray(), () => {
-      piece.readers -= 1;
-      if (piece.readers === 0 && !piece.isKept) releaseChunk(whole);
+      chunk.readers -= 1;
+      if (chunk.readers === 0 && !chunk.isCached) releaseChunk(whole);
     });
   }
 
-  /** Forgets all pieces of a file that nobody, or only one, reads any more. */
+  /** Drops the chunks of a file, by the start of their keys. */
   forgetAll(prefix: string): void {
-    for (const key of this.#pieces.keys()) if (key.startsWith(prefix)) this.#forget(key);
+    for (const key of this.#chunks.keys()) if (key.startsWith(prefix)) this.#forget(key);
   }
 
   #begin(key: string, bytes: number, read: () => Promise<Uint8Array>): CachedChunk {
-    const piece = { reading: read().then(ownChunk), bytes, readers: 0, isKept: true };
-    this.#pieces.set(key, piece);
+    const chunk = { reading: read().then(ownChunk), bytes, readers: 0, isCached: true };
+    this.#chunks.set(key, chunk);
     this.#bytes += bytes;
-    for (const [oldest] of this.#pieces) {
+    for (const [oldest] of this.#chunks) {
       if (this.#bytes <= this.#maxBytes) break;
       this.#forget(oldest);
     }
-    piece.reading.catch(() => this.#forget(key));
-    return piece;
+    chunk.reading.catch(() => this.#forget(key));
+    return chunk;
   }
 
   #forget(key: string): void {
-    const piece = this.#pieces.get(key);
-    if (piece === undefined) return;
-    this.#pieces.delete(key);
-    this.#bytes -= piece.bytes;
-    piece.isKept = false;
-    if (piece.readers === 0) piece.reading.then(releaseChunk, () => undefined);
+    const chunk = this.#chunks.get(key);
+    if (chunk === undefined) return;
+    this.#chunks.delete(key);
+    this.#bytes -= chunk.bytes;
+    chunk.isCached = false;
+    if (chunk.readers === 0) chunk.reading.then(releaseChunk, () => undefined);
   }
 }

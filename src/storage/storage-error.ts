@@ -1,24 +1,88 @@
+import { getSystemErrorMessage } from 'node:util';
 import { PassthroughError } from '../errors.ts';
+import { systemErrorCode } from '../util/system-error.ts';
 
-/** System errors that say "the disk, or what this user may have of it, is full". */
+/** System errors that say "the disk, or this user's share of it, is full". */
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 /** System errors that say "too many files are open". */
 const TOO_MANY_OPEN = new Set(['EMFILE', 'ENFILE']);
 
-/** Makes an error of ours of a file system's: `NO_SPACE`, `BUSY` or `INTERNAL`. An error of ours passes as it is. */
+/** Reasons that the system's own words do not make clear. */
+const REASONS: Readonly<Record<string, string>> = {
+  EEXIST: 'a file or a dangling symbolic link is in the way',
+  ENOENT: 'the system does not allow it there',
+  ENOTDIR: 'a part of its path is not a folder',
+  EROFS: 'it is on a read-only file system',
+};
+
+/**
+ * Turns an error of the file system into `NO_SPACE`, `BUSY` or `INTERNAL`. A {@link PassthroughError} passes as it is.
+ *
+ * Clients read the message, so it has no path and none of the system's words, which contain paths. The log has the cause.
+ */
 export function storageError(error: unknown): PassthroughError {
   if (error instanceof PassthroughError) return error;
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  if (FULL.has(code)) {
-    return new PassthroughError('NO_SPACE', 'Cannot write to the workspace: the disk is full', {
-      cause: error,
-    });
+  const code = systemErrorCode(error);
+  return asCode(code, error) ?? workspaceError(code ?? 'the system gives no code', error);
+}
+
+/**
+ * The error for a folder that was removed and cannot be created again.
+ *
+ * @param directory goes into the cause alone: clients read the message
+ */
+export function removedFolderError(directory: string, error: unknown): PassthroughError {
+  const reason = reasonOf(error);
+  const cause = new Error(`Cannot create folder ${JSON.stringify(directory)} again: ${reason}`, {
+    cause: error,
+  });
+  return (
+    asCode(systemErrorCode(error), cause) ??
+    workspaceError(`its folder was removed and cannot be created again: ${reason}`, cause)
+  );
+}
+
+/** The error for a folder of the configuration that cannot be used, with `folder` and `reason`. */
+export function unusableFolderError(folder: string, error: unknown): PassthroughError {
+  const reason = reasonOf(error);
+  const message = `Cannot use folder ${JSON.stringify(folder)}: ${reason}`;
+  const cause = (error instanceof Error ? error.cause : undefined) ?? error;
+  return new PassthroughError('INVALID_CONFIGURATION', message, { folder, reason, cause });
+}
+
+/**
+ * Runs a step of opening a folder.
+ *
+ * @param action completes "cannot …"
+ * @throws Error that says the action and the reason, with the system's error as its cause
+ */
+export async function step<T>(action: string, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (error) {
+    throw new Error(`cannot ${action}: ${reasonOf(error)}`, { cause: error });
   }
-  if (TOO_MANY_OPEN.has(code)) {
-    return new PassthroughError('BUSY', 'Cannot open a temporary file: too many are open', { cause: error });
-  }
-  // The system's own words hold paths, and this message goes to clients too; the log has the cause.
-  const why = code === '' ? 'the system gives no code' : code;
-  return new PassthroughError('INTERNAL', `Cannot use the workspace: ${why}`, { cause: error });
+}
+
+/** The reason of a failure in words, with the system's code where there is one: `permission denied (EACCES)`. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = systemErrorCode(error);
+  if (code === undefined || !('errno' in error) || typeof error.errno !== 'number') return error.message;
+  return `${REASONS[code] ?? getSystemErrorMessage(error.errno)} (${code})`;
+}
+
+/** The error for the codes that have one of their own. */
+function asCode(code: string | undefined, cause: unknown): PassthroughError | undefined {
+  if (code === undefined) return undefined;
+  if (FULL.has(code))
+    return new PassthroughError('NO_SPACE', 'Cannot write to the workspace: the disk is full', { cause });
+  if (TOO_MANY_OPEN.has(code))
+    return new PassthroughError('BUSY', 'Cannot open a temporary file: too many are open', { cause });
+  return undefined;
+}
+
+function workspaceError(reason: string, cause: unknown): PassthroughError {
+  return new PassthroughError('INTERNAL', `Cannot use the workspace: ${reason}`, { cause });
 }

@@ -7,10 +7,10 @@ import type { CheckedFile, Description } from './checked-file.ts';
 import { FileIndex } from './file-index.ts';
 import type { IncomingFile, StoreFolder } from './folder.ts';
 
-/** Why a file that is only looked for is not given. */
-const NOT_HERE = new PassthroughError('INTERNAL', 'No such file');
+/** Ends a lookup of a file that is not stored. */
+const MISS = new PassthroughError('INTERNAL', 'No such file');
 
-/** Failures of one asker that say nothing of another, whose image or repository is another one. */
+/** Failures that concern one caller alone. Another caller may have another image, repository or credentials. */
 const PERSONAL = [
   'REGISTRY_DENIED',
   'REGISTRY_NOT_ALLOWED',
@@ -19,109 +19,112 @@ const PERSONAL = [
   'VERIFICATION_FAILED',
 ] as const;
 
-/** How the bytes of a stored file came to whoever asked for it. */
+/** `cache`: the file was stored; `shared`: another caller produced it at the same time; `made`: this caller produced it. */
 export type StoredSource = 'cache' | 'shared' | 'made';
 
-/** A file that is being made. */
+/** A file that is being produced. */
 export interface Draft {
   /** Appends bytes; see `CheckedFileWriter.write`. */
   write(bytes: Uint8Array): Promise<void>;
 }
 
-/** How a file is to be had that is not there. */
+/** Options of {@link Store.obtain}. */
 export interface ObtainOptions<Report> {
-  /** Of whoever asks: leaves. */
+  /** Ends this caller's wait. */
   readonly signal: AbortSignal;
   /**
-   * Writes the content, and says what is to be known of it. The content must be verified when this resolves.
+   * Writes and verifies the content of a file that is not stored.
    *
-   * @param signal aborts once nobody waits for the file any more
-   * @param report tells all who wait how far it is
+   * @param signal aborts when no caller waits for the file any more
+   * @param report passes progress to all callers
+   * @returns the facts that are stored with the content
    */
   readonly produce: (
     draft: Draft,
     signal: AbortSignal,
     report: (report: Report) => void,
   ) => Promise<Description>;
+  /** Receives progress, also that of another caller's production; the latest report at once. */
   readonly onReport?: (report: Report) => void;
 }
 
-/** The same, for a file that may also not be had. */
+/** Options of an internal lookup: without `produce` a file that is not stored is a miss. */
 type FindOptions<Report> = Pick<ObtainOptions<Report>, 'signal' | 'onReport'> &
   Partial<Pick<ObtainOptions<Report>, 'produce'>>;
 
-/** A file of the store, held: it is not evicted until it is released. */
+/** A lease on a stored file. The file is not evicted before the release. */
 export interface Stored {
   /** Bytes of content. */
   readonly size: number;
   readonly description: Description;
   readonly source: StoredSource;
-  /** The content, or a part of it; see `CheckedFile.read`. What turns out to be damaged is dropped from the store. */
+  /** Reads the content, or a part of it, as `CheckedFile.read` does. A damaged file is removed from the store. */
   read(range?: ByteRange): AsyncGenerator<Uint8Array, void, undefined>;
-  /** Gives the file up. Calling it twice does nothing. */
+  /** Ends the lease. Further calls do nothing. */
   release(): void;
 }
 
 /** Settings of {@link Store}. */
 export interface StoreOptions {
   readonly folder: StoreFolder;
-  /** Most bytes on the disk, but for files in use; 0 keeps nothing that nobody uses. */
+  /** Most bytes on the disk. Files in use stay even above it; 0 stores a file only while it is in use. */
   readonly maxBytes: number;
-  /** Is told of a file that was damaged on the disk, by its name there. */
+  /** Receives the name of a file that is missing or damaged on the disk. */
   readonly onDamage?: ((name: string) => void) | undefined;
 }
 
-/** An open file and the name that it is known by. */
+/** An open file, and its name in the folder. */
 interface OpenFile {
   readonly name: string;
   readonly file: CheckedFile;
-  /** Whether it may serve again once nobody uses it. */
+  /** `false` after damage was found: the file must not be used again. */
   isSound: boolean;
 }
 
 /**
- * Prepared files by key, made once for all who ask at the same time, and kept for those who come later as long as there is room:
- * what was used longest ago goes first, and nothing that is in use.
+ * Stores files by key on the disk. A file is produced once for all concurrent callers, and stays for later ones until it is
+ * evicted: the least recently used file first, and none that is in use.
  *
- * A file comes into being under a name of chance, is verified by whoever makes it, and gets its name in one step. So every file
- * that has its name is whole, at whatever moment a process was killed. Damage that comes later is found when it is read.
+ * Files are written under a random name, verified by their producer, and then renamed. A file that has its final name is
+ * complete, whenever the process is killed. Later damage is found when the file is read.
  */
 export class Store<Report = never> {
   readonly #folder: StoreFolder;
   readonly #onDamage: (name: string) => void;
-  readonly #shelf: FileIndex;
-  /** The files that are made or used. */
-  readonly #files = new SingleFlight<string, OpenFile, Report>((open) => this.#putAside(open));
+  readonly #index: FileIndex;
+  /** The files that are being produced or are in use. */
+  readonly #files = new SingleFlight<string, OpenFile, Report>((open) => this.#putBack(open));
 
   private constructor({ folder, maxBytes, onDamage = () => undefined }: StoreOptions) {
     this.#folder = folder;
     this.#onDamage = onDamage;
-    this.#shelf = new FileIndex({ folder, maxBytes, isUsed: (name) => this.#files.has(name) });
+    this.#index = new FileIndex({ folder, maxBytes, isUsed: (name) => this.#files.has(name) });
   }
 
-  /** Opens a store on what lies in a folder. */
+  /** Opens a store with the files that are in its folder. */
   static async open<Report = never>(options: StoreOptions): Promise<Store<Report>> {
     const store = new Store<Report>(options);
-    await store.#shelf.load();
+    await store.#index.load();
     return store;
   }
 
-  /** Bytes that lie in the folder, those of files that are being written included. */
+  /** Bytes in the folder, including files that are being written. */
   get bytes(): number {
-    return this.#shelf.bytes;
+    return this.#index.bytes;
   }
 
-  /** Whether a file is there, or somebody makes it. */
+  /** Whether a file is stored or is being produced. */
   has(key: string): boolean {
     const name = nameOf(key);
-    return this.#shelf.has(name) || this.#files.has(name);
+    return this.#index.has(name) || this.#files.has(name);
   }
 
   /**
-   * Gives a file, from the folder or from whoever makes it just now, or has it made.
+   * Returns the stored file. If it is being produced, waits for it; if it is missing, calls `produce`.
    *
-   * @param key what it is: equal keys mean equal content
-   * @throws what `produce` throws, `NO_SPACE` when the disk is full and nothing can be evicted, the signal's reason
+   * @param key equal keys mean equal content
+   * @throws what `produce` throws; PassthroughError `NO_SPACE` when the disk is full and nothing can be evicted, `BUSY` when too
+   *   many files are open, `INTERNAL`; the signal's reason
    */
   obtain(key: string, options: ObtainOptions<Report>): Promise<Stored> {
     return this.#obtain(key, options);
@@ -133,14 +136,14 @@ export class Store<Report = never> {
     const share = await this.#files.join(name, {
       signal,
       onReport,
-      // Somebody else may have been refused, have named a wrong size or a repository without it, or only have looked.
-      isPersonal: (error) => error === NOT_HERE || isPassthroughError(error, ...PERSONAL),
+      // The other caller was refused, named a wrong size or a repository without the blob, or only looked the file up.
+      isPersonal: (error) => error === MISS || isPassthroughError(error, ...PERSONAL),
       produce: async (working, report) => {
         const found = await this.#reopen(name, key);
         source = found === undefined ? 'made' : 'cache';
         if (found !== undefined) return found;
-        if (produce === undefined) throw NOT_HERE;
-        return await this.#make(name, key, produce, working, report);
+        if (produce === undefined) throw MISS;
+        return await this.#produce(name, key, produce, working, report);
       },
     });
     if (share.origin === 'held') source = 'cache';
@@ -149,23 +152,24 @@ export class Store<Report = never> {
   }
 
   /**
-   * Gives a file where it is there, or somebody makes it just now.
+   * Returns the stored file. If it is being produced, waits for it.
    *
-   * @throws PassthroughError `BUSY`, `INTERNAL`; what whoever makes it throws; the signal's reason
+   * @returns `undefined` where it is missing
+   * @throws PassthroughError `BUSY`, `INTERNAL`; what its producer throws; the signal's reason
    */
   async find(key: string, signal: AbortSignal): Promise<Stored | undefined> {
     if (!this.has(key)) return undefined;
     try {
       return await this.#obtain(key, { signal });
     } catch (error) {
-      if (error === NOT_HERE) return undefined;
+      if (error === MISS) return undefined;
       throw error;
     }
   }
 
   /**
-   * Checks that files can be created and written, or could be once something is evicted. Evicts nothing itself: whoever asks for
-   * the health of a service does so every few seconds.
+   * Checks that files can be created and written, or could be after an eviction. Evicts nothing itself, because health checks
+   * come every few seconds.
    *
    * @throws PassthroughError `NO_SPACE`, `INTERNAL`
    */
@@ -178,19 +182,19 @@ export class Store<Report = never> {
         await this.#folder.abandon(incoming);
       }
     } catch (error) {
-      if (!isPassthroughError(error, 'NO_SPACE') || !this.#shelf.hasUnused) throw error;
+      if (!isPassthroughError(error, 'NO_SPACE') || !this.#index.hasUnused) throw error;
     }
   }
 
-  /** Waits until what was given up is gone. */
+  /** Waits for removals that are under way. */
   settled(): Promise<void> {
-    return this.#shelf.settled();
+    return this.#index.settled();
   }
 
-  /** Ends: stops what is being made, closes what is open, and gives up the folder. */
+  /** Stops productions, closes idle files and gives up the folder. Files in use are closed with their release. */
   async close(): Promise<void> {
     await this.#files.stop(new PassthroughError('ABORTED', 'Stopped: the service ends'));
-    await this.#shelf.close();
+    await this.#index.close();
     await this.#folder.close();
   }
 
@@ -201,30 +205,30 @@ export class Store<Report = never> {
     return { size, description, source, read, release };
   }
 
-  /** Opens a file of the folder; forgets it where it is missing or damaged. */
+  /** Opens a stored file. Removes it where it is missing or damaged on the disk. */
   async #reopen(name: string, key: string): Promise<OpenFile | undefined> {
-    if (!this.#shelf.has(name)) return undefined;
-    const file = await this.#shelf.open(name);
+    if (!this.#index.has(name)) return undefined;
+    const file = await this.#index.open(name);
     if (file?.description['key'] === key) return { name, file, isSound: true };
     this.#onDamage(name);
-    if (file !== undefined) this.#shelf.discard(file);
-    this.#shelf.remove(name);
+    if (file !== undefined) this.#index.discard(file);
+    this.#index.remove(name);
     return undefined;
   }
 
-  async #make(
+  async #produce(
     name: string,
     key: string,
     produce: ObtainOptions<Report>['produce'],
     signal: AbortSignal,
     report: (report: Report) => void,
   ): Promise<OpenFile> {
-    const incoming = await this.#folder.create(() => this.#shelf.makeRoom());
+    const incoming = await this.#folder.create(() => this.#index.makeRoom());
     let taken = 0;
     const write = async (bytes: Uint8Array) => {
       taken += bytes.byteLength;
-      this.#shelf.count(bytes.byteLength);
-      this.#shelf.trim();
+      this.#index.count(bytes.byteLength);
+      this.#index.trim();
       await incoming.writer.write(bytes);
     };
     try {
@@ -232,7 +236,7 @@ export class Store<Report = never> {
       signal.throwIfAborted();
       return await this.#keep(name, incoming, { ...description, key }, taken);
     } catch (error) {
-      this.#shelf.count(-taken);
+      this.#index.count(-taken);
       await this.#folder.abandon(incoming);
       throw error;
     }
@@ -240,30 +244,30 @@ export class Store<Report = never> {
 
   async #keep(name: string, incoming: IncomingFile, description: Description, taken: number) {
     const file = await incoming.writer.finish(description);
-    await this.#shelf.clear(name);
-    await this.#folder.keep(incoming, name);
-    this.#shelf.count(-taken);
-    this.#shelf.add(name, file.bytesOnDisk);
+    await this.#index.removed(name);
+    const isKept = await this.#folder.keep(incoming, name);
+    this.#index.count(-taken);
+    if (isKept) this.#index.add(name, file.bytesOnDisk);
     return { name, file, isSound: true };
   }
 
-  /** Nobody uses a file any more. */
-  #putAside({ name, file, isSound }: OpenFile): void {
-    if (isSound && this.#shelf.has(name)) this.#shelf.putBack(name, file);
-    else this.#shelf.discard(file);
+  /** Takes back a file after its last use. */
+  #putBack({ name, file, isSound }: OpenFile): void {
+    if (isSound && this.#index.has(name)) this.#index.putBack(name, file);
+    else this.#index.discard(file);
   }
 
-  /** Lets nobody have a file any more that is not as it was written. */
+  /** Removes a damaged file from the index; later lookups miss. */
   #drop(open: OpenFile): void {
     if (!open.isSound) return;
     open.isSound = false;
     this.#onDamage(open.name);
     this.#files.forget(open.name);
-    this.#shelf.remove(open.name);
+    this.#index.remove(open.name);
   }
 }
 
-/** The name of a file: its key may hold anything. */
+/** The name of a key's file. Keys may contain any character. */
 function nameOf(key: string): string {
   return createHash('sha256').update(key).digest('hex');
 }

@@ -1,48 +1,53 @@
 /**
- * Pieces of the streams that go through the service, and who gives their memory back.
+ * Ownership of the chunks of a stream. The last holder of a chunk may free its memory at once:
+ *
+ * - {@link ownChunk} marks a chunk that is the only use of its buffer.
+ * - {@link lendChunk} marks one reader's view of a chunk that others read, too.
+ * - {@link releaseChunk} frees the first, ends the second, and leaves any other chunk as it is.
  */
 
-/** Buffers that were made for one piece each, of which nothing but that piece is ever used. */
+/** Buffers that are used by one chunk alone. */
 const releasable = new WeakSet<ArrayBufferLike>();
 
-/** What is to be done when one of the readers of a shared piece has done with it. */
+/** What is called when a reader releases its view of a shared chunk. */
 const lent = new WeakMap<Uint8Array, () => void>();
 
 /**
- * Notes that a piece is all that is used of its buffer from now on, so that whoever has it last may give it back.
+ * Marks a chunk as the only use of its buffer, so that its last holder can free the memory.
  *
- * @returns the piece
+ * @returns the chunk
  */
-export function ownChunk<Piece extends Uint8Array>(piece: Piece): Piece {
-  releasable.add(piece.buffer);
-  return piece;
+export function ownChunk<Chunk extends Uint8Array>(chunk: Chunk): Chunk {
+  releasable.add(chunk.buffer);
+  return chunk;
 }
 
 /**
- * Notes that a piece is one reader's view of what others read, too.
+ * Marks a chunk as one reader's view of memory that others read, too.
  *
- * @param giveBack is called when it is given back, at most once
- * @returns the piece
+ * @param onRelease is called at most once, when the reader releases the view
+ * @returns the chunk
  */
-export function lendChunk<Piece extends Uint8Array>(piece: Piece, giveBack: () => void): Piece {
-  lent.set(piece, giveBack);
-  return piece;
+export function lendChunk<Chunk extends Uint8Array>(chunk: Chunk, onRelease: () => void): Chunk {
+  lent.set(chunk, onRelease);
+  return chunk;
 }
 
 /**
- * Gives the memory of a piece back at once. A gigabyte goes through half a million bytes at a time: left to the garbage
- * collector, some tens of megabytes of dead buffers lie about, and it walks the whole heap again and again to find them.
+ * Frees the memory of a chunk at once; it has no bytes afterwards. Only its last holder may call this. A chunk that is neither
+ * owned nor lent stays as it is.
  *
- * To be called by whoever has the piece last: it has no bytes afterwards. Pieces of other buffers stay as they are.
+ * A gigabyte passes in chunks of half a megabyte. Left to the garbage collector, tens of megabytes of dead buffers stay in
+ * memory, and each collection walks the whole heap to find them.
  */
-export function releaseChunk(piece: Uint8Array): void {
-  const giveBack = lent.get(piece);
-  if (giveBack !== undefined) {
-    // Not deleted: given back twice, it must not be taken for one that owns its buffer.
-    lent.set(piece, () => undefined);
-    giveBack();
+export function releaseChunk(chunk: Uint8Array): void {
+  const onRelease = lent.get(chunk);
+  if (onRelease !== undefined) {
+    // Not deleted: a second release must not take the view for a chunk that owns its buffer.
+    lent.set(chunk, () => undefined);
+    onRelease();
     return;
   }
-  const { buffer } = piece;
+  const { buffer } = chunk;
   if (releasable.delete(buffer) && buffer instanceof ArrayBuffer) buffer.transfer(0);
 }

@@ -2,22 +2,23 @@ import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { PassthroughError } from '../errors.ts';
+import { systemErrorCode } from '../util/system-error.ts';
 import { ownChunk, releaseChunk } from './chunk.ts';
 import { rebatched } from './rebatch.ts';
 
 /**
- * Bytes that one call of the inflater may give. The default of 16 KiB makes a call, a thread change and a buffer for each
- * 16 KiB, and is five times slower; beyond 256 KiB nothing is gained but memory in use.
+ * Output bytes of one call of the decoder. The default of 16 KiB needs a call, a thread change and a buffer for each 16 KiB,
+ * and is five times slower. More than 256 KiB is no faster.
  */
 const CHUNK_BYTES = 256 * 1024;
 
-/** Packed bytes that are given to the inflater at once: they come from sockets in smaller pieces, and each costs a call. */
+/** Compressed bytes of one call of the decoder. Chunks from a socket are smaller, and each call costs time. */
 const INPUT_BYTES = 128 * 1024;
 
-/** How the bytes of a layer can be packed. */
+/** Compression of a layer. */
 type Compression = 'none' | 'gzip' | 'zstd';
 
-/** First bytes of each format, of those that are refused too: packed bytes in an archive would only fail later. */
+/** First bytes of each format. bzip2 and xz are refused here: as a layer of an archive they would fail at the client. */
 const MAGICS: readonly { readonly format: string; readonly bytes: readonly (number | undefined)[] }[] = [
   // https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1
   { format: 'gzip', bytes: [0x1f, 0x8b, 0x08] },
@@ -32,13 +33,14 @@ const MAGICS: readonly { readonly format: string; readonly bytes: readonly (numb
 const LONGEST_MAGIC = Math.max(...MAGICS.map(({ bytes }) => bytes.length));
 
 /**
- * Unpacks a stream by what it is, not by what its media type says: registries hold zstd under gzip's name and plain tars
- * under either. Several gzip members or zstd frames behind each other are one stream; padding behind the last is read and
- * left out.
+ * Decompresses a stream. The format is read from its first bytes, since media types are wrong in practice: registries serve
+ * zstd as gzip, and uncompressed tar files as either. Concatenated gzip members or zstd frames are one stream. Padding after
+ * the last one is read and dropped.
  *
- * @param source packed bytes, taken over; an error of it passes as it is
- * @param what the stream, for messages
- * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, `UNSUPPORTED_IMAGE` for bzip2 and xz
+ * @param source compressed or uncompressed bytes; its chunks are taken over
+ * @param what name of the stream in messages
+ * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, `UNSUPPORTED_IMAGE` for bzip2 and xz; what the source
+ *   throws
  */
 export async function* decompressed(
   source: AsyncIterable<Uint8Array>,
@@ -50,16 +52,16 @@ export async function* decompressed(
     const whole = continued(head, bytes);
     const compression = detectCompression(head, what);
     if (compression === 'none') yield* whole;
-    else yield* inflate(whole, compression, what);
-    // An inflater may see its end before the source's, where padding follows. Whoever counts and hashes the source must see
-    // that too, or a whole blob would pass for a cut one.
+    else yield* decode(whole, compression, what);
+    // The decoder ends before the source where padding follows. The rest is read for the verifier of the source, which would
+    // take the blob for a cut one otherwise.
     while ((await bytes.next()).done !== true);
   } finally {
     await bytes.return?.();
   }
 }
 
-/** Reads until the format can be told, or the stream ends. */
+/** Reads until there are enough bytes to detect the format, or the stream ends. */
 async function readHead(bytes: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
   let head: Uint8Array = new Uint8Array();
   while (head.byteLength < LONGEST_MAGIC) {
@@ -87,23 +89,23 @@ function detectCompression(head: Uint8Array, what: string): Compression {
   throw new PassthroughError('UNSUPPORTED_IMAGE', `Cannot unpack ${what}: it is compressed with ${format}`);
 }
 
-async function* inflate(
+async function* decode(
   source: AsyncIterable<Uint8Array>,
   compression: 'gzip' | 'zstd',
   what: string,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const inflater: Transform =
+  const decoder: Transform =
     compression === 'gzip'
       ? createGunzip({ chunkSize: CHUNK_BYTES })
       : createZstdDecompress({ chunkSize: CHUNK_BYTES });
-  // The inflater passes an error of its source on to its reader, so the feed's own outcome says nothing new.
+  // An error of the source reaches the reader through the decoder, so the result of the pipeline is not needed.
   const feed = pipeline(
-    released(rebatched(source, INPUT_BYTES), inflater.writableHighWaterMark),
-    inflater,
+    released(rebatched(source, INPUT_BYTES), decoder.writableHighWaterMark),
+    decoder,
   ).catch(() => undefined);
   try {
-    for await (const piece of inflater as AsyncIterable<Uint8Array>)
-      yield endsItsBuffer(piece) ? ownChunk(piece) : piece;
+    for await (const chunk of decoder as AsyncIterable<Uint8Array>)
+      yield endsItsBuffer(chunk) ? ownChunk(chunk) : chunk;
   } catch (error) {
     if (!isDecoderError(error)) throw error;
     throw new PassthroughError(
@@ -112,35 +114,36 @@ async function* inflate(
       { cause: error },
     );
   } finally {
-    inflater.destroy();
+    decoder.destroy();
     await feed;
   }
 }
 
 /**
- * Passes packed pieces on and gives them back once the inflater has taken them in. One that alone reaches its mark makes it ask
- * for no other until then; a smaller one may still wait there when the next is asked for.
+ * Passes compressed chunks on and releases each after the decoder has read it. A chunk of at least the high-water mark fills the
+ * decoder's queue, so the next chunk is requested after this one was read. A smaller chunk may still be in the queue then, and is
+ * left to the garbage collector.
  */
 async function* released(
   source: AsyncIterable<Uint8Array>,
   highWaterMark: number,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  for await (const piece of source) {
-    const { byteLength } = piece;
-    yield piece;
-    if (byteLength >= highWaterMark) releaseChunk(piece);
+  for await (const chunk of source) {
+    const { byteLength } = chunk;
+    yield chunk;
+    if (byteLength >= highWaterMark) releaseChunk(chunk);
   }
 }
 
 /**
- * Whether a piece reaches to the end of the buffer that the inflater writes into: it has taken a new one by then, and all
- * pieces before have been read. A piece before the end would take what comes behind it along.
+ * Whether a chunk ends where the decoder's output buffer ends. The decoder writes to a new buffer by then, and the earlier chunks
+ * of this one were read. A chunk that ends before must not be released: the decoder may still write behind it.
  */
 function endsItsBuffer({ byteOffset, byteLength, buffer }: Uint8Array): boolean {
   return buffer.byteLength === CHUNK_BYTES && byteOffset + byteLength === CHUNK_BYTES;
 }
 
-/** Errors of zlib and zstd: `Z_DATA_ERROR`, `Z_BUF_ERROR` for a stream that is cut, `ZSTD_error_…`. */
+/** Whether zlib or zstd threw it: `Z_DATA_ERROR`, `Z_BUF_ERROR` for a cut stream, `ZSTD_error_…`. */
 function isDecoderError(error: unknown): error is Error {
-  return error instanceof Error && 'code' in error && /^Z(?:_|STD_)/.test(String(error.code));
+  return error instanceof Error && /^Z(?:_|STD_)/.test(systemErrorCode(error) ?? '');
 }

@@ -1,40 +1,40 @@
 import { ownChunk, releaseChunk } from './chunk.ts';
 
 /**
- * Passes bytes on in larger pieces. What comes from a socket comes 64 KiB at a time, and each call that hands a piece to another
- * thread costs as much as some of the work there; copying costs next to nothing beside that.
+ * Joins the chunks of a stream to larger ones. A socket gives 64 KiB at a time. A call that passes a chunk to another thread
+ * costs far more than copying it.
  *
- * @param source pieces, taken over
- * @param bytes that a piece has at the least, but for the last one
- * @returns pieces that each own their memory
+ * @param source its chunks are taken over, and released after they were copied
+ * @param bytes least length of a chunk, except the last
+ * @returns joined chunks own their memory; a chunk that is large enough passes as it is
  */
 export async function* rebatched(
   source: AsyncIterable<Uint8Array>,
   bytes: number,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let pieces: Uint8Array[] = [];
+  let chunks: Uint8Array[] = [];
   let length = 0;
-  for await (const piece of source) {
-    pieces.push(piece);
-    length += piece.byteLength;
+  for await (const chunk of source) {
+    chunks.push(chunk);
+    length += chunk.byteLength;
     if (length < bytes) continue;
-    const whole = joined(pieces, length);
-    pieces = [];
+    const whole = joined(chunks, length);
+    chunks = [];
     length = 0;
     yield whole;
   }
-  if (length > 0) yield joined(pieces, length);
+  if (length > 0) yield joined(chunks, length);
 }
 
-function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
-  const [first] = pieces;
-  if (pieces.length === 1 && first !== undefined) return first;
+function joined(chunks: readonly Uint8Array[], length: number): Uint8Array {
+  const [first] = chunks;
+  if (chunks.length === 1 && first !== undefined) return first;
   const whole = ownChunk(Buffer.allocUnsafeSlow(length));
   let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.byteLength;
-    releaseChunk(piece);
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.byteLength;
+    releaseChunk(chunk);
   }
   return whole;
 }

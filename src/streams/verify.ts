@@ -2,16 +2,16 @@ import { createHash, type Hash } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
 import { type Digest, digestAlgorithm } from '../image/digest.ts';
 
-/** What a stream of bytes is expected to be. */
+/** Expected content of a stream. */
 export interface Expectation {
   readonly digest: Digest;
-  /** Bytes; left out where only the digest is known. */
+  /** Bytes; missing where only the digest is known. */
   readonly size?: number;
-  /** What the bytes are, for messages: `layer "sha256:…"`. */
+  /** Name of the stream in messages: `layer "sha256:…"`. */
   readonly what: string;
 }
 
-/** Counts and hashes bytes as they pass, and says at the end whether they are the expected ones. */
+/** Counts and hashes the bytes of a stream, and compares them with what is expected. */
 export class Verifier {
   readonly #expected: Expectation;
   readonly #hash: Hash;
@@ -22,15 +22,15 @@ export class Verifier {
     this.#hash = createHash(digestAlgorithm(expected.digest));
   }
 
-  /** Bytes that have passed so far. */
+  /** Bytes that were added. */
   get size(): number {
     return this.#size;
   }
 
   /**
-   * Takes the next bytes.
+   * Adds the next bytes.
    *
-   * @throws PassthroughError `VERIFICATION_FAILED` as soon as there are more than expected
+   * @throws PassthroughError `VERIFICATION_FAILED` as soon as there are more bytes than expected
    */
   update(bytes: Uint8Array): void {
     const { size, what } = this.#expected;
@@ -46,7 +46,7 @@ export class Verifier {
   /**
    * Ends the check.
    *
-   * @throws PassthroughError `VERIFICATION_FAILED` with expected and actual digest
+   * @throws PassthroughError `VERIFICATION_FAILED`, with the expected and the actual digest
    */
   finish(): void {
     const { digest, size, what } = this.#expected;
@@ -67,8 +67,10 @@ export class Verifier {
 }
 
 /**
- * Passes bytes on under a verifier's eyes. Leaves the source open when its own reader stops early, so that the rest can
- * still be read and the check be ended.
+ * Passes a stream on and adds its bytes to a verifier. The source stays open when the reader stops early, so that the caller
+ * can read the rest and end the check.
+ *
+ * @throws PassthroughError as {@link Verifier.update}; what the source throws
  */
 export async function* verifying(
   source: AsyncIterator<Uint8Array>,

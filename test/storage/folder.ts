@@ -1,10 +1,11 @@
-/** Folders that are gone when a test is. */
+/** Folders that are removed with their test, disks of their own, and other processes. */
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { ownProcess } from '../support/leave-nothing.ts';
 import { within } from '../support/within.ts';
@@ -14,18 +15,18 @@ export interface TemporaryFolder extends AsyncDisposable {
   readonly path: string;
 }
 
-/** Make an empty folder. */
+/** Makes an empty folder. */
 export async function makeFolder(): Promise<TemporaryFolder> {
   const path = await mkdtemp(join(tmpdir(), 'storage-'));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
 /**
- * Make a folder on a disk of its own.
+ * Makes a folder on a disk of its own.
  *
  * @param bytes how much the disk holds
- * @param files how many files and folders it holds, itself among them; 0 for as many as one likes
- * @returns `undefined` where this user may not mount one
+ * @param files how many files and folders it holds, including itself; 0 for any number
+ * @returns `undefined` where this user may not mount a disk
  */
 export async function makeSmallDisk(bytes: number, files = 0): Promise<TemporaryFolder | undefined> {
   const folder = await makeFolder();
@@ -39,21 +40,52 @@ export async function makeSmallDisk(bytes: number, files = 0): Promise<Temporary
   return {
     path: folder.path,
     async [Symbol.asyncDispose]() {
-      // Lazily: a test that failed may have left files open.
+      // Lazily, because a test that failed may have left files open.
       await run('umount', ['-l', folder.path]);
       await folder[Symbol.asyncDispose]();
     },
   };
 }
 
-/** Bytes that repeat in no period of a power of two, so that a piece in the wrong place shows. */
+/**
+ * Runs a test on a disk of its own, where one can be mounted.
+ *
+ * @param size as for {@link makeSmallDisk}
+ */
+export function testOnSmallDisk(
+  name: string,
+  size: Parameters<typeof makeSmallDisk>,
+  run: (path: string) => Promise<void>,
+): void {
+  test(name, async (t) => {
+    await using disk = await makeSmallDisk(...size);
+    if (disk === undefined) t.diagnostic('no disk could be mounted: not tested');
+    else await run(disk.path);
+  });
+}
+
+/** A user without rights: no folder is closed to root. */
+const NOBODY = 65_534;
+
+/** Runs an action without the rights of root. */
+export async function withoutRoot<T>(run: () => Promise<T>): Promise<T> {
+  const user = process.geteuid?.();
+  if (user === 0) process.seteuid?.(NOBODY);
+  try {
+    return await run();
+  } finally {
+    if (user === 0) process.seteuid?.(user);
+  }
+}
+
+/** Bytes without a period of a power of two, so that a chunk in the wrong place is noticed. */
 export function patternOf(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, (_, at) => (at % 251) ^ (at >> 16)));
 }
 
-/** A process of its own, for `await using`. */
+/** Another process, for `await using`. */
 export interface OtherProcess extends AsyncDisposable {
-  /** What it said first. */
+  /** The first line of its output. */
   readonly line: string;
   /** Kills it as `kill -9` does, and waits for its end. */
   kill(): Promise<void>;
@@ -62,8 +94,8 @@ export interface OtherProcess extends AsyncDisposable {
 /**
  * Starts a process that runs a module and stays until it is killed.
  *
- * @param source of the module: JavaScript, that imports from `src` by `import('./storage/…')` and says one line
- * @param values what it finds from `process.argv[1]` on
+ * @param source JavaScript that imports from `src` by `import('./storage/…')` and prints one line
+ * @param values its `process.argv`, from index 1
  */
 export async function startOther(source: string, ...values: readonly string[]): Promise<OtherProcess> {
   const src = new URL('../../src/', import.meta.url).href;

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readlink, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { FolderLock } from '../../src/storage/lock.ts';
 import { within } from '../support/within.ts';
-import { makeFolder, startOther } from './folder.ts';
+import { makeFolder, startOther, withoutRoot } from './folder.ts';
 
-/** Takes the lock of a folder, and says whether it got it. */
+/** Takes the lock of a folder and prints the result. */
 const TAKE = `
   const { FolderLock } = await import('./storage/lock.ts');
   globalThis.lock = await FolderLock.take(process.argv[1]);
@@ -16,11 +16,11 @@ const TAKE = `
 
 async function take(directory: string): Promise<FolderLock> {
   const lock = await FolderLock.take(directory);
-  assert.ok(lock, 'the lock was not given');
+  assert.ok(lock, 'the lock is taken');
   return lock;
 }
 
-/** Leaves the lock in a folder that a dead process would. */
+/** Leaves a lock in a folder as a killed process does. */
 async function leaveDead(directory: string): Promise<void> {
   const lock = await take(directory);
   await rename(join(directory, 'lock'), join(directory, 'kept'));
@@ -38,7 +38,7 @@ async function opensOf(directory: string): Promise<number> {
 }
 
 describe('the lock of a folder', () => {
-  test('is had by one in a process, until that gives it up', async () => {
+  test('is held by one owner in a process until its release', async () => {
     await using folder = await makeFolder();
     const lock = await take(folder.path);
     assert.equal(await FolderLock.take(folder.path), undefined);
@@ -49,13 +49,23 @@ describe('the lock of a folder', () => {
     await (await take(folder.path)).release();
   });
 
-  test('is had by one of several that ask for it at once', async () => {
-    await using folder = await makeFolder();
-    const asked = await Promise.all([1, 2, 3, 4].map(() => FolderLock.take(folder.path)));
-    const taken = asked.filter((lock) => lock !== undefined);
-    assert.equal(taken.length, 1);
-    await taken[0]?.release();
-  });
+  for (const [what, leave, count, rounds] of [
+    ['a free lock', async () => undefined, 4, 1],
+    // Removing a dead lock must not remove that of a faster process: often enough that each order comes up.
+    ['a dead lock', leaveDead, 2, 300],
+  ] as const) {
+    test(`is taken by one of ${count} that find ${what} at the same time`, async () => {
+      for (let round = 0; round < rounds; round += 1) {
+        await using folder = await makeFolder();
+        await leave(folder.path);
+        const locks = await Promise.all(Array.from({ length: count }, () => FolderLock.take(folder.path)));
+        const taken = locks.filter((lock) => lock !== undefined);
+        assert.equal(taken.length, 1, `in round ${round}`);
+        assert.deepEqual(await readdir(folder.path), ['lock']);
+        await taken[0]?.release();
+      }
+    });
+  }
 
   test('is one for each folder', async () => {
     await using one = await makeFolder();
@@ -64,7 +74,7 @@ describe('the lock of a folder', () => {
     for (const lock of locks) await lock.release();
   });
 
-  test('is refused to another process, and to this one where the other has it', async () => {
+  test('excludes other processes', async () => {
     await using folder = await makeFolder();
     const lock = await take(folder.path);
     await using refused = await startOther(TAKE, folder.path);
@@ -75,7 +85,7 @@ describe('the lock of a folder', () => {
     assert.equal(await FolderLock.take(folder.path), undefined);
   });
 
-  test('is free again after the owner was killed', async () => {
+  test('is free after its owner was killed', async () => {
     await using folder = await makeFolder();
     await using owner = await startOther(TAKE, folder.path);
     assert.equal(owner.line, 'taken');
@@ -87,20 +97,7 @@ describe('the lock of a folder', () => {
     assert.deepEqual(await readdir(folder.path), []);
   });
 
-  test('that a dead process left is had by one of two that find it at once', async () => {
-    // Removing the dead one's must not remove that of whoever was quicker: often enough that each order comes up.
-    for (let round = 0; round < 300; round += 1) {
-      await using folder = await makeFolder();
-      await leaveDead(folder.path);
-      const asked = await Promise.all([FolderLock.take(folder.path), FolderLock.take(folder.path)]);
-      const taken = asked.filter((lock) => lock !== undefined);
-      assert.equal(taken.length, 1, `in round ${round}`);
-      assert.deepEqual(await readdir(folder.path), ['lock']);
-      await taken[0]?.release();
-    }
-  });
-
-  test('is there for folders whose path is longer than the address of a socket', async () => {
+  test('works in a folder whose path is longer than the address of a socket', async () => {
     await using folder = await makeFolder();
     const directory = join(folder.path, 'a'.repeat(100), 'b'.repeat(100));
     await mkdir(directory, { recursive: true });
@@ -112,12 +109,12 @@ describe('the lock of a folder', () => {
     await (await take(directory)).release();
   });
 
-  test('cannot be taken where the folder is missing', async () => {
+  test('cannot be taken in a missing folder', async () => {
     await using folder = await makeFolder();
     await assert.rejects(FolderLock.take(join(folder.path, 'missing')), { code: 'ENOENT' });
   });
 
-  test("cannot be taken where somebody else's file has its name; that stays, and nothing stays open", async () => {
+  test('cannot be taken where another file has its name; that file stays, and nothing stays open', async () => {
     for (const make of [mkdir, (path: string) => writeFile(path, 'content')]) {
       await using folder = await makeFolder();
       await make(join(folder.path, 'lock'));
@@ -127,14 +124,49 @@ describe('the lock of a folder', () => {
     }
   });
 
-  test('keeps no process from ending', async () => {
+  test('counts as held by a process that does not let this one connect', async () => {
     await using folder = await makeFolder();
-    const url = new URL('../../src/storage/lock.ts', import.meta.url).href;
-    const code = `const { FolderLock } = await import('${url}');
-      globalThis.lock = await FolderLock.take(process.argv[1]);
-      console.log(lock === undefined ? 'refused' : 'taken');`;
-    const run = promisify(execFile);
-    const running = run(process.execPath, ['--input-type=module', '--eval', code, folder.path]);
+    const lock = await take(folder.path);
+    await chmod(folder.path, 0o777);
+    // Without the right to write the socket, a connection ends with EACCES. That does not show that the process is dead.
+    await chmod(join(folder.path, 'lock'), 0o000);
+    assert.equal(await withoutRoot(() => FolderLock.take(folder.path)), undefined);
+    assert.equal(await lock.isHeld(), true);
+    await lock.release();
+  });
+
+  for (const [what, remove] of [
+    ['the lock', (folder: string) => rm(join(folder, 'lock'))],
+    ['the folder', (folder: string) => rm(folder, { recursive: true })],
+  ] as const) {
+    test(`is lost when another program removes ${what}, and its release leaves the next lock`, async () => {
+      await using place = await makeFolder();
+      const folder = join(place.path, 'folder');
+      await mkdir(folder);
+      const lost = await take(folder);
+      assert.equal(await lost.isHeld(), true);
+      await remove(folder);
+      assert.equal(await lost.isHeld(), false);
+      await mkdir(folder, { recursive: true });
+      const next = await take(folder);
+      assert.deepEqual([await lost.isHeld(), await next.isHeld()], [false, true]);
+      await lost.release();
+      assert.equal(await next.isHeld(), true);
+      assert.equal(await opensOf(folder), 1);
+      await next.release();
+      assert.deepEqual(await readdir(folder), []);
+    });
+  }
+
+  test('does not keep a process from ending', async () => {
+    await using folder = await makeFolder();
+    const code = TAKE.replace('./storage', new URL('../../src/storage', import.meta.url).href);
+    const running = promisify(execFile)(process.execPath, [
+      '--input-type=module',
+      '--eval',
+      code,
+      folder.path,
+    ]);
     assert.equal((await within(running, 'the end')).stdout.trim(), 'taken');
   });
 });

@@ -1,85 +1,92 @@
 import assert from 'node:assert/strict';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, type TestContext, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { readAll } from '../support/collect.ts';
-import { makeSmallDisk, type TemporaryFolder } from './folder.ts';
-import { assertHolds, contentOf, making, openStoring, unasked } from './storing.ts';
+import { testOnSmallDisk } from './folder.ts';
+import { assertHolds, contentOf, openStoring, unasked } from './storing.ts';
 
 const KIB = 1024;
 const FULL = { code: 'NO_SPACE', message: 'Cannot write to the workspace: the disk is full' };
 
-/** Runs a test on a disk of 1 MiB, where one can be mounted. */
-function onSmallDisk(name: string, run: (disk: TemporaryFolder) => Promise<void>): void {
-  test(name, async (t: TestContext) => {
-    await using disk = await makeSmallDisk(1024 * KIB);
-    if (disk === undefined) t.diagnostic('no disk could be mounted: not tested');
-    else await run(disk);
-  });
-}
-
 describe('on a disk that is full', () => {
-  onSmallDisk('files that nobody uses make room, those that were used longest ago first', async (disk) => {
-    await using storing = await openStoring({ directory: disk.path });
-    for (const key of ['a', 'b', 'c']) (await storing.obtain(key, 250 * KIB)).release();
-    const large = await storing.obtain('large', 600 * KIB);
-    assert.deepEqual((await storing.onDisk('a', 'b', 'c', 'large')).prepared, ['c', 'large']);
-    await assertHolds(large, contentOf('large', 600 * KIB));
-    await assertHolds(await storing.obtain('c', 0, unasked), contentOf('c', 250 * KIB));
-    assert.equal(storing.store.bytes, await storing.bytesOnDisk());
-  });
+  testOnSmallDisk(
+    'files that nobody uses make room, those that were used longest ago first',
+    [1024 * KIB],
+    async (disk) => {
+      await using storing = await openStoring({ directory: disk });
+      for (const key of ['a', 'b', 'c']) (await storing.obtain(key, 250 * KIB)).release();
+      const large = await storing.obtain('large', 600 * KIB);
+      assert.deepEqual((await storing.onDisk('a', 'b', 'c', 'large')).prepared, ['c', 'large']);
+      await assertHolds(large, contentOf('large', 600 * KIB));
+      await assertHolds(await storing.obtain('c', 0, unasked), contentOf('c', 250 * KIB));
+      assert.equal(storing.store.bytes, await storing.bytesOnDisk());
+    },
+  );
 
-  onSmallDisk('where all are used a production fails, and the store works on', async (disk) => {
-    await using storing = await openStoring({ directory: disk.path });
-    const held = await storing.obtain('held', 600 * KIB);
-    (await storing.obtain('idle', 100 * KIB)).release();
-    await assert.rejects(storing.obtain('large', 600 * KIB), FULL);
-    assert.deepEqual(await storing.onDisk('held', 'idle', 'large'), { prepared: ['held'], incoming: 0 });
-    assert.equal(await storing.openFiles(), 1);
-    assert.equal(storing.store.bytes, await storing.bytesOnDisk());
+  testOnSmallDisk(
+    'where all are used a production fails, and the store works on',
+    [1024 * KIB],
+    async (disk) => {
+      await using storing = await openStoring({ directory: disk });
+      const held = await storing.obtain('held', 600 * KIB);
+      (await storing.obtain('idle', 100 * KIB)).release();
+      await assert.rejects(storing.obtain('large', 600 * KIB), FULL);
+      assert.deepEqual(await storing.onDisk('held', 'idle', 'large'), { prepared: ['held'], incoming: 0 });
+      assert.equal(await storing.openFiles(), 1);
+      assert.equal(storing.store.bytes, await storing.bytesOnDisk());
 
-    await assertHolds(await storing.obtain('small', 200 * KIB), contentOf('small', 200 * KIB));
-    assert.ok((await readAll(held.read())).equals(contentOf('held', 600 * KIB)));
-    held.release();
-    await assertHolds(await storing.obtain('large', 600 * KIB), contentOf('large', 600 * KIB));
-    assert.deepEqual(storing.damaged, []);
-  });
+      await assertHolds(await storing.obtain('small', 200 * KIB), contentOf('small', 200 * KIB));
+      assert.ok((await readAll(held.read())).equals(contentOf('held', 600 * KIB)));
+      held.release();
+      await assertHolds(await storing.obtain('large', 600 * KIB), contentOf('large', 600 * KIB));
+      assert.deepEqual(storing.damaged, []);
+    },
+  );
 
-  onSmallDisk('several that are made at once share the room that can be made', async (disk) => {
-    await using storing = await openStoring({ directory: disk.path });
-    for (const key of ['a', 'b', 'c', 'd', 'e']) (await storing.obtain(key, 180 * KIB)).release();
-    const keys = ['f', 'g', 'h'];
-    const files = await Promise.all(
-      keys.map((key) =>
-        storing.obtain(key, 0, async (draft) => {
-          const content = contentOf(key, 300 * KIB);
-          for (let at = 0; at < content.length; at += 10_000)
-            await draft.write(content.subarray(at, at + 10_000));
-          return {};
-        }),
-      ),
-    );
-    for (const [index, key] of keys.entries()) {
-      const file = files[index];
-      assert.ok(file);
-      await assertHolds(file, contentOf(key, 300 * KIB));
-    }
-    const { prepared } = await storing.onDisk('a', 'b', 'c', 'd', 'e', ...keys);
-    assert.deepEqual(prepared, keys);
-  });
+  testOnSmallDisk(
+    'several that are made at once share the room that can be made',
+    [1024 * KIB],
+    async (disk) => {
+      await using storing = await openStoring({ directory: disk });
+      for (const key of ['a', 'b', 'c', 'd', 'e']) (await storing.obtain(key, 180 * KIB)).release();
+      const keys = ['f', 'g', 'h'];
+      const files = await Promise.all(
+        keys.map((key) =>
+          storing.obtain(key, 0, async (draft) => {
+            const content = contentOf(key, 300 * KIB);
+            for (let at = 0; at < content.length; at += 10_000)
+              await draft.write(content.subarray(at, at + 10_000));
+            return {};
+          }),
+        ),
+      );
+      for (const [index, key] of keys.entries()) {
+        const file = files[index];
+        assert.ok(file);
+        await assertHolds(file, contentOf(key, 300 * KIB));
+      }
+      const { prepared } = await storing.onDisk('a', 'b', 'c', 'd', 'e', ...keys);
+      assert.deepEqual(prepared, keys);
+    },
+  );
 
-  onSmallDisk('a probe fails where nothing can make room, and takes nothing for itself', async (disk) => {
-    await using storing = await openStoring({ directory: disk.path });
-    const held = await storing.obtain('a', 500 * KIB);
-    const rest = join(disk.path, 'rest');
-    await assert.rejects(writeFile(rest, Buffer.alloc(1024 * KIB)), { code: 'ENOSPC' });
-    await assert.rejects(storing.store.probe(), FULL);
-    held.release();
-    await storing.store.probe();
-    assert.equal(storing.store.has('a'), true);
-    await writeFile(rest, '');
-    await storing.store.probe();
-  });
+  testOnSmallDisk(
+    'a probe fails where nothing can make room, and takes nothing for itself',
+    [1024 * KIB],
+    async (disk) => {
+      await using storing = await openStoring({ directory: disk });
+      const held = await storing.obtain('a', 500 * KIB);
+      const rest = join(disk, 'rest');
+      await assert.rejects(writeFile(rest, Buffer.alloc(1024 * KIB)), { code: 'ENOSPC' });
+      await assert.rejects(storing.store.probe(), FULL);
+      held.release();
+      await storing.store.probe();
+      assert.equal(storing.store.has('a'), true);
+      await writeFile(rest, '');
+      await storing.store.probe();
+    },
+  );
 });
 
 describe('probing', () => {
@@ -88,17 +95,5 @@ describe('probing', () => {
     await storing.store.probe();
     assert.deepEqual(await storing.onDisk(), { prepared: [], incoming: 0 });
     assert.deepEqual([await storing.openFiles(), storing.store.bytes], [0, 0]);
-  });
-
-  test('fails once the folder is gone, and works again once it is back', async () => {
-    await using storing = await openStoring();
-    const incoming = join(storing.path, 'incoming');
-    await rename(incoming, `${incoming}-gone`);
-    const failure = { code: 'INTERNAL', message: 'Cannot use the workspace: ENOENT' };
-    await assert.rejects(storing.store.probe(), failure);
-    await assert.rejects(storing.obtain('a', 0, making('content')), failure);
-    await mkdir(incoming);
-    await storing.store.probe();
-    await assertHolds(await storing.obtain('a', 0, making('content')), 'content');
   });
 });

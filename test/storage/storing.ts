@@ -23,6 +23,8 @@ export interface StoringOptions {
   readonly maxBytes?: number;
   /** Where it lies: a folder of its own unless said. */
   readonly directory?: string;
+  /** Whether the folder is removed with the store. */
+  readonly isTemporary?: boolean;
 }
 
 /** Makes a file of these bytes. */
@@ -56,19 +58,26 @@ export function byHand(bytes: Uint8Array | string) {
 }
 
 /** A store, the folder that it lies in, and what it has said; for `await using`. */
-export async function openStoring({ maxBytes = MUCH, directory }: StoringOptions = {}) {
+export async function openStoring({ maxBytes = MUCH, directory, isTemporary = false }: StoringOptions = {}) {
   const place = directory === undefined ? await makeFolder() : undefined;
-  const path = directory ?? place?.path ?? '';
+  const parent = directory ?? place?.path ?? '';
   const damaged: string[] = [];
-  const openStore = async (most = maxBytes) =>
-    await Store.open<string>({
-      folder: await StoreFolder.openKept(path),
+  const openStore = async (most = maxBytes) => {
+    const folder = await StoreFolder[isTemporary ? 'makeTemporary' : 'openKept'](parent);
+    const store = await Store.open<string>({
+      folder,
       maxBytes: most,
       onDamage: (name) => damaged.push(name),
     });
-  let store = await openStore();
+    return { folder, store };
+  };
+  let { folder, store } = await openStore();
+  const path = isTemporary ? join(parent, ...(await readdir(parent))) : parent;
   return {
     path,
+    get folder() {
+      return folder;
+    },
     damaged,
     get store() {
       return store;
@@ -76,11 +85,17 @@ export async function openStoring({ maxBytes = MUCH, directory }: StoringOptions
     /** Closes the store and opens another one on the same folder. */
     async reopen(most = maxBytes): Promise<void> {
       await store.close();
-      store = await openStore(most);
+      ({ folder, store } = await openStore(most));
     },
     /** Obtains a file, of so many bytes where it has to be made. */
     obtain: (key: string, bytes = 1000, produce: Produce = making(contentOf(key, bytes))) =>
       store.obtain(key, { signal: NEVER, produce }),
+    /** Obtains a file, gives it up, and returns how it was had. */
+    async sourceOf(key: string, bytes = 1000, produce: Produce = making(contentOf(key, bytes))) {
+      const { source, release } = await store.obtain(key, { signal: NEVER, produce });
+      release();
+      return source;
+    },
     /** Where the file of a key lies. */
     pathOf: (key: string) => join(path, 'prepared', nameOf(key)),
     /** What lies on the disk, once nothing is under way: complete files by their keys, and how many are not. */

@@ -1,527 +1,443 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type JoinOptions, SingleFlight } from '../../src/util/single-flight.ts';
+import { type JoinOptions, type Lease, SingleFlight } from '../../src/util/single-flight.ts';
 import { within } from '../support/within.ts';
 
 const NEVER = new AbortController().signal;
 
-/** Work that is done by hand. */
+/** A run of the work, which ends by hand. */
 interface Work {
   readonly signal: AbortSignal;
   readonly report: (report: string) => void;
-  land(value: string): void;
-  crash(error: Error): void;
+  readonly end: (value: string) => void;
+  readonly fail: (error: Error) => void;
 }
 
-/** What is asked for in a test, and all that came of it. */
-function byHand() {
-  const closed: string[] = [];
-  const works: Work[] = [];
-  const shared = new SingleFlight<string, string, string>((value) => closed.push(value));
-  const produce: JoinOptions<string, string>['produce'] = (signal, report) => {
-    const { promise, resolve, reject } = Promise.withResolvers<string>();
-    works.push({ signal, report, land: resolve, crash: reject });
-    return promise;
-  };
-  const join = (options: Partial<JoinOptions<string, string>> = {}, key = 'a') =>
-    shared.join(key, { signal: NEVER, produce, ...options });
-  const run = (signal = NEVER, key = 'a') => shared.run(key, signal, produce);
-  /** The work that was begun as the so-many-th, counted from 0. */
-  const work = (index: number): Work => {
-    const found = works[index];
-    assert.ok(found, `work ${index} was not begun`);
-    return found;
-  };
-  return { shared, closed, works, work, join, run };
+/** A caller, and what became of its call. */
+interface Caller {
+  readonly abort: AbortController;
+  readonly reports: string[];
+  lease?: Lease<string>;
+  outcome: string;
 }
 
-/** @returns when everything has happened that waits for nothing but promises */
+/** A state to check: what is named here must be so. */
+interface State {
+  /** `waits`, the message of the error, or origin and value, by caller. */
+  readonly callers?: Readonly<Record<string, string>>;
+  /** `running`, or the reason of the abort, of each run of the work. */
+  readonly works?: readonly string[];
+  /** Number of runs of the work. */
+  readonly runs?: number;
+  /** Reports by caller. */
+  readonly reports?: Readonly<Record<string, readonly string[]>>;
+  readonly closed?: readonly string[];
+  /** Whether key `a` is produced or held. */
+  readonly isKnown?: boolean;
+  readonly isStopped?: boolean;
+}
+
+/**
+ * A step of a scene: actions in one turn of the event loop, separated by `+`, or a state to check. Actions are
+ * `join CALLER [KEY] [personal]`, `leave CALLER`, `release CALLER`, `end WORK VALUE`, `fail WORK MESSAGE`, `report WORK TEXT`,
+ * `forget` and `stop`. Works are counted from 1.
+ */
+type Step = string | State;
+
+/** Waits for everything that depends on promises alone. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-describe('work is done once', () => {
-  test('for all who ask for it at once', async () => {
-    const { works, work, run } = byHand();
-    const asked = [run(), run(), run()];
-    work(0).land('value');
-    assert.deepEqual(await Promise.all(asked), ['value', 'value', 'value']);
-    assert.equal(works.length, 1);
+function openScene() {
+  const closed: string[] = [];
+  const works: Work[] = [];
+  const callers: Record<string, Caller> = {};
+  const flight = new SingleFlight<string, string, string>((value) => closed.push(value));
+  let isStopped = false;
+  const produce: JoinOptions<string, string>['produce'] = (signal, report) => {
+    const { promise, resolve, reject } = Promise.withResolvers<string>();
+    works.push({ signal, report, end: resolve, fail: reject });
+    return promise;
+  };
+  const isPersonal = (error: unknown) => (error as Error).message === 'denied';
+  const workOf = (index = '') => works[Number(index) - 1] ?? assert.fail(`work ${index} was not started`);
+  const callerOf = (name = '') => callers[name] ?? assert.fail(`${name} did not join`);
+  const actions: Record<string, (...words: string[]) => unknown> = {
+    join: (name = '', key = 'a', kind) => {
+      const caller: Caller = { abort: new AbortController(), reports: [], outcome: 'waits' };
+      callers[name] = caller;
+      const { signal } = caller.abort;
+      const onReport = (report: string) => caller.reports.push(report);
+      flight
+        .join(key, { signal, produce, onReport, isPersonal: kind === 'personal' ? isPersonal : undefined })
+        .then(
+          (lease) => {
+            caller.lease = lease;
+            caller.outcome = `${lease.origin} ${lease.value}`;
+          },
+          (error: Error) => {
+            caller.outcome = error.message;
+          },
+        );
+    },
+    leave: (name) => callerOf(name).abort.abort(new Error('left')),
+    release: (name) => callerOf(name).lease?.release(),
+    end: (index, value = '') => workOf(index).end(value),
+    fail: (index, message) => workOf(index).fail(new Error(message)),
+    report: (index, text = '') => workOf(index).report(text),
+    forget: () => flight.forget('a'),
+    stop: () => flight.stop(new Error('stopped')).then(() => (isStopped = true)),
+  };
+  const state = (): Required<State> => ({
+    callers: Object.fromEntries(Object.entries(callers).map(([name, { outcome }]) => [name, outcome])),
+    works: works.map(({ signal }) => (signal.aborted ? signal.reason.message : 'running')),
+    runs: works.length,
+    reports: Object.fromEntries(Object.entries(callers).map(([name, { reports }]) => [name, reports])),
+    closed,
+    isKnown: flight.has('a'),
+    isStopped,
   });
+  const act = (action: string) => {
+    const [verb = '', ...words] = action.trim().split(' ');
+    return (actions[verb] ?? assert.fail(`no action ${verb}`))(...words);
+  };
+  return { flight, works, callers, closed, act, state };
+}
 
-  test('for each key', async () => {
-    const { work, run } = byHand();
-    const asked = [run(NEVER, 'a'), run(NEVER, 'b')];
-    work(0).land('of a');
-    work(1).land('of b');
-    assert.deepEqual(await Promise.all(asked), ['of a', 'of b']);
-  });
-
-  test('and anew for who comes when it is over, and nobody holds what came of it', async () => {
-    const { works, work, run, shared } = byHand();
-    for (const [index, value] of ['first', 'second'].entries()) {
-      const asked = run();
-      assert.equal(shared.has('a'), true);
-      work(index).land(value);
-      assert.equal(await asked, value);
-      assert.equal(shared.has('a'), false);
+/** Plays a scene. */
+async function play(steps: readonly Step[]): Promise<void> {
+  const { act, state } = openScene();
+  for (const [index, step] of steps.entries()) {
+    if (typeof step === 'string') {
+      for (const action of step.split('+')) act(action);
+      await turn();
+      continue;
     }
-    assert.equal(works.length, 2);
-  });
+    const seen = state();
+    const names = Object.keys(step) as (keyof State)[];
+    assert.deepEqual(Object.fromEntries(names.map((name) => [name, seen[name]])), step, `at step ${index}`);
+  }
+}
 
-  test('and begins at once, also where it fails at once', async () => {
-    const { shared } = byHand();
+const SCENES: Readonly<Record<string, Readonly<Record<string, readonly Step[]>>>> = {
+  'the work runs once': {
+    'for all concurrent callers': [
+      'join A + join B + join C',
+      'end 1 value',
+      { callers: { A: 'produced value', B: 'joined value', C: 'joined value' }, runs: 1 },
+    ],
+    'for each key': [
+      'join A a + join B b',
+      'end 1 of-a + end 2 of-b',
+      { callers: { A: 'produced of-a', B: 'produced of-b' } },
+    ],
+    'and again after the last release': [
+      'join A',
+      { isKnown: true },
+      'end 1 first',
+      'release A',
+      { isKnown: false, closed: ['first'] },
+      'join B',
+      'end 2 second',
+      { callers: { A: 'produced first', B: 'produced second' } },
+    ],
+  },
+  'a failure': {
+    'reaches all callers and closes nothing; the next caller starts again': [
+      'join A + join B',
+      'fail 1 failed',
+      { callers: { A: 'failed', B: 'failed' }, closed: [], isKnown: false },
+      'join C',
+      'end 2 value',
+      { callers: { A: 'failed', B: 'failed', C: 'produced value' }, closed: [] },
+    ],
+  },
+  'a failure that concerns one caller alone': {
+    'makes one of the others start again, and the rest join it': [
+      'join A a personal + join B a personal + join C a personal',
+      'fail 1 denied',
+      { callers: { A: 'denied', B: 'waits', C: 'waits' }, runs: 2 },
+      'end 2 value',
+      { callers: { A: 'denied', B: 'produced value', C: 'joined value' }, runs: 2 },
+    ],
+    'reaches each caller whose own work fails, too': [
+      'join A a personal + join B a personal + join C a personal',
+      'fail 1 denied',
+      'fail 2 denied',
+      { callers: { A: 'denied', B: 'denied', C: 'waits' } },
+      'fail 3 denied',
+      { callers: { A: 'denied', B: 'denied', C: 'denied' }, runs: 3 },
+    ],
+    'reaches a caller that does not distinguish it': [
+      'join A a personal + join B a',
+      'fail 1 denied',
+      { callers: { A: 'denied', B: 'denied' }, runs: 1 },
+    ],
+    'is no other failure': [
+      'join A a personal + join B a personal',
+      'fail 1 failed',
+      { callers: { A: 'failed', B: 'failed' }, runs: 1 },
+    ],
+    'does not make a caller start that has left': [
+      'join A a personal + join B a personal',
+      'fail 1 denied + leave B',
+      { callers: { A: 'denied', B: 'left' }, runs: 1 },
+    ],
+  },
+  'a caller that leaves': {
+    'leaves at once, and the others get the result of the work that it started': [
+      'join A + join B',
+      'leave A',
+      { callers: { A: 'left', B: 'waits' }, works: ['running'] },
+      'end 1 value',
+      { callers: { A: 'left', B: 'joined value' }, works: ['running'] },
+    ],
+    'as the last aborts the work, and ends when the work has failed': [
+      'join A + join B',
+      'leave A',
+      { callers: { A: 'left', B: 'waits' }, works: ['running'] },
+      'leave B',
+      { callers: { A: 'left', B: 'waits' }, works: ['left'] },
+      'join C',
+      // The failure of the aborted work does not concern the later caller.
+      'fail 1 aborted',
+      { callers: { A: 'left', B: 'left', C: 'waits' } },
+      'end 2 value',
+      { callers: { A: 'left', B: 'left', C: 'produced value' } },
+    ],
+    'as the last ends when the work has ended; its result is closed, and the next caller has its own': [
+      'join A',
+      'leave A',
+      { callers: { A: 'waits' } },
+      'join B',
+      'end 1 late + end 2 own',
+      { callers: { A: 'left', B: 'produced own' }, closed: ['late'], isKnown: true },
+      'release B',
+      { closed: ['late', 'own'] },
+    ],
+    'with its result keeps it until the release': [
+      'join A',
+      'end 1 value',
+      'leave A',
+      { callers: { A: 'produced value' }, closed: [], works: ['running'] },
+      'release A',
+      { closed: ['value'] },
+    ],
+    'before the result comes, in the same turn, has it closed once': [
+      'join A',
+      'leave A + end 1 value',
+      'release A',
+      { callers: { A: 'left' }, closed: ['value'] },
+    ],
+    'after the result came, in the same turn, has it closed once': [
+      'join A',
+      'end 1 value + leave A',
+      'release A',
+      { closed: ['value'] },
+    ],
+  },
+  'a result': {
+    'tells each caller its origin': [
+      'join A + join B',
+      'end 1 value',
+      'join C',
+      { callers: { A: 'produced value', B: 'joined value', C: 'held value' }, runs: 1 },
+    ],
+    'is closed once, with the last release, and is not returned after that': [
+      'join A + join B',
+      'end 1 value',
+      'join C',
+      'release A + release C',
+      { closed: [], isKnown: true },
+      'release B',
+      { closed: ['value'], isKnown: false },
+      'release A + release B + release C',
+      { closed: ['value'] },
+      'join D',
+      'end 2 another',
+      { callers: { A: 'produced value', B: 'joined value', C: 'held value', D: 'produced another' } },
+    ],
+    'is not taken from other callers by a second release': [
+      'join A + join B',
+      'end 1 value',
+      'release A + release A',
+      { closed: [] },
+      'join C',
+      { callers: { A: 'produced value', B: 'joined value', C: 'held value' } },
+    ],
+    'that is forgotten stays with its holder, and the next caller starts again': [
+      'join A',
+      'end 1 old',
+      'forget',
+      { isKnown: false },
+      'join B',
+      'end 2 new',
+      { callers: { A: 'produced old', B: 'produced new' }, closed: [] },
+      'release A',
+      { closed: ['old'] },
+      'join C',
+      { callers: { A: 'produced old', B: 'produced new', C: 'held new' } },
+      'release B + release C',
+      { closed: ['old', 'new'] },
+    ],
+  },
+  'a report': {
+    'reaches all callers that wait, and the latest one a later caller': [
+      'join A + join B',
+      'report 1 one + report 1 two',
+      'join C',
+      'report 1 three + end 1 value',
+      'report 1 after-the-end',
+      { reports: { A: ['one', 'two', 'three'], B: ['one', 'two', 'three'], C: ['two', 'three'] } },
+    ],
+    'does not reach a caller that has left': [
+      'join A + join B',
+      'report 1 before + leave A',
+      'report 1 after',
+      { reports: { A: ['before'], B: ['before', 'after'] } },
+    ],
+  },
+  stopping: {
+    'aborts all work, waits for its end, and leaves what is held': [
+      'join H a',
+      'end 1 value',
+      'join A b + join B c',
+      'stop',
+      { works: ['running', 'stopped', 'stopped'] },
+      'fail 2 stopped',
+      { isStopped: false },
+      'fail 3 stopped',
+      { isStopped: true, callers: { H: 'produced value', A: 'stopped', B: 'stopped' }, closed: [] },
+      'join C a',
+      { callers: { H: 'produced value', A: 'stopped', B: 'stopped', C: 'held value' } },
+    ],
+    'waits for work that no caller waits for': [
+      'join A',
+      'leave A',
+      'stop',
+      { isStopped: false },
+      'fail 1 aborted',
+      { isStopped: true, callers: { A: 'left' } },
+    ],
+    'returns a result that comes nevertheless': [
+      'join A',
+      'stop',
+      'end 1 value',
+      { isStopped: true, callers: { A: 'produced value' }, closed: [] },
+      'release A',
+      { closed: ['value'] },
+    ],
+  },
+};
+for (const [subject, scenes] of Object.entries(SCENES)) {
+  describe(subject, () => {
+    for (const [name, steps] of Object.entries(scenes)) test(name, () => play(steps));
+  });
+}
+
+describe('the work', () => {
+  test('starts at once, also where it fails at once', async () => {
+    const { flight } = openScene();
     const failure = new Error('at once');
-    const asked = shared.run('a', NEVER, () => {
+    const call = flight.run('a', NEVER, () => {
       throw failure;
     });
-    await assert.rejects(asked, failure);
-    assert.equal(shared.has('a'), false);
+    await assert.rejects(call, failure);
+    assert.equal(flight.has('a'), false);
   });
 
-  test('and not at all for who has left already', async () => {
-    const { works, run } = byHand();
-    await assert.rejects(run(AbortSignal.abort(new Error('left'))), /left/);
-    assert.equal(works.length, 0);
-  });
-});
-
-describe('a failure', () => {
-  test('reaches all who wait, and the next asker begins anew', async () => {
-    const { work, run } = byHand();
-    const asked = [run(), run()];
-    work(0).crash(new Error('crashed'));
-    for (const one of asked) await assert.rejects(one, /crashed/);
-    const again = run();
-    work(1).land('value');
-    assert.equal(await again, 'value');
+  test('does not start for a caller that has left', async () => {
+    const { flight } = openScene();
+    const left = AbortSignal.abort(new Error('left'));
+    await assert.rejects(
+      flight.run('a', left, () => assert.fail('the work was started')),
+      /left/,
+    );
   });
 
-  test('closes nothing', async () => {
-    const { work, run, closed } = byHand();
-    const asked = run();
-    work(0).crash(new Error('crashed'));
-    await assert.rejects(asked, /crashed/);
-    await turn();
-    assert.deepEqual(closed, []);
-  });
-});
-
-describe("a failure that is the owner's alone", () => {
-  const isPersonal = (error: unknown) => error instanceof Error && error.message === 'denied';
-
-  test('makes the others begin anew: together, and one of them for all', async () => {
-    const { works, work, join } = byHand();
-    const asked = [1, 2, 3].map(() => join({ isPersonal }));
-    work(0).crash(new Error('denied'));
-    await assert.rejects(asked[0] ?? Promise.resolve(), /denied/);
-    work(1).land('value');
-    const origins = (await Promise.all(asked.slice(1))).map(({ value, origin }) => [value, origin]);
-    assert.deepEqual(origins, [
-      ['value', 'produced'],
-      ['value', 'joined'],
-    ]);
-    assert.equal(works.length, 2);
-  });
-
-  test('reaches each of them in the end, where their own work fails too', async () => {
-    const { works, work, join } = byHand();
-    const asked = [1, 2, 3].map(() => join({ isPersonal }));
-    for (const [index, one] of asked.entries()) {
-      assert.equal(works.length, index + 1);
-      work(index).crash(new Error('denied'));
-      await assert.rejects(one, /denied/);
-      await turn();
-    }
-    assert.equal(works.length, 3);
-  });
-
-  test('reaches who does not tell it from others', async () => {
-    const { works, work, join } = byHand();
-    const asked = [join({ isPersonal }), join()];
-    work(0).crash(new Error('denied'));
-    for (const one of asked) await assert.rejects(one, /denied/);
-    assert.equal(works.length, 1);
-  });
-
-  test('is no other failure', async () => {
-    const { works, work, join } = byHand();
-    const asked = [join({ isPersonal }), join({ isPersonal })];
-    work(0).crash(new Error('crashed'));
-    for (const one of asked) await assert.rejects(one, /crashed/);
-    assert.equal(works.length, 1);
-  });
-
-  test('makes nobody begin who has left meanwhile', async () => {
-    const { works, work, join } = byHand();
-    const leaver = new AbortController();
-    const asked = [join({ isPersonal }), join({ isPersonal, signal: leaver.signal })];
-    work(0).crash(new Error('denied'));
-    leaver.abort(new Error('left'));
-    for (const one of asked) await assert.rejects(one);
-    await turn();
-    assert.equal(works.length, 1);
-  });
-});
-
-describe('an asker leaves', () => {
-  test('at once, and the others still get what it began', async () => {
-    const { works, work, run } = byHand();
-    const first = new AbortController();
-    const leaving = run(first.signal);
-    const staying = run();
-    first.abort(new Error('left'));
-    await assert.rejects(leaving, /left/);
-    assert.equal(work(0).signal.aborted, false);
-    work(0).land('value');
-    assert.equal(await staying, 'value');
-    assert.equal(works.length, 1);
-  });
-
-  test('as the last: the work is aborted for its reason, and the next asker begins anew', async () => {
-    const { work, run } = byHand();
-    const leavers = [new AbortController(), new AbortController()];
-    const [one, other] = leavers.map(({ signal }) => run(signal));
-    leavers[0]?.abort(new Error('left'));
-    await assert.rejects(one ?? Promise.resolve(), /left/);
-    assert.equal(work(0).signal.aborted, false);
-    const reason = new Error('left too');
-    leavers[1]?.abort(reason);
-    await turn();
-    assert.equal(work(0).signal.reason, reason);
-
-    const later = run();
-    // What the abandoned work comes to is nobody's, and must not be told to the later asker.
-    work(0).crash(new Error('aborted'));
-    await assert.rejects(other ?? Promise.resolve(), reason);
-    work(1).land('value');
-    assert.equal(await later, 'value');
-  });
-
-  test('as the last, and is told so when the work that it stops has ended', async () => {
-    for (const end of ['land', 'crash'] as const) {
-      const { work, join } = byHand();
-      const leaver = new AbortController();
-      let isTold = false;
-      const leaving = join({ signal: leaver.signal }).finally(() => {
-        isTold = true;
-      });
-      leaver.abort(new Error('left'));
-      await turn();
-      assert.equal(isTold, false);
-      if (end === 'land') work(0).land('late');
-      else work(0).crash(new Error('aborted'));
-      await assert.rejects(leaving, /left/);
-    }
-  });
-
-  test('as the last, and a result that comes all the same is closed; the next asker has its own', async () => {
-    const { shared, work, join, closed } = byHand();
-    const leaver = new AbortController();
-    const leaving = join({ signal: leaver.signal });
-    leaver.abort(new Error('left'));
-    await turn();
-    const later = join();
-    work(0).land('late');
-    work(1).land('own');
-    await assert.rejects(leaving, /left/);
-    const share = await later;
-    await turn();
-    assert.deepEqual([share.value, share.origin, closed], ['own', 'produced', ['late']]);
-    assert.equal(shared.has('a'), true);
-    share.release();
-    assert.deepEqual(closed, ['late', 'own']);
-  });
-
-  test('in the moment in which the result comes: it is closed once', async () => {
-    for (const isLandedFirst of [true, false]) {
-      const { work, join, closed } = byHand();
-      const leaver = new AbortController();
-      const leaving = join({ signal: leaver.signal });
-      if (isLandedFirst) work(0).land('value');
-      leaver.abort(new Error('left'));
-      if (!isLandedFirst) work(0).land('value');
-      await leaving.then(
-        ({ release }) => release(),
-        (error: Error) => assert.equal(error.message, 'left'),
-      );
-      await turn();
-      assert.deepEqual(closed, ['value'], isLandedFirst ? 'landed, then left' : 'left, then landed');
-    }
-  });
-
-  test('that has its result already, and keeps it until it releases it', async () => {
-    const { work, join, closed } = byHand();
-    const leaver = new AbortController();
-    const asked = join({ signal: leaver.signal });
-    work(0).land('value');
-    const share = await asked;
-    leaver.abort(new Error('left'));
-    await turn();
-    assert.deepEqual(closed, []);
-    assert.equal(work(0).signal.aborted, false);
-    share.release();
-    assert.deepEqual(closed, ['value']);
-  });
-
-  test('while its own work begins', async () => {
-    const { shared } = byHand();
+  test('may abort its own caller, and report, while it starts', async () => {
+    const { flight } = openScene();
     const leaver = new AbortController();
     const working = Promise.withResolvers<string>();
-    const asked = shared.run('a', leaver.signal, (signal) => {
-      signal.addEventListener('abort', () => working.reject(new Error('aborted')));
-      leaver.abort(new Error('left'));
-      return working.promise;
-    });
-    await assert.rejects(within(asked, 'the asker'), /left/);
-    await assert.rejects(working.promise, /aborted/);
-  });
-});
-
-describe('a result', () => {
-  test('tells each asker how it came to it', async () => {
-    const { works, work, join } = byHand();
-    const asked = [join(), join()];
-    work(0).land('value');
-    const early = await Promise.all(asked);
-    const late = await join();
-    assert.deepEqual(
-      [...early, late].map(({ origin, value }) => [origin, value]),
-      [
-        ['produced', 'value'],
-        ['joined', 'value'],
-        ['held', 'value'],
-      ],
-    );
-    assert.equal(works.length, 1);
-  });
-
-  test('is closed once, with the last release, and is not given after that', async () => {
-    const { shared, work, join, closed } = byHand();
-    const asked = [join(), join()];
-    work(0).land('value');
-    const [one, other] = await Promise.all(asked);
-    const late = await join();
-    one?.release();
-    late.release();
-    assert.deepEqual([closed, shared.has('a')], [[], true]);
-    other?.release();
-    assert.deepEqual([closed, shared.has('a')], [['value'], false]);
-    for (const share of [one, other, late]) share?.release();
-    assert.deepEqual(closed, ['value']);
-
-    const again = join();
-    work(1).land('another');
-    assert.equal((await again).origin, 'produced');
-  });
-
-  test("is not taken from the others by one's releasing twice", async () => {
-    const { work, join, closed } = byHand();
-    const asked = [join(), join()];
-    work(0).land('value');
-    const [one] = await Promise.all(asked);
-    one?.release();
-    one?.release();
-    assert.deepEqual(closed, []);
-    assert.equal((await join()).origin, 'held');
-  });
-
-  test('may be nothing', async () => {
-    const closed: undefined[] = [];
-    const shared = new SingleFlight<string, undefined>((value) => closed.push(value));
-    const options = { signal: NEVER, produce: async () => undefined };
-    const share = await shared.join('a', options);
-    assert.equal((await shared.join('a', options)).origin, 'held');
-    share.release();
-    assert.deepEqual(closed, []);
-  });
-
-  test('that is forgotten stays with who holds it, and the next asker begins anew', async () => {
-    const { shared, work, join, closed } = byHand();
-    const first = join();
-    work(0).land('old');
-    const old = await first;
-    shared.forget('a');
-    assert.equal(shared.has('a'), false);
-    const next = join();
-    work(1).land('new');
-    const fresh = await next;
-    assert.deepEqual([fresh.value, fresh.origin, closed], ['new', 'produced', []]);
-    old.release();
-    assert.deepEqual(closed, ['old']);
-    const held = await join();
-    assert.deepEqual([held.value, held.origin], ['new', 'held']);
-    fresh.release();
-    held.release();
-    assert.deepEqual(closed, ['old', 'new']);
-  });
-
-  test('is closed once, and while nobody holds it, in whatever order things happen', async () => {
-    const step = fc.record({
-      act: fc.constantFrom('join', 'join', 'leave', 'release', 'land', 'crash', 'forget'),
-      nth: fc.nat(5),
-      turns: fc.nat(4),
-    });
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
-        const { shared, works, join, closed } = byHand();
-        const landed: string[] = [];
-        const ended = new Set<Work>();
-        const waiting: AbortController[] = [];
-        const held: { value: string; release(): void }[] = [];
-        const acts = {
-          join: () => {
-            const leaver = new AbortController();
-            waiting.push(leaver);
-            join({ signal: leaver.signal }).then(
-              (share) => {
-                assert.ok(!closed.includes(share.value), 'a closed result was given');
-                held.push(share);
-              },
-              () => undefined,
-            );
-          },
-          leave: (nth: number) => waiting[nth % waiting.length]?.abort(new Error('left')),
-          release: (nth: number) => {
-            const [share] = held.splice(nth % Math.max(held.length, 1), 1);
-            assert.ok(share === undefined || !closed.includes(share.value), 'a held result was closed');
-            share?.release();
-          },
-          land: (nth: number) => {
-            const work = works.filter((one) => !ended.has(one))[nth];
-            if (work === undefined) return;
-            ended.add(work);
-            landed.push(`value ${landed.length}`);
-            work.land(landed.at(-1) ?? '');
-          },
-          crash: (nth: number) => {
-            const work = works.filter((one) => !ended.has(one))[nth];
-            if (work === undefined) return;
-            ended.add(work);
-            work.crash(new Error('crashed'));
-          },
-          forget: () => shared.forget('a'),
-        };
-        for (const { act, nth, turns } of steps) {
-          acts[act](nth);
-          for (let count = 0; count < turns; count += 1) await undefined;
-        }
-        await turn();
-        for (const leaver of waiting) leaver.abort(new Error('left'));
-        while (works.some((one) => !ended.has(one))) acts.land(0);
-        await turn();
-        while (held.length > 0) acts.release(0);
-        assert.deepEqual(closed.toSorted(), landed.toSorted());
-        assert.equal(shared.has('a'), false);
-      }),
-      { numRuns: 300 },
-    );
-  });
-});
-
-describe('how far the work is', () => {
-  test('is told to all who wait, and to who comes later what was told last', async () => {
-    const { work, join } = byHand();
-    const told: Record<string, string[]> = { first: [], second: [], late: [] };
-    const listen = (who: string) => ({ onReport: (report: string) => told[who]?.push(report) });
-    const asked = [join(listen('first')), join(listen('second'))];
-    work(0).report('one');
-    work(0).report('two');
-    asked.push(join(listen('late')));
-    work(0).report('three');
-    work(0).land('value');
-    await Promise.all(asked);
-    work(0).report('after the end');
-    assert.deepEqual(told, {
-      first: ['one', 'two', 'three'],
-      second: ['one', 'two', 'three'],
-      late: ['two', 'three'],
-    });
-  });
-
-  test('is not told to who has left', async () => {
-    const { work, join } = byHand();
-    const told: string[] = [];
-    const leaver = new AbortController();
-    const leaving = join({ signal: leaver.signal, onReport: (report) => told.push(report) });
-    const staying = join();
-    work(0).report('before');
-    leaver.abort(new Error('left'));
-    await assert.rejects(leaving, /left/);
-    work(0).report('after');
-    work(0).land('value');
-    await staying;
-    assert.deepEqual(told, ['before']);
-  });
-
-  test('is told to who begins it, where it is said at once', async () => {
-    const { shared } = byHand();
-    const told: string[] = [];
-    await shared.join('a', {
-      signal: NEVER,
-      onReport: (report) => told.push(report),
-      produce: async (_, report) => {
+    const reports: string[] = [];
+    const call = flight.join('a', {
+      signal: leaver.signal,
+      onReport: (report) => reports.push(report),
+      produce: (signal, report) => {
         report('at once');
-        return 'value';
+        signal.addEventListener('abort', () => working.reject(new Error('aborted')));
+        leaver.abort(new Error('left'));
+        return working.promise;
       },
     });
-    assert.deepEqual(told, ['at once']);
+    await assert.rejects(within(call, 'the caller'), /left/);
+    await assert.rejects(working.promise, /aborted/);
+    assert.deepEqual(reports, ['at once']);
+  });
+
+  test('may have undefined as its result; a caller without a lease gets it, too', async () => {
+    const closed: undefined[] = [];
+    const flight = new SingleFlight<string, undefined>((value) => closed.push(value));
+    const options = { signal: NEVER, produce: async () => undefined };
+    const lease = await flight.join('a', options);
+    assert.equal((await flight.join('a', options)).origin, 'held');
+    assert.equal(await flight.run('a', NEVER, () => assert.fail('the result is held')), undefined);
+    lease.release();
+    assert.deepEqual(closed, []);
   });
 });
 
-describe('stopping', () => {
-  test('aborts all work, waits for its end, and leaves what is held', async () => {
-    const { shared, work, join, closed } = byHand();
-    const held = join({}, 'held');
-    work(0).land('value');
-    const share = await held;
-    const working = Promise.allSettled([join({}, 'one'), join({}, 'other')]);
-    const reason = new Error('stopped');
-    let isStopped = false;
-    const stopping = shared.stop(reason).then(() => {
-      isStopped = true;
-    });
-    assert.deepEqual([work(1).signal.reason, work(2).signal.reason], [reason, reason]);
-    work(1).crash(reason);
-    await turn();
-    assert.equal(isStopped, false);
-    work(2).crash(reason);
-    await stopping;
-    const refused = { status: 'rejected', reason };
-    assert.deepEqual(await working, [refused, refused]);
-    assert.equal(work(0).signal.aborted, false);
-    assert.deepEqual(closed, []);
-    assert.equal((await join({}, 'held')).value, 'value');
-    share.release();
+test('each result is closed once, and only while no caller holds it, in any order of events', async () => {
+  const step = fc.record({
+    act: fc.constantFrom('join', 'join', 'leave', 'release', 'end', 'fail', 'forget'),
+    nth: fc.nat(5),
+    turns: fc.nat(4),
   });
-
-  test('waits for work that nobody waits for any more', async () => {
-    const { shared, work, join } = byHand();
-    const leaver = new AbortController();
-    const leaving = join({ signal: leaver.signal });
-    leaver.abort(new Error('left'));
-    await turn();
-    let isStopped = false;
-    const stopping = shared.stop(new Error('stopped')).then(() => {
-      isStopped = true;
-    });
-    await turn();
-    assert.equal(isStopped, false);
-    work(0).crash(new Error('aborted'));
-    await stopping;
-    await assert.rejects(leaving, /left/);
-  });
-
-  test('gives what comes all the same to who still waits', async () => {
-    const { shared, work, join, closed } = byHand();
-    const asked = join();
-    const stopping = shared.stop(new Error('stopped'));
-    work(0).land('value');
-    await stopping;
-    const share = await asked;
-    assert.deepEqual([share.value, closed], ['value', []]);
-    share.release();
-    assert.deepEqual(closed, ['value']);
-  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
+      const { flight, works, callers, closed, act } = openScene();
+      const ended = new Set<Work>();
+      const values: string[] = [];
+      const released = new Set<Caller>();
+      const holders = () =>
+        Object.entries(callers).filter(([, caller]) => caller.lease !== undefined && !released.has(caller));
+      const assertOpen = () => {
+        for (const [, { lease }] of holders())
+          assert.ok(!closed.includes(lease?.value ?? ''), 'a held result was closed');
+      };
+      const play = (verb: string, nth: number) => {
+        const names = Object.keys(callers);
+        const work = works.filter((one) => !ended.has(one))[nth];
+        if (verb === 'join') act(`join ${names.length}`);
+        else if (verb === 'leave' && names.length > 0) act(`leave ${nth % names.length}`);
+        else if (verb === 'forget') act('forget');
+        else if (verb === 'release') {
+          const [name, holder] = holders()[nth % Math.max(holders().length, 1)] ?? [];
+          if (holder === undefined) return;
+          released.add(holder);
+          act(`release ${name}`);
+        } else if (work !== undefined && (verb === 'end' || verb === 'fail')) {
+          ended.add(work);
+          if (verb === 'end') values.push(`value-${values.length}`);
+          act(`${verb} ${works.indexOf(work) + 1} ${values.at(-1)}`);
+        }
+      };
+      for (const { act: verb, nth, turns } of steps) {
+        play(verb, nth);
+        for (let count = 0; count < turns; count += 1) await undefined;
+        assertOpen();
+      }
+      await turn();
+      for (const name of Object.keys(callers)) act(`leave ${name}`);
+      while (works.some((one) => !ended.has(one))) play('end', 0);
+      await turn();
+      assertOpen();
+      while (holders().length > 0) play('release', 0);
+      assert.deepEqual(closed.toSorted(), values.toSorted());
+      assert.equal(flight.has('a'), false);
+    }),
+    { numRuns: 300 },
+  );
 });
