@@ -127,7 +127,7 @@ export async function startNginx(folder: string, root: string): Promise<PeerServ
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   const config = `
     daemon off; pid ${join(own, 'pid')}; error_log stderr warn; worker_processes auto;
-    # As user nobody, the workers could not read the folder.
+    # The workers' default user could not read the folder.
     ${process.getuid?.() === 0 ? 'user root;' : ''}
     events { worker_connections 1024; }
     http {
