@@ -1,11 +1,11 @@
 /**
- * `npm run bench [turns]`: the service beside the programs that people would use in its place, one row each, with the target
- * that the row is to meet. `npm run bench -- --only first,cached --turns 5` runs some of the rows: {@link ROWS} names them.
+ * `npm run bench [turns]`: compares the service with alternative programs. Each row has a target.
+ * `npm run bench -- --only first,cached --turns 5` runs only these rows of {@link ROWS}.
  *
- * Service, registry, peers and clients are processes of their own and share the machine. Each turn of a first pull has a new
- * service, whose start is not part of the time. Needs up to 25 GB in the system's temporary folder, 8 GB without `memory`.
+ * Service, registry, peers and clients are separate processes on one machine. Each turn of a first pull has a new service; its
+ * start is not measured. Needs up to 25 GB in the system's temporary folder, 8 GB without `memory`.
  *
- * Prints and judges nothing: the ratios hold for the machine and the moment.
+ * Only prints: the ratios are valid for this machine and this run.
  */
 
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -32,16 +32,16 @@ import {
 import { compete, emptyRow, HEAD, type Row, readArguments, row } from './bench-rows.ts';
 import { build } from './build.ts';
 
-/** Clients that come at once. */
+/** Concurrent clients. */
 const CLIENTS = 50;
 
-/** A process starts in so little time that more turns cost nothing. */
+/** A start takes little time, so it has more turns. */
 const MIN_STARTS = 9;
 
-/** What Node is told, as by `npm start` and in the README. */
+/** Options of Node, as in `npm start`. */
 const NODE_ARGS = ['--max-semi-space-size=4'];
 
-/** The rows by the word that selects them. */
+/** The rows by their names for `--only`. */
 const ROWS = {
   first: firstRows,
   gzip: gzipRows,
@@ -82,7 +82,7 @@ try {
   for (const name of only) {
     tell(`${name} …`);
     const more = await ROWS[name]();
-    // At once as well, so that a long run can be followed.
+    // Also printed at once, so that a long run can be followed.
     for (const row of more) tell(`  ${row.join(' | ')}`);
     rows.push(...more);
   }
@@ -90,7 +90,7 @@ try {
   console.log(`\n${table([`medians of ${TURNS} turns [extremes]`, ...HEAD], rows)}`);
 }
 
-/** What is no result goes where it does not mix with results. */
+/** Progress goes to standard error, results to standard output. */
 function tell(line: string): void {
   process.stderr.write(`${line}\n`);
 }
@@ -104,7 +104,7 @@ async function made(making: Promise<FleetImage>): Promise<FleetImage> {
   return image;
 }
 
-/** Lets `use` have a service that has nothing cached; what it cached goes with it. */
+/** Calls `use` with a service that has an empty cache. The cache is removed afterwards. */
 async function withService<T>(use: (service: BuiltService) => Promise<T>): Promise<T> {
   const own = mkdtempSync(join(folder, 'service-'));
   const env = {
@@ -125,12 +125,12 @@ async function withService<T>(use: (service: BuiltService) => Promise<T>): Promi
   }
 }
 
-/** The address of an archive. */
+/** URL of an archive. */
 function address({ port }: BuiltService, image: FleetImage, layout = 'docker'): string {
   return `http://127.0.0.1:${port}/${layout}/${image.fileName}.tar`;
 }
 
-/** Fetches into a file, which is thrown away. */
+/** Fetches into a file and removes it. */
 async function fetchOnce(url: string): Promise<Fetched> {
   const file = join(folder, 'fetched.tar');
   try {
@@ -140,13 +140,13 @@ async function fetchOnce(url: string): Promise<Fetched> {
   }
 }
 
-/** Seconds until a client has all of an image that the service did not know. */
+/** Seconds of a client's download of an image that is not cached. */
 async function firstPull(layout: string): Promise<number> {
   const fetched = await withService((service) => fetchOnce(address(service, big, layout)));
   return fetched.seconds;
 }
 
-/** What the peers that copy images are measured by, as far as they are installed. */
+/** The installed peers that copy images. */
 function copiers() {
   const reference = `${big.repository}:1`;
   return {
@@ -171,7 +171,7 @@ async function gzipRows(): Promise<Row[]> {
   ];
 }
 
-/** The archive as a file for nginx, made once. */
+/** The archive as a file for nginx. It is made once. */
 function serveBigAsFile(): Promise<Fetched> {
   fileOfBig ??= withService((service) => fetchFile(address(service, big), join(root, 'big.tar')));
   return fileOfBig;
@@ -198,7 +198,7 @@ async function cachedRows(): Promise<Row[]> {
   ];
 }
 
-/** What is compared with is that the work is done once, and its result sent to all. */
+/** The peer sends one finished file to all clients: the work is done once. */
 async function clientsRows(): Promise<Row[]> {
   await serveBigAsFile();
   await using nginx = has('nginx') ? await startNginx(folder, root) : undefined;
@@ -214,7 +214,7 @@ async function clientsRows(): Promise<Row[]> {
   const once = () => withService((service) => secondsOfAll(address(service, big), 1));
   const peer =
     nginx && (async () => (await once()) + (await secondsOfAll(`${nginx.origin}/big.tar`, CLIENTS)));
-  // All is in the page cache by now, and a turn more would take as long as all others.
+  // Everything is in the page cache already, and another turn would take as long as all others.
   const seconds = await compete(TURNS, ours, { peer }, 0);
   const what = `${CLIENTS} clients to /dev/null, nothing cached`;
   const failure = failures.join('; ');
@@ -225,19 +225,19 @@ async function clientsRows(): Promise<Row[]> {
   ];
 }
 
-/** What ours is compared with has to be whole. */
+/** Seconds until all clients have the file. Fails if one of them did not get it. */
 async function secondsOfAll(url: string, clients: number): Promise<number> {
   const fetched = await fetchByMany(url, clients);
   if (fetched.failed.size > 0) throw new Error(`${url}: ${failureOf(fetched).join(', ')}`);
   return fetched.seconds;
 }
 
-/** Who got what in place of the file. */
+/** Number of failed clients, by status. */
 function failureOf({ failed }: FetchedByMany): string[] {
   return Array.from(failed, ([status, count]) => `${count} got ${status}`);
 }
 
-/** Once: a peak scatters less than a time does. */
+/** Runs once: peaks vary less than times. */
 async function memoryRows(): Promise<Row[]> {
   const result: Row[] = [];
   for (const image of [big, huge]) {
@@ -281,7 +281,7 @@ async function smallRows(): Promise<Row[]> {
 }
 
 interface CountedLoad extends Load {
-  /** Requests of manifests that the registry saw for each answer. */
+  /** Manifest requests to the registry for each answer. */
   readonly manifests: number;
 }
 

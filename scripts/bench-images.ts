@@ -1,6 +1,6 @@
 /**
- * Images of a size that people deploy, made of the machine's own programs, libraries and texts, so that they pack and inflate
- * as images do; pushed to a real registry.
+ * Images of realistic size in a real registry. They are made of the machine's own programs, libraries and texts, so they
+ * compress like real images.
  */
 
 import { createHash } from 'node:crypto';
@@ -10,45 +10,45 @@ import { dirname, join } from 'node:path';
 import { isInstalled, run } from '../test/real/parts.ts';
 import { MEDIA_TYPES, makeImage, makeLayer } from '../test/support/image.ts';
 
-/** What layers are made of. */
+/** Folders whose files are the content of layers. */
 const MATERIAL = '/usr';
 
-/** Uncompressed bytes of the files in each layer of a big image: unequal, and none of them the most of it. */
+/** Uncompressed bytes of the files in each layer of a big image: unequal, and none is more than half of the image. */
 const LAYER_BYTES = [160e6, 240e6, 280e6, 360e6] as const;
 
-/** A layer that is one file cannot be shared out among workers, by nobody: such files are left out, as most images do. */
+/** Larger files are left out: most images have none, and no program can share one file among workers. */
 const MAX_FILE = '64M';
 
-/** Layers of the small image, and the bytes of the one file in each: 10 KB as an archive, about. */
+/** Number of layers in the small image, and bytes of the file in each: about 10 KB as an archive. */
 const SMALL_LAYERS = 3;
 const SMALL_FILE_BYTES = 1_000;
 
-/** Longest that one command of the making runs, in milliseconds. */
+/** Longest run of one command, in milliseconds. */
 const COMMAND_MS = 600_000;
 
-/** An image that a registry has under the tag `1`. */
+/** An image in the registry, with the tag `1`. */
 export interface FleetImage {
-  /** Two parts. */
+  /** Of two components. */
   readonly repository: string;
-  /** What names it in a request, with no ending. */
+  /** File name in a request, without its ending. */
   readonly fileName: string;
   readonly layers: number;
-  /** Config and layers. */
+  /** Number of blobs: config and layers. */
   readonly blobs: number;
-  /** Bytes of all layers. */
+  /** Sum of all layers, in bytes. */
   readonly compressed: number;
   readonly uncompressed: number;
 }
 
-/** How a big image is made. */
+/** Settings of a big image. */
 export interface BigOptions {
-  /** How often the same files are taken, as layers of their own each time. */
+  /** How often all files are repeated, each time in new layers. */
   readonly copies: number;
-  /** What gzip is told. */
+  /** Options of gzip. */
   readonly level: number;
 }
 
-/** What can be pushed: blobs lie in files where they are large. */
+/** An image to push. Large blobs are in files. */
 interface Pushable {
   readonly manifest: { readonly mediaType: string; readonly bytes: Buffer };
   readonly blobs: ReadonlyMap<string, Blob>;
@@ -63,9 +63,9 @@ interface Layer {
 }
 
 /**
- * Makes an image of about 1 GB uncompressed a copy, in four layers each, and pushes it.
+ * Makes and pushes an image. Each copy has four layers and about 1 GB uncompressed.
  *
- * @param folder where it is made; nothing of it stays there
+ * @param folder temporary files; they are removed
  */
 export async function pushBigImage(
   origin: string,
@@ -76,7 +76,7 @@ export async function pushBigImage(
   const making = join(folder, 'making');
   const shares = await shareFiles();
   const layers: Layer[] = [];
-  // The layers of a copy at once: the machine is free then, and has more than one core as a rule.
+  // The layers of a copy are compressed concurrently: nothing is measured yet, and most machines have several cores.
   for (let copy = 1; copy <= copies; copy += 1) {
     const made = shares.map((files, share) => makeTarLayer(join(making, `${copy}-${share}`), files, level));
     layers.push(...(await Promise.all(made)));
@@ -93,7 +93,7 @@ export async function pushBigImage(
   });
 }
 
-/** Makes an image that is nothing but the work around it, and pushes it. */
+/** Makes and pushes a tiny image: pulling it costs only the constant work of a pull. */
 export async function pushSmallImage(origin: string, repository: string): Promise<FleetImage> {
   const text = await readFile(import.meta.filename);
   const tars = Array.from({ length: SMALL_LAYERS }, (_, index) =>
@@ -119,8 +119,8 @@ function factsOf(
 }
 
 /**
- * Shares out files among layers. Folders stay together and come in the order of a hash of their names, so that each layer is
- * a mix of all there is, and is the same one in each run.
+ * Distributes files to layers. Files of a folder stay together. Folders are ordered by a hash of their names, so each layer is
+ * a mix of all kinds of files and is the same in each run.
  *
  * @returns the paths of each layer
  */
@@ -150,9 +150,9 @@ async function shareFiles(): Promise<string[][]> {
 }
 
 /**
- * Packs files. The first entry bears the layer's name, so that no two layers are the same.
+ * Packs files. The first entry has the layer's name, so all layers differ.
  *
- * @param folder a new one for this layer alone
+ * @param folder a new folder for this layer
  */
 async function makeTarLayer(folder: string, files: readonly string[], level: number): Promise<Layer> {
   await mkdir(folder, { recursive: true });
@@ -162,7 +162,7 @@ async function makeTarLayer(folder: string, files: readonly string[], level: num
   await writeFile(mark, folder.slice(folder.lastIndexOf('/')));
   await writeFile(list, [mark, ...files].map((path) => `${path}\0`).join(''));
   const facts = ['--format=gnu', '--numeric-owner', '--owner=0', '--group=0', '--mtime=@0'];
-  // The name of the temporary folder differs from run to run.
+  // The name of the temporary folder differs in each run.
   const names = ['--transform=s|^.*/making/[^/]*/||', '--no-recursion', '--null'];
   await run('tar', ['-cf', tar, ...facts, ...names, '--files-from', list], { timeout: COMMAND_MS });
   const diffId = await digestOfFile(tar);

@@ -1,5 +1,5 @@
 /**
- * Who the service is compared with, and what both sides are measured with: where each program comes from, and how it is run.
+ * The programs that benchmarks compare with or measure with: how each is installed and run.
  */
 
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { attempt, end, isInstalled, type Running, run, start, until } from '../test/real/parts.ts';
 import { listen } from '../test/support/listening.ts';
 
-/** How each program gets onto the machine, and what makes it say its version. */
+/** How to install each program, and its arguments to print the version. */
 const PROGRAMS = {
   skopeo: { install: 'apt-get install skopeo', version: ['--version'] },
   crane: {
@@ -27,16 +27,16 @@ const PROGRAMS = {
 /** A program that a benchmark may use. */
 export type Program = keyof typeof PROGRAMS;
 
-/** Longest that one command may take, in milliseconds: fifty clients of the largest image share two cores. */
+/** Longest run of one command, in milliseconds: fifty clients of the largest image share two cores. */
 const COMMAND_MS = 900_000;
 
-/** Milliseconds that a server has to end in. */
+/** Longest end of a server, in milliseconds. */
 const STOP_MS = 5_000;
 
-/** Load that many small answers are asked for with. */
+/** Load of the benchmark of small answers. */
 const LOAD = { connections: 16, seconds: 5, abRequests: 10_000 } as const;
 
-/** Whether the program is there. */
+/** Whether the program is installed. */
 export function has(program: Program): boolean {
   const command = commandOf(program);
   if (!command.includes('/')) return isInstalled(command);
@@ -48,7 +48,7 @@ export function has(program: Program): boolean {
   }
 }
 
-/** @throws Error that names what has to be installed */
+/** @throws Error with the programs to install */
 export function requirePrograms(...programs: readonly Program[]): void {
   const missing = programs.filter((program) => !has(program));
   if (missing.length === 0) return;
@@ -78,28 +78,27 @@ export interface PeerServer extends AsyncDisposable {
   readonly origin: string;
 }
 
-/** What a registry has been asked for since it started. */
+/** Requests that a registry has received. */
 export interface Asked {
-  /** GET, whole or in part. */
+  /** GET, with or without `Range`. */
   readonly blobs: number;
   /** GET and HEAD. */
   readonly manifests: number;
 }
 
-/** A registry that counts. */
+/** A registry that counts its requests. */
 export interface CountingRegistry extends PeerServer {
   readonly host: string;
   asked(): Asked;
 }
 
 /**
- * Starts docker-registry with its storage in `folder`. The one of the tests writes no access log, and that is what says how
- * often a blob was fetched.
+ * Starts docker-registry with its storage in `folder` and an access log, from which the requests are counted.
  */
 export async function startCountingRegistry(folder: string): Promise<CountingRegistry> {
   const host = `127.0.0.1:${await freePort()}`;
   const config = join(folder, 'registry.yml');
-  // JSON is YAML too.
+  // JSON is valid YAML.
   const settings = {
     version: '0.1',
     log: { level: 'error' },
@@ -121,14 +120,14 @@ export async function startCountingRegistry(folder: string): Promise<CountingReg
   };
 }
 
-/** Starts nginx for the files in `root`: sent by the kernel, from the page cache, to nothing but loopback. */
+/** Starts nginx for the files in `root`, with sendfile, on loopback. */
 export async function startNginx(folder: string, root: string): Promise<PeerServer> {
   const own = mkdtempSync(join(folder, 'nginx-'));
   const host = `127.0.0.1:${await freePort()}`;
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   const config = `
     daemon off; pid ${join(own, 'pid')}; error_log stderr warn; worker_processes auto;
-    # Its workers would be nobody, whom the folder is closed to.
+    # The workers' default user could not read the folder.
     ${process.getuid?.() === 0 ? 'user root;' : ''}
     events { worker_connections 1024; }
     http {
@@ -143,7 +142,7 @@ export async function startNginx(folder: string, root: string): Promise<PeerServ
   return { origin, [Symbol.asyncDispose]: async () => void (await end(running, STOP_MS)) };
 }
 
-/** Neither server takes port 0 and tells which one it has got. */
+/** Finds a free port: neither server reports the port that it gets for port 0. */
 async function freePort(): Promise<number> {
   await using server = await listen(createServer(), 'http');
   return server.port;
@@ -158,18 +157,18 @@ async function answering(origin: string, running: Running): Promise<string> {
   });
 }
 
-/** What a client saw of one file. */
+/** One client's download of a file. */
 export interface Fetched {
-  /** From the start of the client to its end. */
+  /** From the start of the client process to its end. */
   readonly seconds: number;
   readonly firstByteMs: number;
   readonly bytes: number;
 }
 
-/** Fetches a file with curl, into `file`, which is not there before. */
+/** Fetches a file with curl into a new file. */
 export async function fetchFile(url: string, file: string): Promise<Fetched> {
   rmSync(file, { force: true });
-  // What was written in earlier turns is not to be waited for in this one.
+  // Otherwise this turn could wait for the writes of earlier turns.
   await run('sync', [], { timeout: COMMAND_MS });
   const begun = performance.now();
   const said = await run('curl', curlArguments(file, url), { timeout: COMMAND_MS });
@@ -178,15 +177,15 @@ export async function fetchFile(url: string, file: string): Promise<Fetched> {
   return { seconds, firstByteMs: (firstByte ?? Number.NaN) * 1000, bytes: bytes ?? Number.NaN };
 }
 
-/** What many clients saw. */
+/** The downloads of concurrent clients. */
 export interface FetchedByMany {
-  /** Until the last of them has ended. */
+  /** Until the last client has ended. */
   readonly seconds: number;
-  /** How many did not get the file, by the status that they were answered with. */
+  /** Number of failed clients by status. */
   readonly failed: ReadonlyMap<string, number>;
 }
 
-/** Lets `clients` processes of curl fetch the same file at once, and throw it away. */
+/** Fetches one file concurrently with `clients` processes of curl. The files are removed. */
 export async function fetchByMany(url: string, clients: number): Promise<FetchedByMany> {
   const begun = performance.now();
   const ended = await Promise.all(
@@ -205,7 +204,7 @@ function curlArguments(file: string, url: string): string[] {
   return ['-sS', '--fail', '-o', file, '-w', facts, url];
 }
 
-/** Seconds that skopeo takes to copy an image into a `docker load` archive. */
+/** Seconds in which skopeo copies an image to a `docker load` archive. */
 export function skopeoSeconds(host: string, reference: string, folder: string): Promise<number> {
   const file = join(folder, 'skopeo.tar');
   const options = ['--insecure-policy', 'copy', '--quiet', '--src-tls-verify=false'];
@@ -216,7 +215,7 @@ export function skopeoSeconds(host: string, reference: string, folder: string): 
   ]);
 }
 
-/** Seconds that crane takes to pull an image into an archive, its layers as they are. */
+/** Seconds in which crane pulls an image to an archive with compressed layers. */
 export function craneSeconds(host: string, reference: string, folder: string): Promise<number> {
   const file = join(folder, 'crane.tar');
   return archiveSeconds('crane', file, ['pull', '--insecure', `${host}/${reference}`, file]);
@@ -232,12 +231,12 @@ async function archiveSeconds(program: Program, file: string, args: readonly str
   return seconds;
 }
 
-/** What came of many small requests. */
+/** Results of many small requests. */
 export interface Load {
   readonly perSecond: number;
   readonly p99Ms: number;
   readonly answers: number;
-  /** Answers that were none of 200. */
+  /** Answers with another status than 200. */
   readonly refused: number;
 }
 
@@ -246,7 +245,7 @@ export function loadProgram(): Program | undefined {
   return (['wrk', 'ab'] as const).find(has);
 }
 
-/** Asks again and again over sixteen connections that stay. */
+/** Repeats a request over sixteen keep-alive connections. */
 export async function load(url: string): Promise<Load> {
   const { connections, seconds, abRequests } = LOAD;
   if (loadProgram() === 'wrk') {

@@ -1,22 +1,22 @@
 /**
- * An OTLP/gRPC receiver for benchmarks, in a process of its own: prints its port, and tells for each line on its standard
- * input what has arrived so far.
+ * An OTLP/gRPC receiver for benchmarks, as a separate process. It prints its port. For each line on standard input it prints
+ * what it has received so far.
  */
 
 import { startOtlpReceiver } from '../test/support/otlp-receiver.ts';
 import { serveAsHelper } from './bench.ts';
 
-/** What a receiver tells. */
+/** One answer of the receiver. */
 export interface Received {
-  /** How many spans each trace has. */
+  /** Number of spans of each trace. */
   readonly traces: Readonly<Record<string, number>>;
-  /** Spans whose parent has not arrived. */
+  /** Number of spans without their parent. */
   readonly orphans: number;
-  /** Names of distinct metrics. */
+  /** Number of distinct metrics. */
   readonly metrics: number;
-  /** Log records. */
+  /** Number of log records. */
   readonly logs: number;
-  /** How many exports brought all this. */
+  /** Number of exports. */
   readonly requests: number;
 }
 

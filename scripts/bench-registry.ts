@@ -1,6 +1,6 @@
 /**
- * A registry for benchmarks, in a process of its own: prints its port, and tells for each line on its standard input what
- * images it has. It answers as fast as Node can and remembers nothing, unlike the one of the tests.
+ * A registry for benchmarks, as a separate process. It prints its port. For each line on standard input it prints its images.
+ * In contrast to the registry of the tests, it records no requests, so it is faster.
  */
 
 import { readdir, readFile } from 'node:fs/promises';
@@ -12,22 +12,22 @@ import { serveAsHelper } from './bench.ts';
 
 const MIB = 1024 * 1024;
 
-/** Uncompressed bytes of the big image, and of each of its layers: at least, for no file is cut. */
+/** Smallest uncompressed size of the big image and of its layers, in bytes. */
 const BIG_BYTES = 300 * MIB;
 const LAYER_BYTES = 30 * MIB;
 
-/** Layers of the small image, and the bytes of the one file in each. */
+/** Number of layers in the small image, and bytes of the file in each. */
 const SMALL_LAYERS = 3;
 const SMALL_FILE_BYTES = 2_500;
 
-/** Programs, sources, texts: what images are made of, and they pack as images do. */
+/** Programs, sources and texts, which compress like real images. */
 const MATERIAL = join(import.meta.dirname, '..', 'node_modules');
 
-/** One of the images that the registry has, under the tag `1`. */
+/** An image of the registry, with the tag `1`. */
 export interface BenchImage {
   readonly repository: string;
   readonly layers: number;
-  /** Bytes of all layers. */
+  /** Sum of all layers, in bytes. */
   readonly compressed: number;
   readonly uncompressed: number;
 }
@@ -72,7 +72,7 @@ async function main(): Promise<void> {
     });
     response.end(request.method === 'HEAD' ? undefined : found.bytes);
   });
-  // An idle connection stays, so that no turn meets one that is just being closed.
+  // Idle connections stay open, so that no request meets a connection that closes.
   server.keepAliveTimeout = 0;
   server.listen(0, '127.0.0.1', () => serveAsHelper((server.address() as AddressInfo).port, () => images));
 }
@@ -84,7 +84,7 @@ async function smallLayers(): Promise<Buffer[]> {
   );
 }
 
-/** What lies in `node_modules`, until there is enough of it. */
+/** Layers with files of `node_modules`, until their sizes are reached. */
 async function bigLayers(): Promise<Buffer[]> {
   const entries = await readdir(MATERIAL, { recursive: true, withFileTypes: true });
   const paths = entries

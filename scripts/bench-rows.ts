@@ -1,34 +1,34 @@
 /**
- * Rows of the table that {@link file://./bench-fleet.ts} prints: ours beside a peer's, and the target that their ratio, or
- * ours alone, is to meet.
+ * Rows of the table of {@link file://./bench-fleet.ts}: the service's value, a peer's value, and the target for their ratio or
+ * for the service alone.
  */
 
 import { parseArgs } from 'node:util';
 import { inTurns, summarize } from './bench.ts';
 
-/** What a cell says where there is nothing to say. */
+/** Text of an empty cell. */
 const NONE = '–';
 
-/** Turns of each row unless the command line names another number. */
+/** Default number of turns for each row. */
 const DEFAULT_TURNS = 3;
 
 /** The columns after the first. */
 export const HEAD = ['ours', 'peer', 'ratio', 'target'] as const;
 
-/** One cell a column, what it is about first. */
+/** The cells of a row, its name first. */
 export type Row = readonly [what: string, ours: string, peer: string, ratio: string, target: string];
 
-/** What is measured, and what is to be met. */
+/** A measurement and its target. */
 export interface Comparison {
   readonly what: string;
   readonly target: string;
-  /** In the unit that `what` names. */
+  /** In the unit of `what`. */
   readonly ours: readonly number[];
-  /** None where there is no peer, or it is not installed. */
+  /** Absent without a peer, or if it is not installed. */
   readonly peer?: readonly number[] | undefined;
-  /** The peer is told and not compared with: the target is one of ours alone. */
+  /** The peer is shown but not compared: the target is for the service alone. */
   readonly isTargetOurs?: boolean;
-  /** What went wrong, where something did: it stands in the ratio's place, for the numbers mean nothing then. */
+  /** A fault. It replaces the ratio, since the numbers are invalid then. */
   readonly failure?: string;
 }
 
@@ -39,7 +39,7 @@ export function row({ what, target, ours, peer, isTargetOurs = false, failure = 
   return [what, cell(ours), peer === undefined ? NONE : cell(peer), failure || ratio, target];
 }
 
-/** A row of what was not measured. */
+/** A row without a measurement. */
 export function emptyRow(what: string, target: string): Row {
   return [what, NONE, NONE, NONE, target];
 }
@@ -49,21 +49,21 @@ function cell(values: readonly number[]): string {
   return values.length === 1 ? number(median) : `${number(median)} [${number(min)} ${number(max)}]`;
 }
 
-/** Three digits that count, and no exponent. */
+/** Formats with three significant digits and without an exponent. */
 function number(value: number): string {
   return value >= 100 ? value.toFixed(0) : Number(value.toPrecision(3)).toString();
 }
 
-/** What was measured in turns, in the order of the turns. */
+/** The measurements, in the order of the turns. */
 export type Measured<Peer extends string, T> = { readonly ours: readonly T[] } & Readonly<
   Partial<Record<Peer, readonly T[]>>
 >;
 
 /**
- * Takes turns with those peers that there are.
+ * Measures the service and the installed peers in turns.
  *
- * @param peers by name, `undefined` for one that is not installed
- * @param unmeasured turns before those that are measured
+ * @param peers by name, `undefined` if not installed
+ * @param unmeasured number of turns before the measured ones
  */
 export async function compete<T, Peer extends string>(
   turns: number,
@@ -81,8 +81,8 @@ export async function compete<T, Peer extends string>(
 /**
  * Reads `[turns]`, `--turns` and `--only`.
  *
- * @param names of all rows, in the order in which they run
- * @throws Error when an argument is not understood
+ * @param names of all rows, in the order of their runs
+ * @throws Error for an unknown argument
  */
 export function readArguments<Name extends string>(
   names: readonly Name[],

@@ -1,8 +1,8 @@
 /**
- * `npm run bench:startup [turns]`: the time from the start of the process to the line that says that it listens, and to the
- * first answer of `/health`: with telemetry off, with telemetry on, and as a build that makes no telemetry calls at all.
+ * `npm run bench:startup [turns]`: the time from the start of the process to its line `listening` and to its first answer of
+ * `/health`. It compares telemetry off, telemetry on, and a build without any telemetry calls.
  *
- * Prints ratios and judges nothing: they hold for the machine and the moment.
+ * Only prints: the ratios are valid for this machine and this run.
  */
 
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { build } from './build.ts';
 
 const TURNS = Number(process.argv[2] ?? 15);
 
-/** All that the program knows of OpenTelemetry when it starts, and nothing behind it. */
+/** A stand-in for the API of OpenTelemetry, which does nothing. */
 const STAND_IN = `
 const span = {
   spanContext: () => ({}), setAttribute: () => span, setAttributes: () => span, setStatus: () => span,
@@ -37,7 +37,7 @@ module.exports = {
 };
 `;
 
-/** What the API registers itself under, in every copy of it. */
+/** The property under which each copy of the API registers itself. */
 const MARK_OF_API = 'opentelemetry.js.api';
 
 /** Milliseconds from the start of the process. */
@@ -88,8 +88,7 @@ async function start(main: string, env: Readonly<Record<string, string>>): Promi
 }
 
 /**
- * Puts the stand-in where the API would be, and nothing where the SDK would be. It lies where a package does, so that the
- * build finds what it looks for.
+ * Replaces the API by the stand-in, and the SDK by nothing. The stand-in is in a package folder, where the build looks for it.
  */
 async function withoutTelemetry(folder: string): Promise<Plugin> {
   const path = join(folder, 'node_modules', '@opentelemetry', 'api', 'index.cjs');
@@ -109,7 +108,7 @@ async function withoutTelemetry(folder: string): Promise<Plugin> {
   };
 }
 
-/** A build that is to be without the API, and is not, would only be compared with itself. */
+/** Checks that the build does not contain the API. Otherwise the program would be compared with itself. */
 async function refuseMark(directory: string): Promise<void> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   for (const { parentPath, name } of entries.filter((entry) => entry.isFile())) {

@@ -1,12 +1,12 @@
 /**
- * `npm run bench:telemetry [turns]`: what telemetry costs. The same pulls with telemetry off, and on with traces, metrics and
- * logs, all of them sampled: of a big image, where inflating and hashing is the work, and of a tiny one, where the work around
- * it is. The target, a ratio of wall times below 1.05, is for the big one.
+ * `npm run bench:telemetry [turns]`: the cost of telemetry. It runs the same pulls with telemetry off, and with all traces,
+ * metrics and logs on. A big image measures decompression and hashing, a tiny image measures the work around them. The target, a
+ * ratio of wall times below 1.05, is for the big image.
  *
- * Service, registry and receiver are processes of their own, so that the processor time of the service is its own. They
- * still share the machine: of a wall time, a part is the receiver's where there is no core for it.
+ * Service, registry and receiver are separate processes, so the processor time of the service is measured alone. If the receiver
+ * has no core of its own, the wall time contains a part of its work.
  *
- * Prints ratios and judges nothing: they hold for the machine and the moment.
+ * Only prints: the ratios are valid for this machine and this run.
  */
 
 import { Agent, get } from 'node:http';
@@ -33,13 +33,13 @@ const TURNS = Number(process.argv[2] ?? 9);
 
 const MIB = 1024 * 1024;
 
-/** What is pulled before anything is measured: by then the program is compiled. */
+/** Pulls before the measurement, until V8 has compiled the program. */
 const WARM_UP = [
   { image: 'bench/big', pulls: 1, connections: 1 },
   { image: 'bench/small', pulls: 200, connections: 1 },
 ] as const;
 
-/** What is measured in each turn, in this order. */
+/** The parts of each turn, in this order. */
 const PARTS = [
   { name: 'small, one by one', image: 'bench/small', pulls: 200, connections: 1 },
   { name: 'small, 8 at a time', image: 'bench/small', pulls: 200, connections: 8 },
@@ -47,12 +47,12 @@ const PARTS = [
 ] as const;
 
 /**
- * Milliseconds after each part, with telemetry and without: the SDK exports what is left of spans and logs after 5 s at the
- * latest, and that belongs to the part's processor time.
+ * Wait after each part, in milliseconds, with and without telemetry: the SDK exports the rest of spans and logs within 5 s, and
+ * this export belongs to the part's processor time.
  */
 const SETTLE_MS = 5_500;
 
-/** What one part took. */
+/** Times of one part. */
 interface Measured {
   readonly seconds: number;
   readonly cpuSeconds: number;
@@ -61,17 +61,17 @@ interface Measured {
 /** One turn of one contestant. */
 interface Turn {
   readonly parts: readonly Measured[];
-  /** Of the service's memory, over all parts. */
+  /** Peak memory of the service in all parts. */
   readonly peakBytes: number;
-  /** None where telemetry is off. */
+  /** Absent if telemetry is off. */
   readonly arrived: Arrival | undefined;
 }
 
-/** What came of the telemetry of all pulls of a turn. */
+/** The received telemetry of one turn. */
 interface Arrival extends Omit<Received, 'traces'> {
   readonly traces: number;
   readonly spans: number;
-  /** How many traces there are of each number of spans. */
+  /** Number of traces by their number of spans. */
   readonly sizes: ReadonlyMap<number, number>;
   readonly receiverCpuSeconds: number;
 }
@@ -89,7 +89,7 @@ for (const { repository, layers, compressed, uncompressed } of images) {
 const { off, on } = await inTurns(TURNS, {
   off: () => turn(undefined),
   on: async () => {
-    // A new one each time: what it keeps of earlier turns would cost it more and more.
+    // A new receiver each time: data of earlier turns would slow it down.
     await using receiver = await startHelper('bench-receiver.ts');
     return await turn(receiver);
   },
@@ -97,7 +97,7 @@ const { off, on } = await inTurns(TURNS, {
 printTable();
 printArrivals();
 
-/** A service of its own, so that no turn has the luck, good or bad, of one process. */
+/** Each turn has a new service, so that the state of one process does not affect all turns. */
 async function turn(receiver: Helper | undefined): Promise<Turn> {
   const telemetry = receiver && {
     OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.port}`,
@@ -130,7 +130,7 @@ interface Pulls {
   readonly connections: number;
 }
 
-/** Each connection takes the next pull when it has ended one. */
+/** Each connection starts the next pull when one has ended. */
 async function pullAll({ port }: BuiltService, { image, pulls, connections }: Pulls): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const path = `/docker/${image.replace('/', '_')}_1.tar`;
@@ -145,7 +145,7 @@ async function pullAll({ port }: BuiltService, { image, pulls, connections }: Pu
   }
 }
 
-/** Reads an archive and throws it away. */
+/** Reads an archive and discards it. */
 function pull(agent: Agent, port: number, path: string): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   get({ agent, host: '127.0.0.1', port, path }, (response) => {
@@ -174,7 +174,7 @@ async function arrival(receiver: Helper): Promise<Arrival> {
 function printTable(): void {
   const row = (what: string, value: (turn: Turn) => number): string[] => {
     const [without, withIt] = [off.map(value), on.map(value)];
-    // Each turn by itself, too: neighbours share the moment, which a median of all does not.
+    // The ratio of each turn too: neighbours run under the same conditions, in contrast to the median of all turns.
     const pairs = withIt.map((value, turn) => value / (without[turn] ?? Number.NaN));
     const cells = [without, withIt].flatMap((values) => {
       const { median, min, max } = summarize(values);
@@ -202,7 +202,7 @@ function printTable(): void {
   console.log(`\n${table([`medians of ${TURNS} turns`, ...head], rows)}`);
 }
 
-/** Whether all arrived: each pull is one trace, none of them has a span less than another, or one without its parent. */
+/** Whether all telemetry has arrived: one trace for each pull, all with the same number of spans, each with its parent. */
 function printArrivals(): void {
   const pulls = [...WARM_UP, ...PARTS].reduce((sum, part) => sum + part.pulls, 0);
   const rows = on.flatMap(({ arrived }, turn) => {

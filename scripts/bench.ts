@@ -1,6 +1,6 @@
 /**
- * What the benchmarks share. Machines are shared and noisy, so that speed is only ever compared: within one run, by medians
- * of turns that the contestants take one after the other.
+ * Common functions of the benchmarks. Machines are shared and noisy, so speed is only compared within one run, by medians of
+ * alternating turns.
  */
 
 import { spawn } from 'node:child_process';
@@ -12,20 +12,20 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { ownFolder, ownProcess } from '../test/support/leave-nothing.ts';
 
-/** Longest wait for a helper to start or to answer, in milliseconds: one of them compresses half a gigabyte first. */
+/** Longest start or answer of a helper, in milliseconds: one helper compresses half a gigabyte first. */
 const HELPER_LIMIT_MS = 120_000;
 
-/** In what the kernel counts the time of processes: 100 in a second, wherever Node runs on Linux. */
+/** The kernel's unit for processor time: 100 ticks a second on all Linux platforms of Node. */
 const TICKS_PER_SECOND = 100;
 
-/** What is left of many measurements. */
+/** Summary of measurements. */
 export interface Summary {
   readonly median: number;
   readonly min: number;
   readonly max: number;
 }
 
-/** The one in the middle; the mean of the two in the middle where their number is even. */
+/** The median: the middle value, or the mean of the two middle values. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((one, other) => one - other);
   const middle = sorted.length / 2;
@@ -39,12 +39,11 @@ export function summarize(values: readonly number[]): Summary {
 }
 
 /**
- * Lets contestants take turns, every other turn in reverse order: what drifts on the machine meets all of them alike, and
- * none has always the same one before it.
+ * Runs contestants in turns. Every other turn has the reverse order, so that slow changes of the machine affect all alike.
  *
- * @param turns how many are measured, after one that is not: it fills the caches
- * @param contestants by name: each measures once when it is called
- * @param unmeasured another number of turns before those that are measured
+ * @param turns number of measured turns
+ * @param contestants by name; each call measures once
+ * @param unmeasured number of turns before the measured ones, which fill the caches; default 1
  * @returns the measurements of each, in the order of the turns
  */
 export async function inTurns<Name extends string, T>(
@@ -64,7 +63,7 @@ export async function inTurns<Name extends string, T>(
   return measured;
 }
 
-/** Lines of text: columns under their heads, the first one to the left, numbers to the right. */
+/** Formats a table: the first column is aligned to the left, the others to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const lines = [head, ...rows];
   const widths = head.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
@@ -80,7 +79,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
     .join('\n');
 }
 
-/** What it was measured on. The load tells whether others were at work, too. */
+/** Describes the machine, with its load from other work. */
 export function machineLine(): string {
   const [processor] = cpus();
   const memory = `${(totalmem() / 1024 ** 3).toFixed(0)} GiB`;
@@ -93,33 +92,33 @@ export function machineLine(): string {
   );
 }
 
-/** Seconds of processor time that a process has used so far, all of its threads: utime and stime in proc(5). */
+/** Processor time of a process with all threads, in seconds: utime and stime in proc(5). */
 export async function cpuSeconds(pid: number): Promise<number> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  // The second field, the name, may hold anything; the first one after it is the third.
+  // The second field, the name, may contain spaces and parentheses. The text after its last parenthesis starts with the third.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
-/** Peak resident set of a process as the kernel counts it, in bytes: VmHWM in proc(5). */
+/** Peak resident set of a process, in bytes: VmHWM in proc(5). */
 export async function peakResidentBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;
 }
 
-/** A helper in a process of its own, so that its work is not taken for that of what is measured. */
+/** A helper in a separate process, so that its work is not measured. */
 export interface Helper extends AsyncDisposable {
-  /** Where it listens on 127.0.0.1. */
+  /** Port on 127.0.0.1. */
   readonly port: number;
   readonly pid: number;
-  /** What the helper answers to a line on its standard input: one line of JSON. */
+  /** Sends a line to the helper and returns its answer, one line of JSON. */
   ask(): Promise<unknown>;
 }
 
 /**
- * Starts a helper: a script that prints its port as a line, and ends with its standard input.
+ * Starts a helper: a script that prints its port as a line, and ends when its standard input ends.
  *
- * @param script its name in this folder
+ * @param script name of the file in this folder
  * @throws Error when it ends before it listens
  */
 export async function startHelper(script: string): Promise<Helper> {
@@ -128,7 +127,7 @@ export async function startHelper(script: string): Promise<Helper> {
   });
   ownProcess(child);
   const ended = once(child, 'exit');
-  // One that dies must not end this process by its broken pipe: whoever asks it next is told.
+  // If the helper dies, its broken pipe must not end this process. The next question fails instead.
   child.stdin.on('error', () => undefined);
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const nextLine = async (): Promise<string> => {
@@ -139,7 +138,7 @@ export async function startHelper(script: string): Promise<Helper> {
   };
   return {
     port: Number(await nextLine()),
-    // It has one: it has written a line.
+    // The helper has written a line, so it has a port.
     pid: child.pid as number,
     ask: async () => {
       child.stdin.write('\n');
@@ -153,10 +152,10 @@ export async function startHelper(script: string): Promise<Helper> {
 }
 
 /**
- * What a helper's own script calls once it listens: prints the port, and answers each line on standard input. The process
- * ends with that input, so that it never outlives whoever started it.
+ * The main loop of a helper, called once it listens: prints the port, and answers each line on standard input. The process ends
+ * with its standard input, so it does not outlive the benchmark.
  *
- * @param answer gives what is to be told
+ * @param answer returns the value to print as JSON
  */
 export function serveAsHelper(port: number, answer: () => unknown): void {
   console.log(port);
@@ -165,7 +164,7 @@ export function serveAsHelper(port: number, answer: () => unknown): void {
     .on('close', () => process.exit());
 }
 
-/** Makes a folder that goes with this process, however it ends. */
+/** Makes a folder that is removed when this process exits. */
 export function temporaryFolder(prefix: string): string {
   const folder = mkdtempSync(join(tmpdir(), prefix));
   ownFolder(folder);

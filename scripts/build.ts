@@ -1,12 +1,12 @@
 /**
- * `npm run build`: makes of `src` what is published, in `dist`.
+ * `npm run build`: builds `src` to `dist`, the content of the package.
  *
- * The program is bundled with all that it imports: it starts in half the time, above all with OpenTelemetry's SDK, which
- * is made of almost a thousand files. What `import()` loads, the SDK above all, becomes files of its own, so that whoever
- * exports no telemetry does not load them. The result runs with no node_modules beside it.
+ * The program is bundled with all its imports. This halves its start time, mostly for OpenTelemetry's SDK, which has almost a
+ * thousand files. Modules of `import()`, such as the SDK, become separate files, so a service without telemetry does not load
+ * them. The result needs no node_modules.
  *
- * Nothing is minified and names are kept, so that errors and stack traces say what the sources say. Hence no source maps
- * either: Node reads them only when told to, and with the sources in them they would be larger than the files they map.
+ * Nothing is minified and names are kept, so that errors and stack traces match the sources. There are no source maps: Node reads
+ * them only with an option, and with the sources in them they would be larger than the code.
  */
 
 import { spawn } from 'node:child_process';
@@ -18,27 +18,27 @@ import { build as bundle, type Metafile, type OutputFile, type Plugin } from 'es
 
 const ROOT = join(import.meta.dirname, '..');
 
-/** The program's first module, as the metafile names it. */
+/** Path of the entry module in the metafile. */
 const ENTRY = 'src/main.ts';
 
 const API = '@opentelemetry/api';
 
-/** What packages look for at run time and do without: each is required in a `try`. */
+/** Optional packages: others require them in a `try`, and work without them. */
 const DISPENSABLE: ReadonlySet<string> = new Set(['supports-color', '@opentelemetry/winston-transport']);
 
-/** What may differ from one build to the next. */
+/** Settings of a build. */
 export interface BuildOptions {
-  /** Whether to check the types and to write declarations as well. */
+  /** Whether to check the types and to write declarations. */
   readonly declarations?: boolean | undefined;
-  /** What esbuild is to do besides: a benchmark leaves out a part of the program by it. */
+  /** Further options of esbuild: a benchmark leaves out a part of the program. */
   readonly plugins?: readonly Plugin[] | undefined;
 }
 
 /**
- * Build the program.
+ * Builds the program.
  *
- * @param directory where to put it; all that is there is removed before
- * @throws Error when the sources cannot be built, or when {@link bundleFaults} finds something; nothing is written then
+ * @param directory target folder; its content is removed before
+ * @throws Error when the sources cannot be built or {@link bundleFaults} finds a fault; nothing is written then
  */
 export async function build(
   directory: string,
@@ -56,17 +56,17 @@ export async function build(
     platform: 'node',
     format: 'esm',
     target: 'node24',
-    // OpenTelemetry's .mjs files hide their require('@grpc/grpc-js') behind createRequire, so that it would be left out.
-    // Its .cjs files do not.
+    // OpenTelemetry's .mjs files require '@grpc/grpc-js' through createRequire, which esbuild does not see. Its .cjs files
+    // use require itself.
     conditions: ['require'],
-    // CommonJS modules in the bundle require Node's own; an ES module has no require.
+    // CommonJS modules in the bundle require modules of Node, but an ES module has no require.
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
     keepNames: true,
     plugins: [...plugins],
     metafile: true,
-    // Looked at before it is written.
+    // The result is checked before it is written.
     write: false,
     logLevel: 'warning',
   });
@@ -79,26 +79,25 @@ export async function build(
     await mkdir(dirname(file.path), { recursive: true });
     await writeFile(file.path, file.text, { mode: file.path === main ? 0o755 : 0o644 });
   }
-  // Says that the .js files are ES modules wherever the folder is put. Their names would have to end in .mjs otherwise,
-  // that of the program too, which package.json and its users know as main.js.
+  // Makes the .js files ES modules in any folder. Otherwise their names would have to end in .mjs, also that of main.js, which
+  // package.json and users know.
   await writeFile(join(outdir, 'package.json'), '{ "type": "module" }\n');
   await writeFile(join(outdir, 'THIRD-PARTY-LICENSES.txt'), await licensesOf(metafile));
   if (declarations) await declare(outdir);
 }
 
 /**
- * Look for what would run, and yet not work.
+ * Finds faults of a bundle that runs but does not work.
  *
- * @param metafile esbuild's account of the bundle
- * @returns what is wrong, one sentence each
+ * @param metafile esbuild's description of the bundle
+ * @returns one sentence for each fault
  */
 export function bundleFaults(metafile: Metafile): string[] {
   return [...faultsOfApi(metafile), ...faultsOfStart(metafile), ...faultsOfExternals(metafile)];
 }
 
 /**
- * The SDK registers itself with the copy of the API that it imports. Tracers and meters that the program got from
- * another copy before would stay without effect.
+ * The SDK registers itself with the copy of the API that it imports. Tracers and meters of another copy would have no effect.
  */
 function faultsOfApi({ inputs }: Metafile): string[] {
   const copies = new Set(
@@ -116,7 +115,7 @@ function faultsOfStart({ outputs }: Metafile): string[] {
   const [main] = Object.keys(outputs).filter((path) => outputs[path]?.entryPoint === ENTRY);
   if (main === undefined) return [`nothing is made of ${ENTRY}`];
   const loaded = new Set([main]);
-  // A set goes through what is added meanwhile, too.
+  // The iteration of a set includes elements that are added meanwhile.
   for (const path of loaded) {
     for (const { path: next, kind } of outputs[path]?.imports ?? []) {
       if (kind === 'import-statement' && next in outputs) loaded.add(next);
@@ -129,7 +128,7 @@ function faultsOfStart({ outputs }: Metafile): string[] {
   return others.length === 0 ? [] : [`loaded whenever the program starts: ${others.join(', ')}`];
 }
 
-/** What is not in the bundle must be in Node. */
+/** Imports that are not in the bundle must be modules of Node. */
 function faultsOfExternals({ outputs }: Metafile): string[] {
   const externals = new Set(
     Object.values(outputs)
@@ -143,8 +142,8 @@ function faultsOfExternals({ outputs }: Metafile): string[] {
 }
 
 /**
- * A CommonJS module that `import()` loads becomes a file with nothing but a default export, so that `name` would be
- * undefined in `const { name } = await import('cjs')`, although Node itself finds it. This puts in what Node does.
+ * esbuild gives a CommonJS module of `import()` only a default export. So `name` would be undefined in
+ * `const { name } = await import('cjs')`, which works in Node. This function adds the missing exports.
  *
  * @see https://github.com/evanw/esbuild/issues/3245
  * @returns the file's text

@@ -1,6 +1,6 @@
 /**
- * `npm run demo`: the whole service without the internet. Starts a registry in this process with a small image for two
- * platforms, starts the service against it, downloads one archive, says what to type next, and stays until Ctrl-C.
+ * `npm run demo`: the whole service without the internet. Starts a registry with a small image for two platforms, starts the
+ * service for this registry, downloads one archive, prints what to try next, and runs until Ctrl-C.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -20,10 +20,10 @@ const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
 const ARCHITECTURES = ['amd64', 'arm64'] as const;
 const FILENAME = 'demo_hello_1.0.tar';
 
-/** The port of the service where the environment names none. */
+/** Default port of the service. */
 const DEFAULT_PORT = '8080';
 
-/** Longest wait for the service to listen, in milliseconds. */
+/** Longest start of the service, in milliseconds. */
 const START_LIMIT_MS = 10_000;
 
 const registry = await startFakeRegistry();
@@ -33,7 +33,7 @@ const directory = await mkdtemp(join(tmpdir(), 'docker-http-passthrough-demo-'))
 const { service, port } = await startService();
 const ended = once(service, 'exit');
 let isStopping = false;
-// A terminal's Ctrl-C may arrive more than once, by way of npm too; the service is asked to stop once.
+// Ctrl-C may arrive twice, from the terminal and from npm. The service gets one signal.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop());
 try {
   await showDownload(port);
@@ -69,10 +69,10 @@ function helloIndex() {
 /** Starts the service as `npm start` does, with the registry above as its default one. */
 async function startService(): Promise<{ service: ChildProcess; port: number }> {
   const service = spawn(process.execPath, [MAIN, 'serve'], {
-    // Not where a developer's .env lies.
+    // Another folder, so that a developer's .env is not read.
     cwd: directory,
     stdio: ['ignore', 'pipe', 'inherit'],
-    // In a process group of its own, so that Ctrl-C reaches it by way of this process only.
+    // With its own process group, so that Ctrl-C does not reach it directly.
     detached: true,
     env: {
       ...process.env,

@@ -1,6 +1,6 @@
 /**
- * A program that prints one line, as a Linux executable made on the spot: no compiler, no file of the machine's, and it
- * runs in an otherwise empty container.
+ * Makes a Linux executable that prints one line. It needs no compiler and no file of the machine, and runs in an empty
+ * container.
  *
  * @see https://refspecs.linuxfoundation.org/elf/elf.pdf
  */
@@ -12,14 +12,14 @@ const LOAD_ADDRESS = 0x400000n;
 /** Machine numbers of the ELF header. */
 const MACHINES = { amd64: 62, arm64: 183 } as const;
 
-/** Architectures that a program can be made for. */
+/** Supported architectures. */
 export type HelloArchitecture = keyof typeof MACHINES;
 
 /**
  * Makes the program.
  *
- * @param architecture as images name it
- * @param line what it prints, ASCII, its end included
+ * @param architecture name as in images
+ * @param line text to print, ASCII, with its line feed
  * @returns the executable's bytes
  */
 export function helloProgram(architecture: HelloArchitecture, line: string): Buffer {
@@ -49,7 +49,7 @@ export function helloProgram(architecture: HelloArchitecture, line: string): Buf
   return Buffer.concat([header, code, message]);
 }
 
-/** write(1, message, length); exit(0). The message stands behind the code. */
+/** write(1, message, length); exit(0). The message follows the code. */
 function amd64Code(length: number): Buffer {
   return Buffer.from([
     ...[0xb8, 1, 0, 0, 0], // mov eax, 1 (write)

@@ -1,18 +1,18 @@
 /**
- * `npm run matrix`: serves a real image in every layout, lets every loader that is installed load it, and prints for the
- * README what works and why not. Root only. Ends with exit code 1 where a preparation fails, not where a loader does.
+ * `npm run matrix`: serves a real image in every layout, loads it with every installed loader, and prints the table of results
+ * for the documentation, with reasons. Root only. Exit code 1 means that a preparation has failed, not a loader.
  *
- * For loaders newer than the system's, run it in a `chroot` that has them.
+ * To test newer loaders than the system's, run it in a `chroot` with them.
  */
 
 import { LOADED_WITH, type Loader, startLoaders } from '../test/real/load.ts';
 import { CONTENTS, type Content, ENDINGS, openShop, SERVED_WITH, type Served } from '../test/real/loaded.ts';
 import { isInstalled } from '../test/real/parts.ts';
 
-/** Longest reason that is printed, in characters. */
+/** Longest printed reason, in characters. */
 const SHOWN = 300;
 
-/** Whether each ending of a content was loaded: an empty string, or why it was not. */
+/** Result of each file ending: an empty string if it was loaded, else the reason. */
 type Outcome = Readonly<Record<string, string>>;
 
 async function outcomeOf(loader: Loader, archives: readonly Served[]): Promise<Outcome> {
@@ -26,7 +26,7 @@ async function outcomeOf(loader: Loader, archives: readonly Served[]): Promise<O
   return outcome;
 }
 
-/** The last line of what was said, without what differs from run to run. */
+/** The last line of an error, without parts that differ in each run. */
 function reason(error: unknown, { file }: Served): string {
   const lines = (error instanceof Error ? error.message : String(error)).trim().split('\n');
   return (lines.at(-1) ?? '')
@@ -41,7 +41,7 @@ function reason(error: unknown, { file }: Served): string {
     .slice(0, SHOWN);
 }
 
-/** Footnotes, each reason once. */
+/** Footnotes, one for each distinct reason. */
 class Notes {
   readonly #reasons: string[] = [];
 

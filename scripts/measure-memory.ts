@@ -1,9 +1,9 @@
 /**
- * `npm run measure:memory`: prepares and sends an image of more than 1 GB, and prints the peak resident memory of the
- * built service's process. Ends with exit code 1 above the bound.
+ * `npm run measure:memory`: prepares and sends an image of more than 1 GB, and prints the peak resident memory of the built
+ * service. Ends with exit code 1 above the bound.
  *
- * The image has layers that do not compress, that compress well and a mix of both; the registry runs in this process, so
- * that its memory does not count.
+ * Some layers do not compress, some compress well, some are a mix. The registry runs in this process, so its memory does not
+ * count.
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -19,10 +19,10 @@ import { build } from './build.ts';
 
 const MIB = 1024 * 1024;
 
-/** The bound that the product promises, in bytes. */
+/** The documented bound, in bytes. */
 const BOUND_BYTES = 200 * MIB;
 
-/** Longest that the whole may take, in milliseconds. */
+/** Longest run, in milliseconds. */
 const LIMIT_MS = 300_000;
 
 const directory = await mkdtemp(join(tmpdir(), 'docker-http-passthrough-memory-'));
@@ -92,7 +92,7 @@ async function listeningPort({ stdout }: ChildProcess): Promise<number> {
   throw new Error('The service ended before it listened');
 }
 
-/** Peak resident set of a process as the kernel counts it: `VmHWM` in proc(5). */
+/** Peak resident set of a process: `VmHWM` in proc(5). */
 async function peakResidentBytes({ pid }: ChildProcess): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN) * 1024;

@@ -1,6 +1,6 @@
 /**
- * `npm run traces`: prints what a healthy and a failed trace look like, as text trees, from a real run: the built service, a
- * registry that wants a token and says "not now" once, and a collector that the spans go to over OTLP/gRPC.
+ * `npm run traces`: prints a successful and a failed trace of a real run as text trees: the built service, a registry that
+ * requires a token and answers 503 once, and a collector that receives the spans over OTLP/gRPC.
  *
  * The README shows what this prints, and a test holds it to that, so that nothing that differs from run to run is in it.
  */
@@ -9,23 +9,23 @@ import type { ExportedSpan } from '../test/support/otlp-receiver.ts';
 import { basic } from '../test/support/pair.ts';
 import { FILE, IMAGE, type Scene, startScene, traceOf, USER } from '../test/telemetry/scene.ts';
 
-/** Characters of a line before what is told of the span. */
+/** Column of the details of a span. */
 const NAME_WIDTH = 56;
 
-/** The registry that both traces are of. */
+/** The registry of both traces. */
 const auth = { mode: 'token', users: new Map([[USER.name, USER.password]]) } as const;
 
-/** Layers one after the other, so that the order of the lines is known. */
+/** Layers are fetched one after the other, so that the order of the lines is fixed. */
 const ONE_BY_ONE = { MAX_CONCURRENT_LAYERS: '1' };
 
-/** A pull with the client's credentials: the token is asked for, the manifest comes at the second try. */
+/** A pull with the client's credentials. It needs a token, and the manifest request is repeated once. */
 export async function healthyTrace(): Promise<string> {
   const failWith = { pattern: /manifests\/sha256/, status: 503, times: 1 };
   await using scene = await startScene({ auth, defects: { failWith } }, ONE_BY_ONE);
   return await traceAsText(scene);
 }
 
-/** The same, at a registry that has other bytes under a layer's digest. */
+/** The same pull, but the bytes of a layer do not match its digest. */
 export async function failedTrace(): Promise<string> {
   const [, layer] = IMAGE.layers;
   const wrongBlobDigest = { digest: layer?.digest ?? '' };
@@ -71,7 +71,7 @@ function inOrder(spans: readonly ExportedSpan[]): ExportedSpan[] {
   return spans.toSorted((a, b) => Number(a.startNs - b.startNs));
 }
 
-/** What of a span tells most: its kind where it is not internal, how it ended, and that it is a repetition. */
+/** The main attributes of a span: its kind unless internal, its result, and whether it is a repetition. */
 function describe({ kind, attributes }: ExportedSpan): string {
   const resend = attributes['http.request.resend_count'];
   const error = attributes['error.type'];
@@ -84,7 +84,7 @@ function describe({ kind, attributes }: ExportedSpan): string {
   return facts.filter((fact) => fact !== undefined).join(' ');
 }
 
-/** As much of a digest as tells it from another. */
+/** A shortened digest. */
 function short(digest: unknown): string {
   return `${String(digest).slice(0, 'sha256:'.length + 8)}…`;
 }

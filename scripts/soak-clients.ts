@@ -1,4 +1,4 @@
-/** The clients of `soak.ts`: what each may come for, and what it must get. */
+/** The clients of `soak.ts`: their requests, and the expected answers. */
 
 import { createHash } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,7 +7,7 @@ import { type Download, type DownloadOptions, download } from '../test/support/d
 import type { Chance } from '../test/support/seeded.ts';
 import { MOVING, type SoakRegistry } from './soak-registry.ts';
 
-/** Paths of an archive of a repository's tag `1`, `{name}` being the repository in a file name. */
+/** Paths of the archive of a repository's tag `1`. `{name}` is the repository in a file name. */
 const FORMS = [
   '/docker/{name}_1.tar',
   '/docker-gzip/{name}_1.tar',
@@ -15,7 +15,7 @@ const FORMS = [
   '/docker/{name}_1.tgz',
 ] as const;
 
-/** What there is no archive of, and what it is answered with. */
+/** Requests without an archive, and their expected status. */
 const WRONG: readonly (readonly [path: string, status: number])[] = [
   ['/docker/nothing.tar', 400],
   ['/docker/soak_none_1.tar', 502],
@@ -27,29 +27,29 @@ const WRONG: readonly (readonly [path: string, status: number])[] = [
   ['/preparations/00000000-0000-4000-8000-000000000000', 404],
 ];
 
-/** Milliseconds within which one that leaves has gone, and a preparation is cancelled. */
+/** Longest time until a client leaves or cancels its preparation, in milliseconds. */
 const LEAVE_MS = 60;
 
-/** Longest pause after each piece of 64 KiB, in milliseconds. */
+/** Longest pause of a slow client after 64 KiB, in milliseconds. */
 const MAX_PAUSE_MS = 20;
 
-/** Milliseconds between two questions how far a preparation is, and how often it is asked. */
+/** Time between two status requests of a preparation, in milliseconds, and their number. */
 const ASK_MS = 20;
 const MAX_QUESTIONS = 1_000;
 
-/** Most faults that are told: what goes wrong always does so by the thousand. */
+/** Most reported faults: a fault usually repeats thousands of times. */
 const MAX_FAULTS = 20;
 
-/** Archives by their entity tag: several where a tag moves. */
+/** Archives by their entity tag: several for a tag that moves. */
 type Versions = ReadonlyMap<string, Buffer>;
 
-/** Clients that come one after the other, any number of rows of them at once. */
+/** Several concurrent rows of clients; those of one row run one after the other. */
 export class Clients {
   readonly #chance: Chance;
   readonly #archives: ReadonlyMap<string, Versions>;
   readonly #counts = new Map<string, number>();
   readonly faults: string[] = [];
-  /** Answers that came to their end, and those that were left before. */
+  /** Complete answers, and answers that the client left early. */
   answers = 0;
   aborted = 0;
 
@@ -59,9 +59,9 @@ export class Clients {
   }
 
   /**
-   * Takes down what each path must give.
+   * Downloads the expected archives of each path.
    *
-   * @param reference a service that keeps nothing
+   * @param reference a service without a cache
    */
   static async prepare(reference: BuiltService, registry: SoakRegistry, chance: Chance): Promise<Clients> {
     const archives = new Map<string, Map<string, Buffer>>();
@@ -81,12 +81,12 @@ export class Clients {
     return new Clients(chance, archives);
   }
 
-  /** How many there were of each kind. */
+  /** Number of clients by kind. */
   counts(): readonly (readonly [what: string, count: number])[] {
     return [...this.#counts].sort();
   }
 
-  /** A row of clients, until the signal. */
+  /** Runs a row of clients until the signal. */
   async run(service: BuiltService, signal: AbortSignal): Promise<void> {
     const chance = this.#chance;
     const kinds = [
@@ -120,7 +120,7 @@ export class Clients {
     this.#check('slow', path, versions, await this.#download(service, path, options), { status: 200 });
   }
 
-  /** Goes before the header or after some of the body; what it has must be right all the same. */
+  /** Leaves before the header or within the body. The bytes so far must be right. */
   async #leaving(service: BuiltService): Promise<void> {
     const { path, versions, body } = this.#pick();
     const options =
@@ -141,7 +141,7 @@ export class Clients {
     if (isPart && answer.headers['content-range'] !== `bytes ${from}-${to}/${body.length}`) {
       this.#fault(`range of ${path}: Content-Range is ${answer.headers['content-range']}`);
     }
-    // The whole is right only where the tag has moved since.
+    // The whole archive is a valid answer only if the tag has moved.
     if (!isPart && answer.headers.etag === etag) this.#fault(`range of ${path}: the whole of the same file`);
     this.#check(
       'range',
@@ -209,7 +209,7 @@ export class Clients {
     this.#fault(`preparation of ${path}: it does not end`);
   }
 
-  /** An archive that there is, of one of its versions. */
+  /** Picks an archive and one of its versions at random. */
   #pick() {
     const [path, versions] = this.#chance.pick([...this.#archives]);
     const [etag, body] = this.#chance.pick([...versions]);
@@ -223,7 +223,7 @@ export class Clients {
     return answer;
   }
 
-  /** Compares the bytes that came with those that there are under the entity tag. */
+  /** Compares the received bytes with the archive of the entity tag. */
   #check(
     what: string,
     path: string,
@@ -247,7 +247,7 @@ export class Clients {
     }
   }
 
-  /** @returns whether the answer is the one that was to come; `Busy` is none, and no fault either */
+  /** @returns whether the answer has the expected status; `Busy` is not, but it is no fault either */
   #expect(what: string, path: string, { status, end, text, headers }: Download, expected: number): boolean {
     if (status === 503 && headers['retry-after'] !== undefined) {
       this.#count('busy');

@@ -1,4 +1,4 @@
-/** A registry for `soak.ts`: remembers nothing, so that it can be asked for ever, and has a tag that moves. */
+/** A registry for `soak.ts`. It records no requests, so its memory does not grow. It has a tag that moves. */
 
 import { randomFillSync } from 'node:crypto';
 import { once } from 'node:events';
@@ -8,7 +8,7 @@ import { type BuiltImage, makeImage, makeLayer } from '../test/support/image.ts'
 
 const KIB = 1024;
 
-/** Images that stay what they are, and versions of the one that does not. */
+/** Number of images with a fixed tag, and of versions of the image whose tag moves. */
 const IMAGES = 8;
 const VERSIONS = 3;
 
@@ -18,13 +18,13 @@ export const MOVING = 'soak/moving';
 /** A running registry. */
 export interface SoakRegistry extends AsyncDisposable {
   readonly origin: string;
-  /** Repositories whose tag `1` stays. */
+  /** Repositories whose tag `1` is fixed. */
   readonly repositories: readonly string[];
-  /** How many images the tag that moves stands for in turn. */
+  /** Number of images of the moving tag. */
   readonly versions: number;
-  /** Lets the tag that moves stand for the next image. */
+  /** Moves the tag to the next image. */
   moveTag(): void;
-  /** Closes the connections that the service keeps for its next request. */
+  /** Closes the idle connections of the service. */
   closeIdle(): void;
 }
 
@@ -46,7 +46,7 @@ export async function startSoakRegistry(): Promise<SoakRegistry> {
     }
     return manifest;
   };
-  // Images of one family have their first layer in common, as those that are built upon one another.
+  // Images of one family share their first layer, like images with a common base image.
   const base = layerOf(700 * KIB, 'base');
   const repositories = Array.from({ length: IMAGES }, (_, index) => `soak/app${index}`);
   for (const [index, repository] of repositories.entries()) {
@@ -94,7 +94,7 @@ export async function startSoakRegistry(): Promise<SoakRegistry> {
   };
 }
 
-/** Half of it packs well, and half not at all. */
+/** One half compresses well, the other half does not compress. */
 function layerOf(bytes: number, name: string) {
   const content = Buffer.alloc(bytes, `All work and no play makes ${name} a dull layer. `);
   randomFillSync(content, 0, bytes >> 1);

@@ -1,12 +1,12 @@
 /**
- * `npm run soak [minutes]`: mixed clients come to the built service and leave at random, for ten minutes unless said; every
- * byte of theirs is compared, and at the end nothing may be left behind.
+ * `npm run soak [minutes]`: different clients use the built service and leave at random, for ten minutes by default. Every byte
+ * is compared. At the end, no resources may be left.
  *
- * The registry and the clients are in this process; the service has its own. Its cache is smaller than what is asked for, so
- * that it fetches and evicts all the while. `SOAK_SEED` repeats who comes and what for, as far as the machine keeps pace.
+ * The registry and the clients run in this process, the service in another. Its cache is smaller than the requested archives, so
+ * it fetches and evicts all the time. `SOAK_SEED` repeats the sequence of clients, as far as the timing of the machine allows.
  *
- * Ends with exit code 1 when a byte was wrong, an answer was none that there may be, memory grew, or descriptors or temporary
- * files were left.
+ * Ends with exit code 1 after a wrong byte or an unexpected answer, and if memory grows or descriptors or temporary files are
+ * left.
  */
 
 import { mkdirSync } from 'node:fs';
@@ -21,28 +21,28 @@ import { startSoakRegistry } from './soak-registry.ts';
 
 const MIB = 1024 * 1024;
 
-/** Of prepared files that nobody uses: a third of what the clients ask for, so that eviction never ends. */
+/** Limit of the cache: a third of all requested archives, so that eviction never stops. */
 const CACHE_MAX_BYTES = 14 * MIB;
 
-/** Clients at once: more than there are places for preparations, and less than those and the queue. */
+/** Concurrent clients: more than the permits for preparations, less than permits and queue together. */
 const CLIENTS = 16;
 
-/** Milliseconds between two lines, and between two looks at the memory. */
+/** Time between two lines, and between two measurements of memory, in milliseconds. */
 const LINE_MS = 30_000;
 const SAMPLE_MS = 2_000;
 
-/** Milliseconds between two moves of a tag. */
+/** Time between two moves of the tag, in milliseconds. */
 const MOVE_MS = 3_000;
 
-/** Longest wait for all that is left to go once the clients have, in milliseconds. */
+/** Longest wait for the release of all resources after the last client, in milliseconds. */
 const IDLE_LIMIT_MS = 30_000;
 
-/** Most files that the store keeps open while nobody uses them: `MAX_IDLE_OPEN` in `src/storage/shelf.ts`. */
+/** Most idle files that the store keeps open: `MAX_IDLE_OPEN` in `src/storage/file-index.ts`. */
 const MAX_IDLE_OPEN = 128;
 
 /**
- * How much more the median of the last third may be than that of the second: what a heap does between two full collections.
- * A leak of 1 KiB in each answer, at some hundred answers in a second, is more within ten minutes.
+ * Allowed growth of the median memory from the second third to the last: the variation of a heap between two full collections.
+ * A leak of 1 KiB for each answer, at some hundred answers a second, exceeds it within ten minutes.
  */
 const GROWTH_MARGIN = 0.15;
 
@@ -76,7 +76,7 @@ const watching = [
   every(LINE_MS, () => printLine(service)),
   every(MOVE_MS, async () => registry.moveTag()),
 ];
-// One who finds a fault goes on: what comes after it may tell more.
+// A client that finds a fault goes on: later faults may explain it.
 await Promise.all(Array.from({ length: CLIENTS }, () => clients.run(service, over.signal)));
 clearTimeout(timer);
 await Promise.all(watching);
@@ -94,7 +94,7 @@ const isSound = clients.faults.length + faults.length === 0;
 console.log(isSound ? 'sound' : 'not sound');
 process.exitCode = isSound ? 0 : 1;
 
-/** Does something again and again until the end. */
+/** Repeats a function until the end. */
 async function every(ms: number, work: () => Promise<void>): Promise<void> {
   while (!over.signal.aborted) {
     await delay(ms, undefined, { signal: over.signal }).catch(() => undefined);
@@ -114,7 +114,7 @@ async function printLine({ pid }: BuiltService): Promise<void> {
   );
 }
 
-/** Waits until nothing is held any more but what may be, and tells what still is when the time is over. */
+/** Waits for the release of all resources, and returns what is left after the time limit. */
 async function assertIdle({ pid }: BuiltService): Promise<void> {
   const deadline = performance.now() + IDLE_LIMIT_MS;
   for (;;) {
@@ -148,7 +148,7 @@ async function assertIdle({ pid }: BuiltService): Promise<void> {
   }
 }
 
-/** Compares the memory of the second third, which is after the warm-up, with that of the last. */
+/** Compares the memory of the second third, after the warm-up, with that of the last third. */
 function judgeMemory(): void {
   const third = (from: number) =>
     samples

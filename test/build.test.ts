@@ -1,4 +1,4 @@
-/** What is published: the program as `npm run build` makes it, in a folder where nothing else is. */
+/** The published program: the result of `npm run build` in an otherwise empty folder. */
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
@@ -12,13 +12,13 @@ import { startBuiltService } from './support/built-service.ts';
 
 const run = promisify(execFile);
 
-/** Milliseconds that a program which only prints something may take. */
+/** Longest run of a program that only prints, in milliseconds. */
 const PRINT_LIMIT_MS = 10_000;
 
-/** Where nobody listens: the port is that of the discard service. */
+/** An address without a listener: the port of the discard service. */
 const NO_COLLECTOR = 'http://127.0.0.1:9';
 
-/** How esbuild marks where each module of a package begins. */
+/** The comment of esbuild before each module of a package. */
 const PACKAGE_MARK = /^\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm;
 
 describe('the built program', () => {
@@ -31,7 +31,7 @@ describe('the built program', () => {
   });
   after(() => rm(folder, { recursive: true, force: true }));
 
-  test('serves without a package beside it', async () => {
+  test('serves without node_modules', async () => {
     await using service = await startBuiltService({}, { main });
     const reply = await service.request('/health');
     assert.deepEqual([reply.status, reply.body.toString()], [200, 'ok\n']);
@@ -43,13 +43,13 @@ describe('the built program', () => {
     );
   });
 
-  test('serves with the telemetry SDK and the rest that it loads when asked to', async () => {
+  test('serves with the telemetry SDK and resource detectors', async () => {
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: NO_COLLECTOR, OTEL_NODE_RESOURCE_DETECTORS: 'env,container' };
     await using service = await startBuiltService(env, { main });
     assert.equal((await service.request('/health')).status, 200);
   });
 
-  test('brings the license of every package in it', async () => {
+  test('contains the license of every bundled package', async () => {
     const licenses = await readFile(join(folder, 'THIRD-PARTY-LICENSES.txt'), 'utf8');
     const packages = await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g);
     assert.ok(packages.length > 10, packages.join(' '));
@@ -63,29 +63,29 @@ describe('the built program', () => {
     const { version } = JSON.parse(await readFile(join(import.meta.dirname, '..', 'package.json'), 'utf8'));
     const { stdout, stderr } = await run(main, ['--version'], {
       cwd: folder,
-      // No more than where to find Node, which the first line looks for.
+      // Only the folder of Node, which the first line of the program needs.
       env: { PATH: dirname(process.execPath) },
       timeout: PRINT_LIMIT_MS,
     });
     assert.deepEqual([stdout, stderr], [`docker-http-passthrough ${version}\n`, '']);
   });
 
-  test('loads no package at its start but the API of OpenTelemetry', async () => {
+  test('loads no package at its start except the API of OpenTelemetry', async () => {
     assert.deepEqual(await packagesOf(main, /^(?:import|export) (?:[^"]*? from )?"(\.[^"]+)";$/gm), [
       '@opentelemetry/api',
     ]);
-    // Looked for in the same way, and found when what is imported later counts too.
+    // The same search finds the SDK when it includes later imports.
     const later = await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g);
     assert.ok(later.includes('@opentelemetry/sdk-node'), later.join(' '));
     assert.ok(later.includes('@grpc/grpc-js'), later.join(' '));
   });
 });
 
-/** The packages that are in a file, and in those that it imports as `imports` finds them. */
+/** The packages in a file and in its imports, which `imports` matches. */
 async function packagesOf(main: string, imports: RegExp): Promise<string[]> {
   const files = new Set([main]);
   const packages = new Set<string>();
-  // A set goes through what is added meanwhile, too.
+  // The iteration of a set includes elements that are added meanwhile.
   for (const file of files) {
     const text = await readFile(file, 'utf8');
     for (const [, name = ''] of text.matchAll(PACKAGE_MARK)) packages.add(name);
@@ -97,11 +97,11 @@ async function packagesOf(main: string, imports: RegExp): Promise<string[]> {
   return [...packages].sort();
 }
 
-describe('a bundle that would not work is caught', () => {
+describe('a faulty bundle is found', () => {
   const API = 'node_modules/@opentelemetry/api/dist/index.cjs';
   const SDK = 'node_modules/@opentelemetry/sdk-node/dist/index.cjs';
 
-  /** A bundle of the program, in a file with one other, and of the SDK. */
+  /** A bundle with the program, a shared chunk and a chunk of the SDK. */
   function bundle({
     inputs = [API, SDK],
     kind = 'dynamic-import',
@@ -141,7 +141,7 @@ describe('a bundle that would not work is caught', () => {
     };
   }
 
-  test('but not one that does', () => assert.deepEqual(bundleFaults(bundle({})), []));
+  test('and a valid one is accepted', () => assert.deepEqual(bundleFaults(bundle({})), []));
 
   const wrong: readonly [what: string, options: Parameters<typeof bundle>[0], fault: RegExp][] = [
     ['no API', { inputs: [SDK] }, /^@opentelemetry\/api must be there once.*none$/],

@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts';
-import { PassthroughError } from '../errors.ts';
+import { VARIABLES } from '../config/variables.ts';
+import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 
 /** Why the service cannot listen, by the code of the system's error. */
@@ -18,14 +19,23 @@ const LISTEN_ERRORS: ReadonlyMap<string | undefined, string> = new Map([
  * Names the variables behind a failed start.
  *
  * @param error what opening or starting the service has thrown
- * @returns PassthroughError `INVALID_CONFIGURATION` with variables, values and reason when the service cannot listen on the
- *   configured address; any other error as it is
+ * @returns PassthroughError `INVALID_CONFIGURATION` with variables, values and reason when a folder cannot be used, or the service
+ *   cannot listen on the configured address; any other error as it is
  */
-export function startError(error: unknown, { http }: Pick<Config, 'http'>): unknown {
+export function startError(error: unknown, { http, cache }: Pick<Config, 'http' | 'cache'>): unknown {
+  if (isPassthroughError(error, 'INVALID_CONFIGURATION') && error.details.folder !== undefined) {
+    const { folder, reason } = error.details;
+    const variable = cache.directory === undefined ? VARIABLES.workspaceDirectory : VARIABLES.cacheDirectory;
+    return new PassthroughError(
+      'INVALID_CONFIGURATION',
+      `Cannot use ${variable}=${JSON.stringify(folder)}: ${reason}`,
+      { cause: error },
+    );
+  }
   const code = systemErrorCode(error);
   const why = isListenError(error) ? LISTEN_ERRORS.get(code) : undefined;
   if (why === undefined) return error;
-  const address = `HTTP_HOST=${JSON.stringify(http.host)} HTTP_PORT=${http.port}`;
+  const address = `${VARIABLES.host}=${JSON.stringify(http.host)} ${VARIABLES.port}=${http.port}`;
   return new PassthroughError('INVALID_CONFIGURATION', `Cannot listen on ${address}: ${why} (${code})`, {
     cause: error,
   });

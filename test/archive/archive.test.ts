@@ -12,7 +12,7 @@ const digestOf = (digit: string) => parseDigest(`sha256:${digit.repeat(64)}`);
 const MIB = 1024 ** 2;
 const FOREIGN = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
 
-/** Few enough values that two draws are often the same image. */
+/** So few values that two draws are often equal. */
 const sample: fc.Arbitrary<Sample> = fc
   .record({
     layers: fc.array(fc.constantFrom('', 'a', 'b', 'x'.repeat(512)), { maxLength: 2 }),
@@ -30,7 +30,7 @@ const sample: fc.Arbitrary<Sample> = fc
       config,
       compression,
       descriptors: isForeign ? { a: { mediaType: FOREIGN, urls: ['https://example.com/a'] } } : {},
-      // A field of its own that is undefined overrides, so that a digest may stand alone.
+      // An undefined field overrides the default, so there are references with a digest alone.
       reference: { ...names, ...({ tag, digest } as object) },
     }),
   );
@@ -74,7 +74,7 @@ describe('archives of equal entity tags have equal bytes', () => {
     });
   }
 
-  test('and no layout has the tag of another', () => {
+  test('and different layouts have different tags', () => {
     fc.assert(
       fc.property(sample, (one) => {
         const tags = Object.values(layouts).map((layout) => layout([one]).etag);
@@ -91,7 +91,7 @@ describe('the entity tag of an archive', () => {
   const image = { reference, manifest };
   const identity: ArchiveIdentity = { layout: 'docker', images: [image] };
 
-  test('is known from what the manifests are, and the same once the archive is planned', () => {
+  test('is the same from the manifests alone and from the planned archive', () => {
     assert.equal(archiveIdentity(identity), dockerLayout([input]).etag);
     assert.equal(
       archiveIdentity({ layout: 'docker-gzip', foreignLayers: 'left out', images: [image, image] }),
@@ -111,7 +111,7 @@ describe('the entity tag of an archive', () => {
     tag: named({ tag: '2' }),
     repository: named({ repository: 'library/other' }),
     'registry name': named({ registryName: 'ghcr.io' }),
-    // Both are the image "ghcr.io/app" in RepoTags, but not in the annotations of layout oci.
+    // RepoTags of both are equal, but not their annotations in layout oci.
     'registry name that looks like a repository': named({ repository: 'ghcr.io/library/app' }),
     manifest: { ...identity, images: [{ ...image, manifest: { ...manifest, digest: digestOf('1') } }] },
     'media type': {
@@ -121,12 +121,12 @@ describe('the entity tag of an archive', () => {
     'number of images': { ...identity, images: [image, image] },
   };
   for (const [what, changed] of Object.entries(changes)) {
-    test(`is another one with another ${what}`, () => {
+    test(`changes with the ${what}`, () => {
       assert.notEqual(archiveIdentity(changed), archiveIdentity(identity));
     });
   }
 
-  test('tells the same images in another order apart', () => {
+  test('changes with the order of the images', () => {
     const other = { ...image, reference: { ...reference, tag: '2' } };
     assert.notEqual(
       archiveIdentity({ ...identity, images: [image, other] }),
@@ -134,7 +134,7 @@ describe('the entity tag of an archive', () => {
     );
   });
 
-  test('does not tell a digest from the tag that it is given', () => {
+  test('is the same for a digest and for the tag that is made from it', () => {
     const { tag: _, ...untagged } = reference;
     const byDigest = { ...image, reference: { ...untagged, digest: digestOf('a') } };
     assert.equal(
@@ -143,12 +143,12 @@ describe('the entity tag of an archive', () => {
     );
   });
 
-  test('is strong and quoted, as HTTP writes it', () => {
+  test('is strong and in quotes', () => {
     assert.match(archiveIdentity(identity), /^"[0-9a-f]{64}"$/);
   });
 
-  test('changes with LAYOUT_REVISION alone: an archive of known bytes keeps its tag', () => {
-    // Independently: sha256 over the JSON of revision, layout, foreign layers and images.
+  test('of a known archive changes only with LAYOUT_REVISION', () => {
+    // Computed independently: sha256 over the JSON of revision, layout, foreign layers and images.
     const known: ArchiveIdentity = {
       layout: 'docker',
       images: [{ reference, manifest: { digest: digestOf('0'), mediaType: 'm' } }],
@@ -161,15 +161,15 @@ describe('the entity tag of an archive', () => {
 });
 
 describe('the size of an archive', () => {
-  test('is known beyond what memory holds', () => {
+  test('may be larger than the memory', () => {
     const { input } = makeSample({ layers: ['x'.repeat(512)] });
     const small = dockerLayout([input]).size;
     const layers = input.layers.map((layer) => ({ ...layer, size: layer.size + 20_000 * MIB }));
-    // The description of the layer does not say its size, so that nothing else grows.
+    // No other entry contains the size of the layer, so nothing else grows.
     assert.equal(dockerLayout([{ ...input, layers }]).size, small + 20_000 * MIB);
   });
 
-  test('is that of the entries', () => {
+  test('is that of a tar with the entries', () => {
     const { etag: _, ...plan } = planArchive([{ name: 'a', type: 'file', size: 513 }], {
       layout: 'oci',
       images: [],

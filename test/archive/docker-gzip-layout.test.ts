@@ -25,7 +25,7 @@ const configOf = ({ image }: Sample) => `${hex(image.config.digest)}.json`;
 const filesOf = ({ image }: Sample) => image.layers.map(({ digest }) => `${hex(digest)}.tar.gz`);
 
 describe('layout docker-gzip', () => {
-  test('has the config, the layers as the registry has them, and manifest.json', async () => {
+  test('has the config, the compressed layers and manifest.json', async () => {
     const sample = makeSample({ layers: ['base', 'top'] });
     const { entries, names, manifest } = await read([sample]);
     const [base, top] = filesOf(sample);
@@ -37,7 +37,7 @@ describe('layout docker-gzip', () => {
     assert.deepEqual(manifest, [{ Config: configOf(sample), RepoTags: ['app:1'], Layers: [base, top] }]);
   });
 
-  test('has regular files only, of owner 0, of a fixed time, without a colon in a name', async () => {
+  test('has only regular files, owner 0, time 0 and no colon in a name', async () => {
     const { entries } = await read([makeSample({ layers: ['base', 'top'] })]);
     for (const { name, type, mode, mtime, uid, gid } of entries) {
       const expected = { name, type: 'file', mode: 0o644, mtime: 0, uid: 0, gid: 0 };
@@ -46,7 +46,7 @@ describe('layout docker-gzip', () => {
     }
   });
 
-  test('has a layer that occurs twice once, and names it twice', async () => {
+  test('has a layer that occurs twice once, and lists it twice', async () => {
     const sample = makeSample({ layers: ['same', 'other', 'same'] });
     const [same, other] = filesOf(sample);
     const { names, manifest, archive } = await read([sample]);
@@ -61,7 +61,7 @@ describe('layout docker-gzip', () => {
     );
   });
 
-  test('has the layers of several images once each, in the order of the images', async () => {
+  test('has each layer of several images once, in the order of the images', async () => {
     const one = makeSample({ layers: ['base', 'one'], reference: { repository: 'z/one' } });
     const two = makeSample({ layers: ['two', 'base'], reference: { repository: 'a/two' } });
     const [base, top] = filesOf(one);
@@ -81,7 +81,7 @@ describe('layout docker-gzip', () => {
     assert.deepEqual(manifest, [{ Config: configOf(sample), RepoTags: ['app:1'], Layers: [] }]);
   });
 
-  test('needs no size of an uncompressed layer', () => {
+  test('does not need the uncompressed sizes of layers', () => {
     const { input } = makeSample({ layers: ['base'] });
     const packed = input.layers.map(({ diffId, descriptor }) => ({ diffId, descriptor }));
     const options = { foreignLayers: 'left out' } as const;
@@ -112,24 +112,24 @@ describe('a foreign layer', () => {
     },
   ];
 
-  test('that is left out is named in Layers, and in LayerSources by its diff ID', async () => {
+  test('that is left out is listed in Layers, and in LayerSources by its diff ID', async () => {
     const { names, manifest } = await read([sample], 'left out');
     assert.deepEqual(names, [configOf(sample), app, 'manifest.json']);
     assert.deepEqual(manifest, manifestOfIt);
   });
 
-  test('that was fetched is there as well', async () => {
+  test('that was fetched has a file too', async () => {
     const { names, manifest } = await read([sample], 'fetched');
     assert.deepEqual(names, [configOf(sample), windows, app, 'manifest.json']);
     assert.deepEqual(manifest, manifestOfIt);
   });
 
-  test('changes the entity tag with its file', async () => {
+  test('changes the entity tag if it has a file', async () => {
     const tags = await Promise.all([read([sample], 'left out'), read([sample], 'fetched')]);
     assert.equal(new Set(tags.map(({ archive }) => archive.etag)).size, 2);
   });
 
-  test('that another image has as its own is there for that one', async () => {
+  test('has a file if it is a normal layer of another image', async () => {
     const own = makeSample({ layers: ['windows'], reference: { repository: 'team/own' } });
     const { names } = await read([sample, own], 'left out');
     assert.deepEqual(names, [configOf(sample), app, configOf(own), windows, 'manifest.json']);

@@ -1,4 +1,4 @@
-/** Images to archive, and their archives as they go over the wire. */
+/** Images for archives, and the bytes of their archives. */
 
 import assert from 'node:assert/strict';
 import type { Archive } from '../../src/archive/archive.ts';
@@ -14,30 +14,30 @@ import { type BuiltImage, type Compression, makeImage, type Platform } from '../
 /** Bytes by digest: of blobs, and of layers by diff ID. */
 export type Bytes = ReadonlyMap<string, Uint8Array>;
 
-/** An image with all its bytes, to compare with what comes out of an archive. */
+/** An image with all its bytes, to compare with an archive. */
 export interface Sample {
   readonly input: ImageContent<UnpackedLayer & PackedLayer>;
   readonly bytes: Bytes;
-  /** The same image as the registry has it. */
+  /** The same image in the form of a registry. */
   readonly image: BuiltImage;
 }
 
-/** How to make a sample. */
+/** Settings of a sample. */
 export interface SampleOptions {
-  /** Uncompressed layers, base first; what they hold does not matter to an archive. */
+  /** Uncompressed layers, base first. They need not be tar archives. */
   readonly layers: readonly string[];
-  /** `docker.io/library/app:1` unless said. */
+  /** Default: `docker.io/library/app:1`. */
   readonly reference?: Partial<Reference>;
   /** Further or overriding fields of the config. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly platform?: Platform;
-  /** `gzip` unless said. */
+  /** Default: `gzip`. */
   readonly compression?: Compression;
   /** Further fields of the layers' descriptors, by the text of the layer. */
   readonly descriptors?: Readonly<Record<string, { readonly mediaType: string; readonly urls?: string[] }>>;
 }
 
-/** Make an image whose digests are those of its bytes. */
+/** Makes an image with valid digests. */
 export function makeSample(options: SampleOptions): Sample {
   const { layers, reference, config = {}, platform, compression = 'gzip', descriptors = {} } = options;
   const tars = layers.map((text) => Buffer.from(text));
@@ -77,7 +77,7 @@ export function makeSample(options: SampleOptions): Sample {
   return { input, bytes, image };
 }
 
-/** The same image for the OCI layout: config in memory, layers by digest. */
+/** The image for layout oci: config in memory, layers by digest. */
 export function toOci({ input, image }: Sample): OciContent {
   const { reference, manifest, config, layers } = input;
   return {
@@ -99,7 +99,7 @@ export function toOci({ input, image }: Sample): OciContent {
   };
 }
 
-/** The archive's bytes, the blobs filled in. */
+/** The bytes of the archive, with its blobs. */
 export async function encode(archive: Archive, ...bytes: readonly Bytes[]): Promise<Buffer> {
   const sources = archive.entries.map(({ blob, layer: _, ...entry }) => {
     if (blob === undefined) return entry;

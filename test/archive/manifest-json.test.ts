@@ -9,7 +9,7 @@ const named = (tag: string): ManifestItem => ({ ...item, reference: { ...referen
 const textOf = (...items: ManifestItem[]) => Buffer.from(manifestJson(items).content ?? []).toString();
 
 describe('manifest.json', () => {
-  test('says Config, RepoTags and Layers of each image, in one line', () => {
+  test('has Config, RepoTags and Layers of each image, in one line', () => {
     assert.equal(
       textOf(item, { ...named('2'), config: 'other.json', layers: [] }),
       '[{"Config":"config.json","RepoTags":["app:1"],"Layers":["a.tar","b.tar"]},' +
@@ -17,7 +17,7 @@ describe('manifest.json', () => {
     );
   });
 
-  test('has an image of several names once, at the place of the first', () => {
+  test('lists an image with several names once, at its first position', () => {
     const other = { ...named('3'), config: 'other.json' };
     assert.equal(
       textOf(item, other, named('2'), named('1')),
@@ -26,7 +26,7 @@ describe('manifest.json', () => {
     );
   });
 
-  test('keeps apart what has one config and other files', () => {
+  test('separates images with the same config and different files', () => {
     assert.equal(
       textOf(item, { ...named('2'), layers: ['c.tar'] }),
       '[{"Config":"config.json","RepoTags":["app:1"],"Layers":["a.tar","b.tar"]},' +
@@ -34,7 +34,7 @@ describe('manifest.json', () => {
     );
   });
 
-  test('repeats of a foreign layer what tells where to get it, and nothing else', () => {
+  test('has the known fields of foreign layers, and no others', () => {
     const digest = parseDigest(`sha256:${'0'.repeat(64)}`);
     const source = {
       extra: true,

@@ -51,13 +51,13 @@ describe('layout oci', () => {
     }
   });
 
-  test('has every blob as the registry has it', async () => {
+  test('has every blob of the registry unchanged', async () => {
     const { blobs } = await readSamples(makeSample({ layers: ['base', 'same', 'same'] }));
     assert.equal(blobs.length, 4);
     for (const { name, content } of blobs) assert.equal(name, pathOf(sha256(content)));
   });
 
-  test('names the image for skopeo and for containerd, with its platform', async () => {
+  test('has names for skopeo and containerd, and the platform', async () => {
     const sample = makeSample({
       layers: ['base'],
       platform: { os: 'linux', architecture: 'arm', variant: 'v7' },
@@ -81,7 +81,7 @@ describe('layout oci', () => {
     });
   });
 
-  test('says the version of Windows, and nothing of a platform that the config does not name', async () => {
+  test('has the version of Windows, and no platform if the config has none', async () => {
     const sample = makeSample({ layers: [] });
     const { image = assert.fail('no image'), ...content } = toOci(sample);
     const windows = { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.1' };
@@ -101,7 +101,7 @@ describe('layout oci', () => {
 
   for (const [what, change, name, tag] of [
     ['of another registry', {}, 'ghcr.io/team/app:1', '1'],
-    ['of a port', { registryName: '10.0.0.5:5000' }, '10.0.0.5:5000/team/app:1', '1'],
+    ['of a registry with a port', { registryName: '10.0.0.5:5000' }, '10.0.0.5:5000/team/app:1', '1'],
     ['by tag and digest', { digest: parseDigest(`sha256:${'a'.repeat(64)}`) }, 'ghcr.io/team/app:1', '1'],
     [
       'by digest alone',
@@ -110,7 +110,7 @@ describe('layout oci', () => {
       '0123456789ab',
     ],
   ] as const) {
-    test(`names an image ${what} as RepoTags does, in full and by its tag`, async () => {
+    test(`names an image ${what} in full and by its tag, like RepoTags`, async () => {
       const sample = makeSample({ layers: [], reference: { ...reference, ...(change as object) } });
       const { index, manifest } = await readSamples(sample);
       assert.deepEqual(annotationsOf(index), [[name, tag]]);
@@ -118,7 +118,7 @@ describe('layout oci', () => {
     });
   }
 
-  test('is the same in whatever order the blobs were found', async () => {
+  test('does not depend on the order of the blobs', async () => {
     const sample = makeSample({ layers: ['base', 'top'] });
     const content = toOci(sample);
     const other = { ...content, blobs: [...content.blobs, ...content.blobs].toReversed() };
@@ -136,7 +136,7 @@ describe('layout oci', () => {
     assert.ok(names.includes(`blobs/sha512/${'0'.repeat(128)}`));
   });
 
-  test('says of a layer which one it is', () => {
+  test('has the position of each layer', () => {
     const sample = makeSample({ layers: ['base', 'top'] });
     const entries = ociLayout([toOci(sample)]).entries.filter(({ blob }) => blob !== undefined);
     const layers = sample.image.layers.map(({ digest }) => digest);
@@ -148,7 +148,7 @@ describe('layout oci', () => {
 });
 
 describe('manifest.json of layout oci', () => {
-  test('says the same in the words of Docker', async () => {
+  test('describes the image in the format of Docker', async () => {
     const sample = makeSample({ layers: ['base', 'top', 'base'] });
     const { image } = sample;
     const { manifest } = await readSamples(sample);
@@ -157,7 +157,7 @@ describe('manifest.json of layout oci', () => {
     assert.equal(Layers[0], Layers[2]);
   });
 
-  test('is not there for an artifact, nor for an image beside one', async () => {
+  test('is left out if there is an artifact', async () => {
     const chart = artifact();
     const sample = makeSample({ layers: ['base'] });
     for (const { names, manifest } of [
@@ -170,7 +170,7 @@ describe('manifest.json of layout oci', () => {
   });
 });
 
-test('an artifact has its own kind of config and layers, and no platform', async () => {
+test('an artifact has its own types of config and layers, and no platform', async () => {
   const { content, bytes, image } = artifact();
   const { blobs, index } = await read([content], bytes);
   for (const { name, content } of blobs) assert.equal(name, pathOf(sha256(content)));
@@ -188,7 +188,7 @@ test('an artifact has its own kind of config and layers, and no platform', async
   ]);
 });
 
-test('an index comes byte for byte with all that it names, each blob once', async () => {
+test('an index is included byte for byte, with everything below it, each blob once', async () => {
   const layer = { tar: Buffer.from('same on both') };
   const images = ['amd64', 'arm64'].map((architecture) =>
     makeImage({ layers: [layer], platform: { os: 'linux', architecture } }),
@@ -220,7 +220,7 @@ describe('several images in one archive of layout oci', () => {
   const named = (repository: string, tag: string, layers: readonly string[]) =>
     makeSample({ layers, reference: { registryName: 'ghcr.io', repository, tag } });
 
-  test('have a descriptor each, in their order, and common layers once', async () => {
+  test('have one descriptor each, in order, and common layers once', async () => {
     const [one, two] = [named('z/one', '1', ['base', 'one']), named('a/two', '2', ['base', 'two'])];
     const { index, manifest, blobs } = await readSamples(one, two);
     assert.equal(blobs.length, 7);
@@ -238,7 +238,7 @@ describe('several images in one archive of layout oci', () => {
     );
   });
 
-  test('have their full names where one tag would stand for two', async () => {
+  test('have their full names if two have the same tag', async () => {
     const { index } = await readSamples(
       named('a', 'latest', ['a']),
       named('b', 'latest', ['b']),
@@ -252,7 +252,7 @@ describe('several images in one archive of layout oci', () => {
   });
 });
 
-/** A chart, as helm pushes it. */
+/** A chart in the form of helm. */
 function artifact() {
   const chart = Buffer.from('chart');
   const image = makeImage({
@@ -273,7 +273,7 @@ function artifact() {
   return { content, bytes: blobs, image };
 }
 
-/** Manifests and blobs of all that hangs below, by digest. */
+/** Manifests and blobs of everything below, by digest. */
 function everythingBelow({ children = [] }: Pushable): Map<string, Buffer> {
   return new Map(
     children.flatMap((child) => [

@@ -7,11 +7,11 @@ const DIGEST = parseDigest(`sha256:${'0123456789abcdef'.repeat(4)}`);
 const good = { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: DIGEST, size: 2 };
 
 describe('a descriptor', () => {
-  test('is its three fields, and none that it does not know', () => {
+  test('has its three fields and no unknown ones', () => {
     assert.deepEqual(parseDescriptor({ ...good, data: 'e30=', platform: {} }, 'config'), good);
   });
 
-  test('keeps addresses of the web, without credentials of their own', () => {
+  test('keeps http and https URLs without user information', () => {
     const urls = ['https://example.com/layer', 'http://10.0.0.5:80/x?y#z'];
     const others = [
       'ftp://example.com/x',
@@ -28,7 +28,7 @@ describe('a descriptor', () => {
     }
   });
 
-  test('keeps annotations that are text', () => {
+  test('keeps annotations with text', () => {
     const annotations = { 'org.example.note': 'ä "quoted"', '': '', constructor: 'x' };
     const given = { ...annotations, number: 1, list: ['x'], none: null };
     assert.deepEqual(parseDescriptor({ ...good, annotations: given }, 'config').annotations, annotations);
@@ -57,7 +57,7 @@ describe('a descriptor', () => {
     ['with a size beyond what a number holds', { ...good, size: 2 ** 53 }, 'size is not a number of bytes'],
   ];
   for (const [what, descriptor, field] of malformed) {
-    test(`that is ${what} is refused, by its place`, () => {
+    test(`is refused with its path: ${what}`, () => {
       for (const place of ['config', 'layers[1]']) {
         assert.throws(() => parseDescriptor(descriptor, place), {
           name: 'PassthroughError',

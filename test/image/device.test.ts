@@ -17,13 +17,13 @@ describe('a device', () => {
     Cat9K: 'linux/amd64',
   };
   for (const [name, platform] of Object.entries(table)) {
-    test(`${name} runs ${platform}`, () => {
+    test(`${name} has platform ${platform}`, () => {
       const found = devicePlatform(name);
       assert.equal(found && formatPlatform(found), platform);
     });
   }
 
-  test('that is not listed has no platform', () => {
+  test('outside of the list has no platform', () => {
     for (const name of ['', 'ir', 'cat9200', 'linux', 'constructor', '__proto__', ' ir1101']) {
       assert.equal(devicePlatform(name), undefined, name);
     }
@@ -31,7 +31,7 @@ describe('a device', () => {
 });
 
 describe('each device of the list', () => {
-  test('has a name of its own, which an address can hold and which is no platform', () => {
+  test('has a unique name that fits into a URL and is not a platform', () => {
     assert.equal(new Set(DEVICES.map(({ name }) => name)).size, DEVICES.length);
     for (const { name } of DEVICES) {
       assert.match(name, /^[a-z0-9]+$/);
@@ -41,7 +41,7 @@ describe('each device of the list', () => {
     }
   });
 
-  test('has a platform that a request may name', () => {
+  test('has a valid platform', () => {
     for (const { platform } of DEVICES) {
       assert.deepEqual(parsePlatform(formatPlatform(platform)), platform);
     }

@@ -15,7 +15,7 @@ const digests = fc.oneof(
 );
 
 describe('a digest', () => {
-  test('of either algorithm comes apart into what it was made of', () => {
+  test('of either algorithm is split into its parts', () => {
     fc.assert(
       fc.property(digests, ({ algorithm, hex }) => {
         const digest = parseDigest(`${algorithm}:${hex}`);

@@ -9,87 +9,78 @@ const unsupported = (why: string) => ({
   code: 'UNSUPPORTED_IMAGE',
   message: `Cannot use image config: ${why}`,
 });
-const parseJson = (document: unknown, layerCount: number) =>
+const parseJson = (document: unknown, layerCount = 0) =>
   parseImageConfig(Buffer.from(JSON.stringify(document)), layerCount);
 
 describe('an image config', () => {
-  test('gives platform, diff IDs and the whole document', () => {
+  test('has a platform, diff IDs and the whole document', () => {
     const platform = { os: 'linux', architecture: 'arm', variant: 'v7' };
-    const image = makeImage({ layers, platform, config: { author: 'somebody', 'x.y': [1] } });
+    const image = makeImage({ layers, platform, config: { author: 'Ada', 'x.y': [1] } });
     const config = parseImageConfig(image.config.bytes, 2);
     assert.deepEqual(config.platform, platform);
     assert.deepEqual(config.diffIds, image.diffIds);
     assert.deepEqual(config.document, JSON.parse(image.config.bytes.toString()));
-    assert.deepEqual([config.document['author'], config.document['x.y']], ['somebody', [1]]);
+    assert.deepEqual([config.document['author'], config.document['x.y']], ['Ada', [1]]);
   });
 
-  test('may have no layers, listed or not', () => {
-    assert.deepEqual(parseJson({ rootfs: { type: 'layers', diff_ids: [] } }, 0).diffIds, []);
-    assert.deepEqual(parseJson({ rootfs: { type: 'layers', diff_ids: null } }, 0).diffIds, []);
-    assert.deepEqual(parseJson({}, 0).diffIds, []);
-  });
-
-  test('may name no platform, or half of one', () => {
-    for (const half of [
-      {},
-      { os: 'linux' },
-      { architecture: 'arm' },
-      { os: '', architecture: 'arm' },
-      { os: 1 },
-    ]) {
-      assert.equal('platform' in parseJson(half, 0), false);
+  test('may have no layers, with or without a list', () => {
+    for (const rootfs of [{ type: 'layers', diff_ids: [] }, { type: 'layers', diff_ids: null }, undefined]) {
+      assert.deepEqual(parseJson({ rootfs }).diffIds, []);
     }
   });
 
-  test('names the version of Windows', () => {
-    const { platform } = parseJson({ os: 'windows', architecture: 'amd64', 'os.version': '10.0.17763.1' }, 0);
-    assert.deepEqual(platform, { os: 'windows', architecture: 'amd64', osVersion: '10.0.17763.1' });
-  });
-
-  test('may leave the variant empty', () => {
-    const { platform } = parseJson({ os: 'linux', architecture: 'arm64', variant: '' }, 0);
-    assert.deepEqual(platform, { os: 'linux', architecture: 'arm64' });
-  });
+  const linux = { os: 'linux', architecture: 'arm64' };
+  const windows = { os: 'windows', architecture: 'amd64' };
+  const platforms: readonly [document: object, platform: object | undefined][] = [
+    [{}, undefined],
+    [{ os: 'linux' }, undefined],
+    [{ architecture: 'arm' }, undefined],
+    [{ os: '', architecture: 'arm' }, undefined],
+    [{ os: 1 }, undefined],
+    [{ ...linux, variant: '' }, linux],
+    [
+      { ...windows, 'os.version': '10.0.17763.1' },
+      { ...windows, osVersion: '10.0.17763.1' },
+    ],
+  ];
+  for (const [document, platform] of platforms) {
+    test(`${JSON.stringify(document)} has ${platform ? 'a' : 'no'} platform`, () => {
+      const config = parseJson(document);
+      assert.deepEqual(config.platform, platform);
+      assert.equal('platform' in config, platform !== undefined);
+    });
+  }
 
   const { diffIds } = makeImage({ layers });
+  const noDigest = 'rootfs.diff_ids holds something that is not a digest';
   const refused: readonly [name: string, document: unknown, layerCount: number, why: string][] = [
     ['a list', [], 0, 'it is not a JSON object'],
     ['null', null, 0, 'it is not a JSON object'],
     ['text', 'x', 0, 'it is not a JSON object'],
     [
-      'fewer diff IDs than the manifest has layers',
+      'too few diff IDs',
       { rootfs: { diff_ids: diffIds } },
       3,
       'the manifest has 3 layers, rootfs.diff_ids 2',
     ],
     [
-      'more diff IDs than the manifest has layers',
+      'too many diff IDs',
       { rootfs: { diff_ids: diffIds } },
       1,
       'the manifest has 1 layers, rootfs.diff_ids 2',
     ],
     ['no root file system', {}, 2, 'the manifest has 2 layers, rootfs.diff_ids 0'],
-    ['text for a root file system', { rootfs: 'x' }, 1, 'the manifest has 1 layers, rootfs.diff_ids 0'],
-    [
-      'a diff ID that is none',
-      { rootfs: { diff_ids: [diffIds[0], 'sha256:abc'] } },
-      2,
-      'rootfs.diff_ids holds something that is not a digest',
-    ],
-    [
-      'a number among the diff IDs',
-      { rootfs: { diff_ids: [1] } },
-      1,
-      'rootfs.diff_ids holds something that is not a digest',
-    ],
+    ['text as root file system', { rootfs: 'x' }, 1, 'the manifest has 1 layers, rootfs.diff_ids 0'],
+    ['a malformed diff ID', { rootfs: { diff_ids: [diffIds[0], 'sha256:abc'] } }, 2, noDigest],
+    ['a number as diff ID', { rootfs: { diff_ids: [1] } }, 1, noDigest],
   ];
   for (const [name, document, layerCount, why] of refused) {
-    test(`that is or has ${name} is refused`, () => {
+    test(`is refused: ${name}`, () => {
       assert.throws(() => parseJson(document, layerCount), unsupported(why));
     });
   }
 
-  test('that is not JSON is refused, with the cause', () => {
+  test('is refused if it is not JSON, with the cause', () => {
     for (const text of ['', '{', '<html>', '{"os":"\xff"}']) {
       assert.throws(
         () => parseImageConfig(Buffer.from(text, 'latin1'), 0),

@@ -4,11 +4,11 @@ import { fieldsOf, parseJsonObject } from '../../src/image/json.ts';
 
 const refuse = (why: string, cause?: unknown) => new Error(why, { cause });
 
-test('an object is read whole', () => {
+test('parseJsonObject reads an object', () => {
   assert.deepEqual(parseJsonObject(Buffer.from('{"a":[1],"ä":null}'), refuse), { a: [1], ä: null });
 });
 
-test('what is no object in UTF-8 is refused, with the cause where there is one', () => {
+test('parseJsonObject refuses other values and encodings, with the cause', () => {
   const table: Readonly<Record<string, string>> = {
     '': 'it is not JSON',
     '{': 'it is not JSON',
@@ -30,6 +30,6 @@ test('what is no object in UTF-8 is refused, with the cause where there is one',
   }
 });
 
-test('what is no object has no fields', () => {
+test('other values than objects have no fields', () => {
   for (const value of [undefined, null, 5, 'x', [1]]) assert.deepEqual(fieldsOf(value), {});
 });

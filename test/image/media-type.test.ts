@@ -15,7 +15,7 @@ test('a media type is compared without its parameters and case', () => {
   for (const [given, expected] of Object.entries(table)) assert.equal(essence(given), expected);
 });
 
-test('all four kinds of manifest are accepted, and no other', () => {
+test('requests accept exactly the four kinds of manifest', () => {
   const { oci, docker } = MEDIA_TYPES;
   assert.deepEqual(
     [...ACCEPTED_MANIFESTS].toSorted(),
@@ -23,7 +23,7 @@ test('all four kinds of manifest are accepted, and no other', () => {
   );
 });
 
-test('configs of container images are told from those of artifacts', () => {
+test('configs of images and of artifacts are distinguished', () => {
   assert.equal(isImageConfig(MEDIA_TYPES.oci.config), true);
   assert.equal(isImageConfig(MEDIA_TYPES.docker.config), true);
   assert.equal(isImageConfig(`${MEDIA_TYPES.oci.config.toUpperCase()}; charset=utf-8`), true);
@@ -36,13 +36,13 @@ test('configs of container images are told from those of artifacts', () => {
   }
 });
 
-test('a config without a type of its own, as old images have it, counts as an image', () => {
+test('the wrong config types of old images count as image configs', () => {
   for (const untyped of ['application/octet-stream', 'application/json', 'text/html', '']) {
     assert.equal(isImageConfig(untyped), true, untyped);
   }
 });
 
-test('layers that lie outside the registry are told from those within', () => {
+test('foreign layers are distinguished from others', () => {
   for (const foreign of [
     'application/vnd.docker.image.rootfs.foreign.diff.tar',
     'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',

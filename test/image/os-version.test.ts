@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isOsVersion, OS_VERSION_GAP_LIMIT, osVersionGap } from '../../src/image/os-version.ts';
 
-test('a version of Windows has three numbers, or four', () => {
+test('a version of Windows has three or four numbers', () => {
   for (const text of ['10.0.17763', '10.0.17763.6189', '6.3.9600', '10.0.65535.65535', '10.0.0']) {
     assert.equal(isOsVersion(text), true, text);
   }
@@ -56,7 +56,7 @@ describe('an image of Windows', () => {
     });
   }
 
-  test('runs on any machine that names no version, none better than another', () => {
+  test('runs on any machine without a version, with equal rank', () => {
     for (const image of ['10.0.17763.1', '10.0.20348', 'ltsc2019', undefined]) {
       assert.equal(osVersionGap(image, undefined), 0);
     }

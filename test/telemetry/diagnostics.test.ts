@@ -8,7 +8,7 @@ import { recordSpans } from '../support/span-recorder.ts';
 
 const MINUTE_MS = 60_000;
 
-/** What the SDK talks to, under a clock that the test turns. */
+/** The SDK's logger with a clock of the test. */
 function makeDiag() {
   const written: { level: LogLevel; event: string; fields: LogFields | undefined }[] = [];
   const clock = { ms: 1_234_567 };
@@ -20,19 +20,22 @@ function makeDiag() {
     diag,
     clock,
     written,
-    /** Of each line: its message, and how many it says were suppressed. */
-    told: () => written.map(({ fields }) => [fields?.['message'], fields?.['suppressed']]),
+    /** Message and number of suppressed messages of each line. */
+    lines: () =>
+      written.map(({ fields: { message, suppressed } = {} }) =>
+        suppressed === undefined ? message : `${message} +${suppressed}`,
+      ),
   };
 }
 
-/** The message of a line that the SDK writes of these parts. */
+/** The message of the line for these parts. */
 function messageOf(...parts: [message: string, ...rest: unknown[]]): unknown {
   const { diag, written } = makeDiag();
   diag.warn(...parts);
   return written[0]?.fields?.['message'];
 }
 
-describe('what the SDK says', () => {
+describe('a message of the SDK', () => {
   for (const [method, level] of [
     ['error', 'warn'],
     ['warn', 'warn'],
@@ -40,7 +43,7 @@ describe('what the SDK says', () => {
     ['debug', 'debug'],
     ['verbose', 'trace'],
   ] as const satisfies readonly [keyof DiagLogger, LogLevel][]) {
-    test(`as ${method} is a line of the event telemetry at ${level}`, () => {
+    test(`of level ${method} is a line with event telemetry and level ${level}`, () => {
       const { diag, written } = makeDiag();
       diag[method]('something happened');
       assert.deepEqual(written, [
@@ -50,142 +53,104 @@ describe('what the SDK says', () => {
   }
 });
 
-describe('trouble', () => {
-  test('is told once a minute, with the number of times that it was not', () => {
-    const { diag, clock, told } = makeDiag();
-    for (const at of [0, 1, 20_000, MINUTE_MS - 1]) {
-      clock.ms = at;
-      diag.error(`at ${at}`);
-    }
-    assert.deepEqual(told(), [['at 0', undefined]]);
-    clock.ms = MINUTE_MS;
-    diag.error('a minute later');
-    assert.deepEqual(told().slice(1), [['a minute later', 3]]);
-  });
+describe('warnings', () => {
+  /** What the SDK says, as `second method message…`, and the expected lines with their numbers of suppressed messages. */
+  const table: readonly [what: string, said: readonly string[], lines: readonly string[]][] = [
+    [
+      'are written once a minute, with the number of suppressed ones',
+      ['0 error first x', '0.001 error x', '59.999 error x', '60 error second'],
+      ['first', 'second +3'],
+    ],
+    [
+      'count only the suppressed ones since the last line',
+      ['0 warn first x x', '60 warn second x', '120 warn third', '180 warn fourth'],
+      ['first', 'second +2', 'third +1', 'fourth'],
+    ],
+    [
+      'are written at once after a pause, and each line starts a new minute',
+      ['0 warn first', '600 warn second', '659.999 warn x'],
+      ['first', 'second'],
+    ],
+    [
+      'share their limit with errors, for all signals',
+      ['0 error traces', '0 warn metrics', '0 error logs', '60 warn metrics'],
+      ['traces', 'metrics +2'],
+    ],
+    [
+      'do not share their limit with infos',
+      ['0 info news x', '0 warn warning x x', '60 info later', '60 warn last'],
+      ['news', 'warning', 'later +1', 'last +2'],
+    ],
+  ];
+  for (const [what, said, expected] of table) {
+    test(what, () => {
+      const { diag, clock, lines } = makeDiag();
+      const start = clock.ms;
+      for (const text of said) {
+        const [seconds, method, ...messages] = text.split(' ');
+        clock.ms = start + Number(seconds) * 1000;
+        for (const message of messages) diag[method as keyof DiagLogger](message);
+      }
+      assert.deepEqual(lines(), expected);
+    });
+  }
 
-  test('is told with the number of this minute alone', () => {
-    const { diag, clock, told } = makeDiag();
-    for (const message of ['first', 'suppressed', 'suppressed']) diag.warn(message);
-    clock.ms += MINUTE_MS;
-    for (const message of ['second', 'suppressed']) diag.warn(message);
-    clock.ms += MINUTE_MS;
-    diag.warn('third');
-    clock.ms += MINUTE_MS;
-    diag.warn('fourth');
-    assert.deepEqual(told(), [
-      ['first', undefined],
-      ['second', 2],
-      ['third', 1],
-      ['fourth', undefined],
-    ]);
-  });
-
-  test('is told at once after a long silence, and the minute begins anew with each line', () => {
-    const { diag, clock, told } = makeDiag();
-    diag.warn('first');
-    clock.ms += 10 * MINUTE_MS;
-    diag.warn('second');
-    clock.ms += MINUTE_MS - 1;
-    diag.warn('suppressed');
-    assert.deepEqual(told(), [
-      ['first', undefined],
-      ['second', undefined],
-    ]);
-  });
-
-  test('is one, whether it is called error or warning and whatever it is about', () => {
-    const { diag, clock, told } = makeDiag();
-    diag.error('traces');
-    diag.warn('metrics');
-    diag.error('logs');
-    clock.ms += MINUTE_MS;
-    diag.warn('metrics');
-    assert.deepEqual(told(), [
-      ['traces', undefined],
-      ['metrics', 2],
-    ]);
-  });
-
-  test('is not kept back by news that are none, nor these by it', () => {
-    const { diag, clock, told } = makeDiag();
-    for (const message of ['news', 'more news']) diag.info(message);
-    for (const message of ['trouble', 'more trouble', 'even more']) diag.warn(message);
-    clock.ms += MINUTE_MS;
-    diag.info('late news');
-    diag.warn('late trouble');
-    assert.deepEqual(told(), [
-      ['news', undefined],
-      ['trouble', undefined],
-      ['late news', 1],
-      ['late trouble', 2],
-    ]);
-  });
-
-  test('over a night fills no disk', () => {
+  test('do not fill the disk in a night', () => {
     const { diag, clock, written } = makeDiag();
     // 12 hours of an export every 5 seconds.
-    for (let export_ = 0; export_ < 12 * 720; export_ += 1) {
+    for (let count = 0; count < 12 * 720; count += 1) {
       diag.error('no collector');
       clock.ms += 5_000;
     }
     assert.equal(written.length, 12 * 60);
   });
 
-  test('of one process does not silence that of another logger', () => {
+  test('have a separate limit for each logger', () => {
     const [one, other] = [makeDiag(), makeDiag()];
     one.diag.warn('here');
     other.diag.warn('there');
-    assert.deepEqual([one.told(), other.told()], [[['here', undefined]], [['there', undefined]]]);
+    assert.deepEqual([one.lines(), other.lines()], [['here'], ['there']]);
+  });
+
+  test('do not share their limit with debug and verbose, which have none', () => {
+    const { diag, clock, lines } = makeDiag();
+    for (const message of ['first', 'x']) diag.warn(message);
+    for (let times = 0; times < 50; times += 1) {
+      diag.debug('batch');
+      diag.verbose('batch');
+    }
+    clock.ms += MINUTE_MS;
+    diag.warn('last');
+    assert.deepEqual(lines(), ['first', ...Array(100).fill('batch'), 'last +1']);
   });
 });
 
-test('what was asked for by debug or verbose comes whole, and has nothing to do with trouble', () => {
-  const { diag, clock, told } = makeDiag();
-  for (const message of ['trouble', 'more trouble']) diag.warn(message);
-  for (let times = 0; times < 50; times += 1) {
-    diag.debug('batch');
-    diag.verbose('detail');
-  }
-  clock.ms += MINUTE_MS;
-  diag.warn('late trouble');
-  const [first, ...others] = told();
-  assert.deepEqual(
-    [first, others.pop()],
-    [
-      ['trouble', undefined],
-      ['late trouble', 1],
-    ],
-  );
-  assert.equal(others.length, 100);
-  for (const [, suppressed] of others) assert.equal(suppressed, undefined);
-});
-
-test('what is said in the course of a request belongs to no request', async () => {
+test('a line has no trace ID, also during a request', async () => {
   recordSpans();
   const written: string[] = [];
   const write = (line: string) => written.push(line);
   const diag = diagLogger(createLogger({ level: 'trace', isTerminal: false, write }));
   await withSpan('request', {}, () => {
-    diag.warn('trouble');
+    diag.warn('warning');
     diag.debug('batch');
   });
   assert.equal(written.length, 2);
   for (const line of written) assert.equal(JSON.parse(line).trace_id, undefined);
 });
 
-describe('a message', () => {
-  test('is all of its parts', () => {
+describe('the text of a message', () => {
+  test('has all parts', () => {
     assert.equal(messageOf('export', 'failed', 'twice'), 'export failed twice');
   });
 
-  test('of an error is its own message, without its stack', () => {
+  test('has the message of an error without its stack', () => {
     const error = new TypeError('connect ECONNREFUSED 127.0.0.1:4317');
     assert.match(error.stack ?? '', /diagnostics\.test/);
     assert.equal(messageOf('Cannot export:', error), 'Cannot export: connect ECONNREFUSED 127.0.0.1:4317');
   });
 
-  test("of an error in the SDK's form is the message in it, without its stack", () => {
-    // What its global error handler makes of an error: all properties, as JSON.
+  test("has the message of an error in the SDK's JSON, without its stack", () => {
+    // The SDK's global error handler writes all properties of an error as JSON.
     const form = JSON.stringify({
       stack: 'Error: 14 UNAVAILABLE\n    at callErrorFromStatus (/app/call.js:32:19)',
       message: '14 UNAVAILABLE: No connection established',
@@ -196,17 +161,17 @@ describe('a message', () => {
   });
 
   for (const text of ['{"code":14}', '{"message":7}', '{not JSON', '{}']) {
-    test(`that only looks like that form stays as it is: ${text}`, () => assert.equal(messageOf(text), text));
+    test(`keeps other text that looks like JSON: ${text}`, () => assert.equal(messageOf(text), text));
   }
 
-  test('of other things is their kind: nobody knows what they hold', () => {
+  test('has only the type of other values, which may contain secrets', () => {
     assert.equal(
       messageOf('items to be sent', [{ token: 'secret' }], 5, undefined, null),
       ['items to be sent', 'object', 'number', 'undefined', 'object'].join(' '),
     );
   });
 
-  test('is cut where it is long, part by part', () => {
+  test('has at most 500 characters of each part', () => {
     const long = 'x'.repeat(10_000);
     const shown = `${'x'.repeat(500)}…`;
     assert.equal(messageOf('x'.repeat(500)), 'x'.repeat(500));
@@ -226,13 +191,13 @@ describe('OTEL_LOG_LEVEL', () => {
     ['verbose', DiagLogLevel.VERBOSE],
     ['all', DiagLogLevel.ALL],
   ] as const) {
-    test(`may be ${text}, in any case`, () => {
+    test(`may be ${text}, in upper or lower case`, () => {
       assert.equal(diagLogLevel(text), level);
       assert.equal(diagLogLevel(` ${text.toUpperCase()} `), level);
     });
   }
 
-  test('lets warnings through where it is unset, or says nothing', () => {
+  test('defaults to warnings, also for unknown values', () => {
     for (const text of [undefined, '', ' ', 'loud', '50']) {
       assert.equal(diagLogLevel(text), DiagLogLevel.WARN, `${text}`);
     }

@@ -3,12 +3,12 @@ import { beforeEach, describe, test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
 import { context, INVALID_SPAN_CONTEXT, type LogRecord, logs, trace } from '@opentelemetry/api';
 import fc from 'fast-check';
-import { createLogger, LOG_LEVELS, type LogFields, type LogLevel } from '../../src/telemetry/log.ts';
+import { createLogger, LOG_LEVELS, type LogFields, type LoggerOptions } from '../../src/telemetry/log.ts';
 import { withSpan } from '../../src/telemetry/span.ts';
 import { recordSpans } from '../support/span-recorder.ts';
 
 const recorder = recordSpans();
-/** What went to the logs signal, by the name of the logger that it came from. */
+/** The emitted log records, with the names of their loggers. */
 const emitted: { readonly scope: string; readonly record: LogRecord }[] = [];
 logs.setGlobalLoggerProvider({
   getLogger: (scope) => ({ emit: (record) => emitted.push({ scope, record }), enabled: () => true }),
@@ -20,56 +20,36 @@ beforeEach(() => {
 
 const NOW = new Date('2026-01-02T03:04:05.678Z');
 
-/** A logger, and the lines that it wrote. */
-function makeLogger({
-  level = 'trace',
-  isTerminal = false,
-  isExported,
-}: {
-  level?: LogLevel;
-  isTerminal?: boolean;
-  isExported?: boolean;
-} = {}) {
+/** A logger with its lines. */
+function makeLogger(options: Partial<LoggerOptions> = {}) {
   const written: string[] = [];
-  const logger = createLogger({
-    level,
-    isTerminal,
-    write: (line) => written.push(line),
-    now: () => NOW,
-    ...(isExported !== undefined && { isExported }),
-  });
+  const write = (line: string) => written.push(line);
+  const logger = createLogger({ level: 'trace', isTerminal: false, write, now: () => NOW, ...options });
   return { logger, written };
 }
 
-const jsonLine = (fields?: LogFields) => {
-  const { logger, written } = makeLogger();
-  logger.log('info', 'happened', fields);
-  return written.join('');
-};
-
-const terminalLine = (fields?: LogFields) => {
-  const { logger, written } = makeLogger({ isTerminal: true });
+/** The line of one event. */
+function lineOf(fields?: LogFields, isTerminal = false): string {
+  const { logger, written } = makeLogger({ isTerminal });
   logger.log('info', 'happened', fields);
   return stripVTControlCharacters(written.join(''));
-};
+}
+
+const FIELDS = { image: 'nginx:latest', bytes: 5, ok: true, none: null, left: undefined };
 
 describe('each event is one line of JSON', () => {
-  test('with time, level, event and facts', () => {
-    assert.equal(
-      jsonLine({ image: 'nginx:latest', bytes: 5, ok: true, none: null, left: undefined }),
-      '{"time":"2026-01-02T03:04:05.678Z","level":"info","event":"happened",' +
-        '"image":"nginx:latest","bytes":5,"ok":true,"none":null}\n',
-    );
+  test('with time, level, event and fields', () => {
+    const start = '{"time":"2026-01-02T03:04:05.678Z","level":"info","event":"happened"';
+    assert.equal(lineOf(FIELDS), `${start},"image":"nginx:latest","bytes":5,"ok":true,"none":null}\n`);
+    assert.equal(lineOf(), `${start}}\n`);
   });
 
-  test('without facts', () => {
-    assert.equal(jsonLine(), '{"time":"2026-01-02T03:04:05.678Z","level":"info","event":"happened"}\n');
-  });
-
-  test('whatever the facts hold', () => {
+  test('for any value of a field', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (value) => {
-        const line = jsonLine({ value });
+        const { logger, written } = makeLogger();
+        logger.log('info', 'happened', { value });
+        const [line = ''] = written;
         assert.equal(line.indexOf('\n'), line.length - 1);
         assert.doesNotMatch(line, /\r/);
         assert.equal(JSON.parse(line).value, value);
@@ -77,7 +57,7 @@ describe('each event is one line of JSON', () => {
     );
   });
 
-  test('stamped with the time at which it is written', () => {
+  test('with the current time', () => {
     const written: string[] = [];
     const before = Date.now();
     createLogger({ level: 'info', isTerminal: false, write: (line) => written.push(line) }).log('info', 'x');
@@ -87,11 +67,9 @@ describe('each event is one line of JSON', () => {
 });
 
 describe('each event is one line on a terminal', () => {
-  test('with clock, level, event and facts', () => {
-    assert.equal(
-      terminalLine({ image: 'nginx:latest', bytes: 5, ok: true, none: null, left: undefined }),
-      '03:04:05.678 info  happened image=nginx:latest bytes=5 ok=true none=null\n',
-    );
+  test('with time of day, level, event and fields', () => {
+    const line = '03:04:05.678 info  happened image=nginx:latest bytes=5 ok=true none=null\n';
+    assert.equal(lineOf(FIELDS, true), line);
   });
 
   const table: Readonly<Record<string, string>> = {
@@ -102,7 +80,7 @@ describe('each event is one line on a terminal', () => {
     'x\n03:04:05.678 error forged': '"x\\n03:04:05.678 error forged"',
     'x\r\nforged': '"x\\r\\nforged"',
     '\u001b[2Jgone': '"\\u001b[2Jgone"',
-    // Controls that JSON leaves as they are: DEL, the one-character CSI, a line separator, a turn of direction.
+    // Characters that JSON does not escape: DEL, the one-character CSI, a line separator, a change of direction.
     'x\u007f': '"x\\u007f"',
     'x\u009b2J': '"x\\u009b2J"',
     'x\u2028y': '"x\\u2028y"',
@@ -112,11 +90,11 @@ describe('each event is one line on a terminal', () => {
   };
   for (const [value, shown] of Object.entries(table)) {
     test(`with ${JSON.stringify(value)} as ${shown}`, () => {
-      assert.equal(terminalLine({ value }), `03:04:05.678 info  happened value=${shown}\n`);
+      assert.equal(lineOf({ value }, true), `03:04:05.678 info  happened value=${shown}\n`);
     });
   }
 
-  test('whatever the facts hold, and quoted facts are read back the same', () => {
+  test('for any value of a field, and quoted values are JSON', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (value) => {
         const { logger, written } = makeLogger({ isTerminal: true });
@@ -135,7 +113,7 @@ describe('each event is one line on a terminal', () => {
 describe('a level', () => {
   for (const isTerminal of [false, true]) {
     for (const [index, level] of LOG_LEVELS.entries()) {
-      test(`${level} lets ${LOG_LEVELS.slice(index).join(', ')} through ${isTerminal ? 'to a terminal' : 'as JSON'}`, () => {
+      test(`${level} writes ${LOG_LEVELS.slice(index).join(', ')} ${isTerminal ? 'to a terminal' : 'as JSON'}`, () => {
         const { logger, written } = makeLogger({ level, isTerminal });
         for (const other of LOG_LEVELS) logger.log(other, `event_${other}`);
         assert.deepEqual(
@@ -157,7 +135,7 @@ describe('a level', () => {
 });
 
 describe('an event inside a span', () => {
-  test('names its trace and its span behind its facts, which cannot pretend to be them', async () => {
+  test('has trace and span IDs that its fields cannot replace', async () => {
     const { logger, written } = makeLogger();
     await withSpan('outer', {}, () =>
       withSpan('inner', {}, () => logger.log('info', 'happened', { bytes: 5, trace_id: 'forged' })),
@@ -174,7 +152,7 @@ describe('an event inside a span', () => {
     });
   });
 
-  test('names them on a terminal too', async () => {
+  test('has them on a terminal too', async () => {
     const { logger, written } = makeLogger({ isTerminal: true });
     await withSpan('step', {}, () => logger.log('info', 'happened'));
     const { traceId, spanId } = recorder.only('step').spanContext();
@@ -184,7 +162,7 @@ describe('an event inside a span', () => {
     );
   });
 
-  test('names none where the span is that of an API without an SDK, or where it is over', async () => {
+  test('has no IDs of an invalid or ended span', async () => {
     const { logger, written } = makeLogger();
     const none = trace.setSpan(context.active(), trace.wrapSpanContext(INVALID_SPAN_CONTEXT));
     context.with(none, () => logger.log('info', 'happened'));
@@ -195,11 +173,11 @@ describe('an event inside a span', () => {
   });
 });
 
-describe('an event that is exported', () => {
+describe('an exported event', () => {
   const SEVERITIES = { trace: 1, debug: 5, info: 9, warn: 13, error: 17 } as const;
 
   for (const level of LOG_LEVELS) {
-    test(`is a record with the severity of ${level}, and is written as well`, () => {
+    test(`is a record with the severity of ${level}, and a line`, () => {
       const { logger, written } = makeLogger({ isExported: true });
       logger.log(level, 'happened', { image: 'nginx:latest', bytes: 5, ok: true });
       const [{ scope, record } = { scope: '', record: {} }, ...others] = emitted;
@@ -217,7 +195,7 @@ describe('an event that is exported', () => {
     });
   }
 
-  test('has no attribute for a fact that is not there', () => {
+  test('has no attributes for null and undefined', () => {
     const { logger } = makeLogger({ isExported: true });
     logger.log('info', 'happened', { none: null, left: undefined, zero: 0, no: false, empty: '' });
     logger.log('info', 'happened');
@@ -227,7 +205,7 @@ describe('an event that is exported', () => {
     );
   });
 
-  test('belongs to the span in which it happened, and says so in no attribute', async () => {
+  test('has the context of its span, but no attribute for it', async () => {
     const { logger } = makeLogger({ isExported: true });
     await withSpan('step', {}, () => logger.log('info', 'happened', { bytes: 5 }));
     logger.log('info', 'later');
@@ -245,7 +223,7 @@ describe('an event that is exported', () => {
     assert.equal(JSON.parse(written.join('')).time, time.toISOString());
   });
 
-  test('is none below the level of its logger', () => {
+  test('has at least the level of its logger', () => {
     const { logger } = makeLogger({ level: 'warn', isExported: true });
     for (const level of LOG_LEVELS) logger.log(level, 'happened');
     assert.deepEqual(
@@ -254,9 +232,9 @@ describe('an event that is exported', () => {
     );
   });
 
-  test('is none of a logger that exports nothing, as a logger does unless told to', () => {
-    for (const isExported of [undefined, false]) {
-      const { logger, written } = makeLogger({ ...(isExported !== undefined && { isExported }) });
+  test('needs isExported', () => {
+    for (const options of [{}, { isExported: false }]) {
+      const { logger, written } = makeLogger(options);
       logger.log('error', 'happened');
       assert.equal(written.length, 1);
     }

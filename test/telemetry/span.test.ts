@@ -14,7 +14,7 @@ const UNSET = { code: SpanStatusCode.UNSET };
 const OURS = new PassthroughError('NO_SPACE', 'Cannot write to the workspace: the disk is full');
 
 describe('a step inside a span', () => {
-  test('gives its result, and the span has ended then', async () => {
+  test('returns its result after the end of the span', async () => {
     const result = await withSpan('step', { attributes: { a: 1 } }, async (span) => {
       span.setAttribute('b', 'two');
       await turn();
@@ -28,7 +28,7 @@ describe('a step inside a span', () => {
     assert.deepEqual(status, UNSET);
   });
 
-  test('may be of another kind and may give its result at once', async () => {
+  test('may have another kind and may be synchronous', async () => {
     assert.equal(await withSpan('step', { kind: SpanKind.CLIENT }, () => 5), 5);
     assert.equal(recorder.only('step').kind, SpanKind.CLIENT);
     assert.equal(recorder.only('step').isEnded, true);
@@ -43,7 +43,7 @@ describe('a step inside a span', () => {
       },
     ],
   ] as const) {
-    test(`that ${how} passes its error on, and the span says which`, async () => {
+    test(`that ${how} passes its error on and records it`, async () => {
       await assert.rejects(withSpan('step', {}, step), (error) => error === OURS);
       const { attributes, status, isEnded } = recorder.only('step');
       assert.deepEqual(attributes, { 'error.type': 'NO_SPACE' });
@@ -52,7 +52,7 @@ describe('a step inside a span', () => {
     });
   }
 
-  test('that refuses names its reason, and is no error', async () => {
+  test('that refuses records its reason without failing', async () => {
     const isFailure = (error: unknown) => error !== OURS;
     await assert.rejects(withSpan('refusal', { isFailure }, () => Promise.reject(OURS)));
     await assert.rejects(withSpan('failure', { isFailure }, () => Promise.reject(new TypeError())));
@@ -61,7 +61,7 @@ describe('a step inside a span', () => {
     assert.equal(recorder.only('failure').status.code, SpanStatusCode.ERROR);
   });
 
-  const digests: readonly [details: { expected?: string; actual?: string }, told: object][] = [
+  const digests: readonly [details: { expected?: string; actual?: string }, attributes: object][] = [
     [
       { expected: 'sha256:a', actual: 'sha256:b' },
       { 'oci.digest.expected': 'sha256:a', 'oci.digest.actual': 'sha256:b' },
@@ -69,16 +69,16 @@ describe('a step inside a span', () => {
     [{ expected: 'sha256:a' }, { 'oci.digest.expected': 'sha256:a' }],
     [{}, {}],
   ];
-  for (const [details, told] of digests) {
-    test(`whose bytes are wrong tells ${Object.keys(told).join(' and ') || 'that they are'}`, async () => {
+  for (const [details, attributes] of digests) {
+    test(`with a failed verification has an event with ${Object.keys(attributes).join(' and ') || 'no digest'}`, async () => {
       const wrong = new PassthroughError('VERIFICATION_FAILED', 'Cannot verify layer', details);
       await assert.rejects(withSpan('step', {}, () => Promise.reject(wrong)));
       const { events, isEnded } = recorder.only('step');
-      assert.deepEqual([events, isEnded], [[{ name: 'verification_failed', attributes: told }], true]);
+      assert.deepEqual([events, isEnded], [[{ name: 'verification_failed', attributes }], true]);
     });
   }
 
-  test('is the parent of all that it starts, also behind a wait and beside others', async () => {
+  test('is the parent of all spans within, also after a wait and in parallel', async () => {
     const inner = async (name: string) => {
       await turn();
       await withSpan(name, {}, () => turn());
@@ -114,16 +114,16 @@ describe('a step inside a span', () => {
 });
 
 describe('the failure of a span', () => {
-  // Only messages of ours are known to hold no secret.
+  // Only messages of PassthroughError are known to contain no secret.
   const table: readonly [what: string, error: unknown, type: string, message: string | undefined][] = [
-    ['of ours', OURS, 'NO_SPACE', OURS.message],
-    ['of another class', new TypeError('https://user:pw@host'), 'TypeError', undefined],
-    ['of an abort', new DOMException('left', 'AbortError'), 'AbortError', undefined],
-    ['that is no error', 'text', 'INTERNAL', undefined],
-    ['that is nothing', undefined, 'INTERNAL', undefined],
+    ['a PassthroughError', OURS, 'NO_SPACE', OURS.message],
+    ['an error of another class', new TypeError('https://user:pw@host'), 'TypeError', undefined],
+    ['an abort', new DOMException('left', 'AbortError'), 'AbortError', undefined],
+    ['a string', 'text', 'INTERNAL', undefined],
+    ['undefined', undefined, 'INTERNAL', undefined],
   ];
   for (const [what, error, type, message] of table) {
-    test(`${what} is told by its type${message === undefined ? ' alone' : ' and message'}`, async () => {
+    test(`has the type${message === undefined ? '' : ' and message'} of ${what}`, async () => {
       await withSpan('step', {}, (span) => recordFailure(span, error));
       const { attributes, status } = recorder.only('step');
       assert.deepEqual(attributes, { 'error.type': type });
@@ -140,7 +140,7 @@ describe('a stream inside a span', () => {
     if (failure !== undefined) throw failure;
   }
 
-  test('begins with the first read and ends with the last byte', async () => {
+  test('starts with the first read and ends with the last byte', async () => {
     const stream = streamWithSpan('stream', { attributes: { a: 1 } }, () => pieces());
     assert.equal(recorder.spans.length, 0);
     assert.deepEqual(await stream.next(), { done: false, value: 'a' });
@@ -152,7 +152,7 @@ describe('a stream inside a span', () => {
     assert.equal(isEnded, true);
   });
 
-  test('ends with an error of the source, which passes on', async () => {
+  test('ends with the error of the source, which is passed on', async () => {
     const stream = streamWithSpan('stream', {}, () => pieces(OURS));
     await assert.rejects(readAll(stream), (error) => error === OURS);
     const { attributes, status, isEnded } = recorder.only('stream');
@@ -161,7 +161,7 @@ describe('a stream inside a span', () => {
     assert.equal(isEnded, true);
   });
 
-  test('ends with an error of opening it', async () => {
+  test('ends with the error of opening the source', async () => {
     const stream = streamWithSpan<string>('stream', {}, () => {
       throw OURS;
     });
@@ -170,7 +170,7 @@ describe('a stream inside a span', () => {
     assert.equal(recorder.only('stream').isEnded, true);
   });
 
-  test('ends as aborted when its reader leaves, and closes the source', async () => {
+  test('is aborted when its reader stops, and closes the source', async () => {
     let isClosed = false;
     async function* source(): AsyncGenerator<string> {
       try {
@@ -186,12 +186,12 @@ describe('a stream inside a span', () => {
     assert.deepEqual([isEnded, isClosed], [true, true]);
   });
 
-  test('leaves no span behind when nobody reads it', async () => {
+  test('has no span if it is not read', async () => {
     await streamWithSpan('stream', {}, () => pieces()).return();
     assert.equal(recorder.spans.length, 0);
   });
 
-  test('hangs below the span in which it is read, and is the parent of nothing else', async () => {
+  test('is a child of the span in which it is read, and has no children', async () => {
     await withSpan('root', {}, async () => {
       for await (const _ of streamWithSpan('stream', {}, () => pieces())) {
         await withSpan('beside', {}, () => undefined);
