@@ -5,6 +5,7 @@ import { isPassthroughError, PassthroughError } from '../../src/errors.ts';
 
 const CONFIG = {
   http: { host: '::1', port: 80, headerTimeoutMs: 1, idleTimeoutMs: 1, maxConnections: 1 },
+  cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
 };
 
 describe('the error of a failed start', () => {
@@ -24,6 +25,26 @@ describe('the error of a failed start', () => {
       assert.ok(isPassthroughError(error, 'INVALID_CONFIGURATION'));
       assert.equal(error.message, `Cannot listen on HTTP_HOST="::1" HTTP_PORT=80: ${why} (${code})`);
       assert.equal(error.cause, cause);
+    });
+  }
+
+  const folders: readonly [directory: string | undefined, variable: string][] = [
+    [undefined, 'WORKSPACE_DIR'],
+    ['/cache', 'CACHE_DIR'],
+  ];
+  for (const [directory, variable] of folders) {
+    test(`names the variable of the folder: ${variable}`, () => {
+      const cause = new PassthroughError(
+        'INVALID_CONFIGURATION',
+        'Cannot use folder "/x": it is not a folder',
+        {
+          folder: '/x',
+          reason: 'it is not a folder',
+        },
+      );
+      const error = startError(cause, { ...CONFIG, cache: { ...CONFIG.cache, directory } });
+      assert.ok(isPassthroughError(error, 'INVALID_CONFIGURATION'));
+      assert.equal(error.message, `Cannot use ${variable}="/x": it is not a folder`);
     });
   }
 

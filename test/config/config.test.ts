@@ -25,7 +25,7 @@ test('every setting has a default', () => {
     logLevel: 'info',
     exporters: { TRACES: [], METRICS: [], LOGS: [] },
     registry: {
-      target: {
+      defaultHost: {
         name: 'docker.io',
         origin: 'https://registry-1.docker.io',
         tokenEndpoint: new URL('https://auth.docker.io/token'),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
 import { describe, test } from 'node:test';
+import { breakWorkspace } from '../support/break-workspace.ts';
 import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
 import { basic, type Pair, type PairOptions, startPair } from '../support/pair.ts';
 import { startScriptedServer } from '../support/scripted-server.ts';
@@ -25,7 +25,7 @@ function lasting({ headers }: Reply): Record<string, unknown> {
 describe('routes without an archive', () => {
   test('/health answers as long as the process does', async () => {
     await using pair = await start();
-    await rm(pair.service.workspace, { recursive: true });
+    await breakWorkspace(pair.service.workspace);
     const reply = await pair.service.request('/health');
     assert.equal(reply.status, 200);
     assert.equal(reply.body.toString(), 'ok\n');
@@ -40,9 +40,9 @@ describe('routes without an archive', () => {
     assert.equal(await pair.service.openFiles(), 0);
   });
 
-  test('/ready answers 503 without a workspace, and says so', async () => {
+  test('/ready answers 503 with the reason while the workspace cannot be used', async () => {
     await using pair = await start();
-    await rm(pair.service.workspace, { recursive: true });
+    await breakWorkspace(pair.service.workspace);
     const reply = await pair.service.request('/ready');
     assert.equal(reply.status, 503);
     assert.match(reply.body.toString(), /^not ready: Cannot use the workspace/);
@@ -163,14 +163,14 @@ describe('errors', () => {
 
   test('of the program itself are 500, told to the log and not to the client', async () => {
     await using pair = await start();
-    await rm(pair.service.workspace, { recursive: true });
+    await breakWorkspace(pair.service.workspace);
     const reply = await pair.service.request(FILE);
     assert.equal(reply.status, 500);
     assert.match(reply.body.toString(), /^Internal error: /);
     const id = reply.headers['x-request-id'];
     const fault = await pair.service.waitForLog({ event: 'internal_error', id });
     assert.equal(fault['level'], 'error');
-    assert.match(String(fault['stack']), /ENOENT/);
+    assert.match(String(fault['stack']), /ENOTDIR/);
   });
 });
 

@@ -28,7 +28,7 @@ function span(
 /** The span of a request. */
 export function server(
   name: string,
-  { port, path, method = 'GET' }: { port: number; path: string; method?: string },
+  { port, path, query, method = 'GET' }: { port: number; path: string; query?: string; method?: string },
   attributes: Attributes,
   rest: Rest = {},
 ): SpanTree {
@@ -40,7 +40,9 @@ export function server(
       'http.request.method': name.startsWith('HTTP') ? '_OTHER' : method,
       'http.request.method_original': name.startsWith('HTTP') ? method : undefined,
       'http.route': route,
+      'url.full': `http://127.0.0.1:${port}${path}${query === undefined ? '' : `?${query}`}`,
       'url.path': path,
+      'url.query': query,
       'url.scheme': 'http',
       'server.address': '127.0.0.1',
       'server.port': port,

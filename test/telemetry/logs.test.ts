@@ -1,8 +1,8 @@
 /** Log lines, and the records that are exported of them. */
 
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
 import { describe, test } from 'node:test';
+import { breakWorkspace } from '../support/break-workspace.ts';
 import type { LogEvent } from '../support/memory-log.ts';
 import type { ExportedLog } from '../support/otlp-receiver.ts';
 import { FILE, only, serverSpan, startExporting } from './exporting.ts';
@@ -56,8 +56,7 @@ describe('a line of the log', { concurrency: 4 }, () => {
     await exporting.request('/health');
     assert.equal((await exporting.request(path(registry.host))).status, 200);
     assert.equal((await exporting.request(path('example.com'))).status, 403);
-    // Nothing can be prepared without its folder, and that is a fault of this side.
-    await rm(service.workspace, { recursive: true });
+    await breakWorkspace(service.workspace);
     assert.equal((await exporting.request(path(registry.host))).status, 500);
     await exporting.stop();
 
@@ -87,13 +86,13 @@ describe('a line of the log', { concurrency: 4 }, () => {
   test('about a fault belongs to the span in which it happened', async () => {
     await using exporting = await startExporting();
     const { service, receiver } = exporting;
-    await rm(service.workspace, { recursive: true });
+    await breakWorkspace(service.workspace);
     assert.equal((await exporting.request(FILE)).status, 500);
     await exporting.stop();
     const { traceId, spanId } = serverSpan(receiver);
     const fault = only(receiver.logs.filter(({ eventName }) => eventName === 'internal_error'));
     assert.deepEqual([fault.traceId, fault.spanId], [traceId, spanId]);
-    assert.match(String(fault.attributes['stack']), /ENOENT/);
+    assert.match(String(fault.attributes['stack']), /ENOTDIR/);
   });
 
   test('below LOG_LEVEL is neither written nor exported', async () => {

@@ -124,7 +124,7 @@ export function from({ registry }: Subject, source: 'environment' | 'request' = 
   return {
     'registry.name': registry.host,
     'registry.url': registry.origin,
-    'registry.defaultHost.source': source,
+    'registry.target.source': source,
     'registry.default_namespace': '',
   };
 }

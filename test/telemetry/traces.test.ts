@@ -179,7 +179,7 @@ describe('the trace of a pull', () => {
           ...resolved(scene),
           'url.query': 'platform=linux/amd64&token=REDACTED',
           'user_agent.original': 'curl/8',
-          'registry.defaultHost.source': 'request',
+          'registry.target.source': 'request',
           'http.response.status_code': 200,
           'http.response.body.size': bytes,
         },

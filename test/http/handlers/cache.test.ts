@@ -213,7 +213,7 @@ describe('a folder for the cache', () => {
       await using first = await scene.start(env);
       await assert.rejects(scene.start(env), (error) => {
         assert.ok(isPassthroughError(error, 'INVALID_CONFIGURATION'));
-        assert.match(error.message, /^Cannot use CACHE_DIR=".*": another process uses it/);
+        assert.match(error.message, /^Cannot use folder ".*": another process uses it/);
         return true;
       });
       assertHolds(await first.request(APP_FILE), APP);
