@@ -42,13 +42,6 @@ describe('a token realm', () => {
     ['under the same registrable domain', 'registry.example.com', 'auth.example.com', [], BASIC],
     ['in the list', '127.0.0.1', 'localhost', ['localhost'], BASIC],
     ['on another host', '127.0.0.1', 'localhost', [], undefined],
-    [
-      'on another host than listed',
-      '127.0.0.1',
-      'localhost',
-      ['localhost:1', 'https://localhost'],
-      undefined,
-    ],
     ['under another domain', 'registry.example.com', 'auth.example.org', [], undefined],
   ];
   for (const [name, registryName, realmName, trusted, expected] of rows) {
