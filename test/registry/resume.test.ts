@@ -12,7 +12,7 @@ const BLOB = Buffer.from('0123456789abcdefghij');
 const RESET = connectionError(AT, Object.assign(new Error(), { code: 'ECONNRESET' }));
 const STALL = timeoutError(AT, 'body', 1000);
 
-/** The blob's bytes in pieces of three, and then an end or a failure. */
+/** Bytes of the blob in chunks of three, and then the end or a failure. */
 async function* bytes(
   from: number,
   to: number,
@@ -22,17 +22,17 @@ async function* bytes(
   if (failure !== undefined) throw failure;
 }
 
-/** The answer to `Range: bytes={from}-` that gets as far as `to`. */
+/** A response to `Range: bytes={from}-` with the bytes up to `to`. */
 const ranged = (from: number, to: number, failure?: Error): ScriptedAnswer => ({
   status: 206,
   headers: { 'content-range': `bytes ${from}-19/20` },
   body: bytes(from, to, failure),
 });
 
-/** The answer of who ignores ranges. */
+/** A response to a request without a range, or of a server that ignores ranges, with the bytes up to `to`. */
 const whole = (to: number, failure?: Error): ScriptedAnswer => ({ body: bytes(0, to, failure) });
 
-/** Reads a blob whose first answer and continuations are given, and remembers the offsets that were asked for. */
+/** Reads a blob from its first response and its continuations, and records the requested offsets. */
 function resuming(first: ScriptedAnswer, ...next: readonly (ScriptedAnswer | Error)[]) {
   return resumingOf(BLOB.length, first, ...next);
 }
@@ -41,7 +41,7 @@ async function resumingOf(size: number, first: ScriptedAnswer, ...next: readonly
   const offsets: number[] = [];
   const wire = new ScriptedTransport((_, index) => {
     const answer = [first, ...next][index];
-    assert.ok(answer, 'a continuation too many');
+    assert.ok(answer, 'one continuation too many');
     if (answer instanceof Error) throw answer;
     return answer;
   });
@@ -59,13 +59,13 @@ async function resumingOf(size: number, first: ScriptedAnswer, ...next: readonly
   return { offsets, wire, stream };
 }
 
-test('a blob that comes whole is asked for once', async () => {
+test('a complete response is not continued', async () => {
   const { stream, wire } = await resuming(whole(20));
   assert.deepEqual(await readAll(stream), BLOB);
   assert.equal(wire.requests.length, 1);
 });
 
-test('each continuation begins where the last one broke off or stalled', async () => {
+test('each continuation starts where the last one broke off or stalled', async () => {
   const { stream, offsets } = await resuming(
     whole(5, RESET),
     ranged(5, 6, STALL),
@@ -76,18 +76,18 @@ test('each continuation begins where the last one broke off or stalled', async (
   assert.deepEqual(offsets, [5, 6, 19]);
 });
 
-test('who ignores the range sends everything anew: what was read is passed over', async () => {
+test('the bytes before the offset are skipped if the server ignores the range', async () => {
   const { stream, offsets } = await resuming(whole(7, RESET), whole(4, RESET), whole(13, RESET), whole(20));
   assert.deepEqual(await readAll(stream), BLOB);
   assert.deepEqual(offsets, [7, 7, 13]);
 });
 
-test('a range that begins before the offset is read from the offset on', async () => {
+test('the bytes before the offset are skipped if the range starts too early', async () => {
   const { stream } = await resuming(whole(7, RESET), ranged(4, 20));
   assert.deepEqual(await readAll(stream), BLOB);
 });
 
-test('a range that begins behind the offset, or does not say where, ends it', async () => {
+test('a range that starts after the offset, or at an unknown one, fails', async () => {
   for (const contentRange of [
     'bytes 8-19/20',
     'bytes */20',
@@ -106,21 +106,21 @@ test('a range that begins behind the offset, or does not say where, ends it', as
   }
 });
 
-test('an answer that is no continuation ends it with what it says', async () => {
+test('another status than 200 and 206 fails with the error of the response', async () => {
   for (const status of [204, 307, 401, 404, 416, 503]) {
     const { stream } = await resuming(whole(7, RESET), { status });
     await assert.rejects(readAll(stream), { code: 'REGISTRY_FAILED', message: `the answer is ${status}` });
   }
 });
 
-test('three failures in a row without a byte between them end it', async () => {
+test('three consecutive failures without a new byte are final', async () => {
   const none = ranged(7, 7, RESET);
   const { stream, offsets } = await resuming(whole(7, RESET), none, ranged(7, 7, STALL));
   await assert.rejects(readAll(stream), STALL);
   assert.deepEqual(offsets, [7, 7]);
 });
 
-test('a byte of progress begins the count anew', async () => {
+test('a new byte resets the count of failures', async () => {
   const none = () => ranged(7, 7, RESET);
   const { stream, offsets } = await resuming(
     whole(7, RESET),
@@ -133,13 +133,13 @@ test('a byte of progress begins the count anew', async () => {
   assert.deepEqual(offsets, [7, 7, 8, 8]);
 });
 
-test('bytes that were read already are no progress', async () => {
+test('skipped bytes are no progress', async () => {
   const { stream, offsets } = await resuming(whole(7, RESET), whole(7, RESET), whole(7, RESET));
   await assert.rejects(readAll(stream), RESET);
   assert.deepEqual(offsets, [7, 7]);
 });
 
-test('all in all a blob is continued fifty times', async () => {
+test('a blob is continued at most fifty times', async () => {
   async function* one(): AsyncGenerator<Uint8Array, void, undefined> {
     yield Buffer.from('x');
     throw RESET;
@@ -157,19 +157,19 @@ test('all in all a blob is continued fifty times', async () => {
   assert.deepEqual([read, offsets.length], [51, 50]);
 });
 
-test('a connection that breaks behind the last byte does no harm', async () => {
+test('a connection that breaks after the last byte is not continued', async () => {
   const { stream, offsets } = await resuming(whole(20, RESET));
   assert.deepEqual(await readAll(stream), BLOB);
   assert.deepEqual(offsets, []);
 });
 
-test('a clean end of the whole is the end, also where bytes are missing: whoever counts them tells', async () => {
+test('a complete response that is too short is not continued: the caller checks the size', async () => {
   const { stream, offsets } = await resuming(whole(12));
   assert.equal((await readAll(stream)).length, 12);
   assert.deepEqual(offsets, []);
 });
 
-test('a range that ends early is followed by another, while there is something new in it', async () => {
+test('a range that ends early is continued unless it had no new byte', async () => {
   const parts = await resuming(whole(5, RESET), ranged(5, 9), ranged(9, 15, RESET), ranged(15, 20));
   assert.deepEqual(await readAll(parts.stream), BLOB);
   assert.deepEqual(parts.offsets, [5, 9, 15]);
@@ -179,11 +179,11 @@ test('a range that ends early is followed by another, while there is something n
   assert.deepEqual(empty.offsets, [5, 9]);
 });
 
-test('what will not pass is not continued', async () => {
+test('a permanent failure is not continued', async () => {
   const cause = Object.assign(new Error(), { code: 'HPE_INVALID_CHUNK_SIZE' });
   for (const failure of [
     connectionError(AT, cause),
-    new PassthroughError('ABORTED', 'left'),
+    new PassthroughError('ABORTED', 'aborted'),
     new Error('odd'),
   ]) {
     const { stream, offsets } = await resuming(whole(5, failure));
@@ -192,14 +192,14 @@ test('what will not pass is not continued', async () => {
   }
 });
 
-test('what opening throws ends it', async () => {
+test('an error of the request for a continuation is thrown', async () => {
   const refused = new PassthroughError('REGISTRY_DENIED', 'Cannot get a token');
   const { stream, offsets } = await resuming(whole(5, RESET), refused);
   await assert.rejects(readAll(stream), refused);
   assert.deepEqual(offsets, [5]);
 });
 
-test('given up in the middle it closes the body; given up before the first byte, it gives the answer up', async () => {
+test('return() closes the body, and discards the response before the first byte', async () => {
   let isClosed = false;
   async function* endless(): AsyncGenerator<Uint8Array, void, undefined> {
     try {
@@ -208,11 +208,11 @@ test('given up in the middle it closes the body; given up before the first byte,
       isClosed = true;
     }
   }
-  const begun = await resuming({ body: endless() });
-  await begun.stream.next();
-  await begun.stream.return();
+  const started = await resuming({ body: endless() });
+  await started.stream.next();
+  await started.stream.return();
   assert.equal(isClosed, true);
-  assert.deepEqual(begun.wire.discarded, []);
+  assert.deepEqual(started.wire.discarded, []);
 
   const unread = await resuming({ body: endless() });
   await unread.stream.return();
