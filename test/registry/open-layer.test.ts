@@ -21,7 +21,7 @@ const rangesFrom = (...offsets: readonly number[]) => [
   ...offsets.map((offset) => `bytes=${offset}-`),
 ];
 
-test('a layer is read unverified, whatever its size is', async () => {
+test('a layer is not verified, not even its size', async () => {
   await using scene = await startScene();
   for (const index of [0, 1]) {
     assert.deepEqual(await readLayer(scene.client, layerOf(index)), IMAGE.layers[index]?.blob);
