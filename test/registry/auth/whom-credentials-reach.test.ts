@@ -1,6 +1,7 @@
 /**
- * Which servers may receive credentials, against servers that try to get them. Rules without a server: credentials.test.ts and
- * authorize.test.ts. Redirects and foreign layers: redirected-credentials.test.ts and foreign-layer.test.ts.
+ * Which servers may receive credentials, against servers that try to get them. Rules without a server:
+ * credentials.test.ts and authorize.test.ts. Redirects and foreign layers: redirected-credentials.test.ts and
+ * foreign-layer.test.ts.
  */
 
 import assert from 'node:assert/strict';
