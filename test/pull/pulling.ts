@@ -99,7 +99,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
       retry: QUICK_RETRY,
     },
     {
-      target,
+      host: target,
       repository: REPOSITORY,
       credential: { type: 'none' },
     },

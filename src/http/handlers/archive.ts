@@ -178,7 +178,7 @@ function openRegistryOf({ target, reference }: ImageOrder, choose: CredentialCho
   const { access, memory, flights, manifestSlots } = tools;
   const credential = choose(target);
   const repository = { origin: target.origin, name: reference.repository };
-  const registry = openRepository(access, { target, repository: reference.repository, credential });
+  const registry = openRepository(access, { host: target, repository: reference.repository, credential });
   const credentials = ownerOf(credential);
   return {
     repository,

@@ -118,7 +118,7 @@ async function withRegistry(
 ): Promise<void> {
   const choose = await extractCredentials(exchange, false, [target], config);
   try {
-    await inspect(openRepository(access, { target, repository, credential: choose(target) }));
+    await inspect(openRepository(access, { host: target, repository, credential: choose(target) }));
   } catch (error) {
     throw challengeWhenDenied(error, choose, [target], config);
   }
