@@ -155,7 +155,7 @@ export class ImageService {
     const open = ({ host, reference: { repository: name } }: ImageRequest) => {
       const credential = this.#credentialFor(host, hosts, credentials);
       const location = { origin: host.origin, name };
-      const inner = openRepository(this.#registries, { target: host, repository: name, credential });
+      const inner = openRepository(this.#registries, { host, repository: name, credential });
       const owner = ownerOf(credential);
       return { location, repository: new CachingRepository(inner, { location, owner }, this.#manifests) };
     };
@@ -246,7 +246,7 @@ export class ImageService {
 
   #openUncached(host: RegistryHost, repository: string, { credentials }: Call): Repository {
     const credential = this.#credentialFor(host, [host], credentials);
-    return openRepository(this.#registries, { target: host, repository, credential });
+    return openRepository(this.#registries, { host, repository, credential });
   }
 
   /** Credentials in a request that names several registries do not say for which of them they are. */

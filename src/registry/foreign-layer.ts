@@ -8,7 +8,7 @@ export const MAX_FOREIGN_URLS = 8;
 /** Which URLs of foreign layers are allowed. */
 export interface ForeignPolicy {
   /** The registry of the image. */
-  readonly target: RegistryHost;
+  readonly host: RegistryHost;
   /** Hosts that a URL may name; `undefined` allows all. */
   readonly allowedHosts: readonly HostPattern[] | undefined;
 }
@@ -28,7 +28,7 @@ export interface ForeignPolicy {
  *   that breaks a rule above
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/descriptor.md#properties
  */
-export function foreignUrl(text: string, { target, allowedHosts }: ForeignPolicy): URL {
+export function foreignUrl(text: string, { host, allowedHosts }: ForeignPolicy): URL {
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new PassthroughError(
@@ -43,7 +43,7 @@ export function foreignUrl(text: string, { target, allowedHosts }: ForeignPolicy
       details,
     );
   if (url.username !== '' || url.password !== '') throw refusal('its address has credentials in it');
-  const registry = new URL(target.origin);
+  const registry = new URL(host.origin);
   if (url.protocol === 'http:' && registry.protocol === 'https:' && url.hostname !== registry.hostname) {
     throw refusal('it is http, and the registry is https');
   }

@@ -64,7 +64,7 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
 
 /** The repository and credential of one pull. */
 export interface OpenRepositoryOptions {
-  readonly target: RegistryHost;
+  readonly host: RegistryHost;
   readonly repository: string;
   readonly credential: Credential;
 }
@@ -80,14 +80,14 @@ export interface OpenRepositoryOptions {
  * - Foreign layers use the stack without authorization, so that no credential can reach them.
  */
 export function openRepository(access: RegistryAccess, options: OpenRepositoryOptions): Repository {
-  const { target, repository, credential } = options;
+  const { host, repository, credential } = options;
   const { limits, trustedRealms, allowedHosts, userAgent, propagation, retry = DEFAULT_RETRY } = access;
-  const isAuthConfigured = target.tokenEndpoint instanceof URL;
+  const isAuthConfigured = host.tokenEndpoint instanceof URL;
   const traced = new TracedTransport(access.wire, { isAuthConfigured, userAgent, propagation });
   const isFromClient = credential.type === 'basic' && credential.source === 'client';
   const anonymous = new RetryTransport(new RedirectTransport(traced), retry);
   const transport = new AuthorizedTransport(anonymous, {
-    target,
+    host,
     repository,
     credential,
     trustedRealms,
@@ -95,7 +95,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
     tokenTransport: new RetryTransport(traced, retry),
   });
   return new RepositoryClient(transport, {
-    target,
+    host,
     repository,
     limits,
     retry,

@@ -28,7 +28,7 @@ export interface BodyLimits {
 
 /** Settings of {@link RepositoryClient}. */
 export interface RepositoryClientOptions {
-  readonly target: RegistryHost;
+  readonly host: RegistryHost;
   /** Name of the repository, such as `library/nginx`. */
   readonly repository: string;
   readonly limits: BodyLimits;
@@ -76,12 +76,12 @@ export class RepositoryClient implements Repository {
   }
 
   async getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
-    const { target, repository, limits } = this.#options;
+    const { host, repository, limits } = this.#options;
     const name = typeof reference === 'string' ? reference : reference.digest;
     const what = `manifest ${JSON.stringify(name)}`;
     const { bytes, headers } = await this.#getWhole(
       {
-        endpoint: manifestEndpoint(target.origin, repository, name),
+        endpoint: manifestEndpoint(host.origin, repository, name),
         headers: ACCEPT_MANIFESTS,
         maxBytes: limits.manifestBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
@@ -101,8 +101,8 @@ export class RepositoryClient implements Repository {
   }
 
   async headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
-    const { target, repository } = this.#options;
-    const endpoint = manifestEndpoint(target.origin, repository, reference);
+    const { host, repository } = this.#options;
+    const endpoint = manifestEndpoint(host.origin, repository, reference);
     const response = await this.#send(endpoint, ACCEPT_MANIFESTS, signal, { count: 0 }, 'HEAD');
     const { status, headers } = response;
     if (status !== 200 && !isInconclusive(status)) {
@@ -121,8 +121,8 @@ export class RepositoryClient implements Repository {
   }
 
   async listTags(signal: AbortSignal): Promise<readonly string[]> {
-    const { target, repository, limits } = this.#options;
-    const endpoint = tagsEndpoint(target.origin, repository);
+    const { host, repository, limits } = this.#options;
+    const endpoint = tagsEndpoint(host.origin, repository);
     const body = {
       headers: { accept: 'application/json' },
       maxBytes: limits.manifestBytes,
@@ -134,12 +134,12 @@ export class RepositoryClient implements Repository {
       const { bytes, headers } = await this.#getWhole(page, signal);
       return { bytes, link: [headers['link'] ?? []].flat().join(', ') };
     };
-    return await collectTags(endpoint.url, getPage, `${body.what} of ${target.name}/${repository}`);
+    return await collectTags(endpoint.url, getPage, `${body.what} of ${host.name}/${repository}`);
   }
 
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
-    const { target, repository, limits } = this.#options;
-    const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'config');
+    const { host, repository, limits } = this.#options;
+    const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'config');
     const what = `config ${JSON.stringify(descriptor.digest)}`;
     const { bytes } = await this.#getWhole(
       { endpoint, headers: {}, maxBytes: limits.configBytes, tooLarge: 'IMAGE_TOO_LARGE', what },
@@ -154,16 +154,16 @@ export class RepositoryClient implements Repository {
     descriptor: Descriptor,
     signal: AbortSignal,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const { target, repository } = this.#options;
-    const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'layer');
+    const { host, repository } = this.#options;
+    const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'layer');
     const failure = (response: TransportResponse) =>
       this.#failure(response, `layer ${JSON.stringify(descriptor.digest)}`);
     return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
   }
 
   async checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
-    const { target, repository } = this.#options;
-    const endpoint = blobEndpoint(target.origin, repository, descriptor.digest, 'layer');
+    const { host, repository } = this.#options;
+    const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'layer');
     const response = await this.#send(endpoint, {}, signal, { count: 0 }, 'HEAD');
     await readStart(response, 1);
     if (response.status === 200) return;
@@ -191,8 +191,8 @@ export class RepositoryClient implements Repository {
     descriptor: Descriptor,
     signal: AbortSignal,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const { target, limits, foreign } = this.#options;
-    const url = foreignUrl(text, { target, allowedHosts: foreign.allowedHosts });
+    const { host, limits, foreign } = this.#options;
+    const url = foreignUrl(text, { host, allowedHosts: foreign.allowedHosts });
     const [layer, origin] = [descriptor.digest, url.origin].map((text) => JSON.stringify(text));
     const action = `Cannot get foreign layer ${layer} from ${origin}`;
     const failure = (response: TransportResponse) => {
@@ -256,12 +256,8 @@ export class RepositoryClient implements Repository {
   }
 
   #failure(response: TransportResponse, what: string): Promise<PassthroughError> {
-    const { repository, target, limits } = this.#options;
-    return errorFromResponse(
-      response,
-      `Cannot get ${what} of ${target.name}/${repository}`,
-      limits.errorBytes,
-    );
+    const { repository, host, limits } = this.#options;
+    return errorFromResponse(response, `Cannot get ${what} of ${host.name}/${repository}`, limits.errorBytes);
   }
 }
 

@@ -77,9 +77,9 @@ function parseTags(bytes: Uint8Array, what: string): readonly string[] {
  * @returns `undefined` on the last page
  */
 function nextPage(link: string, url: URL, what: string): URL | undefined {
-  const target = nextLink(link);
-  if (target === undefined) return undefined;
-  const named = URL.parse(target, url);
+  const reference = nextLink(link);
+  if (reference === undefined) return undefined;
+  const named = URL.parse(reference, url);
   if (named === null) throw failure(what, 'its next page is not a URL');
   if (!/^https?:$/.test(named.protocol) || named.host !== url.host) {
     throw failure(what, `its next page is at another origin, ${JSON.stringify(named.origin)}`);

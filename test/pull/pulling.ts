@@ -103,7 +103,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
       propagation: [],
       retry: QUICK_RETRY,
     },
-    { target: host, repository: REPOSITORY, credential: { type: 'none' } },
+    { host, repository: REPOSITORY, credential: { type: 'none' } },
   );
   const folder = await StoreFolder.makeTemporary(directory);
   const tampered = tamperedStore(options.tamper, options.tamperDraft);

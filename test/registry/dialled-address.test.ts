@@ -23,11 +23,11 @@ describe('a forbidden address', () => {
   for (const url of urls) {
     test(`${url} is refused as a registry, as a redirect and as a realm`, async () => {
       using access = openAccess();
-      const host = /^http:\/\/([^/]*)\//.exec(url)?.[1] ?? assert.fail();
+      const name = /^http:\/\/([^/]*)\//.exec(url)?.[1] ?? assert.fail();
       // Some spellings are refused when the host is parsed, the others when it is dialled.
       const pullFrom = async () => {
-        const target = registryHost('http', host);
-        await pull(openRepository(access, { target, repository: REPOSITORY, credential: CLIENT }));
+        const host = registryHost('http', name);
+        await pull(openRepository(access, { host, repository: REPOSITORY, credential: CLIENT }));
       };
       await assert.rejects(pullFrom, (error) =>
         isPassthroughError(error, 'INVALID_REGISTRY', 'REGISTRY_NOT_ALLOWED'),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
+import { test } from 'node:test';
 import {
   blobEndpoint,
   foreignEndpoint,
@@ -7,38 +7,26 @@ import {
   tagsEndpoint,
 } from '../../src/registry/endpoint.ts';
 
-const ORIGIN = 'https://registry.example.com:5000';
-const DIGEST = `sha256:${'a'.repeat(64)}`;
-
-test('a manifest is asked for by tag or digest', () => {
-  for (const reference of ['1.0', DIGEST]) {
-    assert.deepEqual(manifestEndpoint(ORIGIN, 'team/app', reference), {
-      url: new URL(`https://registry.example.com:5000/v2/team/app/manifests/${reference}`),
-      template: '/v2/{repository}/manifests/{reference}',
-      operation: 'manifest',
-    });
+test('each operation has its URL and its template', () => {
+  const origin = 'https://registry.example.com:5000';
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const foreign = 'https://elsewhere.example.com/layer.tar.gz?sig=1';
+  const v2 = `${origin}/v2/team/app`;
+  const rows = [
+    [manifestEndpoint(origin, 'team/app', '1.0'), `${v2}/manifests/1.0`, 'manifests/{reference}', 'manifest'],
+    [
+      manifestEndpoint(origin, 'team/app', digest),
+      `${v2}/manifests/${digest}`,
+      'manifests/{reference}',
+      'manifest',
+    ],
+    [blobEndpoint(origin, 'team/app', digest, 'config'), `${v2}/blobs/${digest}`, 'blobs/{digest}', 'config'],
+    [blobEndpoint(origin, 'team/app', digest, 'layer'), `${v2}/blobs/${digest}`, 'blobs/{digest}', 'layer'],
+    [tagsEndpoint(origin, 'team/app'), `${v2}/tags/list?n=1000`, 'tags/list', 'tags'],
+  ] as const;
+  for (const [endpoint, url, path, operation] of rows) {
+    assert.deepEqual(endpoint, { url: new URL(url), template: `/v2/{repository}/${path}`, operation });
   }
-});
-
-test('a blob is asked for by digest, and telemetry is told what it is for', () => {
-  for (const operation of ['config', 'layer'] as const) {
-    assert.deepEqual(blobEndpoint(ORIGIN, 'team/app', DIGEST, operation), {
-      url: new URL(`https://registry.example.com:5000/v2/team/app/blobs/${DIGEST}`),
-      template: '/v2/{repository}/blobs/{digest}',
-      operation,
-    });
-  }
-});
-
-test('tags are asked for by the thousand', () => {
-  assert.deepEqual(tagsEndpoint(ORIGIN, 'team/app'), {
-    url: new URL('https://registry.example.com:5000/v2/team/app/tags/list?n=1000'),
-    template: '/v2/{repository}/tags/list',
-    operation: 'tags',
-  });
-});
-
-test('a foreign layer is asked for where its descriptor says, and telemetry is told no more than that', () => {
-  const url = new URL('https://elsewhere.example.com/layer.tar.gz?sig=1');
+  const url = new URL(foreign);
   assert.deepEqual(foreignEndpoint(url), { url, template: '{foreign_layer_url}', operation: 'layer' });
 });

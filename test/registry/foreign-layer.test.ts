@@ -34,7 +34,7 @@ describe('a URL of a foreign layer', () => {
   const HTTP = registryHost('http', 'registry.example.com:5000');
   const allowed = ['*.microsoft.com', 'http://lab.example.com'].map(parseHostPattern);
 
-  const accepted: [text: string, target?: typeof HTTPS, allowedHosts?: typeof allowed][] = [
+  const accepted: [text: string, host?: typeof HTTPS, allowedHosts?: typeof allowed][] = [
     ['https://mcr.microsoft.com/v2/windows/nanoserver/blobs/sha256:abc'],
     ['https://go.microsoft.com/fwlink/?linkid=837858'],
     ['https://example.com:8443/layer'],
@@ -46,13 +46,13 @@ describe('a URL of a foreign layer', () => {
     ['http://lab.example.com/layer', HTTP, allowed],
     ['https://registry.example.com/layer', HTTPS, []],
   ];
-  for (const [text, target = HTTPS, allowedHosts] of accepted) {
-    test(`may be ${text} in an image of ${target.origin}${allowedHosts ? ', with a list' : ''}`, () => {
-      assert.equal(foreignUrl(`${text}#part`, { target, allowedHosts }).href, text);
+  for (const [text, host = HTTPS, allowedHosts] of accepted) {
+    test(`may be ${text} in an image of ${host.origin}${allowedHosts ? ', with a list' : ''}`, () => {
+      assert.equal(foreignUrl(`${text}#part`, { host, allowedHosts }).href, text);
     });
   }
 
-  const refused: [text: string, origin: string, why: string, target?: typeof HTTPS][] = [
+  const refused: [text: string, origin: string, why: string, host?: typeof HTTPS][] = [
     ['http://example.com/layer', 'http://example.com', 'it is http, and the registry is https'],
     ...['user', 'user:secret', ':secret'].map((userinfo): [string, string, string] => [
       `https://${userinfo}@example.com/layer`,
@@ -64,10 +64,10 @@ describe('a URL of a foreign layer', () => {
     ['https://registry.example.com:8443/layer', 'https://registry.example.com:8443', NOT_LISTED],
     ['https://lab.example.com/layer', 'https://lab.example.com', NOT_LISTED, HTTP],
   ];
-  for (const [text, origin, why, target = HTTPS] of refused) {
-    test(`must not be ${text} in an image of ${target.origin}`, () => {
+  for (const [text, origin, why, host = HTTPS] of refused) {
+    test(`must not be ${text} in an image of ${host.origin}`, () => {
       assert.throws(
-        () => foreignUrl(text, { target, allowedHosts: why === NOT_LISTED ? allowed : undefined }),
+        () => foreignUrl(text, { host, allowedHosts: why === NOT_LISTED ? allowed : undefined }),
         {
           code: 'REGISTRY_NOT_ALLOWED',
           message: `Cannot fetch a foreign layer from "${origin}": ${why}`,
@@ -86,7 +86,7 @@ describe('a URL of a foreign layer', () => {
       'ftp://example.com/',
       'file:///etc/passwd',
     ]) {
-      const parse = () => foreignUrl(text, { target: HTTPS, allowedHosts: undefined });
+      const parse = () => foreignUrl(text, { host: HTTPS, allowedHosts: undefined });
       assert.throws(parse, { code: 'UNSUPPORTED_IMAGE' }, text);
     }
   });

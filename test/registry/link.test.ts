@@ -11,8 +11,8 @@ const TABLE: [name: string, header: string, links: [target: string, params: Reco
     '<https://example.com/v2/?n=1&last=b>; rel=next',
     [['https://example.com/v2/?n=1&last=b', { rel: 'next' }]],
   ],
-  ['names in any case', '<a>; REL="Next"', [['a', { rel: 'Next' }]]],
-  ['whitespace wherever it may stand', ' <a>\t ; rel = "next" ; x=y ', [['a', { rel: 'next', x: 'y' }]]],
+  ['names in upper case', '<a>; REL="Next"', [['a', { rel: 'Next' }]]],
+  ['whitespace', ' <a>\t ; rel = "next" ; x=y ', [['a', { rel: 'next', x: 'y' }]]],
   ['separators inside a target', '<a,b;c="d">; rel=next', [['a,b;c="d"', { rel: 'next' }]]],
   [
     'separators inside quotes',
@@ -34,7 +34,7 @@ const TABLE: [name: string, header: string, links: [target: string, params: Reco
     ],
   ],
   [
-    'elements left empty',
+    'empty elements',
     ', ,<a>,,<b>; ;rel=next;,',
     [
       ['a', {}],
@@ -45,12 +45,12 @@ const TABLE: [name: string, header: string, links: [target: string, params: Reco
   ['no link at all', 'next page', []],
   ['a target without brackets', '/v2/a; rel=next', []],
   ['a target without an end', '</v2/a; rel=next', []],
-  ['up to what cannot be read', '<a>; rel=next oops, <b>', [['a', { rel: 'next' }]]],
+  ['the part before a syntax error', '<a>; rel=next oops, <b>', [['a', { rel: 'next' }]]],
 ];
 
 describe('a Link header', () => {
   for (const [name, header, links] of TABLE) {
-    test(`reads ${name}`, () => {
+    test(`parses ${name}`, () => {
       assert.deepEqual(
         parseLinks(header).map(({ target, params }) => [target, Object.fromEntries(params)]),
         links,
@@ -58,7 +58,7 @@ describe('a Link header', () => {
     });
   }
 
-  test('is read whatever it holds, and to its end', () => {
+  test('is parsed to its end, whatever it contains', () => {
     const part = fc.constantFrom('<', '>', '"', '\\', ';', ',', '=', ' ', 'rel', 'next', 'a', '\t');
     fc.assert(
       fc.property(fc.array(part, { maxLength: 40 }), (parts) => {

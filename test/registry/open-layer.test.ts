@@ -21,7 +21,7 @@ const rangesFrom = (...offsets: readonly number[]) => [
   ...offsets.map((offset) => `bytes=${offset}-`),
 ];
 
-test('a layer is read unverified, whatever its size is', async () => {
+test('a layer is not verified, not even its size', async () => {
   await using scene = await startScene();
   for (const index of [0, 1]) {
     assert.deepEqual(await readLayer(scene.client, layerOf(index)), IMAGE.layers[index]?.blob);
@@ -120,4 +120,24 @@ test('a layer that is ended early frees its connection, before its first byte an
   await started.next();
   await started.return();
   await within(scene.server.waitForNoActiveRequests(), 'the end of the response');
+});
+
+describe('a check of a layer', () => {
+  const rows: [name: string, defects: Defects, methods: string[], code?: string][] = [
+    ['is one HEAD if the registry has the layer', {}, ['HEAD']],
+    ['is a HEAD and a GET without HEAD', { failWith: { pattern: /^HEAD/, status: 405 } }, ['HEAD', 'GET']],
+    ['has the error of a GET', { dropBlob: true }, ['HEAD', 'GET'], 'IMAGE_NOT_FOUND'],
+  ];
+  for (const [name, defects, methods, code] of rows) {
+    test(name, async () => {
+      await using scene = await startScene({ defects });
+      const checked = scene.client.checkLayer(BIG_LAYER, never());
+      await (code === undefined ? checked : assert.rejects(checked, { code }));
+      assert.deepEqual(
+        scene.server.requests.map(({ method }) => method),
+        methods,
+      );
+      await within(scene.server.waitForNoActiveRequests(), 'the end of the responses');
+    });
+  }
 });

@@ -151,42 +151,29 @@ describe('the registry of a reference', () => {
 });
 
 describe('a host without a scheme', () => {
-  const table: readonly [host: string, plainHttpHosts: readonly string[], origin: string][] = [
-    // https is the rule.
-    ['ghcr.io', [], 'https://ghcr.io'],
-    ['registry.local:5000', [], 'https://registry.local:5000'],
-    ['10.0.0.5:5000', [], 'https://10.0.0.5:5000'],
-    ['192.168.0.1', [], 'https://192.168.0.1'],
-    ['[2001:db8::1]:5000', [], 'https://[2001:db8::1]:5000'],
-    ['GHCR.io:443', [], 'https://ghcr.io'],
-    // Loopback is http.
-    ['localhost', [], 'http://localhost'],
-    ['localhost:5000', [], 'http://localhost:5000'],
-    ['LOCALHOST.:5000', [], 'http://localhost:5000'],
-    ['registry.localhost:5000', [], 'http://registry.localhost:5000'],
-    ['127.0.0.1:5000', [], 'http://127.0.0.1:5000'],
-    ['127.255.255.254', [], 'http://127.255.255.254'],
-    ['[::1]:5000', [], 'http://[::1]:5000'],
-    ['[::1]', [], 'http://[::1]'],
-    ['[0:0:0:0:0:0:0:1]:5000', [], 'http://[::1]:5000'],
-    ['[::ffff:127.0.0.1]', [], 'http://[::ffff:7f00:1]'],
-    // These only resemble loopback.
-    ['localhost.example.com', [], 'https://localhost.example.com'],
-    ['mylocalhost', [], 'https://mylocalhost'],
-    ['127.0.0.1.example.com', [], 'https://127.0.0.1.example.com'],
-    ['128.0.0.1', [], 'https://128.0.0.1'],
-    ['[::2]', [], 'https://[::2]'],
-    // Listed hosts are http; the port of an entry counts.
-    ['lab.example.com', ['lab.example.com'], 'http://lab.example.com'],
-    ['lab.example.com:5000', ['lab.example.com'], 'http://lab.example.com:5000'],
-    ['lab.example.com:5000', ['*.example.com'], 'http://lab.example.com:5000'],
-    ['lab.example.com:5000', ['http://lab.example.com:5000'], 'http://lab.example.com:5000'],
-    ['lab.example.com:5001', ['lab.example.com:5000'], 'https://lab.example.com:5001'],
-    ['lab.example.com', ['lab.example.com:80'], 'http://lab.example.com'],
-    ['10.0.0.5:5000', ['ghcr.io', '10.0.0.5'], 'http://10.0.0.5:5000'],
+  /** Hosts that keep their form. */
+  const https = `ghcr.io registry.local:5000 10.0.0.5:5000 192.168.0.1 [2001:db8::1]:5000
+    localhost.example.com mylocalhost 127.0.0.1.example.com 128.0.0.1 [::2]`;
+  const loopback = `localhost localhost:5000 registry.localhost:5000 127.0.0.1:5000 127.255.255.254
+    [::1]:5000 [::1]`;
+  const rows: readonly [host: string, origin: string, ...plainHttpHosts: string[]][] = [
+    ...https.split(/\s+/).map((host): [string, string] => [host, `https://${host}`]),
+    ...loopback.split(/\s+/).map((host): [string, string] => [host, `http://${host}`]),
+    ['GHCR.io:443', 'https://ghcr.io'],
+    ['LOCALHOST.:5000', 'http://localhost:5000'],
+    ['[0:0:0:0:0:0:0:1]:5000', 'http://[::1]:5000'],
+    ['[::ffff:127.0.0.1]', 'http://[::ffff:7f00:1]'],
+    ['lab.example.com', 'http://lab.example.com', 'lab.example.com'],
+    ['lab.example.com:5000', 'http://lab.example.com:5000', 'lab.example.com'],
+    ['lab.example.com:5000', 'http://lab.example.com:5000', '*.example.com'],
+    ['lab.example.com:5000', 'http://lab.example.com:5000', 'http://lab.example.com:5000'],
+    ['lab.example.com:5001', 'https://lab.example.com:5001', 'lab.example.com:5000'],
+    ['lab.example.com', 'http://lab.example.com', 'lab.example.com:80'],
+    ['10.0.0.5:5000', 'http://10.0.0.5:5000', 'ghcr.io', '10.0.0.5'],
   ];
-  for (const [host, plainHttpHosts, origin] of table) {
-    test(`${host} is ${origin}${plainHttpHosts.length > 0 ? ` with ${plainHttpHosts} listed` : ''}`, () => {
+  for (const [host, origin, ...plainHttpHosts] of rows) {
+    const list = plainHttpHosts.length > 0 ? ` if ${plainHttpHosts.join(' and ')} may be http` : '';
+    test(`${host} is ${origin}${list}`, () => {
       const { protocol, host: name } = new URL(origin);
       assert.deepEqual(
         registryHostOfName(host, plainHttpHosts.map(parseHostPattern)),

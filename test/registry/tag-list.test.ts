@@ -15,10 +15,10 @@ const page = (tags: unknown, next?: string): TagPage => ({
   link: next === undefined ? '' : `<${next}>; rel="next"`,
 });
 
-/** Reads pages that are given, and remembers where they were asked for. */
+/** Reads a list of pages, and records the requested URLs. */
 function collecting(...pages: readonly TagPage[]) {
   const urls: string[] = [];
-  const getPage = async (url: URL) => pages[urls.push(url.href) - 1] ?? assert.fail('a page too many');
+  const getPage = async (url: URL) => pages[urls.push(url.href) - 1] ?? assert.fail('one page too many');
   return { urls, tags: collectTags(FIRST, getPage, 'tag list') };
 }
 
@@ -28,7 +28,7 @@ const refused = (why: string) => ({
   message: `Cannot read tag list: ${why}`,
 });
 
-test('tags come in the order of the registry, over all pages, each once', async () => {
+test('tags of all pages are returned once, in the order of the registry', async () => {
   const { tags, urls } = collecting(
     page(['b', 'a', 'b'], '?n=2&last=b'),
     page([], '?n=2&last=c'),
@@ -39,7 +39,7 @@ test('tags come in the order of the registry, over all pages, each once', async 
   assert.deepEqual(urls, [`${list}?n=1000`, `${list}?n=2&last=b`, `${list}?n=2&last=c`]);
 });
 
-test('a next page is asked for at the same place, however the registry spells it', async () => {
+test('the next page has the same host and path, in every form of its URL', async () => {
   const expected = 'https://registry.example.com/v2/team/app/tags/list?last=b';
   for (const next of [
     '?last=b',
@@ -49,7 +49,7 @@ test('a next page is asked for at the same place, however the registry spells it
     'https://registry.example.com/v2/team/app/tags/list?last=b',
     'https://registry.example.com:443/v2/team/app/tags/list?last=b#c',
     'https://user:pw@registry.example.com/v2/team/app/tags/list?last=b',
-    // As it comes from behind a proxy that ends TLS.
+    // A registry behind a TLS-terminating proxy writes http.
     'http://registry.example.com/v2/team/app/tags/list?last=b',
   ]) {
     const { tags, urls } = collecting(page(['a'], next), page(['b']));
@@ -58,7 +58,7 @@ test('a next page is asked for at the same place, however the registry spells it
   }
 });
 
-test('a next page elsewhere is refused, and not asked for', async () => {
+test('a next page with another host or path is refused without a request', async () => {
   const origin = (text: string) => `its next page is at another origin, ${JSON.stringify(text)}`;
   const path = (text: string) => `its next page has another path, ${JSON.stringify(text)}`;
   for (const [next, why] of [
@@ -78,7 +78,7 @@ test('a next page elsewhere is refused, and not asked for', async () => {
   }
 });
 
-test('pages in a circle end it', async () => {
+test('a circle of pages is refused', async () => {
   const { tags, urls } = collecting(page(['a'], '?last=a'), page(['b'], '?n=1000'));
   await assert.rejects(tags, refused('its pages lead in a circle'));
   assert.equal(urls.length, 2);
@@ -90,12 +90,12 @@ test('a repository without tags has an empty list', async () => {
   }
 });
 
-test('tags are taken as they are, as long as they are text', async () => {
+test('tags are not checked, except that they are strings', async () => {
   const odd = ['-a', '', 'ü', 'a/b'];
   assert.deepEqual(await collecting(page([1, null, ...odd, { tag: 'x' }])).tags, odd);
 });
 
-test('what is no tag list is refused', async () => {
+test('a body that is no tag list is refused', async () => {
   for (const [body, why] of [
     ['<html>', 'it is not JSON'],
     ['', 'it is not JSON'],
@@ -109,29 +109,29 @@ test('what is no tag list is refused', async () => {
   }
 });
 
-test('a list without end is given up: by its pages, its tags, its bytes', async () => {
-  let asked = 0;
+test('an endless list is refused by the number of its pages, tags or bytes', async () => {
+  let requested = 0;
   const endless = (make: (index: number) => TagPage) => {
-    asked = 0;
-    return collectTags(FIRST, async () => make(++asked), 'tag list');
+    requested = 0;
+    return collectTags(FIRST, async () => make(++requested), 'tag list');
   };
   await assert.rejects(
     endless((index) => page(['a'], `?last=${index}`)),
     refused(`it has more than ${MAX_TAG_PAGES} pages`),
   );
-  assert.equal(asked, MAX_TAG_PAGES);
+  assert.equal(requested, MAX_TAG_PAGES);
 
   const many = (index: number) => Array.from({ length: MAX_TAGS / 10 }, (_, tag) => `${index}-${tag}`);
   await assert.rejects(
     endless((index) => page(many(index), `?last=${index}`)),
     refused(`it has more than ${MAX_TAGS} tags`),
   );
-  assert.equal(asked, 11);
+  assert.equal(requested, 11);
 
   const long = 'x'.repeat(MAX_TAG_LIST_BYTES / 4);
   await assert.rejects(
     endless((index) => page([long], `?last=${index}`)),
     refused(`it is larger than ${MAX_TAG_LIST_BYTES} bytes`),
   );
-  assert.equal(asked, 4);
+  assert.equal(requested, 4);
 });

@@ -7,7 +7,7 @@ import type { TokenRequest, TokenSource } from './token.ts';
 
 /** Settings of {@link AuthorizedTransport}. */
 export interface AuthorizeOptions {
-  readonly target: RegistryHost;
+  readonly host: RegistryHost;
   /** Name of the repository, such as `library/nginx`: for the scope of tokens. */
   readonly repository: string;
   readonly credential: Credential;
@@ -62,7 +62,7 @@ export class AuthorizedTransport implements Transport {
     const method = this.#method;
     const authorization = await this.#authorizationFor(method, request);
     const response = await this.#sendWith(authorization, request);
-    if (response.status !== 401 || response.url.origin !== this.#options.target.origin) return response;
+    if (response.status !== 401 || response.url.origin !== this.#options.host.origin) return response;
 
     const next = this.#nextMethod(method, authorization, parseChallenges(wwwAuthenticate(response)));
     if (next === undefined) return response;
@@ -75,7 +75,7 @@ export class AuthorizedTransport implements Transport {
     { header, secrets, auth }: Authorization,
     request: TransportRequest,
   ): Promise<TransportResponse> {
-    if (header === undefined || request.url.origin !== this.#options.target.origin) {
+    if (header === undefined || request.url.origin !== this.#options.host.origin) {
       return await this.#inner.send(request);
     }
     const headers = { ...request.headers, authorization: header };
@@ -84,10 +84,10 @@ export class AuthorizedTransport implements Transport {
   }
 
   #firstMethod(): Method {
-    const { target, credential } = this.#options;
+    const { host, credential } = this.#options;
     if (credential.type === 'bearer') return { type: 'static-bearer', token: credential.token };
-    if (target.tokenEndpoint instanceof URL) return this.#bearer(target.tokenEndpoint);
-    return target.tokenEndpoint === 'none' ? this.#basic() : { type: 'anonymous' };
+    if (host.tokenEndpoint instanceof URL) return this.#bearer(host.tokenEndpoint);
+    return host.tokenEndpoint === 'none' ? this.#basic() : { type: 'anonymous' };
   }
 
   /** The method after a 401; `undefined` if no other method is left. */
@@ -96,11 +96,11 @@ export class AuthorizedTransport implements Transport {
     authorization: Authorization,
     challenges: readonly Challenge[],
   ): Method | undefined {
-    const { target, tokens } = this.#options;
-    if (used.type === 'static-bearer' || target.tokenEndpoint === 'none') return undefined;
+    const { host, tokens } = this.#options;
+    if (used.type === 'static-bearer' || host.tokenEndpoint === 'none') return undefined;
     const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.has('realm'));
     if (bearer !== undefined) {
-      const realm = target.tokenEndpoint instanceof URL ? target.tokenEndpoint : realmUrl(bearer);
+      const realm = host.tokenEndpoint instanceof URL ? host.tokenEndpoint : realmUrl(bearer);
       if (realm === undefined) return undefined;
       const [token] = authorization.secrets;
       if (used.type === 'bearer' && token !== undefined) tokens.forget(used.tokenRequest, token);
@@ -113,13 +113,13 @@ export class AuthorizedTransport implements Transport {
   }
 
   #bearer(realm: URL, params: ReadonlyMap<string, string> = new Map()): Method {
-    const { target, repository, credential, trustedRealms } = this.#options;
-    const mayReach = credential.type === 'basic' && mayReachRealm(target, realm, trustedRealms);
+    const { host, repository, credential, trustedRealms } = this.#options;
+    const mayReach = credential.type === 'basic' && mayReachRealm(host, realm, trustedRealms);
     return {
       type: 'bearer',
       tokenRequest: {
         realm,
-        service: params.get('service') || target.service,
+        service: params.get('service') || host.service,
         scope: params.get('scope') || `repository:${repository}:pull`,
         credentials: mayReach ? credential.basic : undefined,
       },

@@ -35,11 +35,11 @@ export type Credential =
  * @param fixed the operator's static credentials
  */
 export function chooseCredential(
-  target: RegistryHost,
+  host: RegistryHost,
   client: BasicCredentials | undefined,
   fixed: StaticCredentials,
 ): Credential {
-  const mayUseStatic = belongsTo(fixed, new URL(target.origin));
+  const mayUseStatic = belongsTo(fixed, new URL(host.origin));
   if (mayUseStatic && fixed.bearerToken !== undefined) return { type: 'bearer', token: fixed.bearerToken };
   if (client !== undefined) return { type: 'basic', basic: client, source: 'client' };
   if (mayUseStatic && fixed.basic !== undefined) {
@@ -70,10 +70,10 @@ function belongsTo(fixed: StaticCredentials, registry: URL): boolean {
  * @param realm token endpoint, from the configuration or from a challenge
  * @param trusted the operator's list
  */
-export function mayReachRealm(target: RegistryHost, realm: URL, trusted: readonly HostPattern[]): boolean {
-  const registry = new URL(target.origin);
+export function mayReachRealm(host: RegistryHost, realm: URL, trusted: readonly HostPattern[]): boolean {
+  const registry = new URL(host.origin);
   if (realm.protocol !== 'https:' && registry.protocol !== 'http:') return false;
-  if (target.tokenEndpoint instanceof URL && target.tokenEndpoint.href === realm.href) return true;
+  if (host.tokenEndpoint instanceof URL && host.tokenEndpoint.href === realm.href) return true;
   return (
     isSameOwner(realm.hostname, registry.hostname) || trusted.some((pattern) => matchesHost(pattern, realm))
   );

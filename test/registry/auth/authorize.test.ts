@@ -38,7 +38,7 @@ const wants =
 
 /** An authorized transport between a scripted registry and a realm that numbers its tokens. */
 function authorized(
-  target: RegistryHost,
+  host: RegistryHost,
   credential: Credential,
   registry: Script | ScriptedAnswer = {},
   realm: Script = (_, index) => ({ body: JSON.stringify({ token: `t${index}` }) }),
@@ -46,14 +46,14 @@ function authorized(
   const wire = new ScriptedTransport(typeof registry === 'function' ? registry : () => registry);
   const tokenWire = new ScriptedTransport(realm);
   const transport = new AuthorizedTransport(wire, {
-    target,
+    host,
     repository: REPOSITORY,
     credential,
     trustedRealms: [],
     tokens: new TokenSource(LIMITS),
     tokenTransport: tokenWire,
   });
-  const send = (url = `${target.origin}/v2/team/app/manifests/1`) => transport.send(requestTo(url));
+  const send = (url = `${host.origin}/v2/team/app/manifests/1`) => transport.send(requestTo(url));
   return { wire, tokenWire, send };
 }
 
@@ -65,7 +65,7 @@ describe('a request', () => {
   type Sent = readonly (string | undefined)[];
   const rows: [
     name: string,
-    [target: RegistryHost, credential: Credential, registry?: Script | ScriptedAnswer],
+    [host: RegistryHost, credential: Credential, registry?: Script | ScriptedAnswer],
     status: number,
     toRegistry: Sent,
     toRealm?: Sent,
@@ -162,14 +162,14 @@ describe('a request', () => {
   });
 
   test('adds its credentials to the secrets of the response', async () => {
-    const rows: [target: RegistryHost, credential: Credential, secrets: string[]][] = [
+    const rows: [host: RegistryHost, credential: Credential, secrets: string[]][] = [
       [DISCOVER, NO_CREDENTIAL, []],
       [DISCOVER, STATIC, ['static']],
       [DIRECT, OPERATOR, [BASIC.slice('Basic '.length), 'secret']],
       [CONFIGURED, OPERATOR, ['t0']],
     ];
-    for (const [target, credential, secrets] of rows) {
-      const response = await authorized(target, credential, { secrets: ['signature'] }).send();
+    for (const [host, credential, secrets] of rows) {
+      const response = await authorized(host, credential, { secrets: ['signature'] }).send();
       assert.deepEqual(response.secrets, ['signature', ...secrets]);
     }
   });
@@ -179,7 +179,7 @@ describe('a token request', () => {
   const full = challenge(`Bearer realm="${REALM}",service="theirs",scope="repository:x/y:pull,push"`);
   const empty = challenge(`Bearer realm="${REALM}",service="",scope=""`);
   const theirs = ['theirs', 'repository:x/y:pull,push'];
-  const rows: [name: string, target: RegistryHost, answer: ScriptedAnswer, requests: string[][]][] = [
+  const rows: [name: string, host: RegistryHost, answer: ScriptedAnswer, requests: string[][]][] = [
     ['has service and scope of the challenge', DISCOVER, full, [[REALM, ...theirs]]],
     ['has service of the host if the challenge has none', DISCOVER, empty, [[REALM, DISCOVER.name, SCOPE]]],
     [
@@ -192,9 +192,9 @@ describe('a token request', () => {
       ],
     ],
   ];
-  for (const [name, target, answer, requests] of rows) {
+  for (const [name, host, answer, requests] of rows) {
     test(name, async () => {
-      const { tokenWire, send } = authorized(target, NO_CREDENTIAL, answer);
+      const { tokenWire, send } = authorized(host, NO_CREDENTIAL, answer);
       await send();
       const sent = tokenWire.requests.map(({ url: { origin, pathname, searchParams } }) => [
         origin + pathname,

@@ -97,7 +97,7 @@ describe('a token realm', () => {
   const plain = registryHost('http', 'registry.example.com:5000');
   const address = registryHost('http', '10.0.0.5:5000');
   const configured = (url: string): RegistryHost => ({ ...HOME, tokenEndpoint: new URL(url) });
-  const rows: [isAllowed: boolean, target: RegistryHost, realm: string, trusted?: string][] = [
+  const rows: [isAllowed: boolean, host: RegistryHost, realm: string, trusted?: string][] = [
     // On the host of the registry, or under its registrable domain.
     [true, HOME, 'https://registry.example.com/token'],
     [true, HOME, 'https://registry.example.com:8443/token'],
@@ -133,11 +133,11 @@ describe('a token realm', () => {
     [true, address, 'http://10.0.0.5:5001/token'],
     [false, address, 'http://10.0.0.6:5000/token'],
   ];
-  for (const [isAllowed, target, realm, trusted] of rows) {
+  for (const [isAllowed, host, realm, trusted] of rows) {
     const list = trusted === undefined ? '' : `, with ${trusted} in the list`;
-    test(`${isAllowed ? 'may' : 'must not'} be ${realm} for Basic of ${target.origin}${list}`, () => {
+    test(`${isAllowed ? 'may' : 'must not'} be ${realm} for Basic of ${host.origin}${list}`, () => {
       const patterns = trusted === undefined ? [] : [parseHostPattern(trusted)];
-      assert.equal(mayReachRealm(target, new URL(realm), patterns), isAllowed);
+      assert.equal(mayReachRealm(host, new URL(realm), patterns), isAllowed);
     });
   }
 });

@@ -1,6 +1,7 @@
 /**
- * Which servers may receive credentials, against servers that try to get them. Rules without a server: credentials.test.ts and
- * authorize.test.ts. Redirects and foreign layers: redirected-credentials.test.ts and foreign-layer.test.ts.
+ * Which servers may receive credentials, against servers that try to get them. Rules without a server:
+ * credentials.test.ts and authorize.test.ts. Redirects and foreign layers: redirected-credentials.test.ts and
+ * foreign-layer.test.ts.
  */
 
 import assert from 'node:assert/strict';
@@ -42,13 +43,6 @@ describe('a token realm', () => {
     ['under the same registrable domain', 'registry.example.com', 'auth.example.com', [], BASIC],
     ['in the list', '127.0.0.1', 'localhost', ['localhost'], BASIC],
     ['on another host', '127.0.0.1', 'localhost', [], undefined],
-    [
-      'on another host than listed',
-      '127.0.0.1',
-      'localhost',
-      ['localhost:1', 'https://localhost'],
-      undefined,
-    ],
     ['under another domain', 'registry.example.com', 'auth.example.org', [], undefined],
   ];
   for (const [name, registryName, realmName, trusted, expected] of rows) {

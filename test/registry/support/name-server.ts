@@ -12,8 +12,8 @@ export interface NameServer {
 }
 
 /**
- * Answers `dns.lookup` from a table until the test ends. An IP address resolves to itself, as with the system's resolver. Other
- * names do not exist.
+ * Answers `dns.lookup` from a table until the test ends. An IP address resolves to itself, as with the system's
+ * resolver. Other names do not exist.
  *
  * @param zone addresses by name; a function is called for each lookup
  */

@@ -125,9 +125,9 @@ export function openAccess({ timeouts, ...options }: AccessOptions = {}): TestAc
   return {
     ...access,
     open: ({ origin }, credential = NO_CREDENTIAL, settings = {}, repository = REPOSITORY) => {
-      const { protocol, host } = new URL(origin);
-      const target = { ...registryHost(protocol.slice(0, -1), host), ...settings };
-      return openRepository(access, { target, repository, credential });
+      const url = new URL(origin);
+      const host = { ...registryHost(url.protocol.slice(0, -1), url.host), ...settings };
+      return openRepository(access, { host, repository, credential });
     },
     [Symbol.dispose]: () => wire.close(),
   };

@@ -4,7 +4,7 @@ import { FieldReader, LIST_GAP, TOKEN, WHITESPACE } from '../../../src/registry/
 
 const BARE = /[^\s,;"]*/y;
 
-test('what stands here is taken and passed, and nothing else is', () => {
+test('a pattern is matched at the current position alone', () => {
   const reader = new FieldReader('abc  ,, def');
   assert.equal(reader.take(WHITESPACE), '');
   assert.equal(reader.take(/b/y), undefined);
@@ -15,13 +15,13 @@ test('what stands here is taken and passed, and nothing else is', () => {
   assert.equal(reader.take(TOKEN), undefined);
 });
 
-test('two readers do not disturb each other', () => {
+test('two readers are independent', () => {
   const [one, other] = [new FieldReader('abc def'), new FieldReader('gh')];
   assert.deepEqual([one.take(TOKEN), other.take(TOKEN), one.take(WHITESPACE)], ['abc', 'gh', ' ']);
   assert.equal(one.take(TOKEN), 'def');
 });
 
-test('a value is a quoted string without its quotes, or the text that stands there', () => {
+test('a value is a quoted string, unquoted, or bare text', () => {
   const table: [text: string, value: string, rest: string | undefined][] = [
     ['"a, b; c" d', 'a, b; c', ' d'],
     ['"a \\"b\\" \\\\"', 'a "b" \\', ''],
