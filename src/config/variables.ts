@@ -8,5 +8,6 @@ export const VARIABLES = Object.freeze({
   foreignLayers: 'REGISTRY_FOREIGN_LAYERS',
   host: 'HTTP_HOST',
   port: 'HTTP_PORT',
+  trustedCertificates: 'NODE_EXTRA_CA_CERTS',
   workspaceDirectory: 'WORKSPACE_DIR',
 });

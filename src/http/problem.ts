@@ -6,8 +6,10 @@ export interface Problem {
   readonly status: number;
   readonly title: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** The error's own words. */
+  /** What went wrong, in one line. */
   readonly detail: string;
+  /** Further sentences for the reader. */
+  readonly hints: readonly string[];
   readonly error: PassthroughError;
 }
 
@@ -15,9 +17,14 @@ export interface Problem {
  * What to change for an error that a setting decides. It replaces the reason in the message: the layers that throw such an error
  * do not know the names of variables.
  */
-const REASONS: Readonly<Record<Setting, string>> = {
+const REASONS: Readonly<Partial<Record<Setting, string>>> = {
   allowedHosts: `${VARIABLES.allowedHosts} does not list it`,
   foreignLayers: `it lies outside of the registry; set ${VARIABLES.foreignLayers}=fetch, or take layout docker-gzip, which only names it`,
+};
+
+/** A sentence on what to change, where the reason in the message stays. */
+const HINTS: Readonly<Partial<Record<Setting, string>>> = {
+  trustedCertificates: `A private certificate authority is trusted once ${VARIABLES.trustedCertificates} names its PEM file`,
 };
 
 const PREPARATION = { status: 502, title: 'Failed to prepare image' };
@@ -72,13 +79,18 @@ export function problemOf(error: unknown): Problem {
   if (status === 405) headers['Allow'] = (known.details.allow ?? []).join(', ');
   if (status === 503)
     headers['Retry-After'] = String(known.details.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_S);
-  return { status, title, headers, detail: detailOf(known), error: known };
+  return { status, title, headers, detail: detailOf(known), hints: hintsOf(known), error: known };
 }
 
 /** The message; its reason, which follows the last colon, names the variable if a setting decides. */
 function detailOf({ message, details: { setting } }: PassthroughError): string {
   const reason = setting && REASONS[setting];
   return reason === undefined ? message : `${message.slice(0, message.lastIndexOf(': '))}: ${reason}`;
+}
+
+function hintsOf({ details: { hints = [], setting } }: PassthroughError): readonly string[] {
+  const hint = setting && HINTS[setting];
+  return hint === undefined ? hints : [...hints, hint];
 }
 
 /** Whether an error counts as a failure of a span. A client's error leaves the status of its spans unset. */
@@ -105,7 +117,7 @@ export function formatText(problem: Problem, context: ProblemContext): string {
     ['registry code', details.registryCode],
     ['request', context.requestId],
   ].flatMap(([name, value]) => (value === undefined ? [] : [`${name}: ${value}`]));
-  return `${[`${problem.title}: ${problem.detail}`, '', ...(details.hints ?? []), ...facts].join('\n')}\n`;
+  return `${[`${problem.title}: ${problem.detail}`, '', ...problem.hints, ...facts].join('\n')}\n`;
 }
 
 /**
@@ -114,8 +126,8 @@ export function formatText(problem: Problem, context: ProblemContext): string {
  * @see https://www.rfc-editor.org/rfc/rfc9457#section-3
  */
 export function formatJson(problem: Problem, context: ProblemContext): string {
-  const { status, title, detail, error } = problem;
-  const { registryStatus, registryCode, hints } = error.details;
+  const { status, title, detail, hints, error } = problem;
+  const { registryStatus, registryCode } = error.details;
   return `${JSON.stringify({
     type: `urn:docker-http-passthrough:problem:${error.code.toLowerCase().replaceAll('_', '-')}`,
     title,
@@ -125,7 +137,7 @@ export function formatJson(problem: Problem, context: ProblemContext): string {
     image: context.image,
     registryStatus,
     registryCode,
-    hints,
+    hints: hints.length === 0 ? undefined : hints,
     requestId: context.requestId,
   })}\n`;
 }

@@ -10,7 +10,8 @@ import { Conditions } from '../support/conditions.ts';
 import type { LogEvent } from '../support/service.ts';
 import { within } from '../support/within.ts';
 
-const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+/** The program. */
+export const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** How a process ended, and all that it wrote. */
 export interface Ended {

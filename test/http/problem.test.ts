@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type ErrorCode, PassthroughError } from '../../src/errors.ts';
+import { type ErrorCode, PassthroughError, type Setting } from '../../src/errors.ts';
 import { formatJson, formatText, prefersJson, problemOf } from '../../src/http/problem.ts';
 
 /** The table of the contract: every code, and what a client is told of it. */
@@ -137,6 +137,33 @@ describe('the body of an error', () => {
       requestId: 'the-id',
     });
   });
+});
+
+describe('a setting that decides is named as its variable', () => {
+  const table: readonly [setting: Setting, message: string, text: string][] = [
+    [
+      'allowedHosts',
+      'Cannot use registry "a.example:5000": it is not in the list of allowed registries',
+      'Registry not allowed: Cannot use registry "a.example:5000": REGISTRY_ALLOWED_HOSTS does not list it\n\n',
+    ],
+    [
+      'foreignLayers',
+      'Cannot fetch layer "sha256:0123": it lies outside of the registry',
+      'Registry not allowed: Cannot fetch layer "sha256:0123": it lies outside of the registry; set REGISTRY_FOREIGN_LAYERS=fetch, or take layout docker-gzip, which only names it\n\n',
+    ],
+    [
+      'trustedCertificates',
+      'Cannot reach "https://a.example": its certificate is not trusted: expired',
+      'Registry not allowed: Cannot reach "https://a.example": its certificate is not trusted: expired\n\nA private certificate authority is trusted once NODE_EXTRA_CA_CERTS names its PEM file\n',
+    ],
+  ];
+  for (const [setting, message, text] of table) {
+    test(setting, () => {
+      const problem = problemOf(new PassthroughError('REGISTRY_NOT_ALLOWED', message, { setting }));
+      const shown = formatText(problem, { requestId: 'the-id', image: undefined });
+      assert.equal(shown, `${text}error: REGISTRY_NOT_ALLOWED\nrequest: the-id\n`);
+    });
+  }
 });
 
 describe('prefersJson', () => {

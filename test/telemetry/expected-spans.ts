@@ -28,11 +28,12 @@ function span(
 /** The span of a request. */
 export function server(
   name: string,
-  { port, path, query, method = 'GET' }: { port: number; path: string; query?: string; method?: string },
+  { port, path, method = 'GET' }: { port: number; path: string; method?: string },
   attributes: Attributes,
   rest: Rest = {},
 ): SpanTree {
   const route = name.split(' ')[1];
+  const query = attributes['url.query'];
   return span(
     name,
     'server',
@@ -42,7 +43,6 @@ export function server(
       'http.route': route,
       'url.full': `http://127.0.0.1:${port}${path}${query === undefined ? '' : `?${query}`}`,
       'url.path': path,
-      'url.query': query,
       'url.scheme': 'http',
       'server.address': '127.0.0.1',
       'server.port': port,

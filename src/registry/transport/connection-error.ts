@@ -42,9 +42,7 @@ export function connectionError(url: URL, error: unknown): PassthroughError {
     `Cannot reach ${JSON.stringify(url.origin)}: ${reason}`,
     {
       cause: error,
-      ...(isCertificate && {
-        hints: ['A private certificate authority is trusted once NODE_EXTRA_CA_CERTS names its PEM file'],
-      }),
+      ...(isCertificate && { setting: 'trustedCertificates' as const }),
     },
   );
 }

@@ -63,7 +63,7 @@ describe('the error of a failed connection', () => {
     ]) {
       const error = connectionError(URL_WITH_SECRETS, systemError(code, 'why'));
       assert.equal(error.message, `${AT}its certificate is not trusted: why`, code);
-      assert.match(error.details.hints?.join() ?? '', /NODE_EXTRA_CA_CERTS/, code);
+      assert.equal(error.details.setting, 'trustedCertificates', code);
       assert.equal(isTransient(error), false, code);
     }
   });
@@ -159,7 +159,7 @@ describe('on a real socket, REGISTRY_UNREACHABLE', () => {
     }
   });
 
-  test('names a certificate of an unknown authority, with a hint', async () => {
+  test('names a certificate of an unknown authority, and the setting that trusts it', async () => {
     const { cert, key } = await makeCertificates();
     await using server = await startScriptedServer(() => undefined, { tls: { cert, key } });
     using transport = openTransport();
@@ -167,7 +167,7 @@ describe('on a real socket, REGISTRY_UNREACHABLE', () => {
       assert.ok(error instanceof PassthroughError);
       assert.equal(error.code, 'REGISTRY_UNREACHABLE');
       assert.match(error.message, /: its certificate is not trusted: /);
-      assert.match(error.details.hints?.join() ?? '', /NODE_EXTRA_CA_CERTS/);
+      assert.equal(error.details.setting, 'trustedCertificates');
       return true;
     });
     assert.equal(server.requests.length, 0);
