@@ -38,7 +38,7 @@ const CLIENTS = 50;
 /** A process starts in so little time that more turns cost nothing. */
 const MIN_STARTS = 9;
 
-/** What Node is told, as by `npm start` and in the README. */
+/** What Node is told, as by `npm start` and in docs/operations.md. */
 const NODE_ARGS = ['--max-semi-space-size=4'];
 
 /** The rows by the word that selects them. */

@@ -1,6 +1,6 @@
 /**
- * `npm run matrix`: serves a real image in every layout, lets every loader that is installed load it, and prints for the
- * README what works and why not. Root only. Ends with exit code 1 where a preparation fails, not where a loader does.
+ * `npm run matrix`: serves a real image in every layout, lets every loader that is installed load it, and prints for
+ * docs/archives.md what works and why not. Root only. Ends with exit code 1 where a preparation fails, not where a loader does.
  *
  * For loaders newer than the system's, run it in a `chroot` that has them.
  */

@@ -2,7 +2,7 @@
  * `npm run traces`: prints what a healthy and a failed trace look like, as text trees, from a real run: the built service, a
  * registry that wants a token and says "not now" once, and a collector that the spans go to over OTLP/gRPC.
  *
- * The README shows what this prints, and a test holds it to that, so that nothing that differs from run to run is in it.
+ * docs/telemetry.md shows what this prints, and a test compares both, so nothing that differs from run to run is in it.
  */
 
 import { basic } from '../test/http/pair.ts';
