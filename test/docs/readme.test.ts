@@ -147,7 +147,7 @@ describe('the examples of the README', () => {
     );
   });
 
-  test('npm run demo prints what to type, and ends when it is told to', async () => {
+  test('npm run demo prints what to type, and ends after SIGTERM', async () => {
     const env = { PATH: process.env['PATH'], HTTP_PORT: '0', HTTP_HOST: '127.0.0.1' };
     const demo = spawn(process.execPath, [join(ROOT, 'scripts', 'demo.ts')], { cwd: folder, env });
     const ended = once(demo, 'exit');
