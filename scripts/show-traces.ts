@@ -5,8 +5,8 @@
  * docs/telemetry.md shows what this prints, and a test compares both, so nothing that differs from run to run is in it.
  */
 
-import { basic } from '../test/http/pair.ts';
 import type { ExportedSpan } from '../test/support/otlp-receiver.ts';
+import { basic } from '../test/support/pair.ts';
 import { FILE, IMAGE, type Scene, startScene, traceOf, USER } from '../test/telemetry/scene.ts';
 
 /** Characters of a line before what is told of the span. */

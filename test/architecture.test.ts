@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { describe, test } from 'node:test';
-import { checkDocs, checkImports, checkSource, importsOf } from './support/source-rules.ts';
+import {
+  checkCircles,
+  checkDocs,
+  checkFolders,
+  checkImports,
+  checkSource,
+  importsOf,
+} from './support/source-rules.ts';
 
 const SRC = new URL('../src/', import.meta.url);
 
@@ -28,6 +35,11 @@ describe('the sources', () => {
       [],
     );
   });
+
+  test('import in no circle, types included', () => assert.deepEqual(checkCircles(sources), []));
+
+  test('lie in folders that can be seen at a glance', () =>
+    assert.deepEqual(checkFolders(sources.keys()), []));
 
   test('import what exists', () => {
     const missing = [...sources].flatMap(([path, source]) =>
@@ -112,28 +124,38 @@ describe('an import is seen', () => {
 });
 
 describe('a wrong import is caught', () => {
+  const up = 'it points up';
+  const sameFloor = 'rooms of one floor do not know each other';
+  const spans = 'spans are for http, pull, storage and registry/transport/traced.ts';
   const wrong: readonly [path: string, specifier: string, why: string][] = [
-    ['pull/x.ts', '../http/send.ts', 'faces are known to nobody below them'],
-    ['pull/x.ts', '../config.ts', 'faces are known to nobody below them'],
-    ['image/x.ts', '../main.ts', 'faces are known to nobody below them'],
-    ['registry/x.ts', '../pull/y.ts', 'it points up'],
-    ['image/x.ts', '../archive/y.ts', 'it points up'],
-    ['tar/x.ts', '../storage/y.ts', 'it points up'],
-    ['registry/x.ts', '../storage/y.ts', 'rooms of one height do not know each other'],
-    ['storage/x.ts', '../archive/y.ts', 'rooms of one height do not know each other'],
-    ['archive/x.ts', '../registry/deep/y.ts', 'rooms of one height do not know each other'],
-    ['image/x.ts', '../tar/y.ts', 'rooms of one height do not know each other'],
-    ['tar/x.ts', '../image/y.ts', 'rooms of one height do not know each other'],
+    ['pull/x.ts', '../http/send.ts', up],
+    ['pull/cache/x.ts', '../../http/send.ts', up],
+    ['pull/x.ts', '../config/config.ts', up],
+    ['config/x.ts', '../http/server.ts', up],
+    ['http/x.ts', '../cli/serve.ts', up],
+    ['cli/x.ts', '../main.ts', up],
+    ['image/x.ts', '../main.ts', up],
+    ['registry/x.ts', '../pull/y.ts', up],
+    ['image/x.ts', '../archive/y.ts', up],
+    ['image/x.ts', '../streams/y.ts', up],
+    ['streams/x.ts', '../storage/y.ts', up],
+    ['tar/x.ts', '../storage/y.ts', up],
+    ['util/x.ts', '../image/y.ts', up],
+    ['registry/x.ts', '../storage/y.ts', sameFloor],
+    ['storage/x.ts', '../archive/y.ts', sameFloor],
+    ['archive/x.ts', '../registry/deep/y.ts', sameFloor],
+    ['image/x.ts', '../tar/y.ts', sameFloor],
+    ['tar/x.ts', '../image/y.ts', sameFloor],
     ['telemetry/x.ts', '../image/y.ts', 'telemetry knows errors only'],
     ['telemetry/x.ts', './sdk.ts', 'the SDK is for cli only'],
     ['http/x.ts', '../telemetry/sdk.ts', 'the SDK is for cli only'],
     ['telemetry/x.ts', '@opentelemetry/sdk-node', 'only telemetry/sdk.ts knows the SDK'],
     ['cli/serve.ts', '@opentelemetry/sdk-node', 'only telemetry/sdk.ts knows the SDK'],
     ['cli/serve.ts', '@opentelemetry/api', 'this room knows no telemetry'],
-    ['telemetry/x.ts', '../config.ts', 'telemetry knows errors only'],
-    ['registry/token.ts', '../telemetry/span.ts', 'spans are for http, pull, storage and registry/traced.ts'],
-    ['image/x.ts', '../telemetry/span.ts', 'spans are for http, pull, storage and registry/traced.ts'],
-    ['cli/serve.ts', '../telemetry/span.ts', 'spans are for http, pull, storage and registry/traced.ts'],
+    ['telemetry/x.ts', '../config/config.ts', 'telemetry knows errors only'],
+    ['registry/auth/token.ts', '../../telemetry/span.ts', spans],
+    ['image/x.ts', '../telemetry/span.ts', spans],
+    ['cli/serve.ts', '../telemetry/span.ts', spans],
     ['pull/x.ts', '../telemetry/log.ts', 'only faces write the log'],
     ['archive/x.ts', '../telemetry/log.ts', 'only faces write the log'],
     ['errors.ts', './version.ts', 'leaves import nothing'],
@@ -171,9 +193,11 @@ describe('a wrong import is caught', () => {
 
   const right: readonly [path: string, specifier: string][] = [
     ['main.ts', './cli/serve.ts'],
+    ['main.ts', './config/config.ts'],
     ['cli/serve.ts', '../http/service.ts'],
-    ['http/x.ts', '../config.ts'],
+    ['http/x.ts', '../config/config.ts'],
     ['http/x.ts', './y.ts'],
+    ['http/handlers/x.ts', '../y.ts'],
     ['http/x.ts', '../tar/y.ts'],
     ['http/x.ts', '../telemetry/log.ts'],
     ['http/x.ts', '../telemetry/span.ts'],
@@ -181,18 +205,22 @@ describe('a wrong import is caught', () => {
     ['pull/x.ts', '../image/y.ts'],
     ['pull/x.ts', '../telemetry/span.ts'],
     ['storage/x.ts', '../image/y.ts'],
+    ['storage/x.ts', '../streams/y.ts'],
+    ['streams/x.ts', '../image/y.ts'],
     ['storage/x.ts', 'node:fs/promises'],
-    ['registry/traced.ts', '../telemetry/span.ts'],
-    ['registry/traced.ts', '@opentelemetry/api'],
+    ['registry/transport/traced.ts', '../../telemetry/span.ts'],
+    ['registry/transport/traced.ts', '@opentelemetry/api'],
     ['archive/x.ts', '../tar/y.ts'],
     ['archive/x.ts', 'node:crypto'],
     ['image/x.ts', '../errors.ts'],
+    ['image/x.ts', '../util/y.ts'],
     ['telemetry/x.ts', '../errors.ts'],
     ['telemetry/x.ts', '@opentelemetry/api'],
     ['telemetry/sdk.ts', '@opentelemetry/sdk-node'],
     ['cli/serve.ts', '../telemetry/sdk.ts'],
-    ['config.ts', './telemetry-config.ts'],
-    ['telemetry-config.ts', './registry/host-pattern.ts'],
+    ['config/config.ts', './telemetry.ts'],
+    ['config/config.ts', '../pull/request.ts'],
+    ['config/config.ts', '../telemetry/log.ts'],
     ['pull/x.ts', '../version.ts'],
   ];
   for (const [path, specifier] of right) {
@@ -200,6 +228,32 @@ describe('a wrong import is caught', () => {
       assert.deepEqual(checkImports(path, `import { a } from '${specifier}';`), []);
     });
   }
+});
+
+describe('a circle is caught', () => {
+  const table: readonly [name: string, sources: Record<string, string>, circles: string[]][] = [
+    ['of two', { 'a.ts': `import './b.ts'`, 'b.ts': `import './a.ts'` }, ['a.ts → b.ts → a.ts']],
+    [
+      'of types, over rooms',
+      { 'x/a.ts': `import type { B } from '../y/b.ts';`, 'y/b.ts': `type A = import('../x/a.ts').A;` },
+      ['x/a.ts → y/b.ts → x/a.ts'],
+    ],
+    ['of one', { 'a.ts': `import './a.ts'` }, ['a.ts → a.ts']],
+    [
+      'but not two ways to one file',
+      { 'a.ts': `import './b.ts'; import './c.ts'`, 'b.ts': `import './c.ts'`, 'c.ts': '' },
+      [],
+    ],
+  ];
+  for (const [name, files, circles] of table) {
+    test(name, () => assert.deepEqual(checkCircles(new Map(Object.entries(files))), circles));
+  }
+});
+
+test('a folder with too many files is caught', () => {
+  const paths = Array.from({ length: 15 }, (_, index) => `pull/x${index}.ts`);
+  assert.deepEqual(checkFolders(paths), ['pull: it has 15 files, more than 14']);
+  assert.deepEqual(checkFolders([...paths.slice(1), 'pull/cache/y.ts']), []);
 });
 
 describe('what no source may hold is caught', () => {
@@ -230,7 +284,7 @@ describe('what no source may hold is caught', () => {
     ].map((source): [string, string, string] => [
       'cli/x.ts',
       source,
-      'it reads the environment, which only main.ts and config.ts do',
+      'it reads the environment, which only main.ts does',
     ]),
     ...['import { a } from', 'import a, { type B } from', 'import'].map((start): [string, string, string] => [
       'cli/x.ts',
@@ -261,7 +315,6 @@ describe('what no source may hold is caught', () => {
     ['main.ts', 'serve(process.env);'],
     ['cli/x.ts', "import type { Telemetry } from '../telemetry/sdk.ts';"],
     ['cli/x.ts', "const sdk = await import('../telemetry/sdk.ts');"],
-    ['config.ts', 'load(process.env);'],
     ['cli/x.ts', "process.stdout.write('x');"],
     ['image/x.ts', "const date = new Date('2020-01-01'); const fetched = a.process;"],
   ];

@@ -1,6 +1,6 @@
-import { type Config, configWarnings, loadConfig } from '../config.ts';
-import { openArchiveTools } from '../http/archive-tools.ts';
+import { type Config, configWarnings, loadConfig } from '../config/config.ts';
 import { startService } from '../http/service.ts';
+import { openArchiveTools } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
 import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';

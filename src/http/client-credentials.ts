@@ -1,5 +1,5 @@
 import { PassthroughError } from '../errors.ts';
-import type { BasicCredentials } from '../registry/credentials.ts';
+import type { BasicCredentials } from '../registry/auth/credentials.ts';
 
 /** RFC 4648 base64, its padding forgiven. */
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;

@@ -1,14 +1,14 @@
-import type { Config } from '../config.ts';
+import type { Config } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
-import { type BasicCredentials, type Credential, chooseCredential } from '../registry/credentials.ts';
-import type { RegistryTarget } from '../registry/target.ts';
+import { type BasicCredentials, type Credential, chooseCredential } from '../registry/auth/credentials.ts';
+import type { RegistryHost } from '../registry/registry-host.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { parseBasicCredentials } from './client-credentials.ts';
-import type { Exchange } from './exchange.ts';
 import { isFailure } from './problem.ts';
+import type { RequestContext } from './request-context.ts';
 
 /** Chooses what a pull from a registry is authorized with. */
-export type CredentialChoice = (target: RegistryTarget) => Credential;
+export type CredentialChoice = (target: RegistryHost) => Credential;
 
 /**
  * What pulls are authorized with: the client's registry credentials, where it sent any and they may be used, else the
@@ -19,9 +19,9 @@ export type CredentialChoice = (target: RegistryTarget) => Credential;
  * @throws PassthroughError `CREDENTIALS_REQUIRED` where the client must send some, or sent what cannot be read
  */
 export function extractCredentials(
-  { request }: Exchange,
+  { request }: RequestContext,
   isRequired: boolean,
-  targets: readonly RegistryTarget[],
+  targets: readonly RegistryHost[],
   { registry: { clientAuth, credentials } }: Config,
 ): Promise<CredentialChoice> {
   const mode = isRequired ? 'required' : clientAuth;
@@ -42,7 +42,7 @@ export function extractCredentials(
         );
       }
       const usable = isOne(targets) ? client : undefined;
-      const choose = (target: RegistryTarget) => chooseCredential(target, usable, credentials);
+      const choose = (target: RegistryHost) => chooseCredential(target, usable, credentials);
       span.setAttribute('registry.client_auth.credentials_used', targets.map(choose).some(isOfClient));
       return choose;
     } catch (error) {
@@ -62,7 +62,7 @@ export function extractCredentials(
 export function challengeWhenDenied(
   error: unknown,
   choose: CredentialChoice,
-  targets: readonly RegistryTarget[],
+  targets: readonly RegistryHost[],
   { registry: { clientAuth } }: Config,
 ): unknown {
   const isAnonymous = targets.every((target) => choose(target).type === 'none');
@@ -71,7 +71,7 @@ export function challengeWhenDenied(
   return new PassthroughError('CREDENTIALS_REQUIRED', error.message, { ...error.details, cause: error });
 }
 
-function isOne(targets: readonly RegistryTarget[]): boolean {
+function isOne(targets: readonly RegistryHost[]): boolean {
   return new Set(targets.map(({ origin }) => origin)).size === 1;
 }
 

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { PassthroughError } from '../errors.ts';
-import { release } from '../pieces.ts';
+import type { Delivery, Reader } from '../pull/archive-file.ts';
+import { releaseChunk } from '../streams/chunk.ts';
 import { instruments } from '../telemetry/metrics.ts';
-import { mayBePartial, parseRange } from './conditions.ts';
-import type { Delivery, Reader } from './delivery.ts';
-import type { Exchange } from './exchange.ts';
+import { mayBePartial, parseRange } from './conditional.ts';
 import { problemOf } from './problem.ts';
+import type { RequestContext } from './request-context.ts';
 
 /** What is told of a file beside its own validators. */
 export interface AboutFile {
@@ -39,7 +39,7 @@ export interface SendFileOptions extends AboutFile {
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-304-not-modified
  */
-export function sendNotModified({ response }: Exchange, etag: string, about: AboutFile): void {
+export function sendNotModified({ response }: RequestContext, etag: string, about: AboutFile): void {
   response.writeHead(304, { ...validators(etag, about) });
   response.end();
 }
@@ -53,7 +53,7 @@ export function sendNotModified({ response }: Exchange, etag: string, about: Abo
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
  */
 export async function sendFile(
-  exchange: Exchange,
+  exchange: RequestContext,
   file: NamedDelivery,
   options: SendFileOptions,
 ): Promise<void> {
@@ -108,7 +108,7 @@ function reprDigest(sha256: string): string {
  * slow client holds no more than one.
  */
 async function sendBytes(
-  { request, response, facts, ...exchange }: Exchange,
+  { request, response, facts, ...exchange }: RequestContext,
   bytes: AsyncIterable<Uint8Array>,
   stallMs: number,
 ): Promise<void> {
@@ -128,7 +128,7 @@ async function sendBytes(
       await writer.write(piece);
       sent.add(byteLength);
       facts.bytes = (facts.bytes ?? 0) + byteLength;
-      release(piece);
+      releaseChunk(piece);
     }
     response.end();
   } catch (error) {

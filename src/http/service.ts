@@ -3,23 +3,23 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import { context } from '@opentelemetry/api';
 import { PassthroughError } from '../errors.ts';
+import type { ArchiveTools } from '../pull/image-service.ts';
+import { PreparationJobs } from '../pull/preparations.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { handleArchive } from './archive-handler.ts';
-import type { ArchiveTools } from './archive-tools.ts';
 import { ClientLimit } from './client-limit.ts';
-import type { Exchange } from './exchange.ts';
-import { handleManifest, handleTags } from './inspection-handler.ts';
-import { Listener, stopping } from './listener.ts';
-import { handlePreparation, handlePrepare } from './preparation-handler.ts';
-import { PreparationJobs } from './preparation-jobs.ts';
+import { handleArchive } from './handlers/archive.ts';
+import { handleManifest, handleTags } from './handlers/inspection.ts';
+import { handlePreparation, handlePrepare } from './handlers/preparations.ts';
+import { logPreparation, logRequest } from './observe/request-log.ts';
+import { recordRequest } from './observe/request-metrics.ts';
+import { withServerSpan } from './observe/server-span.ts';
 import { problemOf } from './problem.ts';
-import { logPreparation, logRequest } from './request-log.ts';
-import { recordRequest } from './request-metrics.ts';
-import { parseRoute } from './route.ts';
-import type { Route } from './routes.ts';
-import { sendProblem, sendText } from './send.ts';
-import { withServerSpan } from './server-span.ts';
-import { usageText } from './usage.ts';
+import type { RequestContext } from './request-context.ts';
+import { sendProblem, sendText } from './respond.ts';
+import { parseRoute } from './routing/parse-route.ts';
+import type { Route } from './routing/route.ts';
+import { usageText } from './routing/usage.ts';
+import { HttpServer, stopping } from './server.ts';
 
 /** Methods of most routes. */
 const METHODS = ['GET', 'HEAD'];
@@ -55,7 +55,7 @@ export async function startService(tools: ArchiveTools, logger: Logger): Promise
   const state = { isStopping: false };
   const clients = new ClientLimit(config.requestsPerClient);
   const jobs = new PreparationJobs((job) => logPreparation(job, logger));
-  const listener = await Listener.start({
+  const listener = await HttpServer.start({
     ...config.http,
     handle: (request, response, signal) =>
       handle(request, response, signal, { tools, logger, state, clients, jobs }),
@@ -86,7 +86,7 @@ async function handle(
   surroundings: Surroundings,
 ): Promise<void> {
   const begun = performance.now();
-  const exchange: Exchange = { id: randomUUID(), request, response, signal, facts: {} };
+  const exchange: RequestContext = { id: randomUUID(), request, response, signal, facts: {} };
   response.setHeader('X-Request-Id', exchange.id);
   if (surroundings.state.isStopping) response.setHeader('Connection', 'close');
   const route = readRoute(exchange);
@@ -110,7 +110,7 @@ async function handle(
 }
 
 /** The route of a request, or why it names none. */
-function readRoute({ request, facts }: Exchange): Route | PassthroughError {
+function readRoute({ request, facts }: RequestContext): Route | PassthroughError {
   try {
     const route = parseRoute(request.url ?? '/');
     facts.route = route.template;
@@ -121,7 +121,7 @@ function readRoute({ request, facts }: Exchange): Route | PassthroughError {
 }
 
 async function answer(
-  exchange: Exchange,
+  exchange: RequestContext,
   route: Route | PassthroughError,
   surroundings: Surroundings,
 ): Promise<void> {
@@ -159,7 +159,7 @@ async function answer(
 
 /** Does something that one client may do so many times at once, until it is over. */
 async function limited(
-  { request }: Exchange,
+  { request }: RequestContext,
   clients: ClientLimit,
   work: () => Promise<void>,
 ): Promise<void> {
@@ -172,7 +172,7 @@ async function limited(
 }
 
 /** Waits until the last byte of an answer is out, or its connection is gone: cut, where the client takes no byte for long. */
-async function ended({ response, facts }: Exchange, stallMs: number): Promise<void> {
+async function ended({ response, facts }: RequestContext, stallMs: number): Promise<void> {
   const cut = () => {
     facts.error ??= 'ABORTED';
     facts.message ??= `Stopped: the client took no byte for ${stallMs / 1000} s`;
@@ -182,7 +182,7 @@ async function ended({ response, facts }: Exchange, stallMs: number): Promise<vo
   await finished(response).catch(() => undefined);
 }
 
-async function sendReadiness(exchange: Exchange, { tools, state }: Surroundings): Promise<void> {
+async function sendReadiness(exchange: RequestContext, { tools, state }: Surroundings): Promise<void> {
   if (state.isStopping) return sendText(exchange, 503, 'not ready: stopping\n');
   try {
     await tools.layers.store.probe();
@@ -193,7 +193,7 @@ async function sendReadiness(exchange: Exchange, { tools, state }: Surroundings)
 }
 
 /** Answers a failure; a fault of this program goes into the log with its stack. */
-function fail(exchange: Exchange, error: unknown, logger: Logger): void {
+function fail(exchange: RequestContext, error: unknown, logger: Logger): void {
   const problem = problemOf(error);
   exchange.facts.error = problem.error.code;
   exchange.facts.message = problem.detail;

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
-import { release } from '../pieces.ts';
-import { decompressed } from '../storage/decompress.ts';
-import { gathered } from '../storage/gather.ts';
 import type { Draft } from '../storage/store.ts';
-import { observed, Verifier } from '../storage/verify.ts';
+import { releaseChunk } from '../streams/chunk.ts';
+import { decompressed } from '../streams/decompress.ts';
+import { rebatched } from '../streams/rebatch.ts';
+import { Verifier, verifying } from '../streams/verify.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import type { LayerReport } from './progress.ts';
 
@@ -20,7 +20,7 @@ export type LayerForm = 'packed' | 'unpacked';
 export interface FetchLayerOptions {
   readonly layer: Descriptor;
   readonly form: LayerForm;
-  /** Opens the blob; see `Registry.openLayer`. */
+  /** Opens the blob; see `Repository.openLayer`. */
   readonly open: (layer: Descriptor, signal: AbortSignal) => Promise<AsyncGenerator<Uint8Array, void>>;
   readonly draft: Draft;
   readonly signal: AbortSignal;
@@ -58,9 +58,9 @@ async function keep(
 ): Promise<undefined> {
   const { digest, size } = layer;
   const verifier = new Verifier({ digest, size, what: nameOf(layer) });
-  for await (const bytes of gathered(observed(blob, verifier), WRITE_BYTES)) {
+  for await (const bytes of rebatched(verifying(blob, verifier), WRITE_BYTES)) {
     await draft.write(bytes);
-    release(bytes);
+    releaseChunk(bytes);
     report({ packed: verifier.size, unpacked: verifier.size });
   }
   verifier.finish();
@@ -76,13 +76,13 @@ async function unpack(
   const hash = createHash('sha256');
   let unpacked = 0;
   try {
-    for await (const bytes of decompressed(observed(blob, packed), nameOf(layer))) {
+    for await (const bytes of decompressed(verifying(blob, packed), nameOf(layer))) {
       unpacked += bytes.byteLength;
       report({ packed: packed.size, unpacked });
       // A piece of a bomb unpacks to a thousand of them, and the source is not asked for another meanwhile.
       signal.throwIfAborted();
       await settledWith(draft.write(bytes), () => hash.update(bytes));
-      release(bytes);
+      releaseChunk(bytes);
     }
   } catch (error) {
     if (isPassthroughError(error, 'VERIFICATION_FAILED')) await blameDigest(blob, packed);

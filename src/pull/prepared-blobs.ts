@@ -1,6 +1,6 @@
 import type { Digest } from '../image/digest.ts';
 import type { LayerForm } from './fetch-layer.ts';
-import type { PreparedLayer } from './prepare-layers.ts';
+import type { PreparedLayer } from './fetch-layers.ts';
 
 /** The files of an archive's layers, each there once however many images have it. */
 export class PreparedBlobs {

@@ -2,19 +2,19 @@ import { type Archive, archiveIdentity, type LayoutName } from '../archive/archi
 import { PassthroughError } from '../errors.ts';
 import type { Platform } from '../image/platform.ts';
 import { formatReference, type Reference } from '../image/reference.ts';
-import type { Registry } from '../registry/registry.ts';
+import type { Repository } from '../registry/repository.ts';
 import { type ByteRange, encodeTar } from '../tar/encoder.ts';
 import { withSpan } from '../telemetry/span.ts';
-import { archiveSource, type RenewLayer } from './archive-source.ts';
 import { Budget } from './budget.ts';
+import type { RepositoryLocation } from './cache/known-blobs.ts';
+import { layerSource, layersOf, type PreparedImage, prepareImage } from './fetch-image.ts';
 import type { LayerForm } from './fetch-layer.ts';
+import { type LayerTools, layerKey, prepareLayer } from './fetch-layers.ts';
 import { type ResolvedImage, referenceAttributes, resolvedAttributes } from './image-attributes.ts';
 import type { ImageLimits } from './image-limits.ts';
-import { layOut } from './lay-out.ts';
-import { layerSource, layersOf, type PreparedImage, prepareImage } from './prepare-image.ts';
-import { type LayerTools, layerKey, prepareLayer } from './prepare-layers.ts';
+import { layOut } from './layout.ts';
 import { PreparedBlobs } from './prepared-blobs.ts';
-import type { Repository } from './repository-contents.ts';
+import { archiveSource, type RenewLayer } from './repairing-reader.ts';
 import { type ResolvedManifest, resolveManifest, resolveRoot } from './resolve-manifest.ts';
 
 /** One image of an archive. */
@@ -27,8 +27,8 @@ export interface ImageRequest {
   /** Whether somebody asked for this platform, rather than it being the default. */
   readonly isPlatformAsked: boolean;
   /** The repository of the reference, and the way to it. */
-  readonly repository: Repository;
-  readonly registry: Registry;
+  readonly repository: RepositoryLocation;
+  readonly registry: Repository;
 }
 
 /** What to pull, and how to lay it out. */
@@ -80,7 +80,7 @@ export interface PulledArchive extends Archive {
 /**
  * Resolves the images of an archive to their manifests, one after the other.
  *
- * @throws PassthroughError of what the registries answer (see `Registry`), `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`,
+ * @throws PassthroughError of what the registries answer (see `Repository`), `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`,
  *   `VERIFICATION_FAILED`, `ABORTED`
  */
 export async function resolveArchive(request: ArchiveRequest, tools: PullTools): Promise<ResolvedArchive> {

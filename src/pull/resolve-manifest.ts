@@ -8,7 +8,7 @@ import {
   parseManifest,
 } from '../image/manifest.ts';
 import { formatPlatform, type Platform, platformDistance } from '../image/platform.ts';
-import type { FetchedManifest, Registry } from '../registry/registry.ts';
+import type { FetchedManifest, Repository } from '../registry/repository.ts';
 
 /** A manifest whose digest is verified, with its bytes. */
 export interface VerifiedManifest {
@@ -47,7 +47,7 @@ const MAX_CHILDREN = 200;
  *   `getManifest` throws
  */
 export async function resolveManifest(
-  registry: Registry,
+  registry: Repository,
   reference: string,
   platform: Platform,
   signal: AbortSignal,
@@ -83,7 +83,7 @@ export async function resolveManifest(
  * @throws PassthroughError `UNSUPPORTED_IMAGE`, and what the registry's `getManifest` throws
  */
 export async function resolveRoot(
-  registry: Registry,
+  registry: Repository,
   reference: string,
   signal: AbortSignal,
   options: ResolveOptions = { artifacts: false },

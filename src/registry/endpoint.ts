@@ -1,5 +1,5 @@
 import { TAGS_PER_PAGE } from './tag-list.ts';
-import type { Operation } from './transport.ts';
+import type { Operation } from './transport/transport.ts';
 
 /** Where an operation goes: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#endpoints */
 export interface Endpoint {

@@ -1,6 +1,6 @@
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { type HostPattern, matchesHost } from './host-pattern.ts';
-import type { RegistryTarget } from './target.ts';
+import type { RegistryHost } from './registry-host.ts';
 
 /**
  * Most addresses of one layer that are tried. Real manifests name one or two; each may take as long as a time
@@ -11,7 +11,7 @@ export const MAX_FOREIGN_URLS = 8;
 /** Where foreign layers may be fetched from. */
 export interface ForeignPolicy {
   /** The registry that named them. */
-  readonly target: RegistryTarget;
+  readonly target: RegistryHost;
   /** Hosts that a request may reach at all; `undefined` for any. */
   readonly allowedHosts: readonly HostPattern[] | undefined;
 }

@@ -1,5 +1,5 @@
 import { PassthroughError } from '../errors.ts';
-import { parseHost, registryTarget } from './target.ts';
+import { parseHost, registryHost } from './registry-host.ts';
 
 /** One entry of a list of hosts: `ghcr.io`, `*.example.com`, `10.0.0.5:5000`, `http://lab.example.com`. */
 export interface HostPattern {
@@ -33,7 +33,7 @@ export function parseHostPattern(text: string): HostPattern {
   const isWildcard = rest.startsWith('*.');
   const { hostname, port } = parseHost(isWildcard ? rest.slice(2) : rest);
   const canonical =
-    isWildcard || port !== undefined ? hostname : new URL(registryTarget('https', hostname).origin).hostname;
+    isWildcard || port !== undefined ? hostname : new URL(registryHost('https', hostname).origin).hostname;
   return { scheme: protocol && `${protocol}:`, hostname: canonical, isWildcard, port };
 }
 

@@ -1,4 +1,4 @@
-import { FieldReader, LIST_GAP, TOKEN } from './field-value.ts';
+import { FieldReader, LIST_GAP, TOKEN } from './transport/field-value.ts';
 
 /** One value of a `Link` header. */
 export interface Link {

@@ -1,5 +1,5 @@
 import { type ErrorCode, PassthroughError } from '../errors.ts';
-import type { ExchangeResponse } from './transport.ts';
+import type { TransportResponse } from './transport/transport.ts';
 
 /**
  * Reads a small body whole.
@@ -10,7 +10,7 @@ import type { ExchangeResponse } from './transport.ts';
  * @throws PassthroughError `code` beyond the limit, and what reading throws
  */
 export async function readBounded(
-  response: ExchangeResponse,
+  response: TransportResponse,
   maxBytes: number,
   what: string,
   code: ErrorCode,
@@ -33,7 +33,7 @@ export async function readBounded(
  *
  * @param maxBytes most bytes that are read
  */
-export async function readStart(response: ExchangeResponse, maxBytes: number): Promise<Uint8Array> {
+export async function readStart(response: TransportResponse, maxBytes: number): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let length = 0;
   try {

@@ -1,7 +1,7 @@
 import { type ErrorCode, PassthroughError } from '../errors.ts';
 import { readStart } from './read-bounded.ts';
-import { retryAfterSeconds } from './retry.ts';
-import type { ExchangeResponse } from './transport.ts';
+import { retryAfterSeconds } from './transport/retry.ts';
+import type { TransportResponse } from './transport/transport.ts';
 
 /** Most bytes of an error body that are read unless configured: an OCI error takes a few hundred. */
 export const DEFAULT_MAX_ERROR_BYTES = 64 * 1024;
@@ -20,7 +20,7 @@ const MAX_QUOTE_LENGTH = 200;
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#error-codes
  */
 export async function errorFromResponse(
-  response: ExchangeResponse,
+  response: TransportResponse,
   action: string,
   maxBytes = DEFAULT_MAX_ERROR_BYTES,
 ): Promise<PassthroughError> {

@@ -1,7 +1,7 @@
 import { isPassthroughError, PassthroughError } from '../errors.ts';
-import { isPassing } from './connection-error.ts';
-import { backoffMs, pause, type RetryPolicy } from './retry.ts';
-import type { ExchangeResponse } from './transport.ts';
+import { isPassing } from './transport/connection-error.ts';
+import { backoffMs, pause, type RetryPolicy } from './transport/retry.ts';
+import type { TransportResponse } from './transport/transport.ts';
 
 /** Failures in a row, without a byte between them, after which a blob is given up. */
 const MAX_FAILURES_WITHOUT_PROGRESS = 3;
@@ -12,13 +12,13 @@ const MAX_CONTINUATIONS = 50;
 /** What {@link readResuming} reads. */
 export interface ResumableBlob {
   /** The answer to the request without a range, its status 200. */
-  readonly first: ExchangeResponse;
+  readonly first: TransportResponse;
   /** Size that the descriptor names, in bytes. */
   readonly size: number;
   /** Asks for the blob from an offset on. */
-  readonly open: (offset: number) => Promise<ExchangeResponse>;
+  readonly open: (offset: number) => Promise<TransportResponse>;
   /** Makes an error of an answer that cannot be read on from. */
-  readonly failure: (response: ExchangeResponse) => Promise<PassthroughError>;
+  readonly failure: (response: TransportResponse) => Promise<PassthroughError>;
   /** How long to wait before a continuation. */
   readonly retry: RetryPolicy;
   readonly signal: AbortSignal;
@@ -87,7 +87,7 @@ async function* resumed(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, u
  *
  * @throws PassthroughError `REGISTRY_FAILED` when the answer begins behind the offset
  */
-function bytesToSkip(response: ExchangeResponse, offset: number): number {
+function bytesToSkip(response: TransportResponse, offset: number): number {
   if (response.status === 200) return offset;
   const start = /^bytes (\d+)-/.exec(response.headers['content-range'] ?? '')?.[1];
   const skip = offset - Number(start ?? Number.NaN);

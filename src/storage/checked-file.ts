@@ -1,10 +1,10 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
-import { lendPiece, ownPiece, release } from '../pieces.ts';
+import { lendChunk, ownChunk, releaseChunk } from '../streams/chunk.ts';
 import { BLOCK_BYTES, BlockChecksums } from './block-checksums.ts';
 import { ReadBudget } from './read-budget.ts';
-import { RecentPieces } from './recent-pieces.ts';
+import { ReadCache } from './read-cache.ts';
 import { storageError } from './storage-error.ts';
 
 /**
@@ -36,7 +36,7 @@ const RECENT_BYTES = 12 * 1024 * 1024;
 /** Memory that all readers of this process share. */
 const budget = new ReadBudget(24 * 1024 * 1024);
 
-const recent = new RecentPieces(RECENT_BYTES);
+const recent = new ReadCache(RECENT_BYTES);
 
 /** Tells files apart. */
 let nextId = 0;
@@ -170,7 +170,7 @@ export class CheckedFile {
 
   /**
    * Reads the content, or a part of it, and checks it. Each piece is its reader's, to be kept or given back with
-   * {@link release}; its bytes must not be changed, for others may read the same.
+   * {@link releaseChunk}; its bytes must not be changed, for others may read the same.
    *
    * @param range bytes from `start` up to, not including, `end`, within the content; the whole unless said
    * @param onDamage is called before the error is thrown
@@ -191,7 +191,7 @@ export class CheckedFile {
         next = to < end && budget.isAmple && !isShared ? this.#piece(to, end) : undefined;
         const piece = bytes.subarray(position - from, Math.min(end, to) - from);
         position = Math.min(end, to);
-        yield isShared ? lendPiece(piece, () => release(bytes)) : ownPiece(piece);
+        yield isShared ? lendChunk(piece, () => releaseChunk(bytes)) : ownChunk(piece);
       }
     } catch (error) {
       if (isPassthroughError(error, 'DAMAGED')) onDamage();

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
-import { Shared } from '../shared.ts';
 import type { ByteRange } from '../tar/encoder.ts';
 import { instruments } from '../telemetry/metrics.ts';
+import { SingleFlight } from '../util/single-flight.ts';
 import type { CheckedFile, Description } from './checked-file.ts';
-import { Shelf } from './shelf.ts';
-import type { IncomingFile, StoreFolder } from './store-folder.ts';
+import { FileIndex } from './file-index.ts';
+import type { IncomingFile, StoreFolder } from './folder.ts';
 
 /** Why a file that is only looked for is not given. */
 const NOT_HERE = new PassthroughError('INTERNAL', 'No such file');
@@ -89,14 +89,14 @@ interface OpenFile {
 export class Store<Report = never> {
   readonly #folder: StoreFolder;
   readonly #onDamage: (name: string) => void;
-  readonly #shelf: Shelf;
+  readonly #shelf: FileIndex;
   /** The files that are made or used. */
-  readonly #files = new Shared<string, OpenFile, Report>((open) => this.#putAside(open));
+  readonly #files = new SingleFlight<string, OpenFile, Report>((open) => this.#putAside(open));
 
   private constructor({ folder, maxBytes, onDamage = () => undefined }: StoreOptions) {
     this.#folder = folder;
     this.#onDamage = onDamage;
-    this.#shelf = new Shelf({ folder, maxBytes, isUsed: (name) => this.#files.has(name) });
+    this.#shelf = new FileIndex({ folder, maxBytes, isUsed: (name) => this.#files.has(name) });
   }
 
   /** Opens a store on what lies in a folder. */
@@ -135,7 +135,7 @@ export class Store<Report = never> {
       onReport,
       // Somebody else may have been refused, have named a wrong size or a repository without it, or only have looked.
       isPersonal: (error) => error === NOT_HERE || isPassthroughError(error, ...PERSONAL),
-      make: async (working, report) => {
+      produce: async (working, report) => {
         const found = await this.#reopen(name, key);
         source = found === undefined ? 'made' : 'cache';
         if (found !== undefined) return found;

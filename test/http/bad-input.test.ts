@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { basic, type Pair, startPair } from '../support/pair.ts';
 import { connectRaw } from '../support/raw-client.ts';
-import { basic, type Pair, startPair } from './pair.ts';
 
 /** Milliseconds that a refusal may take. It takes one or two; a request that went anywhere would take longer to fail. */
 const AT_ONCE_MS = 1_000;

@@ -4,10 +4,10 @@ import { isPassthroughError } from '../../src/errors.ts';
 import { ClientLimit, clientOf } from '../../src/http/client-limit.ts';
 import { readAll } from '../support/collect.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
+import { startPair } from '../support/pair.ts';
 import { connectRaw } from '../support/raw-client.ts';
+import { LARGE_FILE, SMALL_FILE, startTwoSizes as start } from '../support/two-sizes.ts';
 import { within } from '../support/within.ts';
-import { startPair } from './pair.ts';
-import { LARGE_FILE, SMALL_FILE, startTwoSizes as start } from './two-sizes.ts';
 
 describe('a client', () => {
   const table: readonly [address: string, client: string][] = [

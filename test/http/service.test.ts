@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { basic, type Pair, type PairOptions, startPair } from '../support/pair.ts';
 import { startScriptedServer } from '../support/scripted-server.ts';
 import type { LogEvent, Reply } from '../support/service.ts';
 import { serveSignedBlobs, URL_SIGNATURE } from '../support/signed-blobs.ts';
-import { basic, type Pair, type PairOptions, startPair } from './pair.ts';
 
 const IMAGE = makeImage({ layers: [{ tar: makeLayer({ 'etc/hello': 'hello' }) }] });
 const FILE = '/docker/team_app_1.tar';

@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { readAll } from '../support/collect.ts';
+import type { PairOptions } from '../support/pair.ts';
 import { connectRaw } from '../support/raw-client.ts';
+import { LARGE_FILE, SMALL_FILE, startTwoSizes as start } from '../support/two-sizes.ts';
 import { within } from '../support/within.ts';
-import type { PairOptions } from './pair.ts';
-import { LARGE_FILE, SMALL_FILE, startTwoSizes as start } from './two-sizes.ts';
 
 const STALLED: PairOptions = { defects: { stallRequests: { pattern: /manifests/, times: 1 } } };
 

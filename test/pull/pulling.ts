@@ -9,9 +9,10 @@ import { type ErrorCode, isPassthroughError, type PassthroughError } from '../..
 import type { Digest } from '../../src/image/digest.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
+import { KnownBlobs, type RepositoryLocation } from '../../src/pull/cache/known-blobs.ts';
+import type { LayerTools } from '../../src/pull/fetch-layers.ts';
 import type { ResolvedImage } from '../../src/pull/image-attributes.ts';
 import type { ImageLimits } from '../../src/pull/image-limits.ts';
-import type { LayerTools } from '../../src/pull/prepare-layers.ts';
 import type { LayerReport } from '../../src/pull/progress.ts';
 import {
   type ArchiveRequest,
@@ -21,15 +22,14 @@ import {
   prepareArchive,
   resolveArchive,
 } from '../../src/pull/pull-archive.ts';
-import { RegistrySlots } from '../../src/pull/registry-slots.ts';
-import { type Repository, RepositoryContents } from '../../src/pull/repository-contents.ts';
-import { HttpTransport } from '../../src/registry/http-transport.ts';
-import { openRegistry } from '../../src/registry/open-registry.ts';
-import type { Registry } from '../../src/registry/registry.ts';
-import { registryTarget } from '../../src/registry/target.ts';
-import { TokenSource } from '../../src/registry/token.ts';
+import { TokenSource } from '../../src/registry/auth/token.ts';
+import { openRepository } from '../../src/registry/open-repository.ts';
+import { registryHost } from '../../src/registry/registry-host.ts';
+import type { Repository } from '../../src/registry/repository.ts';
+import { HttpTransport } from '../../src/registry/transport/http-transport.ts';
+import { StoreFolder } from '../../src/storage/folder.ts';
 import { Store } from '../../src/storage/store.ts';
-import { StoreFolder } from '../../src/storage/store-folder.ts';
+import { KeyedSemaphore } from '../../src/util/semaphore.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
 import { openFilesIn, QUICK_RETRY } from '../support/service.ts';
@@ -48,8 +48,8 @@ export const NEVER = new AbortController().signal;
 /** A fake registry with one image in it, and all that pulls it. */
 export interface Pulling extends AsyncDisposable {
   readonly fake: FakeRegistry;
-  readonly registry: Registry;
-  readonly repository: Repository;
+  readonly registry: Repository;
+  readonly repository: RepositoryLocation;
   /** Keeps nothing that nobody uses. */
   readonly tools: LayerTools;
   readonly limits: ImageLimits;
@@ -87,8 +87,8 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   });
   stack.defer(() => wire.close());
   const bodyLimits = { manifestBytes: 1e6, configBytes: 1e6, tokenBytes: 1e6, errorBytes: 1e6 };
-  const target = registryTarget('http', fake.host);
-  const registry = openRegistry(
+  const target = registryHost('http', fake.host);
+  const registry = openRepository(
     {
       wire,
       tokens: new TokenSource(bodyLimits),
@@ -107,7 +107,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   const folder = await StoreFolder.makeTemporary(directory);
   const store = await Store.open<LayerReport>({ folder, maxBytes: 0 });
   stack.defer(() => store.close());
-  const tools = { store, contents: new RepositoryContents(), slots: new RegistrySlots(8) };
+  const tools = { store, contents: new KnownBlobs(), slots: new KeyedSemaphore(8) };
   const repository = { origin: target.origin, name: REPOSITORY };
   const limits = { ...LIMITS, ...options.limits };
   const all = stack.move();

@@ -74,7 +74,7 @@ function isFor({ name }: Loader, layers: number): boolean {
   return name === 'docker load' ? layers === DOCKER_LAYERS : layers > DOCKER_LAYERS;
 }
 
-async function openRegistry(stack: AsyncDisposableStack): Promise<FakeRegistry> {
+async function openRepository(stack: AsyncDisposableStack): Promise<FakeRegistry> {
   const registry = await startFakeRegistry();
   return stack.use(registry);
 }
@@ -83,7 +83,7 @@ test('odd images are loaded by every loader that claims the layout', { timeout: 
   if (!requireParts(t, ...LOADED_WITH, 'curl', 'tar') || !requireRoot(t)) return;
   const stack = cleanup(t);
   const directory = await temporaryDirectory(stack, 'odd');
-  const [registry, loaders] = await Promise.all([openRegistry(stack), startLoaders(stack)]);
+  const [registry, loaders] = await Promise.all([openRepository(stack), startLoaders(stack)]);
   const service = await startService(stack, { REGISTRY_URL: registry.origin });
 
   for (const [at, [behaviour, spec]] of Object.entries(IMAGES).entries()) {
@@ -128,7 +128,7 @@ async function openWindows(stack: AsyncDisposableStack) {
   });
   const [foreign] = image.layers;
   assert.ok(foreign);
-  const registry = await openRegistry(stack);
+  const registry = await openRepository(stack);
   const blobs = new Map([...image.blobs].filter(([digest]) => digest !== foreign.digest));
   registry.push('team/windows', '1', { ...image, blobs });
   const start = (env: Readonly<Record<string, string>>) =>

@@ -4,8 +4,8 @@ import { isPassthroughError, PassthroughError } from '../../src/errors.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from '../../src/registry/foreign-layer.ts';
 import { parseHostPattern } from '../../src/registry/host-pattern.ts';
-import type { Registry } from '../../src/registry/registry.ts';
-import { registryTarget } from '../../src/registry/target.ts';
+import { registryHost } from '../../src/registry/registry-host.ts';
+import type { Repository } from '../../src/registry/repository.ts';
 import { readAll } from '../support/collect.ts';
 import type { Defects } from '../support/defects.ts';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
@@ -25,8 +25,8 @@ import {
   REPOSITORY,
 } from './open.ts';
 
-const HTTPS = registryTarget('https', 'registry.example.com');
-const HTTP = registryTarget('http', 'registry.example.com:5000');
+const HTTPS = registryHost('https', 'registry.example.com');
+const HTTP = registryHost('http', 'registry.example.com:5000');
 
 const notAllowed = (origin: string, why: string) => ({
   code: 'REGISTRY_NOT_ALLOWED',
@@ -148,7 +148,7 @@ async function open(defects: Defects = { dropBlob: true }, options: AccessOption
 
 const at = (...urls: readonly string[]): Descriptor => ({ ...BIG_LAYER, urls });
 
-const read = async (client: Registry, descriptor: Descriptor): Promise<Buffer> =>
+const read = async (client: Repository, descriptor: Descriptor): Promise<Buffer> =>
   await readAll(await client.openForeignLayer(descriptor, never()));
 
 /** A server that has the blob at every path, in any range. */

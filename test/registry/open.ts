@@ -5,15 +5,15 @@
 import type { Digest } from '../../src/image/digest.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
-import type { BasicCredentials, Credential } from '../../src/registry/credentials.ts';
-import { HttpTransport } from '../../src/registry/http-transport.ts';
-import { openRegistry, type RegistryAccess } from '../../src/registry/open-registry.ts';
-import type { Registry } from '../../src/registry/registry.ts';
-import type { BodyLimits } from '../../src/registry/registry-client.ts';
-import type { RetryPolicy } from '../../src/registry/retry.ts';
-import { type RegistryTarget, registryTarget } from '../../src/registry/target.ts';
-import { TokenSource } from '../../src/registry/token.ts';
-import type { Timeouts } from '../../src/registry/transport.ts';
+import type { BasicCredentials, Credential } from '../../src/registry/auth/credentials.ts';
+import { TokenSource } from '../../src/registry/auth/token.ts';
+import { openRepository, type RegistryAccess } from '../../src/registry/open-repository.ts';
+import { type RegistryHost, registryHost } from '../../src/registry/registry-host.ts';
+import type { Repository } from '../../src/registry/repository.ts';
+import type { BodyLimits } from '../../src/registry/repository-client.ts';
+import { HttpTransport } from '../../src/registry/transport/http-transport.ts';
+import type { RetryPolicy } from '../../src/registry/transport/retry.ts';
+import type { Timeouts } from '../../src/registry/transport/transport.ts';
 import { readAll } from '../support/collect.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 
@@ -81,9 +81,9 @@ export interface TestAccess extends RegistryAccess, Disposable {
   open(
     server: { readonly origin: string },
     credential?: Credential,
-    target?: Partial<RegistryTarget>,
+    target?: Partial<RegistryHost>,
     repository?: string,
-  ): Registry;
+  ): Repository;
 }
 
 /** What a test wants other than usual. */
@@ -91,7 +91,7 @@ export interface AccessOptions extends Partial<Omit<RegistryAccess, 'wire'>> {
   readonly timeouts?: Partial<Timeouts>;
 }
 
-/** @returns what {@link openRegistry} wants, with an {@link HttpTransport} of its own */
+/** @returns what {@link openRepository} wants, with an {@link HttpTransport} of its own */
 export function openAccess({ timeouts, ...options }: AccessOptions = {}): TestAccess {
   const wire = new HttpTransport({
     timeouts: { ...PATIENT, ...timeouts },
@@ -112,8 +112,8 @@ export function openAccess({ timeouts, ...options }: AccessOptions = {}): TestAc
     ...access,
     open: ({ origin }, credential = NO_CREDENTIAL, target = {}, repository = REPOSITORY) => {
       const { protocol, host } = new URL(origin);
-      const known = registryTarget(protocol.slice(0, -1), host);
-      return openRegistry(access, { target: { ...known, ...target }, repository, credential });
+      const known = registryHost(protocol.slice(0, -1), host);
+      return openRepository(access, { target: { ...known, ...target }, repository, credential });
     },
     [Symbol.dispose]: () => wire.close(),
   };
@@ -126,7 +126,7 @@ export function never(): AbortSignal {
 
 /** Reads a layer to its end. */
 export async function readLayer(
-  registry: Registry,
+  registry: Repository,
   descriptor: Descriptor = BIG_LAYER,
   signal = never(),
 ): Promise<Buffer> {

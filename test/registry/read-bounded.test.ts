@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readBounded, readStart } from '../../src/registry/read-bounded.ts';
-import { response } from './scripted-transport.ts';
+import { response } from './transport/scripted-transport.ts';
 
 /** A body in pieces, which tells how much of it was read and whether it was closed. */
 function body(pieces: readonly (string | Error)[]) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { errorFromResponse } from '../../src/registry/response-error.ts';
-import { response, type ScriptedAnswer } from './scripted-transport.ts';
+import { response, type ScriptedAnswer } from './transport/scripted-transport.ts';
 
 const ACTION = 'Cannot get manifest "1" of registry.example.com/team/app';
 

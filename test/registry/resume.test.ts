@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { PassthroughError } from '../../src/errors.ts';
-import { connectionError, timeoutError } from '../../src/registry/connection-error.ts';
 import { readResuming } from '../../src/registry/resume.ts';
+import { connectionError, timeoutError } from '../../src/registry/transport/connection-error.ts';
 import { readAll } from '../support/collect.ts';
 import { never } from './open.ts';
-import { exchange, type ScriptedAnswer, ScriptedTransport } from './scripted-transport.ts';
+import { exchange, type ScriptedAnswer, ScriptedTransport } from './transport/scripted-transport.ts';
 
 const AT = new URL('https://registry.example.com/v2/a/blobs/b');
 const BLOB = Buffer.from('0123456789abcdefghij');

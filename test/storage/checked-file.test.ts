@@ -3,8 +3,8 @@ import { type FileHandle, open, readFile, rm, stat, truncate, writeFile } from '
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { release } from '../../src/pieces.ts';
 import { CheckedFile, CheckedFileWriter, type MakeRoom } from '../../src/storage/checked-file.ts';
+import { releaseChunk } from '../../src/streams/chunk.ts';
 import { readAll } from '../support/collect.ts';
 import { makeFolder, makeSmallDisk, patternOf } from './folder.ts';
 
@@ -142,7 +142,7 @@ describe('a file gives what was written', () => {
           if (value === undefined) return false;
           // Who gives a piece back has no use of it afterwards; who keeps it may look at it at any time.
           pieces.push(isKeeping ? value : Buffer.from(value));
-          if (!isKeeping) release(value);
+          if (!isKeeping) releaseChunk(value);
           return true;
         };
         for (const turn of order) {
@@ -174,7 +174,7 @@ describe('a file gives what was written', () => {
     let count = 0;
     for await (const piece of opened.file.read({ start: 5, end: LONG.length })) {
       assert.notEqual(piece.byteLength, 0);
-      release(piece);
+      releaseChunk(piece);
       assert.equal(piece.byteLength, 0);
       count += 1;
     }

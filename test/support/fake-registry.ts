@@ -61,14 +61,14 @@ export interface FakeRegistry extends ScriptedServer {
   waitForStalled(count?: number): Promise<void>;
 }
 
-interface Repository {
+interface RepositoryLocation {
   readonly manifests: Map<string, BuiltManifest>;
   readonly tags: Map<string, string>;
   readonly blobs: Map<string, Buffer>;
 }
 
 /** One request on its way through the registry. */
-interface Exchange {
+interface RequestContext {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   readonly recorded: RecordedRequest;
@@ -118,7 +118,7 @@ class RegistryState {
   readonly blobs = new Map<string, Buffer>();
   readonly held = new HeldAnswers();
   readonly #configs = new Set<string>();
-  readonly #repositories = new Map<string, Repository>();
+  readonly #repositories = new Map<string, RepositoryLocation>();
   readonly #picker = new DefectPicker();
 
   constructor({ auth, defects, tokens }: FakeRegistryOptions) {
@@ -181,7 +181,7 @@ class RegistryState {
     await sendAnswer(request, response, { ...answer, headers, contentLength }, this.held);
   }
 
-  async #route(exchange: Exchange): Promise<Answer | Refusal> {
+  async #route(exchange: RequestContext): Promise<Answer | Refusal> {
     const { request, response, recorded, url } = exchange;
     const early = this.#fail(recorded, false);
     if (early) {
@@ -266,14 +266,18 @@ class RegistryState {
     );
   }
 
-  #manifest({ request }: Exchange, reference: string, { manifests, tags }: Repository): Answer | Refusal {
+  #manifest(
+    { request }: RequestContext,
+    reference: string,
+    { manifests, tags }: RepositoryLocation,
+  ): Answer | Refusal {
     const manifest = manifests.get(tags.get(reference) ?? reference);
     return manifest
       ? answerManifest(request, reference, manifest, this.defects, this.#picker)
       : { status: 404, code: 'MANIFEST_UNKNOWN', message: `manifest unknown to registry: ${reference}` };
   }
 
-  #blob({ request }: Exchange, digest: string, blobs: ReadonlyMap<string, Buffer>): Answer | Refusal {
+  #blob({ request }: RequestContext, digest: string, blobs: ReadonlyMap<string, Buffer>): Answer | Refusal {
     const bytes = blobs.get(digest);
     const here = (one: ForBlob): boolean => one.digest === undefined || one.digest === digest;
     if (bytes === undefined || this.#picker.pick(this.defects.dropBlob, here)) {
@@ -282,7 +286,7 @@ class RegistryState {
     return answerBlob(request, digest, bytes, this.#configs.has(digest), this.defects, this.#picker);
   }
 
-  async #token({ request, response, url }: Exchange): Promise<Answer | Refusal> {
+  async #token({ request, response, url }: RequestContext): Promise<Answer | Refusal> {
     const { auth } = this;
     if (auth.tokenDelayUntilReleased) {
       await this.held.hold(response);

@@ -6,13 +6,13 @@ import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadConfig } from '../../src/config.ts';
-import { openArchiveTools } from '../../src/http/archive-tools.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { startService } from '../../src/http/service.ts';
-import type { RetryPolicy } from '../../src/registry/retry.ts';
-import type { Shared } from '../../src/shared.ts';
+import { openArchiveTools } from '../../src/pull/image-service.ts';
+import type { RetryPolicy } from '../../src/registry/transport/retry.ts';
 import type { Draft, Stored } from '../../src/storage/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
+import type { SingleFlight } from '../../src/util/single-flight.ts';
 import { Conditions } from './conditions.ts';
 import { open, type Reply, type RequestOptions, request } from './http-request.ts';
 import { type LogEvent, MemoryLog } from './memory-log.ts';
@@ -137,7 +137,7 @@ export async function startTestService(
 
 /** Counts who joins in, from now on. */
 function countJoins<Key, Value, Report>(
-  shared: Shared<Key, Value, Report>,
+  shared: SingleFlight<Key, Value, Report>,
 ): (count: number) => Promise<void> {
   const events = new Conditions();
   const join = shared.join.bind(shared);

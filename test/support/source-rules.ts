@@ -11,33 +11,30 @@ export type Violation = string;
 /** Most lines of a file: beyond that it holds more than one noun. */
 const MAX_LINES = 300;
 
-/** Files and rooms that face the outside: they may know everything below them. */
-const FACES = new Set([
-  'main.ts',
-  'index.ts',
-  'config.ts',
-  'environment.ts',
-  'registry-config.ts',
-  'telemetry-config.ts',
-  'cli',
-  'http',
-]);
+/** Most files of a folder: beyond that a reader no longer sees at a glance what is in it. */
+const MAX_FILES = 14;
 
-/** The one module that knows the telemetry SDK. Loading it takes longer than all else, so it is loaded on demand only. */
+/** The one module that knows the telemetry SDK. It takes longer to load than all other modules, so it is loaded on demand. */
 const SDK = 'telemetry/sdk.ts';
 
-/** Files that import nothing and that everybody may import. */
-const LEAVES = new Set(['errors.ts', 'pieces.ts', 'shared.ts', 'version.ts']);
+/** Files that import nothing and that every file may import. */
+const LEAVES = new Set(['errors.ts', 'version.ts']);
 
-/** The rooms below the faces, and how high each stands. Rooms of one height do not know each other. */
-const HEIGHTS: ReadonlyMap<string, number> = new Map([
-  ['pull', 3],
-  ['registry', 2],
-  ['storage', 2],
-  ['archive', 2],
-  ['image', 1],
-  ['tar', 1],
-]);
+/** Rooms and top-level files, from the lowest floor to the highest. A file imports from its own room and from floors below. */
+const FLOORS: readonly (readonly string[])[] = [
+  ['util'],
+  ['image', 'tar'],
+  ['streams'],
+  ['registry', 'storage', 'archive'],
+  ['pull'],
+  ['config'],
+  ['http'],
+  ['cli', 'web', 'index.ts', 'tarball.ts'],
+  ['main.ts'],
+];
+
+/** The lowest floor that faces the user: it may write the log. */
+const FIRST_FACE = FLOORS.findIndex((rooms) => rooms.includes('config'));
 
 /** Rooms whose output depends on their input alone. */
 const PURE = new Set(['image', 'tar', 'archive']);
@@ -103,10 +100,10 @@ export function checkSource(path: string, source: string): Violation[] {
     [/^[ \t]*(?:export\s+)?(?:declare\s+)?(?:const\s+)?enum\s+\w/m.test(plain), 'it has an enum'],
     [/^[ \t]*(?:export\s+)?(?:declare\s+)?(?:namespace|module)\s+\S/m.test(plain), 'it has a namespace'],
     [
-      !['main.ts', 'config.ts'].includes(path) &&
+      path !== 'main.ts' &&
         (/\bprocess\s*\??\.\s*\[?\s*env\b|\bprocess\s*(?:\?\.)?\s*\[|=\s*process\s*[;,)]/.test(plain) ||
           importsOf(source).some((specifier) => /^(?:node:)?process$/.test(specifier ?? ''))),
-      'it reads the environment, which only main.ts and config.ts do',
+      'it reads the environment, which only main.ts does',
     ],
     [
       /^import\s(?!type\b)[^;'"]*['"][^'"]*telemetry\/sdk\.ts['"]/m.test(code),
@@ -150,9 +147,52 @@ function docText(lines: readonly string[], start: number, end: number): string {
   return lines.slice(start, end).join('').replaceAll(/\s/g, '');
 }
 
+/**
+ * Check that no file imports itself by way of others, types included.
+ *
+ * @param sources text of each file by its path from `src`
+ * @returns a line for each circle: its files in order
+ */
+export function checkCircles(sources: ReadonlyMap<string, string>): Violation[] {
+  const circles = new Set<string>();
+  const done = new Set<string>();
+  const visit = (path: string, above: readonly string[]): void => {
+    const start = above.indexOf(path);
+    if (start !== -1) circles.add([...above.slice(start), path].join(' → '));
+    if (start !== -1 || done.has(path)) return;
+    for (const specifier of importsOf(sources.get(path) ?? '')) {
+      if (specifier?.startsWith('.')) visit(posix.join(posix.dirname(path), specifier), [...above, path]);
+    }
+    done.add(path);
+  };
+  for (const path of sources.keys()) visit(path, []);
+  return [...circles];
+}
+
+/**
+ * Check that no folder holds too many files.
+ *
+ * @param paths of all files, from `src`
+ */
+export function checkFolders(paths: Iterable<string>): Violation[] {
+  const counts = new Map<string, number>();
+  for (const path of paths) {
+    const folder = posix.dirname(path);
+    counts.set(folder, (counts.get(folder) ?? 0) + 1);
+  }
+  return [...counts].flatMap(([folder, count]) =>
+    count > MAX_FILES ? [`${folder}: it has ${count} files, more than ${MAX_FILES}`] : [],
+  );
+}
+
 /** The room of a path from `src`, or the file itself where it lies in none. */
 function roomOf(path: string): string {
   return path.split('/', 1)[0] ?? '';
+}
+
+/** The floor of a room, counted from 0; -1 for what has no place. */
+function floorOf(room: string): number {
+  return FLOORS.findIndex((rooms) => rooms.includes(room));
 }
 
 /** Why one file of `src` may not import another; `undefined` where it may. */
@@ -162,24 +202,22 @@ function faultOfRoom(path: string, target: string): string | undefined {
   if (LEAVES.has(path)) return 'leaves import nothing';
   if (LEAVES.has(to)) return undefined;
   for (const room of [from, to]) {
-    if (!FACES.has(room) && !HEIGHTS.has(room) && room !== 'telemetry')
-      return `${room} has no place in the house`;
+    if (floorOf(room) === -1 && room !== 'telemetry') return `${room} has no place in the house`;
   }
   if (target === SDK) return from === 'cli' ? undefined : 'the SDK is for cli only';
   if (from === to) return undefined;
   if (from === 'telemetry') return 'telemetry knows errors only';
-  if (to === 'telemetry') {
-    if (target === 'telemetry/log.ts') return FACES.has(from) ? undefined : 'only faces write the log';
-    return mayTrace(path) ? undefined : 'spans are for http, pull, storage and registry/traced.ts';
-  }
-  if (FACES.has(from)) return undefined;
-  if (FACES.has(to)) return 'faces are known to nobody below them';
-  const [high = 0, low = 0] = [HEIGHTS.get(from), HEIGHTS.get(to)];
-  return high > low
-    ? undefined
-    : high === low
-      ? 'rooms of one height do not know each other'
-      : 'it points up';
+  if (to === 'telemetry') return faultOfTelemetry(path, target);
+  const [high, low] = [floorOf(from), floorOf(to)];
+  if (high === low) return 'rooms of one floor do not know each other';
+  return high > low ? undefined : 'it points up';
+}
+
+/** Why a file may not import a module of `telemetry/`; `undefined` where it may. */
+function faultOfTelemetry(path: string, target: string): string | undefined {
+  if (target !== 'telemetry/log.ts')
+    return mayTrace(path) ? undefined : 'spans are for http, pull, storage and registry/transport/traced.ts';
+  return floorOf(roomOf(path)) >= FIRST_FACE ? undefined : 'only faces write the log';
 }
 
 /** Why a file may not import a module from outside; `undefined` where it may. */
@@ -196,7 +234,7 @@ function faultOfPackage(path: string, name: string): string | undefined {
 }
 
 function mayTrace(path: string): boolean {
-  return ['http', 'pull', 'storage'].includes(roomOf(path)) || path === 'registry/traced.ts';
+  return ['http', 'pull', 'storage'].includes(roomOf(path)) || path === 'registry/transport/traced.ts';
 }
 
 /** Drops comments that begin their line, and those behind code that hold no quote. The rest counts as code. */

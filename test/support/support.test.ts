@@ -463,7 +463,7 @@ describe('other servers', () => {
     assert.equal(server.connectionCount(), 1);
   });
 
-  test('a stream is gathered up to a limit', async () => {
+  test('a stream is rebatched up to a limit', async () => {
     async function* twice(): AsyncGenerator<string> {
       yield 'ab';
       yield 'cd';

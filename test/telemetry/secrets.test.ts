@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { basic } from '../http/pair.ts';
 import { type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import { TokenStore } from '../support/fake-token.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
+import { basic } from '../support/pair.ts';
 import { startScriptedServer } from '../support/scripted-server.ts';
 import { serveSignedBlobs, URL_SIGNATURE } from '../support/signed-blobs.ts';
 import { startWatched } from './leaks.ts';

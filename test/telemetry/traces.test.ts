@@ -5,8 +5,8 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { basic } from '../http/pair.ts';
 import { startFakeRegistry } from '../support/fake-registry.ts';
+import { basic } from '../support/pair.ts';
 import { client, internal, server } from './expected-spans.ts';
 import {
   configSpan,

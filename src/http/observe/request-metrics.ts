@@ -1,0 +1,32 @@
+import type { Attributes } from '@opentelemetry/api';
+import { instruments } from '../../telemetry/metrics.ts';
+import type { RequestContext } from '../request-context.ts';
+import { outcomeOf } from './outcome.ts';
+import { methodAttributes } from './server-attributes.ts';
+
+/**
+ * Counts a request once its answer is over: its duration as the conventions have it, and where it was for an image, how the
+ * pull ended.
+ *
+ * @param isPull whether it was for an image
+ * @param seconds from its header to the end of its answer
+ * @see https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration
+ */
+export function recordRequest(exchange: RequestContext, isPull: boolean, seconds: number): void {
+  const { request, response, facts } = exchange;
+  const { outcome, errorType } = outcomeOf(exchange);
+  const { serverDuration, pulls } = instruments();
+  serverDuration.record(seconds, {
+    'http.request.method': methodAttributes(request.method)['http.request.method'],
+    'url.scheme': 'http',
+    'network.protocol.version': request.httpVersion,
+    ...(facts.route !== undefined && { 'http.route': facts.route }),
+    ...(response.headersSent && { 'http.response.status_code': response.statusCode }),
+    ...(errorType !== undefined && { 'error.type': errorType }),
+  });
+  if (!isPull) return;
+  const dimensions: Attributes = { 'passthrough.outcome': outcome };
+  if (facts.error !== undefined) dimensions['error.type'] = facts.error;
+  if (facts.registry !== undefined) dimensions['registry.name'] = facts.registry;
+  pulls.add(1, dimensions);
+}

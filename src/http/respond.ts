@@ -1,0 +1,71 @@
+import { formatJson, formatText, type Problem, prefersJson } from './problem.ts';
+import type { RequestContext } from './request-context.ts';
+
+// Header names are written as RFC 9110 writes them: they mean the same in any case, but not to every small client.
+
+/** Sends a short text. */
+export function sendText({ request, response }: RequestContext, status: number, text: string): void {
+  const body = Buffer.from(text);
+  response.writeHead(status, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': body.byteLength,
+    'Cache-Control': 'no-store',
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/**
+ * Sends an error, as text or as a problem document. Once the header of another answer is out there is no way to take it
+ * back, so the connection is cut: a client must see that what it has is not whole.
+ *
+ * The reason phrase is the title: some consoles show nothing else of an error.
+ */
+export function sendProblem({ id, request, response, facts }: RequestContext, problem: Problem): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  const isJson = prefersJson(request.headers.accept);
+  const context = { requestId: id, image: facts.image };
+  const body = Buffer.from(isJson ? formatJson(problem, context) : formatText(problem, context));
+  response.writeHead(problem.status, problem.title, {
+    'Content-Type': isJson ? 'application/problem+json' : 'text/plain; charset=utf-8',
+    'Content-Length': body.byteLength,
+    'Cache-Control': 'no-store',
+    Vary: 'Accept',
+    ...problem.headers,
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/** Sends a document that is held in memory, under a media type of its own. */
+export function sendDocument(
+  { request, response }: RequestContext,
+  body: Uint8Array,
+  headers: Readonly<Record<string, string>>,
+): void {
+  response.writeHead(200, { ...headers, 'Content-Length': body.byteLength });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/** Sends a value as JSON. */
+export function sendJson(
+  { request, response }: RequestContext,
+  status: number,
+  value: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const body = Buffer.from(`${JSON.stringify(value)}\n`);
+  response.writeHead(status, {
+    'Content-Type': 'application/json',
+    'Content-Length': body.byteLength,
+    'Cache-Control': 'no-store',
+    ...headers,
+  });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+/** Answers that it was done. */
+export function sendNothing({ response }: RequestContext): void {
+  response.writeHead(204).end();
+}

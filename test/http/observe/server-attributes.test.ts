@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import type { IncomingMessage } from 'node:http';
+import { describe, test } from 'node:test';
+import { requestAttributes } from '../../../src/http/observe/server-attributes.ts';
+
+/** As much of a request as is looked at. */
+function attributesOf({
+  method = 'GET',
+  url = '/',
+  headers = {},
+  route,
+}: {
+  method?: string;
+  url?: string;
+  headers?: Readonly<Record<string, string>>;
+  route?: string;
+}) {
+  const socket = {
+    remoteAddress: '192.0.2.7',
+    remotePort: 50_000,
+    localAddress: '192.0.2.1',
+    localPort: 8080,
+  };
+  const request = { method, url, headers, socket, httpVersion: '1.1' };
+  return requestAttributes(request as unknown as IncomingMessage, route);
+}
+
+test('a request without any header has what its connection tells', () => {
+  assert.deepEqual(attributesOf({ url: '/docker/a_1.tar', route: '/docker/{filename}' }), {
+    'http.request.method': 'GET',
+    'http.route': '/docker/{filename}',
+    'url.path': '/docker/a_1.tar',
+    'url.scheme': 'http',
+    'server.address': '192.0.2.1',
+    'server.port': 8080,
+    'client.address': '192.0.2.7',
+    'network.peer.address': '192.0.2.7',
+    'network.peer.port': 50_000,
+    'network.protocol.name': 'http',
+    'network.protocol.version': '1.1',
+    'network.transport': 'tcp',
+  });
+});
+
+test('a method that nobody knows is told beside the one that stands for all such', () => {
+  const { 'http.request.method': method, 'http.request.method_original': original } = attributesOf({
+    method: 'BREW',
+  });
+  assert.deepEqual([method, original], ['_OTHER', 'BREW']);
+});
+
+describe('the server is where the client asked', () => {
+  const table: readonly [headers: Readonly<Record<string, string>>, address: string, port: number][] = [
+    [{ host: 'images.example.com' }, 'images.example.com', 80],
+    [{ host: 'images.example.com', 'x-forwarded-proto': 'https' }, 'images.example.com', 443],
+    [{ host: 'images.example.com:9090' }, 'images.example.com', 9090],
+    [{ host: '[2001:db8::1]:9090' }, '2001:db8::1', 9090],
+    [{ host: 'inner:1', 'x-forwarded-host': 'outer.example.com:443' }, 'outer.example.com', 443],
+    [{ host: 'inner:1', forwarded: 'for=192.0.2.9;host="outer.example.com:444"' }, 'outer.example.com', 444],
+    [{ host: 'user:secret@images.example.com' }, 'images.example.com', 80],
+    [{ host: '///' }, '192.0.2.1', 8080],
+  ];
+  for (const [headers, address, port] of table) {
+    test(JSON.stringify(headers), () => {
+      const attributes = attributesOf({ headers });
+      assert.deepEqual([attributes['server.address'], attributes['server.port']], [address, port]);
+      assert.doesNotMatch(JSON.stringify(attributes), /secret/);
+    });
+  }
+});
+
+describe('the client is the one that the first proxy saw, where it says so', () => {
+  const table: readonly [headers: Readonly<Record<string, string>>, client: string, scheme: string][] = [
+    [{ 'x-forwarded-for': '198.51.100.4, 10.0.0.1' }, '198.51.100.4', 'http'],
+    [{ 'x-forwarded-for': '198.51.100.4:1234', 'x-forwarded-proto': 'HTTPS' }, '198.51.100.4', 'https'],
+    [{ forwarded: 'For="[2001:db8::9]:47011";proto=https, for=10.0.0.1' }, '2001:db8::9', 'https'],
+    [{ forwarded: 'for=198.51.100.4', 'x-forwarded-for': '198.51.100.5' }, '198.51.100.4', 'http'],
+    [{ forwarded: 'for=_hidden' }, '192.0.2.7', 'http'],
+    [{ forwarded: 'for=unknown', 'x-forwarded-proto': 'gopher' }, '192.0.2.7', 'http'],
+    [{ 'x-forwarded-for': 'anything at all' }, '192.0.2.7', 'http'],
+  ];
+  for (const [headers, client, scheme] of table) {
+    test(JSON.stringify(headers), () => {
+      const attributes = attributesOf({ headers });
+      assert.deepEqual([attributes['client.address'], attributes['url.scheme']], [client, scheme]);
+      assert.equal(attributes['network.peer.address'], '192.0.2.7');
+    });
+  }
+});
+
+describe('of the address only that is told which is no secret', () => {
+  const table: readonly [url: string, path: string, query: string | undefined][] = [
+    ['/docker/a_1.tar?platform=linux/arm64', '/docker/a_1.tar', 'platform=linux/arm64'],
+    ['http://proxy.example.com/docker/a_1.tar?', '/docker/a_1.tar', undefined],
+    [
+      '/docker/a_1.tar?arch=linux%2Farm64&token=secret',
+      '/docker/a_1.tar',
+      'arch=linux%2Farm64&token=REDACTED',
+    ],
+    ['/docker/a_1.tar?platform=me:secret@linux', '/docker/a_1.tar', 'platform=REDACTED'],
+    ['/docker/a_1.tar?platform=me:secret%40linux', '/docker/a_1.tar', 'platform=REDACTED'],
+    ['/docker/a_1.tar?secret123', '/docker/a_1.tar', 'REDACTED=REDACTED'],
+    ['/docker/a_1.tar?x?secret', '/docker/a_1.tar', 'REDACTED=REDACTED'],
+    ['/registry/http/me:secret@host/docker/a_1.tar', '/REDACTED', undefined],
+    ['/registry/http/me:sec/secret@host/docker/a_1.tar', '/REDACTED', undefined],
+    ['/registry/http/me:secret%40host/docker/a_1.tar', '/REDACTED', undefined],
+    ['/registry/http/me:secret%2540host/docker/a_1.tar', '/REDACTED', undefined],
+    ['http://me:secret@proxy/docker/a_1.tar', '/REDACTED', undefined],
+    ['/app@sha256:0123', '/app@sha256:0123', undefined],
+    ['/app%40sha256%3A0123', '/app%40sha256%3A0123', undefined],
+  ];
+  for (const [url, path, query] of table) {
+    test(url, () => {
+      const attributes = attributesOf({ url });
+      assert.deepEqual([attributes['url.path'], attributes['url.query']], [path, query]);
+      assert.doesNotMatch(JSON.stringify(attributes), /secret/);
+    });
+  }
+
+  test('and no more than any route takes', () => {
+    const { 'url.path': path } = attributesOf({ url: `/${'a'.repeat(5000)}` });
+    assert.equal(String(path).length, 2048);
+  });
+});
