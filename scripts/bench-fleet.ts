@@ -38,7 +38,7 @@ const CLIENTS = 50;
 /** A start takes little time, so it has more turns. */
 const MIN_STARTS = 9;
 
-/** Options of Node, as in `npm start`. */
+/** Options of Node, as in `npm start` and docs/operations.md. */
 const NODE_ARGS = ['--max-semi-space-size=4'];
 
 /** The rows by their names for `--only`. */

@@ -11,10 +11,11 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { build as bundle, type Metafile, type OutputFile, type Plugin } from 'esbuild';
+import { bundledPackages, licensesText, noticeText } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -82,7 +83,9 @@ export async function build(
   // Makes the .js files ES modules in any folder. Otherwise their names would have to end in .mjs, also that of main.js, which
   // package.json and users know.
   await writeFile(join(outdir, 'package.json'), '{ "type": "module" }\n');
-  await writeFile(join(outdir, 'THIRD-PARTY-LICENSES.txt'), await licensesOf(metafile));
+  const packages = await bundledPackages(metafile, ROOT);
+  await writeFile(join(outdir, 'THIRD-PARTY-LICENSES.txt'), licensesText(packages));
+  await writeFile(join(outdir, 'NOTICE'), noticeText(packages));
   if (declarations) await declare(outdir);
 }
 
@@ -163,36 +166,6 @@ function withNames({ path, text }: OutputFile, { inputs, outputs }: Metafile): s
   }, text);
 }
 
-/** The licenses of the packages in the bundle: each of them wants its text to go along. */
-async function licensesOf({ inputs }: Metafile): Promise<string> {
-  const folders = new Set(
-    Object.keys(inputs).flatMap((path) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path)?.[0] ?? []),
-  );
-  const packages = await Promise.all(
-    [...folders].toSorted().map(async (folder) => {
-      const path = join(ROOT, folder);
-      const { name, version, license }: PackageFacts = JSON.parse(
-        await readFile(join(path, 'package.json'), 'utf8'),
-      );
-      const file = (await readdir(path)).find((entry) => /^licen[cs]e/i.test(entry));
-      const text = file === undefined ? `License: ${license}\n` : await readFile(join(path, file), 'utf8');
-      return { name: `${name} ${version}`, text: text.trim() };
-    }),
-  );
-  const byText = Map.groupBy(packages, ({ text }) => text);
-  return Array.from(byText, ([text, owners]) => {
-    const names = new Set(owners.map(({ name }) => name));
-    return `${[...names].join('\n')}\n\n${text}\n`;
-  }).join(`\n${'-'.repeat(80)}\n\n`);
-}
-
-/** What a package says of itself. */
-interface PackageFacts {
-  readonly name?: string;
-  readonly version?: string;
-  readonly license?: string;
-}
-
 /** The package that a file is from; `undefined` for the program's own. */
 function packageOf(path: string): string | undefined {
   return /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1];
@@ -208,6 +181,8 @@ async function declare(directory: string): Promise<void> {
 if (import.meta.main) {
   try {
     await build(join(ROOT, 'dist'), { declarations: true });
+    // The repository has a copy, so that a reader finds it without building; test/build.test.ts compares the two.
+    await copyFile(join(ROOT, 'dist', 'NOTICE'), join(ROOT, 'NOTICE'));
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     process.exitCode = 1;

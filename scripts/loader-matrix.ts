@@ -1,6 +1,6 @@
 /**
  * `npm run matrix`: serves a real image in every layout, loads it with every installed loader, and prints the table of results
- * for the documentation, with reasons. Root only. Exit code 1 means that a preparation has failed, not a loader.
+ * for docs/archives.md, with reasons. Root only. Exit code 1 means that a preparation has failed, not a loader.
  *
  * To test newer loaders than the system's, run it in a `chroot` with them.
  */

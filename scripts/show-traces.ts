@@ -2,7 +2,7 @@
  * `npm run traces`: prints a successful and a failed trace of a real run as text trees: the built service, a registry that
  * requires a token and answers 503 once, and a collector that receives the spans over OTLP/gRPC.
  *
- * The README shows what this prints, and a test holds it to that, so that nothing that differs from run to run is in it.
+ * docs/telemetry.md shows what this prints, and a test compares both, so nothing that differs from run to run is in it.
  */
 
 import type { ExportedSpan } from '../test/support/otlp-receiver.ts';

@@ -16,9 +16,9 @@ Options
   -v, --version    print the version
   -h, --help       print this text
 
-serve reads its settings from the environment and from .env in the working directory; the README lists them. The ones
-most often set: HTTP_PORT (8080), REGISTRY_URL (Docker Hub), REGISTRY_USERNAME, REGISTRY_PASSWORD, CACHE_DIR (none),
-LOG_LEVEL (info).
+serve reads its settings from the environment and from .env in the working directory; docs/configuration.md lists
+them. The ones most often set: HTTP_PORT (8080), REGISTRY_URL (Docker Hub), REGISTRY_USERNAME, REGISTRY_PASSWORD,
+CACHE_DIR (none), LOG_LEVEL (info).
 `;
 
 /** Exit codes besides 0: the command failed; the command line or the configuration is wrong. */

@@ -12,6 +12,8 @@ import { startBuiltService } from './support/built-service.ts';
 
 const run = promisify(execFile);
 
+const ROOT = join(import.meta.dirname, '..');
+
 /** Longest run of a program that only prints, in milliseconds. */
 const PRINT_LIMIT_MS = 10_000;
 
@@ -55,6 +57,16 @@ describe('the built program', () => {
     assert.ok(packages.length > 10, packages.join(' '));
     for (const name of packages) assert.ok(licenses.includes(`${name} `), name);
     assert.match(licenses, /Apache License/);
+  });
+
+  test('has the NOTICE that the repository shows', async () => {
+    const [built, shown] = await Promise.all(
+      [folder, ROOT].map((where) => readFile(join(where, 'NOTICE'), 'utf8')),
+    );
+    assert.equal(shown, built, 'NOTICE is out of date: npm run build writes it');
+    for (const name of await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g)) {
+      assert.match(built ?? '', new RegExp(`^  ${RegExp.escape(name)} \\d\\S+  \\S`, 'm'));
+    }
   });
 
   test('is a command', async () => {

@@ -30,8 +30,8 @@ const HINTS: Readonly<Partial<Record<Setting, string>>> = {
 const PREPARATION = { status: 502, title: 'Failed to prepare image' };
 const INTERNAL = { status: 500, title: 'Internal error' };
 
-/** Status and title of each code: the error table of the service. */
-const TABLE: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
+/** Status and title of each code: the error table of the service, which `docs/errors.md` repeats. */
+export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
   INVALID_FILENAME: { status: 400, title: 'Invalid filename format' },
   INVALID_PLATFORM: { status: 400, title: 'Invalid platform' },
   INVALID_REGISTRY: { status: 400, title: 'Invalid registry' },
@@ -73,7 +73,7 @@ export function problemOf(error: unknown): Problem {
     error instanceof PassthroughError
       ? error
       : new PassthroughError('INTERNAL', 'The log tells more under the request id', { cause: error });
-  const { status, title } = TABLE[known.code];
+  const { status, title } = PROBLEMS[known.code];
   const headers: Record<string, string> = {};
   if (status === 401) headers['WWW-Authenticate'] = BASIC_CHALLENGE;
   if (status === 405) headers['Allow'] = (known.details.allow ?? []).join(', ');

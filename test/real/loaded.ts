@@ -39,7 +39,7 @@ export interface Served {
   readonly images: readonly ExpectedImage[];
 }
 
-/** Every content, in the order of the README's matrix, and where it is to be had; `{ending}` stands for the ending. */
+/** Path of every content, in the order of the matrix in docs/archives.md; `{ending}` stands for the ending. */
 const PATHS: Readonly<Record<Content, string>> = {
   docker: '/docker/team_app_1{ending}',
   'docker-gzip': '/docker-gzip/team_app_1{ending}',

@@ -1,20 +1,20 @@
-/** What the README says of telemetry is what the service does. */
+/** docs/telemetry.md says what the service does. */
 
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { failedTrace, healthyTrace } from '../../scripts/show-traces.ts';
-import { FILE, startScene, traceOf } from './scene.ts';
+import { FILE, startScene, traceOf } from '../telemetry/scene.ts';
+import { quoted, readPage } from './markdown.ts';
 
-const README = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+const page = await readPage('docs/telemetry.md');
 
-/** The block that follows a mark in the README. */
+/** The block that follows a mark in the page. */
 function blockBehind(mark: string): string | undefined {
   const block = new RegExp(`<!-- npm run traces: ${mark} -->\n\`\`\`\n([^\`]*)\n\`\`\``);
-  return block.exec(README)?.[1];
+  return block.exec(page)?.[1];
 }
 
-test('the trees in the README are those of real traces', async () => {
+test('the trees in docs/telemetry.md are those of real traces', async () => {
   const [healthy, failed] = await Promise.all([healthyTrace(), failedTrace()]);
   assert.equal(blockBehind('healthy'), healthy);
   assert.equal(blockBehind('failed'), failed);
@@ -33,11 +33,8 @@ test('every span, attribute and metric of a pull is in its tables', async () => 
   const metrics = receiver.metrics.map(({ name }) => name);
   const own = (name: string) => !/^(?:nodejs|v8js)\./.test(name);
   assert.ok(metrics.length > 10, `${metrics.length} metrics`);
-  const missing = new Set([...steps, ...attributes, ...metrics].filter(own)).difference(quoted(README));
+  const missing = new Set([...steps, ...attributes, ...metrics].filter(own)).difference(
+    new Set(quoted(page)),
+  );
   assert.deepEqual([...missing], []);
 });
-
-/** Whatever stands in backticks. */
-function quoted(text: string): Set<string> {
-  return new Set([...text.matchAll(/`([^`\n]+)`/g)].map(([, name = '']) => name));
-}
