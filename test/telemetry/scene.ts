@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { type BuiltService, startBuiltService } from '../support/built-service.ts';
-import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
+import type { BuiltService } from '../support/built-service.ts';
+import type { FakeRegistry, FakeRegistryOptions } from '../support/fake-registry.ts';
 import { type BuiltImage, type BuiltIndex, makeImage, makeIndex, makeLayer } from '../support/image.ts';
-import { type ExportedSpan, type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts';
+import type { ExportedSpan, OtlpReceiver } from '../support/otlp-receiver.ts';
 import { type Attempt, client, internal } from './expected-spans.ts';
+import { startExporting, type Variables } from './exporting.ts';
 import { ANY, assertNested, assertTypes, type SpanTree, sorted, treesOf } from './span-tree.ts';
 
 /** Two layers, one of each compression. */
@@ -22,6 +23,14 @@ export const USER = { name: 'puller', password: 'something-secret' };
 
 export const FILE = '/docker/team_app_1.tar';
 export const ROUTE = '/docker/{filename}';
+
+/** Variables of a service with a cache that exports only traces, and soon. */
+const TRACES_ONLY: Variables = {
+  CACHE_MAX_BYTES: '',
+  OTEL_METRICS_EXPORTER: 'none',
+  OTEL_LOGS_EXPORTER: 'none',
+  OTEL_BSP_SCHEDULE_DELAY: '20',
+};
 
 /** The running parts. Disposal stops them. */
 export interface Scene extends AsyncDisposable {
@@ -45,26 +54,15 @@ export type Subject = Pick<Scene, 'registry' | 'image' | 'index'>;
  */
 export async function startScene(
   options: FakeRegistryOptions = {},
-  env: Readonly<Record<string, string>> = {},
+  env: Variables = {},
   image = IMAGE,
 ): Promise<Scene> {
-  await using stack = new AsyncDisposableStack();
-  const receiver = stack.use(await startOtlpReceiver());
-  const registry = stack.use(await startFakeRegistry(options));
+  const exporting = await startExporting({ ...options, env: () => ({ ...TRACES_ONLY, ...env }) });
+  const { registry, service, receiver } = exporting;
   const index = makeIndex([{ image }]);
   registry.push('team/app', '1', index);
-  const service = stack.use(
-    await startBuiltService({
-      REGISTRY_URL: registry.url,
-      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
-      OTEL_METRICS_EXPORTER: 'none',
-      OTEL_LOGS_EXPORTER: 'none',
-      OTEL_BSP_SCHEDULE_DELAY: '20',
-      ...env,
-    }),
-  );
-  const all = stack.move();
-  return { registry, service, receiver, image, index, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  const dispose = () => exporting[Symbol.asyncDispose]();
+  return { registry, service, receiver, image, index, [Symbol.asyncDispose]: dispose };
 }
 
 /**
