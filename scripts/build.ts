@@ -186,7 +186,7 @@ async function licensesOf({ inputs }: Metafile): Promise<string> {
   }).join(`\n${'-'.repeat(80)}\n\n`);
 }
 
-/** What a package says of itself. */
+/** The parts of a `package.json`. */
 interface PackageFacts {
   readonly name?: string;
   readonly version?: string;
