@@ -12,6 +12,9 @@ import { within } from '../support/within.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
+/** Longest start and end of a program, in milliseconds: many programs run at once, and each compiles the sources. */
+const PROGRAM_LIMIT_MS = 30_000;
+
 /** Exit code, signal and output of a process. */
 export interface Ended {
   readonly code: number | null;
@@ -92,13 +95,13 @@ export function startProcess(
     child,
     waitForEvent: (name) => {
       const found = events.when(() => logOf(stdout).find(({ event }) => event === name));
-      return within(found, `the event ${name}`);
+      return within(found, `the event ${name}`, PROGRAM_LIMIT_MS);
     },
-    ended: () => within(closed, 'the end of the program'),
+    ended: () => within(closed, 'the end of the program', PROGRAM_LIMIT_MS),
     [Symbol.asyncDispose]: async () => {
       if (isGroup) killGroup(child);
       else child.kill('SIGKILL');
-      await within(closed, 'the end of the program');
+      await within(closed, 'the end of the program', PROGRAM_LIMIT_MS);
     },
   };
 }
