@@ -38,12 +38,8 @@ const LEGACY_FIELDS = ['created', 'author', 'architecture', 'os', 'variant', 'co
  */
 export function dockerLayout(images: readonly Image[]): Archive {
   const items = withFolders(images);
-  // The settings in the description of a folder: those of the first image whose top layer it is.
-  const settings = new Map<string, ImageConfig>();
-  for (const { image, folders } of items) {
-    const top = folders.at(-1);
-    if (top !== undefined && !settings.has(top.id)) settings.set(top.id, image.config.image);
-  }
+  // The settings in the description of a top folder. Images with the same top folder have the same config.
+  const settings = new Map(items.map(({ image, folders }) => [folders.at(-1)?.id, image.config.image]));
   const entries: readonly ArchiveEntry[] = [
     ...items.flatMap((item, at) => layerEntries(item, at, settings)),
     ...images.map(({ config }) => file(configName(config.digest), config.bytes)),
@@ -74,7 +70,7 @@ interface Item {
 function layerEntries(
   { image, folders }: Item,
   at: number,
-  settings: ReadonlyMap<string, ImageConfig>,
+  settings: ReadonlyMap<string | undefined, ImageConfig>,
 ): readonly ArchiveEntry[] {
   return folders.flatMap(({ id, parent, diffId, size }, index) => {
     const config = settings.get(id);

@@ -13,7 +13,10 @@ import { within } from '../support/within.ts';
 /** The program. */
 export const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
-/** How a process ended, and all that it wrote. */
+/** Longest start and end of a program, in milliseconds: many programs run at once, and each compiles the sources. */
+const PROGRAM_LIMIT_MS = 30_000;
+
+/** Exit code, signal and output of a process. */
 export interface Ended {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -21,16 +24,16 @@ export interface Ended {
   readonly stderr: string;
 }
 
-/** A running process. Killed when it is disposed of, if it has not ended by then. */
+/** A running process. Its disposal kills it. */
 export interface Program extends AsyncDisposable {
   readonly child: ChildProcess;
-  /** @returns the first line of the log with this event, as soon as it is there */
+  /** Waits for a line of the log. @returns the first line with this event */
   waitForEvent(event: string): Promise<LogEvent>;
-  /** @returns how it ended, as soon as it has */
+  /** Waits for the end. */
   ended(): Promise<Ended>;
 }
 
-/** A folder to work in; removed when it is disposed of. */
+/** A working directory. Its disposal removes it. */
 export async function temporaryFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
   const path = await mkdtemp(join(tmpdir(), 'binary-'));
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
@@ -93,13 +96,13 @@ export function startProcess(
     child,
     waitForEvent: (name) => {
       const found = events.when(() => logOf(stdout).find(({ event }) => event === name));
-      return within(found, `the event ${name}`);
+      return within(found, `the event ${name}`, PROGRAM_LIMIT_MS);
     },
-    ended: () => within(closed, 'the end of the program'),
+    ended: () => within(closed, 'the end of the program', PROGRAM_LIMIT_MS),
     [Symbol.asyncDispose]: async () => {
       if (isGroup) killGroup(child);
       else child.kill('SIGKILL');
-      await within(closed, 'the end of the program');
+      await within(closed, 'the end of the program', PROGRAM_LIMIT_MS);
     },
   };
 }
@@ -122,7 +125,7 @@ export async function runProgram(
   return await program.ended();
 }
 
-/** The events of a log; the last line may be half written, and is then left out. */
+/** The events of a log, without an incomplete last line. */
 export function logOf(stdout: string): LogEvent[] {
   return stdout
     .split('\n')

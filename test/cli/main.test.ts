@@ -8,12 +8,12 @@ import { logOf, runProgram, startProgram, temporaryFolder } from './binary.ts';
 
 const PACKAGE = new URL('../../package.json', import.meta.url);
 
-/** On a free port of the loopback address, with a workspace in the working directory. */
+/** A free port of the loopback address, and a workspace in the working directory. */
 const LOCAL = { HTTP_HOST: '127.0.0.1', HTTP_PORT: '0', WORKSPACE_DIR: 'workspace' };
 
 describe('the command line', { concurrency: 2 }, () => {
   for (const flag of ['--help', '-h']) {
-    test(`${flag} tells how to use the program`, async () => {
+    test(`${flag} prints the usage`, async () => {
       const { code, stdout, stderr } = await runProgram([flag]);
       assert.equal(code, 0);
       assert.match(stdout, /^Usage: docker-http-passthrough/);
@@ -25,7 +25,7 @@ describe('the command line', { concurrency: 2 }, () => {
   }
 
   for (const flag of ['--version', '-v']) {
-    test(`${flag} tells the version of the package`, async () => {
+    test(`${flag} prints the version of the package`, async () => {
       const { version } = JSON.parse(await readFile(PACKAGE, 'utf8')) as { version: string };
       const { code, stdout } = await runProgram([flag]);
       assert.equal(code, 0);
@@ -41,7 +41,7 @@ describe('the command line', { concurrency: 2 }, () => {
     [['--help=yes'], /--help/],
   ];
   for (const [args, says] of misuses) {
-    test(`${args.join(' ')} is refused with exit code 2 and by its name`, async () => {
+    test(`${args.join(' ')} is refused with exit code 2 and its name`, async () => {
       const { code, stdout, stderr } = await runProgram(args, LOCAL);
       assert.equal(code, 2);
       assert.equal(stdout, '');
@@ -65,7 +65,7 @@ describe('the configuration', { concurrency: 2 }, () => {
     ['SEND_STALL_TIMEOUT', '-1', /seconds/],
   ];
   for (const [name, value, allowed] of bad) {
-    test(`${name}=${value} is refused with exit code 2, by its name, with what is allowed`, async () => {
+    test(`${name}=${value} is refused with exit code 2, its name and what is allowed`, async () => {
       const { code, stdout, stderr } = await runProgram([], { ...LOCAL, [name]: value });
       assert.equal(code, 2);
       assert.equal(stdout, '');
@@ -75,7 +75,7 @@ describe('the configuration', { concurrency: 2 }, () => {
     });
   }
 
-  test('a password in an address is not repeated', async () => {
+  test('a password in a URL is not shown', async () => {
     const { code, stderr } = await runProgram([], { ...LOCAL, REGISTRY_URL: 'https://user:hunter2@host' });
     assert.equal(code, 2);
     assert.match(stderr, /REGISTRY_URL/);
@@ -83,7 +83,7 @@ describe('the configuration', { concurrency: 2 }, () => {
   });
 
   for (const name of ['WORKSPACE_DIR', 'CACHE_DIR']) {
-    test(`a ${name} that cannot be had is refused with exit code 2`, async () => {
+    test(`a ${name} that cannot be used is refused with exit code 2`, async () => {
       const { code, stderr } = await runProgram([], { ...LOCAL, [name]: '/dev/null/folder' });
       assert.equal(code, 2);
       assert.match(stderr, new RegExp(`Cannot use ${name}="/dev/null/folder"`));
@@ -112,7 +112,7 @@ describe('the configuration', { concurrency: 2 }, () => {
     assert.equal(code, 2);
   });
 
-  test('is read from .env in the working directory, and the environment wins', async () => {
+  test('is read from .env in the working directory, but the environment wins', async () => {
     await using folder = await temporaryFolder();
     await writeFile(
       join(folder.path, '.env'),
@@ -135,7 +135,7 @@ describe('the configuration', { concurrency: 2 }, () => {
     assert.equal((await program.ended()).code, 0);
   });
 
-  test('in .env is refused as in the environment', async () => {
+  test('in .env is checked like the environment', async () => {
     await using folder = await temporaryFolder();
     await writeFile(join(folder.path, '.env'), 'HTTP_PORT=abc\n');
     await using program = startProgram([], {}, folder.path);
@@ -144,7 +144,7 @@ describe('the configuration', { concurrency: 2 }, () => {
     assert.match(stderr, /Cannot use HTTP_PORT="abc"/);
   });
 
-  test('in a .env that cannot be read is not passed over in silence', async () => {
+  test('in an unreadable .env is an error', async () => {
     await using folder = await temporaryFolder();
     await mkdir(join(folder.path, '.env'));
     await using program = startProgram([], LOCAL, folder.path);
@@ -153,7 +153,7 @@ describe('the configuration', { concurrency: 2 }, () => {
     assert.match(stderr, /\.env/);
   });
 
-  test('with credentials that are bound to no registry makes a warning, without them', async () => {
+  test('with credentials that belong to no registry causes a warning that does not show them', async () => {
     await using folder = await temporaryFolder();
     const env = { ...LOCAL, REGISTRY_USERNAME: 'operator-name', REGISTRY_PASSWORD: 'operator-password' };
     await using program = startProgram([], env, folder.path);

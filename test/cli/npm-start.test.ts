@@ -9,12 +9,12 @@ import { startProcess, temporaryFolder } from './binary.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
-// `sh -c` of dash stays between npm and the service unless the script says `exec`. It ends by the signal that npm passes on,
-// and the service would run on, with the port.
+// npm 11 passes these signals to its child, `sh -c`. Without `exec` in the script, dash would end by the signal, while the service
+// would keep running.
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   test(`npm start ends with the service and frees the port after ${signal} to npm`, async () => {
     await using folder = await temporaryFolder();
-    // Not in the repository itself, where a developer's `.env` may lie.
+    // Not in the repository, where a developer's `.env` may be.
     await cp(join(ROOT, 'package.json'), join(folder.path, 'package.json'));
     for (const name of ['src', 'node_modules']) await symlink(join(ROOT, name), join(folder.path, name));
     const env = { HTTP_HOST: '127.0.0.1', HTTP_PORT: '0', WORKSPACE_DIR: 'workspace' };

@@ -14,7 +14,7 @@ const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 const FILE = '/docker/team_app_1.tar';
 
-/** The program before a fake registry, listening. */
+/** The listening program with a fake registry. */
 interface Served extends AsyncDisposable {
   readonly program: Program;
   readonly registry: FakeRegistry;
@@ -56,11 +56,11 @@ async function serve(
 }
 
 describe('serve', { concurrency: 2 }, () => {
-  test('goes on serving when whoever read its log is gone', async () => {
+  test('serves without a reader of its log', async () => {
     await using served = await serve();
     const { child } = served.program;
     child.stdout?.destroy();
-    // Each writes a line that nobody takes, the first of which fails after its own answer is out.
+    // Each request writes a line to the closed pipe. The first write fails after its answer.
     for (const attempt of [1, 2, 3]) {
       assert.equal((await request(served.port, FILE)).status, 200, `request ${attempt}`);
     }
@@ -70,7 +70,7 @@ describe('serve', { concurrency: 2 }, () => {
   });
 
   for (const args of [[], ['serve']]) {
-    test(`answers over HTTP (${args.length === 0 ? 'no command' : args.join(' ')}), logs in JSON, and leaves no file`, async () => {
+    test(`answers over HTTP (${args.length === 0 ? 'no command' : args.join(' ')}), logs in JSON, and leaves no files`, async () => {
       await using served = await serve({}, args);
       assert.equal((await request(served.port, '/ready')).status, 200);
       const reply = await request(served.port, FILE);
@@ -90,7 +90,7 @@ describe('serve', { concurrency: 2 }, () => {
   }
 
   for (const signal of SIGNALS) {
-    test(`ends with 0 after ${signal}, although a client keeps its connection`, async () => {
+    test(`ends with 0 after ${signal}, although a client keeps its connection open`, async () => {
       await using served = await serve();
       using client = await connectRaw(served.port);
       client.send('GET /health HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -105,7 +105,7 @@ describe('serve', { concurrency: 2 }, () => {
   }
 
   for (const signal of SIGNALS) {
-    test(`finishes a download that is under way before it ends by ${signal}`, async () => {
+    test(`finishes a running download after ${signal}`, async () => {
       await using served = await serve();
       const { registry, program, port } = served;
       registry.defects.stallRequests = { times: 1 };
@@ -125,7 +125,7 @@ describe('serve', { concurrency: 2 }, () => {
     });
   }
 
-  test('cuts a download that takes longer than the bound, says so, and ends with 0 soon after', async () => {
+  test('aborts a download after SHUTDOWN_TIMEOUT, logs it, and ends with 0', async () => {
     await using served = await serve({ SHUTDOWN_TIMEOUT: '0.1' });
     const { registry, program, port } = served;
     registry.defects.stallRequests = {};
@@ -137,31 +137,31 @@ describe('serve', { concurrency: 2 }, () => {
     const begun = performance.now();
     assert.equal((await program.ended()).code, 0);
     const took = performance.now() - begun;
-    assert.ok(took < 1_500, `nothing was left to wait for, it took ${took} ms`);
+    assert.ok(took < 1_500, `it took ${took} ms`);
     assert.equal((await running).status, 503);
   });
 
-  test('ends at once when it is told so again', async () => {
+  test('ends at once after a second signal', async () => {
     await using served = await serve();
     const { registry, program, port } = served;
     registry.defects.stallRequests = {};
     const running = assert.rejects(request(port, FILE), { code: 'ECONNRESET' });
     await within(registry.waitForStalled(), 'the download');
-    // Signals that come together count as one, so this one is repeated until it counts.
+    // Signals within a second count as one, so the signal is repeated.
     const again = setInterval(() => program.child.kill('SIGTERM'), 50);
     const { signal } = await program.ended().finally(() => clearInterval(again));
     assert.equal(signal, 'SIGTERM');
     await running;
   });
 
-  test('serves, starts and stops although the collector is not there', async () => {
+  test('starts, serves and stops without the collector', async () => {
     await using served = await serve({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:1' });
     assert.equal((await request(served.port, FILE)).status, 200);
     served.program.child.kill('SIGTERM');
     assert.equal((await served.program.ended()).code, 0);
   });
 
-  test('stays up whatever a registry does', async () => {
+  test('survives all faults of a registry', async () => {
     await using served = await serve({ CACHE_MAX_BYTES: '0' });
     const { registry, port } = served;
     for (const defects of [

@@ -48,7 +48,7 @@ describe('the error of a failed start', () => {
     });
   }
 
-  test('stays as it is when the address is not to blame', () => {
+  test('is unchanged for other causes', () => {
     const others = [
       new PassthroughError('INTERNAL', 'a fault'),
       Object.assign(new Error('listen EMFILE'), { code: 'EMFILE', syscall: 'listen' }),

@@ -113,16 +113,8 @@ describe('a filename is refused', () => {
     ['with a slash in a tag', 'nginx_a/b.tar', `tag "a/b" ${tagRule}`],
     ['with a tag that begins with a dot', 'nginx_.1.tar', `tag ".1" ${tagRule}`],
     ...[
-      `sha256=${HEX.slice(1)}`,
-      `sha256=${HEX}0`,
-      `sha256=${HEX.toUpperCase()}`,
-      `sha512=${HEX}`,
-      `md5=${HEX.slice(32)}`,
-      `=${HEX}`,
-      'sha256=',
-      '=',
-      `1@sha256=${HEX}`,
-      `sha256==${HEX}`,
+      ...[`sha256=${HEX.slice(1)}`, `sha256=${HEX}0`, `sha256=${HEX.toUpperCase()}`, `sha512=${HEX}`],
+      ...[`md5=${HEX.slice(32)}`, `=${HEX}`, 'sha256=', '=', `1@sha256=${HEX}`, `sha256==${HEX}`],
     ].map((version): [string, string, string] => [
       `with ${version.slice(0, 12)} for a digest`,
       `nginx_${version}.tar`,

@@ -24,37 +24,28 @@ function offered(text: string): Platform {
 }
 
 describe('parsePlatform', () => {
+  const unchanged = [
+    ...['linux/amd64', 'linux/arm64', 'linux/arm64/v8', 'linux/arm/v7', 'windows/amd64', 'linux/s390x'],
+    ...['linux/ppc64le/power9', 'linux/arm64/v8.2', 'linux/amd64/v1', 'windows(10.0.17763)/amd64'],
+    'windows(10.0.26100)/arm64/v8',
+  ];
   const table: Readonly<Record<string, string>> = {
-    'linux/amd64': 'linux/amd64',
-    'linux/arm64': 'linux/arm64',
-    'linux/arm64/v8': 'linux/arm64/v8',
-    'linux/arm/v7': 'linux/arm/v7',
-    'windows/amd64': 'windows/amd64',
-    'linux/s390x': 'linux/s390x',
-    'Linux/AMD64': 'linux/amd64',
-    'LINUX/ARM/V6': 'linux/arm/v6',
-    'linux/x86_64': 'linux/amd64',
-    'linux/x86-64': 'linux/amd64',
-    'linux/aarch64': 'linux/arm64',
-    'linux/AArch64/v8': 'linux/arm64/v8',
-    'linux/i386': 'linux/386',
-    'linux/i686': 'linux/386',
-    'linux/x86': 'linux/386',
-    'linux/armhf': 'linux/arm/v7',
-    'linux/armel': 'linux/arm/v6',
-    'linux/arm/7': 'linux/arm/v7',
-    'linux/arm64/8': 'linux/arm64/v8',
-    'linux/ppc64le/power9': 'linux/ppc64le/power9',
-    'linux/arm/8': 'linux/arm/v8',
-    'linux/arm64/v8.2': 'linux/arm64/v8.2',
-    'linux/arm64/9.5': 'linux/arm64/v9.5',
-    'linux/amd64/v1': 'linux/amd64/v1',
-    'linux/armhf/v6': 'linux/arm/v7',
-    'macos/arm64': 'darwin/arm64',
-    'MacOS/x86_64': 'darwin/amd64',
-    'windows(10.0.17763)/amd64': 'windows(10.0.17763)/amd64',
+    ...Object.fromEntries(unchanged.map((text) => [text, text])),
+    ...{ 'Linux/AMD64': 'linux/amd64', 'linux/x86_64': 'linux/amd64', 'linux/x86-64': 'linux/amd64' },
+    ...{ 'linux/i386': 'linux/386', 'linux/i686': 'linux/386', 'linux/x86': 'linux/386' },
+    ...{
+      'linux/aarch64': 'linux/arm64',
+      'linux/AArch64/v8': 'linux/arm64/v8',
+      'linux/arm64/8': 'linux/arm64/v8',
+    },
+    ...{ 'LINUX/ARM/V6': 'linux/arm/v6', 'linux/armhf': 'linux/arm/v7', 'linux/armel': 'linux/arm/v6' },
+    ...{ 'linux/arm/7': 'linux/arm/v7', 'linux/arm/8': 'linux/arm/v8', 'linux/armhf/v6': 'linux/arm/v7' },
+    ...{
+      'linux/arm64/9.5': 'linux/arm64/v9.5',
+      'macos/arm64': 'darwin/arm64',
+      'MacOS/x86_64': 'darwin/amd64',
+    },
     'Windows(10.0.20348.2700)/x86_64': 'windows(10.0.20348.2700)/amd64',
-    'windows(10.0.26100)/arm64/v8': 'windows(10.0.26100)/arm64/v8',
   };
   for (const [text, expected] of Object.entries(table)) {
     test(`reads ${text} as ${expected}`, () => {
@@ -79,40 +70,36 @@ describe('parsePlatform', () => {
 });
 
 describe('parsePlatform refuses', () => {
-  const shape = 'expected os/arch or os/arch/variant, such as linux/arm64';
-  const table: Readonly<Record<string, string>> = {
-    '': shape,
-    linux: shape,
-    'linux/': shape,
-    '/amd64': shape,
-    'linux//v8': shape,
-    'linux/arm64/': shape,
-    'linux/arm/v7/x': shape,
-    'lunix/amd64': 'unknown operating system "lunix"',
-    'Lunix/amd64': 'unknown operating system "lunix"',
-    ' linux/amd64': 'unknown operating system " linux"',
-    'constructor/amd64': 'unknown operating system "constructor"',
-    'linux/amd65': 'unknown architecture "amd65"',
-    'linux/unknown': 'unknown architecture "unknown"',
-    'linux/constructor': 'unknown architecture "constructor"',
-    'linux/__proto__': 'unknown architecture "__proto__"',
-    'linux/arm/v9': 'unknown variant "v9" of arm, expected one of v8, v7, v6, v5',
-    'linux/arm64/v7': 'unknown variant "v7" of arm64, expected one of v9, v8',
-    'linux/amd64/v5': 'unknown variant "v5" of amd64, expected one of v4, v3, v2, v1',
-    'linux/s390x/z 14': 'unknown variant "z 14" of s390x',
-    'linux/arm64/v8.10': 'unknown variant "v8.10" of arm64, expected one of v9, v8',
-    'linux/arm64/v9.6': 'unknown variant "v9.6" of arm64, expected one of v9, v8',
-    'windows()/amd64': 'unknown version "" of Windows, expected one such as 10.0.17763',
-    'windows(10.0)/amd64': 'unknown version "10.0" of Windows, expected one such as 10.0.17763',
-    'windows(ltsc2022)/amd64': 'unknown version "ltsc2022" of Windows, expected one such as 10.0.17763',
-    'windows(10.0.17763+win32k)/amd64':
-      'unknown version "10.0.17763+win32k" of Windows, expected one such as 10.0.17763',
-    'windows(10.0.17763/amd64': 'unknown operating system "windows(10.0.17763"',
-    '(10.0.17763)/amd64': 'unknown operating system "(10.0.17763)"',
-    'linux(6.1)/amd64': 'linux images have no version to choose by',
-    all: shape,
+  /** Texts by the reason. */
+  const table: Readonly<Record<string, readonly string[]>> = {
+    'expected os/arch or os/arch/variant, such as linux/arm64': [
+      ...['', 'linux', 'linux/', '/amd64', 'linux//v8', 'linux/arm64/', 'linux/arm/v7/x', 'all'],
+    ],
+    'unknown operating system "lunix"': ['lunix/amd64', 'Lunix/amd64'],
+    'unknown operating system " linux"': [' linux/amd64'],
+    'unknown operating system "constructor"': ['constructor/amd64'],
+    'unknown operating system "windows(10.0.17763"': ['windows(10.0.17763/amd64'],
+    'unknown operating system "(10.0.17763)"': ['(10.0.17763)/amd64'],
+    'unknown architecture "amd65"': ['linux/amd65'],
+    'unknown architecture "unknown"': ['linux/unknown'],
+    'unknown architecture "constructor"': ['linux/constructor'],
+    'unknown architecture "__proto__"': ['linux/__proto__'],
+    'unknown variant "v9" of arm, expected one of v8, v7, v6, v5': ['linux/arm/v9'],
+    'unknown variant "v7" of arm64, expected one of v9, v8': ['linux/arm64/v7'],
+    'unknown variant "v8.10" of arm64, expected one of v9, v8': ['linux/arm64/v8.10'],
+    'unknown variant "v9.6" of arm64, expected one of v9, v8': ['linux/arm64/v9.6'],
+    'unknown variant "v5" of amd64, expected one of v4, v3, v2, v1': ['linux/amd64/v5'],
+    'unknown variant "z 14" of s390x': ['linux/s390x/z 14'],
+    'linux images have no version to choose by': ['linux(6.1)/amd64'],
+    ...Object.fromEntries(
+      ['', '10.0', 'ltsc2022', '10.0.17763+win32k'].map((version) => [
+        `unknown version "${version}" of Windows, expected one such as 10.0.17763`,
+        [`windows(${version})/amd64`],
+      ]),
+    ),
   };
-  for (const [text, why] of Object.entries(table)) {
+  const rows = Object.entries(table).flatMap(([why, texts]) => texts.map((text) => [text, why] as const));
+  for (const [text, why] of rows) {
     test(`${JSON.stringify(text)}: ${why}`, () => {
       assert.throws(() => parsePlatform(text), {
         name: 'PassthroughError',
@@ -167,57 +154,48 @@ describe('platformDistance', () => {
     });
   }
 
-  const runsNot: readonly [image: string, machine: string][] = [
-    ['linux/arm64', 'linux/amd64'],
-    ['windows/amd64', 'linux/amd64'],
-    ['linux/amd64', 'linux/386'],
-    ['linux/arm64', 'linux/arm/v8'],
-    ['windows/arm', 'linux/arm64'],
-    ['linux/arm64/v8.6', 'linux/arm64/v9'],
-    ['windows(10.0.20348.1)/amd64', 'windows(10.0.17763)/amd64'],
-    ['windows(10.0.17763.6189)/amd64', 'windows(10.0.20348)/amd64'],
-    ['windows(10.0.26100.1)/amd64', 'windows(10.0.20348)/amd64'],
-    ['windows(6.3.17763)/amd64', 'windows(10.0.17763)/amd64'],
-    ['windows(ltsc2019)/amd64', 'windows(10.0.17763)/amd64'],
-    ['linux/amd64/v2', 'linux/amd64'],
-    ['linux/arm64/v9', 'linux/arm64'],
-    ['linux/arm/v7', 'linux/arm/v6'],
-    ['linux/arm', 'linux/arm/v6'],
-    ['linux/arm/v8', 'linux/arm'],
-    ['linux/arm64/v99', 'linux/arm64'],
-    ['unknown/unknown', 'linux/amd64'],
-    ['linux/constructor', 'linux/amd64'],
-    ['linux/__proto__', 'linux/amd64'],
-  ];
-  for (const [image, machine] of runsNot) {
-    test(`excludes ${image} on ${machine}`, () => {
-      assert.equal(platformDistance(offered(image), parsePlatform(machine)), undefined);
+  /** Images that a machine does not run. */
+  const excluded: Readonly<Record<string, readonly string[]>> = {
+    'linux/amd64': [
+      ...['linux/arm64', 'windows/amd64', 'linux/amd64/v2', 'unknown/unknown'],
+      ...['linux/constructor', 'linux/__proto__'],
+    ],
+    'linux/386': ['linux/amd64'],
+    'linux/arm': ['linux/arm/v8'],
+    'linux/arm/v6': ['linux/arm/v7', 'linux/arm'],
+    'linux/arm/v8': ['linux/arm64'],
+    'linux/arm64': ['windows/arm', 'linux/arm64/v9', 'linux/arm64/v99'],
+    'linux/arm64/v9': ['linux/arm64/v8.6'],
+    'windows(10.0.17763)/amd64': [
+      ...['windows(10.0.20348.1)/amd64', 'windows(6.3.17763)/amd64', 'windows(ltsc2019)/amd64'],
+    ],
+    'windows(10.0.20348)/amd64': ['windows(10.0.17763.6189)/amd64', 'windows(10.0.26100.1)/amd64'],
+  };
+  for (const [machine, images] of Object.entries(excluded)) {
+    test(`excludes from ${machine}: ${images.join(', ')}`, () => {
+      for (const image of images) {
+        assert.equal(platformDistance(offered(image), parsePlatform(machine)), undefined, image);
+      }
     });
   }
 
-  const same: readonly [image: string, machine: string][] = [
-    ['linux/arm64', 'linux/arm64/v8'],
-    ['linux/arm64/8', 'linux/arm64'],
-    ['linux/aarch64', 'linux/arm64'],
-    ['linux/AARCH64/V8', 'linux/arm64'],
-    ['linux/arm', 'linux/arm/v7'],
-    ['linux/arm/7', 'linux/arm'],
-    ['linux/armhf', 'linux/arm/v7'],
-    ['linux/x86_64', 'linux/amd64'],
-    ['linux/amd64/v1', 'linux/amd64'],
-    ['Linux/amd64', 'linux/amd64'],
-    ['linux/i386', 'linux/386'],
-    ['linux/amd64/', 'linux/amd64'],
-    ['linux/arm64/v8.0', 'linux/arm64'],
-    ['linux/arm64/9.0', 'linux/arm64/v9'],
-    ['macos/arm64', 'darwin/arm64'],
-    ['windows(10.0.17763.6189)/amd64', 'windows/amd64'],
-    ['windows(ltsc2019)/amd64', 'windows/amd64'],
-    ['linux(6.1)/amd64', 'linux/amd64'],
-  ];
-  for (const [image, machine] of same) {
-    test(`is 0 for ${image} on ${machine}`, () => {
-      assert.equal(platformDistance(offered(image), parsePlatform(machine)), 0);
+  /** Images that match a machine exactly. */
+  const exact: Readonly<Record<string, readonly string[]>> = {
+    'linux/amd64': [...['linux/x86_64', 'linux/amd64/v1', 'Linux/amd64', 'linux/amd64/', 'linux(6.1)/amd64']],
+    'linux/386': ['linux/i386'],
+    'linux/arm': ['linux/arm/7'],
+    'linux/arm/v7': ['linux/arm', 'linux/armhf'],
+    'linux/arm64': ['linux/arm64/8', 'linux/aarch64', 'linux/AARCH64/V8', 'linux/arm64/v8.0'],
+    'linux/arm64/v8': ['linux/arm64'],
+    'linux/arm64/v9': ['linux/arm64/9.0'],
+    'darwin/arm64': ['macos/arm64'],
+    'windows/amd64': ['windows(10.0.17763.6189)/amd64', 'windows(ltsc2019)/amd64'],
+  };
+  for (const [machine, images] of Object.entries(exact)) {
+    test(`is 0 on ${machine} for ${images.join(', ')}`, () => {
+      for (const image of images) {
+        assert.equal(platformDistance(offered(image), parsePlatform(machine)), 0, image);
+      }
     });
   }
 });

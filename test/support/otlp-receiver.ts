@@ -1,6 +1,6 @@
 /**
- * An OTLP/gRPC receiver in this process, with OTLP's own service definitions: what the product exports is read as a
- * collector reads it, and not as the SDK that wrote it believes it to be.
+ * An OTLP/gRPC receiver in this process. It uses the service definitions of OTLP and no code of the SDK, so it reads exports like
+ * a collector.
  */
 
 import { mkdir, mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
@@ -13,8 +13,8 @@ import { Conditions } from './conditions.ts';
 import { within } from './within.ts';
 
 /**
- * What an attribute, or the body of a log record, may hold. An integer is a number here, and inexact above 2^53. Bytes
- * are lower-case hex, and an empty value is null.
+ * Value of an attribute or of the body of a log record. An integer is a number, inexact above 2^53. Bytes are lower-case hex. An
+ * empty value is null.
  */
 export type AttributeValue =
   | string
@@ -27,26 +27,26 @@ export type AttributeValue =
 /** Attributes by name. */
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
-/** A span as it arrived. */
+/** A received span. */
 export interface ExportedSpan {
-  /** Lower-case hex, as all ids are. */
+  /** Lower-case hex, like all IDs. */
   readonly traceId: string;
   readonly spanId: string;
-  /** None for a root. */
+  /** Absent for a root. */
   readonly parentSpanId: string | undefined;
   readonly name: string;
   readonly kind: 'internal' | 'server' | 'client' | 'producer' | 'consumer';
   readonly attributes: Attributes;
   /**
-   * The OTLP type of each attribute: `string`, `int`, `double`, `bool`, `bytes`, `map`, `empty`, or `array<…>` with the
-   * types that occur in it, joined by `|` when there are several.
+   * The OTLP type of each attribute: `string`, `int`, `double`, `bool`, `bytes`, `map`, `empty`, or `array<…>` with the types of
+   * its elements, joined by `|`.
    */
   readonly types: Readonly<Record<string, string>>;
   readonly status: 'unset' | 'ok' | 'error';
-  /** Empty when there is none. */
+  /** Empty without a message. */
   readonly statusMessage: string;
   readonly events: readonly { readonly name: string; readonly attributes: Attributes }[];
-  /** Since 1970, as all times are. */
+  /** Since 1970, like all times. */
   readonly startNs: bigint;
   readonly endNs: bigint;
   readonly resource: Attributes;
@@ -54,29 +54,29 @@ export interface ExportedSpan {
   readonly scope: string;
 }
 
-/** What a metric is: how its points are to be understood. */
+/** Kind of a metric, which determines the fields of its points. */
 export type MetricKind = 'sum' | 'gauge' | 'histogram' | 'exponentialHistogram' | 'summary';
 
-/** The state of one time series. */
+/** The current value of one time series. */
 export interface ExportedPoint {
   readonly attributes: Attributes;
-  /** Of a sum or a gauge. */
+  /** For sums and gauges. */
   readonly value?: number;
-  /** Of a histogram of either kind. */
+  /** For histograms of both kinds. */
   readonly count?: number;
   readonly sum?: number;
-  /** Of a histogram with explicit bounds alone. */
+  /** For histograms with explicit bounds. */
   readonly bounds?: readonly number[];
   readonly bucketCounts?: readonly number[];
 }
 
-/** A metric as it arrived in one export. */
+/** A metric of one export. */
 export interface ExportedMetric {
   readonly name: string;
   readonly unit: string;
   readonly description: string;
   readonly kind: MetricKind;
-  /** Of a sum alone: whether it can only grow. */
+  /** For sums. */
   readonly isMonotonic?: boolean;
   readonly points: readonly ExportedPoint[];
   readonly resource: Attributes;
@@ -84,15 +84,15 @@ export interface ExportedMetric {
   readonly scope: string;
 }
 
-/** A log record as it arrived. */
+/** A received log record. */
 export interface ExportedLog {
   readonly body: AttributeValue;
   readonly severityText: string;
   readonly severityNumber: number;
-  /** Empty when it has none. */
+  /** Empty without a name. */
   readonly eventName: string;
   readonly attributes: Attributes;
-  /** None for a record that was written outside a span. */
+  /** Absent without an active span. */
   readonly traceId: string | undefined;
   readonly spanId: string | undefined;
   readonly timeNs: bigint;
@@ -101,50 +101,51 @@ export interface ExportedLog {
   readonly scope: string;
 }
 
-/** A running receiver. What it holds also counts exports that it refuses or leaves without an answer. */
+/** A running receiver. Its records include exports that it refuses or does not answer. */
 export interface OtlpReceiver extends AsyncDisposable {
-  /** `http://127.0.0.1:{port}`: what one would write into `OTEL_EXPORTER_OTLP_ENDPOINT`. */
+  /** `http://127.0.0.1:{port}`, for `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   readonly endpoint: string;
   readonly port: number;
-  /** All so far, in the order of arrival. */
+  /** In the order of arrival. */
   readonly spans: readonly ExportedSpan[];
-  /** The same: each export appends what it brings, so that a metric is here once for each of its exports. */
+  /** In the order of arrival. A metric is listed once for each export. */
   readonly metrics: readonly ExportedMetric[];
   readonly logs: readonly ExportedLog[];
-  /** How many exports of any signal have arrived. */
+  /** Number of exports of all signals. */
   readonly requests: number;
   /** The headers of each export, names in lower case. */
   readonly metadata: readonly Readonly<Record<string, string>>[];
-  /** All messages so far as they arrived, undone of compression alone: the place to search for secrets. */
+  /** All messages, decompressed, for the search for secrets. */
   readonly bytes: Buffer;
   /**
-   * @param what is waited for, for the error
-   * @param find looks at the receiver, and gives `undefined` as long as it does not hold what is awaited
-   * @param limitMs how long to wait, many times what an export takes unless said
-   * @returns what `find` gave: at once, or after a later export
-   * @throws what `find` throws; Error when the time is over, or when the receiver is closed first
+   * Waits until `find` returns a value. It is called at once and after each export.
+   *
+   * @param what description for the error
+   * @param find returns `undefined` to wait for further exports
+   * @param limitMs longest wait; default: many times the duration of an export
+   * @returns the value of `find`
+   * @throws the error of `find`; Error after the time limit, or if the receiver is closed
    */
   waitFor<T>(what: string, find: (receiver: OtlpReceiver) => T | undefined, limitMs?: number): Promise<T>;
-  /** Cuts all connections, and frees the port. A second call does nothing more. */
+  /** Closes all connections and frees the port. Further calls do nothing. */
   close(): Promise<void>;
 }
 
-/** How to start a receiver. */
+/** Settings of {@link startOtlpReceiver}. */
 export interface OtlpReceiverOptions {
-  /** Any free one unless said: that of a closed receiver is a collector that comes back. */
+  /** Default: any free port. The port of a closed receiver simulates a collector that restarts. */
   readonly port?: number;
   /**
-   * `ok` unless said. `never` takes exports and leaves them without an answer, as a collector does that hangs.
-   * `unavailable` refuses them, as one does that is overloaded. `traces-only` takes traces and says of the other signals
-   * that it does not know them, as Jaeger does.
+   * Default: `ok`. `never` does not answer exports, like a collector that hangs. `unavailable` refuses exports, like an
+   * overloaded collector. `traces-only` accepts traces and does not implement the other signals, like Jaeger.
    */
   readonly respond?: 'ok' | 'never' | 'unavailable' | 'traces-only';
 }
 
 /**
- * Start a receiver of traces, metrics and logs on 127.0.0.1, without TLS.
+ * Starts a receiver of traces, metrics and logs on 127.0.0.1, without TLS.
  *
- * @throws Error when the port is taken
+ * @throws Error if the port is in use
  */
 export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Promise<OtlpReceiver> {
   const { port: wantedPort = 0, respond = 'ok' } = options;
@@ -161,10 +162,10 @@ export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Prom
   const serve = <Request>(name: string, take: (request: Request) => void): void => {
     const method = (services[name] as ServiceDefinition | undefined)?.['Export'];
     if (method === undefined) {
-      throw new Error(`Cannot serve ${name}: the definitions of OTLP do not hold it`);
+      throw new Error(`Cannot serve ${name}: the definitions of OTLP do not contain it`);
     }
     const requestDeserialize = (bytes: Buffer): object => {
-      messages.push(bytes); // before it is read: what cannot be read has arrived too
+      messages.push(bytes); // before parsing: malformed messages count too
       return method.requestDeserialize(bytes);
     };
     const handle: handleUnaryCall<Request, object> = (call, callback) => {
@@ -172,7 +173,7 @@ export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Prom
       metadata.push(Object.fromEntries(headers.map(([header, value]) => [header, value.toString()])));
       take(call.request);
       if (respond === 'unavailable') {
-        callback({ code: status.UNAVAILABLE, details: 'this receiver takes nothing' });
+        callback({ code: status.UNAVAILABLE, details: 'this receiver accepts nothing' });
       } else if (respond === 'traces-only' && !name.includes('.trace.')) {
         callback({ code: status.UNIMPLEMENTED, details: `unknown service ${name}` });
       } else if (respond !== 'never') {
@@ -200,7 +201,7 @@ export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Prom
   const endpoint = `http://127.0.0.1:${port}`;
 
   const close = async (): Promise<void> => {
-    // It frees the port before it returns. The polite way would wait for clients, which need not listen any more.
+    // Frees the port before it returns. `tryShutdown` would wait for clients.
     server.forceShutdown();
     events.close(new Error(`Cannot wait for ${endpoint}: the receiver is closed`));
   };
@@ -223,7 +224,7 @@ export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Prom
           const found = find(receiver);
           return found === undefined ? undefined : () => found;
         } catch (error) {
-          // It is for whoever waits, and not for the client whose export made it look.
+          // Thrown to the waiting caller, not to the client whose export has arrived.
           return () => {
             throw error;
           };
@@ -238,13 +239,13 @@ export async function startOtlpReceiver(options: OtlpReceiverOptions = {}): Prom
   return receiver;
 }
 
-/** The definitions, once for all receivers of the process. */
+/** The definitions, loaded once for all receivers. */
 let loading: Promise<PackageDefinition> | undefined;
 
 async function loadServices(): Promise<PackageDefinition> {
   const official = dirname(fileURLToPath(import.meta.resolve('@elastic/mockotlpserver/package.json')));
   await using newer = await mkdtempDisposable(join(tmpdir(), 'otlp-'));
-  // The official files come in an edition in which log records have no event name yet.
+  // These files may be a version in which log records have no event name.
   const path = join('opentelemetry', 'proto', 'logs', 'v1', 'logs.proto');
   const text = await readFile(join(official, path), 'utf8');
   await mkdir(dirname(join(newer.path, path)), { recursive: true });
@@ -258,12 +259,12 @@ async function loadServices(): Promise<PackageDefinition> {
     ['trace', 'metrics', 'logs'].map(
       (signal) => `opentelemetry/proto/collector/${signal}/v1/${signal}_service.proto`,
     ),
-    // With these, each field is there but for those of a oneof, of which it says which one is.
+    // Every field has a value, except for the unused fields of a oneof. The name of the used one is a field too.
     { includeDirs: [newer.path, official], longs: String, defaults: true, oneofs: true },
   );
 }
 
-// What the definitions make of a message: 64-bit integers are decimal, enums are numbers, absent messages are null.
+// Parsed messages: 64-bit integers are decimal text, enums are numbers, absent messages are null.
 
 type AnyValue =
   | { readonly value: 'stringValue'; readonly stringValue: string }
@@ -358,7 +359,7 @@ interface LogsRequest {
   readonly resourceLogs: readonly ResourceLogs[];
 }
 
-/** By their numbers in OTLP, which lets one that is not said be taken for internal. */
+/** By their numbers in OTLP. An unspecified kind may be read as internal. */
 const KINDS = ['internal', 'internal', 'server', 'client', 'producer', 'consumer'] as const;
 const STATUSES = ['unset', 'ok', 'error'] as const;
 
@@ -443,7 +444,7 @@ function attributesOf(owner: Attributed | null): Attributes {
   return Object.fromEntries((owner?.attributes ?? []).map(({ key, value }) => [key, typed(value)[1]]));
 }
 
-/** A value with the name of its type. */
+/** The type and the value. */
 function typed(any: AnyValue | null): [type: string, value: AttributeValue] {
   switch (any?.value) {
     case 'stringValue':

@@ -9,7 +9,7 @@ import { bytesOf, directory, file, samples } from './samples.ts';
 const collect = async (archive: AsyncIterable<Uint8Array>) => Buffer.concat(await Array.fromAsync(archive));
 const internal = (message: string) => ({ name: 'PassthroughError', code: 'INTERNAL', message });
 
-test('an archive has the length that was computed, however its contents come', async () => {
+test('an archive has the computed length for all kinds of content', async () => {
   const property = fc.asyncProperty(samples(20), fc.integer({ min: 1, max: 700 }), async (entries, step) => {
     const opened = entries.map((entry) => ({ ...entry, content: () => inPieces(entry.content, step) }));
     const bytes = await collect(encodeTar(entries));
@@ -35,7 +35,7 @@ test('an archive is headers, contents, zeros up to the block, and two zero block
   assert.deepEqual(await collect(encodeTar([])), Buffer.alloc(1_024));
 });
 
-test('header blocks are the ustar header, after a pax header where one is needed', () => {
+test('header blocks are a pax header, if needed, and the ustar header', () => {
   const typeflags = (entry: TarEntry) => {
     const blocks = headerBlocks(entry);
     return [0, blocks.length - 512].map((at) => decodeHeader(blocks.subarray(at, at + 512)).typeflag);
@@ -46,7 +46,7 @@ test('header blocks are the ustar header, after a pax header where one is needed
   assert.deepEqual(typeflags(directory('n'.repeat(100))), ['x', '5']);
 });
 
-test('small pieces come as one, contents that are opened or large as they are', async () => {
+test('small pieces are joined; opened and large contents are not copied', async () => {
   const small = [file('a', 10), directory('b'), file('é', 10)];
   assert.equal((await Array.fromAsync(encodeTar(small))).length, 1);
 
@@ -60,14 +60,14 @@ test('small pieces come as one, contents that are opened or large as they are', 
   assert.equal(pieces.length, 6);
 });
 
-test('many small entries come in pieces of bounded length', async () => {
+test('pieces of many small entries have a limited length', async () => {
   const entries = Array.from({ length: 1_000 }, (_, index) => file(`${index}`, 1_000));
   const pieces = await Array.fromAsync(encodeTar(entries));
   assert.ok(pieces.length > 10 && pieces.length < 50);
   assert.ok(pieces.every((piece) => piece.length < 2 * 65_536));
 });
 
-test('contents are opened and read no sooner than they are asked for', async () => {
+test('contents are opened and read only when the reader needs them', async () => {
   const log: string[] = [];
   const content = (name: string) =>
     async function* () {
@@ -84,7 +84,7 @@ test('contents are opened and read no sooner than they are asked for', async () 
   assert.deepEqual(log, ['a1', 'a2', 'b1', 'b2']);
 });
 
-test('content of the wrong length is an error, and none of the surplus is passed on', async () => {
+test('content of the wrong length is an error, and surplus bytes are not passed on', async () => {
   const cases: [chunks: number[], passed: number, message: string][] = [
     [[4], 4, 'content has 4 bytes instead of 10'],
     [[], 0, 'content has 0 bytes instead of 10'],
@@ -110,7 +110,7 @@ test('content of the wrong length is an error, and none of the surplus is passed
   }
 });
 
-test('content of size 0 is opened too, to see that it is empty', async () => {
+test('content of size 0 is opened too, to check that it is empty', async () => {
   const entry = (length: number): TarSource => ({ ...file('a'), content: () => iterate([bytesOf(length)]) });
   assert.equal((await collect(encodeTar([entry(0)]))).length, 1_536);
   await assert.rejects(
@@ -119,7 +119,7 @@ test('content of size 0 is opened too, to see that it is empty', async () => {
   );
 });
 
-test('what is wrong with the entries themselves is said before anything is written', () => {
+test('invalid entries are errors before the first byte', () => {
   const cases: [entries: TarSource[], message: string][] = [
     [[{ ...file('a'), size: 3, content: bytesOf(2) }], '"a": content has 2 bytes instead of 3'],
     [[{ ...file('a'), size: 1, content: bytesOf(2) }], '"a": content has 2 bytes instead of 1'],
@@ -142,7 +142,7 @@ test('a length beyond the safe integers is refused', () => {
   assert.throws(() => tarSize([entry('a'), entry('b')]), internal(message));
 });
 
-test('an error of the content comes out as it is', async () => {
+test('an error of the content is passed on unchanged', async () => {
   const failure = new Error('disk');
   const content = async function* () {
     yield bytesOf(5);
@@ -159,7 +159,7 @@ test('an error of the content comes out as it is', async () => {
   );
 });
 
-test('a consumer that stops early closes the content that is open, and opens no other', async () => {
+test('a reader that stops early closes the open content, and opens no other', async () => {
   const log: string[] = [];
   const entry = (name: string): TarSource => ({
     ...file(name, 1_024),

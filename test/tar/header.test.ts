@@ -16,7 +16,7 @@ const file: TarEntry = { name: 'a.txt', type: 'file', size: 5 };
 const header = (entry: Partial<TarEntry> = {}) =>
   Buffer.from(encodeUstar(toUstarHeader({ ...file, ...entry })));
 
-test('every byte of a header is where the POSIX table puts it', () => {
+test('every byte of a header is at its place in the POSIX table', () => {
   const fields = [
     'dir/a.txt'.padEnd(100, '\0'),
     '0004751\0', // mode
@@ -24,7 +24,7 @@ test('every byte of a header is where the POSIX table puts it', () => {
     '0000000\0', // gid
     '00000001750\0', // size
     '07346545000\0', // mtime
-    '        ', // chksum, while it is summed
+    '        ', // chksum, as spaces in the sum
     '0', // typeflag
     '\0'.repeat(100), // linkname
     'ustar\0',
@@ -34,7 +34,7 @@ test('every byte of a header is where the POSIX table puts it', () => {
     '0000000\0', // devmajor
     '0000000\0', // devminor
     '\0'.repeat(155), // prefix
-    '\0'.repeat(12), // nothing
+    '\0'.repeat(12), // unused
   ];
   const sum = Buffer.from(fields.join('')).reduce((total, byte) => total + byte);
   fields[6] = `${sum.toString(8).padStart(6, '0')}\0 `;
@@ -43,21 +43,21 @@ test('every byte of a header is where the POSIX table puts it', () => {
   assert.equal(header(entry).toString('latin1'), fields.join(''));
 });
 
-test('a file is 0644 and a directory 0755, both from 1970, unless the entry says otherwise', () => {
+test('the defaults are mode 0644 for files, 0755 for directories, and 1970', () => {
   const fields = (block: Buffer) => [block.toString('latin1', 100, 107), block.toString('latin1', 136, 147)];
   assert.deepEqual(fields(header()), ['0000644', '00000000000']);
   assert.deepEqual(fields(header({ type: 'directory', size: 0 })), ['0000755', '00000000000']);
   assert.deepEqual(fields(header({ mode: 0, mtime: 1 })), ['0000000', '00000000001']);
 });
 
-test('a directory has type 5 and one slash at the end, given or not', () => {
+test('a directory has type 5 and one slash at the end', () => {
   for (const name of ['a/b', 'a/b/']) {
     const { typeflag, name: written } = decodeHeader(header({ name, type: 'directory', size: 0 }));
     assert.deepEqual({ typeflag, written }, { typeflag: '5', written: 'a/b/' });
   }
 });
 
-test('a size is octal below 8 GiB and base-256 from there on', () => {
+test('a size is octal below 8 GiB and base-256 above', () => {
   const field = (size: number) => header({ size }).subarray(124, 136);
   assert.equal(field(GIB_8 - 1).toString('latin1'), '77777777777\0');
   for (const size of [GIB_8, GIB_8 + 1, Number.MAX_SAFE_INTEGER]) {
@@ -67,7 +67,7 @@ test('a size is octal below 8 GiB and base-256 from there on', () => {
   }
 });
 
-test('the checksum holds whatever the header says', () => {
+test('the checksum is right for any header', () => {
   const name = fc
     .string({ unit: 'grapheme', minLength: 1, maxLength: 300 })
     .map((text) => `n${text.replace(/[\0/]/g, '_')}`);
@@ -88,7 +88,7 @@ test('the checksum holds whatever the header says', () => {
   );
 });
 
-test('a path is split where both parts fit, and only there', () => {
+test('a path is split only if both parts fit', () => {
   const parts = (path: string) => {
     const split = splitPath(path);
     return split && [split.prefix.length, split.name.length];
@@ -109,7 +109,7 @@ test('a path is split where both parts fit, and only there', () => {
     [`${p(99)}/`, [0, 100]],
     [`${p(50)}/${p(50)}/${p(50)}`, [101, 50]],
     [`${p(10)}/${p(90)}/${p(155)}`, undefined],
-    // Bytes count, not characters: 33 of three bytes and one of one are 100, with a second one 101.
+    // Limits are in bytes, not characters: 33 of three bytes and one or two of one byte.
     [`${'漢'.repeat(33)}x`, [0, 100]],
     [`${'漢'.repeat(33)}xx`, undefined],
     [`${'漢'.repeat(51)}pp/${'漢'.repeat(33)}x`, [155, 100]],
@@ -118,7 +118,7 @@ test('a path is split where both parts fit, and only there', () => {
   for (const [path, expected] of cases) assert.deepEqual(parts(path), expected, path);
 });
 
-test('a split path is put together again by a slash', () => {
+test('the parts of a path, joined by a slash, are the path', () => {
   const segment = fc.string({ unit: fc.constantFrom('a', 'é', '漢', '😀'), minLength: 1, maxLength: 60 });
   fc.assert(
     fc.property(fc.array(segment, { minLength: 1, maxLength: 6 }), (segments) => {
@@ -126,7 +126,7 @@ test('a split path is put together again by a slash', () => {
       const { prefix, name } = decodeHeader(header({ name: path }));
       const isWhole = (prefix === '' ? name : `${prefix}/${name}`) === path;
       assert.equal(isWhole, splitPath(path) !== undefined);
-      // No split that fits is missed.
+      // There is no other valid split.
       const bytes = Buffer.from(path);
       const couldSplit = [...bytes.keys()].some(
         (at) => bytes[at] === 0x2f && at <= 155 && bytes.length - at <= 101,
@@ -147,7 +147,7 @@ test('a path that does not fit is cut between characters', () => {
   assert.equal(cut(`x${'😀'.repeat(26)}`), `x${'😀'.repeat(24)}`);
 });
 
-test('a cut path looks like a directory exactly if it is one', () => {
+test('a cut path ends in a slash only for a directory', () => {
   const name = `${'d'.repeat(99)}/${'n'.repeat(101)}`;
   const cut = (type: TarEntry['type'], path: string) =>
     decodeHeader(header({ name: path, type, size: 0 })).name;
@@ -162,7 +162,7 @@ test('padding fills the last block', () => {
   assert.deepEqual(sizes.map(paddingAfter), [0, 511, 1, 0, 511, 0, 511, 1]);
 });
 
-test('what tar cannot say is refused, not bent', () => {
+test('values that tar cannot express are refused', () => {
   const numbers = [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY];
   const cases: [entry: Partial<TarEntry>, message: string][] = [
     ...numbers.flatMap((value): [Partial<TarEntry>, string][] => [
@@ -189,7 +189,7 @@ test('what tar cannot say is refused, not bent', () => {
   }
 });
 
-test('the largest of each number is still taken', () => {
+test('the largest values are allowed', () => {
   const entry = { size: Number.MAX_SAFE_INTEGER, mode: 0o7777, mtime: GIB_8 - 1 };
   const block = header(entry);
   assert.equal(block.toString('latin1', 100, 108), '0007777\0');

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { paxBlocks, paxRecord } from '../../src/tar/pax.ts';
 import { decodeHeader } from './readers.ts';
 
-/** Reads records by their lengths, as a pax reader does. */
+/** Reads records by their lengths, like a pax reader. */
 function parseRecords(bytes: Uint8Array): [keyword: string, value: string][] {
   const records: [string, string][] = [];
   let rest = Buffer.from(bytes);
@@ -17,7 +17,7 @@ function parseRecords(bytes: Uint8Array): [keyword: string, value: string][] {
   return records;
 }
 
-test('a record counts its own length', () => {
+test('the length of a record includes its own digits', () => {
   const record = (keyword: string, value: string) => Buffer.from(paxRecord(keyword, value)).toString();
   assert.equal(record('a', ''), '5 a=\n');
   assert.equal(record('path', 'a'), '9 path=a\n');
@@ -27,7 +27,7 @@ test('a record counts its own length', () => {
   assert.equal(record('path', 'a'.repeat(91)), `101 path=${'a'.repeat(91)}\n`);
 });
 
-test('a record is as long as it says on both sides of each further digit', () => {
+test('the length of a record is right around each further digit', () => {
   for (const boundary of [10, 100, 1_000, 10_000]) {
     for (let length = boundary - 12; length < boundary + 3; length += 1) {
       const record = paxRecord('k', 'v'.repeat(Math.max(length, 0)));
@@ -36,7 +36,7 @@ test('a record is as long as it says on both sides of each further digit', () =>
   }
 });
 
-test('a record says the same when it is read, between others too', () => {
+test('records are read back unchanged, also between others', () => {
   const value = fc.string({ unit: 'binary', maxLength: 300 });
   fc.assert(
     fc.property(value, value, (first, second) => {
@@ -49,13 +49,13 @@ test('a record says the same when it is read, between others too', () => {
   );
 });
 
-test('a path that ustar can hold needs no pax header', () => {
+test('a path that fits into ustar has no pax header', () => {
   for (const path of ['a', 'a/', 'n'.repeat(100), `${'p'.repeat(155)}/${'n'.repeat(100)}`]) {
     assert.equal(paxBlocks(path).byteLength, 0, path);
   }
 });
 
-test('a path that is too long, or not ASCII, is in a pax header as a whole', () => {
+test('a path that is too long or not ASCII is in a pax header', () => {
   const paths = [
     'é',
     '漢/',

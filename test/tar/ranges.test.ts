@@ -7,7 +7,7 @@ import { bytesOf, file, type Sample, samples } from './samples.ts';
 const collect = async (archive: AsyncIterable<Uint8Array>) => Buffer.concat(await Array.fromAsync(archive));
 const internal = (message: string) => ({ name: 'PassthroughError', code: 'INTERNAL', message });
 
-/** The entry with content that is opened, in pieces of `step` bytes; what is asked for is put down. */
+/** The entry with content that is opened in pieces of `step` bytes. Records the requested ranges. */
 function opened(entry: Sample, step: number, log: (readonly [name: string, range?: ByteRange])[]): TarSource {
   return {
     ...entry,
@@ -19,7 +19,7 @@ function opened(entry: Sample, step: number, log: (readonly [name: string, range
   };
 }
 
-/** Two positions in an archive of this size, often at or beside one another or the ends of a block. */
+/** Two positions in an archive of this size, often near each other or near the end of a block. */
 const rangeIn = (size: number) => {
   const position = fc.oneof(
     fc.nat(size),
@@ -30,7 +30,7 @@ const rangeIn = (size: number) => {
 };
 
 describe('a range of an archive', () => {
-  test('is that part of the whole, in pieces that are not empty', async () => {
+  test('is that part of the archive, in pieces that are not empty', async () => {
     const cases = samples(8).chain((entries) =>
       fc.tuple(fc.constant(entries), rangeIn(tarSize(entries)), fc.integer({ min: 1, max: 700 })),
     );
@@ -53,7 +53,7 @@ describe('a range of an archive', () => {
     );
   });
 
-  test('parts put together are the whole', async () => {
+  test('and the others, joined, are the archive', async () => {
     const entries = [file('a', 700), file('b'), file('é', 512), file('large', 100_000)];
     const size = tarSize(entries);
     const cuts = [0, 1, 511, 512, 1_000, 2_048, 2_560, 50_000, 50_000, size - 1_024, size - 1, size];
@@ -63,7 +63,7 @@ describe('a range of an archive', () => {
     assert.ok(Buffer.concat(await Promise.all(parts)).equals(await collect(encodeTar(entries))));
   });
 
-  test('of everything asks for the contents as without a range', async () => {
+  test('of all bytes opens the contents without a range', async () => {
     const log: (readonly [string, ByteRange?])[] = [];
     const entries = [opened(file('a', 700), 100, log), opened(file('b'), 100, log)];
     const size = tarSize(entries);
@@ -108,7 +108,7 @@ describe('a range of an archive', () => {
     });
   }
 
-  test('is streamed out of what memory does not hold', async () => {
+  test('may be in an archive that is larger than the memory', async () => {
     const size = 20 * 1024 ** 4;
     const huge: TarSource = {
       name: 'huge',
@@ -132,7 +132,7 @@ describe('a range of an archive', () => {
     [[10], 0, 'has more than 5 bytes'],
   ];
   for (const [chunks, passed, message] of lengths) {
-    test(`whose content comes as ${JSON.stringify(chunks)} bytes instead of 5 is an error`, async () => {
+    test(`whose content has ${JSON.stringify(chunks)} bytes instead of 5 is an error`, async () => {
       const content = async function* () {
         yield* chunks.map(bytesOf);
       };

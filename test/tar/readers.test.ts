@@ -30,7 +30,7 @@ function expectedList(entries: readonly TarEntry[]): Listed[] {
   }));
 }
 
-/** Compares one by one, so that a failure shows one entry and not hundreds. */
+/** Compares one by one, so that a failure shows only one entry. */
 function assertSame<T>(actual: readonly T[], expected: readonly T[]): void {
   for (const [index, entry] of expected.entries()) assert.deepEqual(actual[index], entry);
   assert.equal(actual.length, expected.length);
@@ -45,7 +45,7 @@ const namesAndSizes = (list: readonly Pick<Listed, 'name' | 'size'>[]) =>
 for (const reader of readers) {
   const options = { skip: reader.skip };
 
-  test(`${reader.name} lists names at every boundary as they went in`, options, async () => {
+  test(`${reader.name} lists names at every boundary of the format unchanged`, options, async () => {
     await withFolder(async (folder) => {
       const entries = samplesAtBoundaries();
       const archive = join(folder, 'archive.tar');
@@ -55,7 +55,7 @@ for (const reader of readers) {
     });
   });
 
-  test(`${reader.name} lists any entries as they went in`, options, async () => {
+  test(`${reader.name} lists random entries unchanged`, options, async () => {
     await withFolder(async (folder) => {
       const archive = join(folder, 'archive.tar');
       const property = fc.asyncProperty(samples(60), async (entries) => {
@@ -66,9 +66,9 @@ for (const reader of readers) {
     });
   });
 
-  test(`${reader.name} extracts what went in`, options, async () => {
+  test(`${reader.name} extracts the entries unchanged`, options, async () => {
     await withFolder(async (folder) => {
-      // File systems take no more than 255 bytes a segment.
+      // File systems allow at most 255 bytes in a segment.
       const entries: Sample[] = samplesAtBoundaries()
         .filter(({ name }) => name.split('/').every((segment) => Buffer.byteLength(segment) <= 255))
         .map((entry, index) => ({ ...entry, mtime: 1_000_000_000 + index, mode: index % 2 ? 0o700 : 0o755 }));
@@ -86,7 +86,7 @@ for (const reader of readers) {
     });
   });
 
-  test(`${reader.name} seeks over contents of around 8 GiB`, options, async () => {
+  test(`${reader.name} seeks over contents of about 8 GiB`, options, async () => {
     await withFolder(async (folder) => {
       const long = (size: number) => ({ name: `${'é'.repeat(200)}${size}`, type: 'file', size }) as const;
       const entries: TarEntry[] = [
@@ -104,7 +104,7 @@ for (const reader of readers) {
       }
       await handle.truncate(tarSize(entries));
       await handle.close();
-      // A reader that reads the 32 GiB instead runs into its timeout.
+      // A reader that does not seek reads 32 GiB and times out.
       assertSame(namesAndSizes(await reader.sizes(archive)), namesAndSizes(entries));
     });
   });

@@ -1,13 +1,13 @@
 /**
- * The tar readers that people have, as judges of what the encoder writes; and a decoder of single headers,
- * with the offsets of the POSIX table written out once more, so that it shares no mistake with `src/tar`.
+ * Tar readers in common use, to check the encoder; and a decoder of single headers. The decoder has its own copy of the offsets
+ * in the POSIX table, so it shares no mistake with `src/tar`.
  */
 
 import { execFile, spawnSync } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { TarEntry } from '../../src/tar/header.ts';
 
-/** What a reader says of one entry. A directory's name comes without its closing `/`. */
+/** One entry in a reader's output. A directory's name has no `/` at its end. */
 export interface Listed extends Omit<Required<TarEntry>, 'type'> {
   /** `file`, `directory`, or the reader's word for anything else. */
   readonly type: string;
@@ -17,7 +17,7 @@ export interface Listed extends Omit<Required<TarEntry>, 'type'> {
 
 export interface Reader {
   readonly name: string;
-  /** Why tests with this reader are skipped; never in CI, where a missing reader has to fail. */
+  /** Why tests with this reader are skipped. In CI a missing reader fails. */
   readonly skip: string | false;
   /** Every entry of the archive, in any order. */
   list(archive: string): Promise<Listed[]>;
@@ -26,7 +26,7 @@ export interface Reader {
   extract(archive: string, folder: string): Promise<void>;
 }
 
-/** Milliseconds that a reader may take; each call here takes a few dozen, unless contents are read through. */
+/** Longest run of a reader, in milliseconds. A call takes a few dozen, unless it reads all contents. */
 const TIMEOUT = 5_000;
 
 const environment = {
@@ -40,7 +40,7 @@ interface Tool {
   run(args: readonly string[]): Promise<string>;
 }
 
-/** The first of `commands` that says of itself what `version` matches. */
+/** The first of `commands` whose version matches. */
 function findTool(name: string, commands: readonly string[], version: RegExp): Tool {
   const command = commands.find((candidate) => {
     const { stdout } = spawnSync(candidate, ['--version'], { encoding: 'utf8', timeout: TIMEOUT });
@@ -91,7 +91,7 @@ const gnuTar: Reader = {
 const bsdtar: Reader = {
   name: 'bsdtar',
   skip: bsd.skip,
-  // Its listing has no seconds, so it copies the archive into the textual format mtree instead.
+  // The listing of bsdtar has no seconds, so it converts the archive to the text format mtree.
   async list(archive) {
     const keywords = ['!all', 'type', 'size', 'mode', 'time', 'uid', 'gid'];
     const options = keywords.map((keyword) => `mtree:${keyword}`).join(',');
@@ -149,7 +149,7 @@ const tarfile: Reader = {
 
 export const readers: readonly Reader[] = [gnuTar, bsdtar, tarfile];
 
-/** The fields of one header, numbers still as they are written. */
+/** The fields of one header, with numbers as text. */
 export function decodeHeader(block: Uint8Array) {
   const bytes = Buffer.from(block);
   const text = (from: number, length: number) => {
@@ -163,7 +163,7 @@ export function decodeHeader(block: Uint8Array) {
     typeflag: text(156, 1),
     prefix: text(345, 155),
     checksum: Number.parseInt(text(148, 8), 8),
-    /** What the checksum should be: the sum of all bytes, those of its own field taken as spaces. */
+    /** The expected checksum: the sum of all bytes, with spaces in its own field. */
     sum: bytes.reduce((sum, byte, at) => sum + (at >= 148 && at < 156 ? 0x20 : byte), 0),
   };
 }
@@ -176,7 +176,7 @@ function withoutSlash(name: string): string {
   return name.replace(/\/$/, '');
 }
 
-/** `drwxr-sr-t` → 0o3755: a letter in an x place stands for x and a higher bit, a capital for that bit alone. */
+/** `drwxr-sr-t` → 0o3755: `s` and `t` in place of x mean x and a higher bit, `S` and `T` only the higher bit. */
 function parseMode(text: string): number {
   return [...text.slice(1)].reduce((mode, letter, at) => {
     const high = /[st]/i.test(letter) ? 0o4000 >> Math.floor(at / 3) : 0;
@@ -184,7 +184,7 @@ function parseMode(text: string): number {
   }, 0);
 }
 
-/** bsdtar writes bytes as `\ooo`, and in its listing a backslash as two. */
+/** bsdtar writes bytes as `\ooo`, and in listings a backslash as two. */
 function unescapeBsd(text: string): string {
   const bytes = Buffer.from(text).toString('latin1');
   const plain = bytes.replace(/\\(\\|[0-7]{3})/g, (_, code: string) =>

@@ -1,17 +1,17 @@
-/** Entries to archive: at the boundaries of the format, and any. */
+/** Entries for archives: at the boundaries of the format, and random ones. */
 
 import fc from 'fast-check';
 import type { TarSource } from '../../src/tar/encoder.ts';
 
-/** The first size, and time, that 11 octal digits do not hold. */
+/** The first number that does not fit into 11 octal digits. */
 export const GIB_8 = 8 * 2 ** 30;
 
-/** A source with its bytes, to compare with what comes out of an archive. */
+/** A source with its bytes, to compare with an archive. */
 export interface Sample extends TarSource {
   readonly content: Uint8Array;
 }
 
-/** Content of that many bytes, which differs from that of any near length. */
+/** Content of this length. It differs from content of similar lengths. */
 export const bytesOf = (length: number) => Uint8Array.from({ length }, (_, at) => at * 31 + length);
 export const file = (name: string, size = 0): Sample => ({
   name,
@@ -27,8 +27,8 @@ export const directory = (name: string): Sample => ({
 });
 
 /**
- * Files and directories with names of the lengths, in bytes, at which the way to write a name changes: without
- * a slash, with one at each telling place from the front and the back, with many; and with wide characters.
+ * Files and directories with names of the lengths, in bytes, at which the encoding changes: without a slash, with one at each
+ * critical position from both ends, with many, and with characters of several bytes.
  */
 export function samplesAtBoundaries(): Sample[] {
   const withSlashes = (start: string, length: number, isSlash: (at: number) => boolean) =>
@@ -55,16 +55,16 @@ export function samplesAtBoundaries(): Sample[] {
   return [
     ...names.map((name, index) => file(name(`f${index}-`), sizes[index % sizes.length])),
     ...names.map((name, index) => directory(name(`d${index}-`))),
-    // 33 characters of three bytes from the very start, then one to three of one byte.
+    // 33 characters of three bytes, then one to three of one byte.
     ...['', 'x', 'xx', 'xxx'].map((end) => file(`${'語'.repeat(33)}${end}`, 1)),
     file('with space, ünd "quotes" #=*[?]\\', 513),
     directory('with-slash/'),
   ];
 }
 
-/** Entries of any kind, with names that no other of them has. */
+/** Random entries with unique names. */
 export const samples = (maxLength: number): fc.Arbitrary<Sample[]> => {
-  // A `~` is added to each: no segment is a mere dot.
+  // Each segment gets a `~`, so none is a single dot.
   const segment = fc.string({
     unit: fc.constantFrom(...'abcdefgh._- #=', 'é', '漢', '😀'),
     minLength: 1,

@@ -54,7 +54,7 @@ describe('a message of the SDK', () => {
 });
 
 describe('warnings', () => {
-  /** What the SDK says, as `second method message…`, and the expected lines with their numbers of suppressed messages. */
+  /** Messages of the SDK as `second method message…`, and the expected lines with their numbers of suppressed messages. */
   const table: readonly [what: string, said: readonly string[], lines: readonly string[]][] = [
     [
       'are written once a minute, with the number of suppressed ones',

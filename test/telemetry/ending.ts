@@ -1,22 +1,22 @@
-/** How a service starts and ends that telemetry does not hurt. */
+/** The start and the end of a service with a faulty collector. */
 
 import assert from 'node:assert/strict';
 import type { BuiltService, Stopped } from '../support/built-service.ts';
 import type { LogEvent } from '../support/memory-log.ts';
 import { within } from '../support/within.ts';
 
-/** Milliseconds that a start may take: many times what it takes, and less than an export waits for its answer. */
+/** Longest start, in milliseconds: many times the usual start, and less than the timeout of an export. */
 export const START_LIMIT_MS = 8_000;
 
-/** Milliseconds from SIGTERM to the end: twice what the service waits for collectors. */
+/** Longest end after SIGTERM, in milliseconds: twice the longest flush. */
 export const END_LIMIT_MS = 6_000;
 
-/** Milliseconds where there is nobody to wait for. */
+/** Longest end without a flush that waits, in milliseconds. */
 export const PROMPT_LIMIT_MS = 2_000;
 
 /**
- * Stops a service and fails unless it ends in good order, in time and without a word on standard error: neither a warning
- * nor a rejection that nobody has caught.
+ * Stops a service and checks that it ends in time, with exit code 0 and without foreign output, such as warnings of Node or
+ * unhandled rejections.
  */
 export async function endsInOrder(service: BuiltService, limitMs = END_LIMIT_MS): Promise<Stopped> {
   const stopped = await within(service.stop(), 'the end of the service', limitMs);
@@ -26,7 +26,7 @@ export async function endsInOrder(service: BuiltService, limitMs = END_LIMIT_MS)
   return stopped;
 }
 
-/** Lines of either output that are no events of the service's own log. */
+/** Lines of both outputs that are not events of the log. */
 function foreignLines(service: BuiltService): string[] {
   const isEvent = (line: string) => {
     try {
@@ -41,7 +41,7 @@ function foreignLines(service: BuiltService): string[] {
     .filter((line) => line !== '' && !isEvent(line));
 }
 
-/** What the log says so far of trouble with telemetry. */
+/** Warnings and errors about telemetry in the log. */
 export function troubles(service: BuiltService): readonly LogEvent[] {
   return service
     .logs()

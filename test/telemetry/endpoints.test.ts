@@ -1,18 +1,20 @@
-/** Where telemetry goes, how, and where it does not. */
+/** The destinations and protocols of exports. */
 
 import assert from 'node:assert/strict';
 import { buffer } from 'node:stream/consumers';
 import { describe, test } from 'node:test';
 import { startOtlpReceiver } from '../support/otlp-receiver.ts';
 import { startScriptedServer } from '../support/scripted-server.ts';
-import { type Exporting, type ExportingOptions, signalsOf, startExporting } from './exporting.ts';
+import {
+  CONCURRENCY,
+  type Exporting,
+  type ExportingOptions,
+  signalsOf,
+  startExporting,
+  type Variables,
+} from './exporting.ts';
 
-type Variables = Readonly<Record<string, string>>;
-
-/** Services that run at once, each in a process of its own. */
-const CONCURRENCY = 4;
-
-/** Loaded before the program: writes each connection that is tried into the log. */
+/** A module that is loaded before the program. It logs each connection attempt. */
 const WITNESS = `
   import { subscribe } from 'node:diagnostics_channel';
   import { writeSync } from 'node:fs';
@@ -23,13 +25,13 @@ const WITNESS = `
   });
 `;
 
-/** A service that tells whom it connects to. */
+/** Starts a service that logs its connection attempts. */
 async function startWitnessed(env: NonNullable<ExportingOptions['env']>): Promise<Exporting> {
   const witness = `data:text/javascript,${encodeURIComponent(WITNESS)}`;
   return await startExporting({ env, nodeArgs: ['--import', witness] });
 }
 
-/** The ports that were tried, each once. */
+/** The ports of all connection attempts. */
 function dialled({ service }: Exporting): ReadonlySet<unknown> {
   return new Set(
     service
@@ -47,7 +49,7 @@ interface Posted {
   readonly body: Buffer;
 }
 
-/** A collector that speaks HTTP, and what was posted to it. */
+/** A collector over HTTP that records the exports. */
 async function startHttpCollector() {
   const posted: Posted[] = [];
   const server = await startScriptedServer(async (request, response, { method, path, headers }) => {
@@ -64,7 +66,7 @@ describe('a collector over HTTP', { concurrency: CONCURRENCY }, () => {
     ['http/protobuf', 'application/x-protobuf'],
     ['http/json', 'application/json'],
   ] as const) {
-    test(`gets each signal at its own path with ${protocol}, below that of the endpoint`, async () => {
+    test(`receives each signal at its path below the endpoint with ${protocol}`, async () => {
       await using collector = await startHttpCollector();
       await using exporting = await startExporting({
         env: () => ({
@@ -92,7 +94,7 @@ describe('a collector over HTTP', { concurrency: CONCURRENCY }, () => {
     });
   }
 
-  test('may be for one signal alone, at the very path that its endpoint says', async () => {
+  test('for one signal receives it at the exact path of its endpoint', async () => {
     await using collector = await startHttpCollector();
     await using exporting = await startExporting({
       env: () => ({
@@ -115,7 +117,7 @@ describe('a collector over gRPC', { concurrency: CONCURRENCY }, () => {
     ['METRICS', 'metrics'],
     ['LOGS', 'logs'],
   ] as const) {
-    test(`gets ${arrives} alone where it is the one for ${signal}; nobody else is called`, async () => {
+    test(`for ${signal} receives only ${arrives}, and there are no other connections`, async () => {
       await using exporting = await startWitnessed(({ endpoint }) => ({
         OTEL_EXPORTER_OTLP_ENDPOINT: '',
         [`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`]: endpoint,
@@ -127,7 +129,7 @@ describe('a collector over gRPC', { concurrency: CONCURRENCY }, () => {
     });
   }
 
-  test('for one signal goes before the one for all', async () => {
+  test('for one signal wins over the one for all', async () => {
     await using other = await startOtlpReceiver();
     await using exporting = await startExporting({
       env: () => ({ OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: other.endpoint }),
@@ -137,7 +139,7 @@ describe('a collector over gRPC', { concurrency: CONCURRENCY }, () => {
     assert.deepEqual(signalsOf(other), ['metrics']);
   });
 
-  test('may be named without a scheme, where OTEL_EXPORTER_OTLP_INSECURE says that it speaks no TLS', async () => {
+  test('may have an address without a scheme, with OTEL_EXPORTER_OTLP_INSECURE', async () => {
     await using exporting = await startExporting({
       env: ({ port }) => ({
         OTEL_EXPORTER_OTLP_ENDPOINT: `127.0.0.1:${port}`,
@@ -149,16 +151,16 @@ describe('a collector over gRPC', { concurrency: CONCURRENCY }, () => {
   });
 });
 
-test('a protocol is taken in any case', async () => {
+test('a protocol may be in upper case', async () => {
   await using exporting = await startExporting({ env: () => ({ OTEL_EXPORTER_OTLP_PROTOCOL: 'GRPC' }) });
   await exporting.pullAndStop();
   assert.deepEqual(signalsOf(exporting.receiver), ['spans', 'metrics', 'logs']);
 });
 
-describe('nobody is called', { concurrency: CONCURRENCY }, () => {
+describe('there is no connection to a collector', { concurrency: CONCURRENCY }, () => {
   const table: readonly [what: string, env: Variables][] = [
-    ['without an endpoint, whatever else is set', { OTEL_TRACES_EXPORTER: 'otlp', OTEL_SERVICE_NAME: 'a' }],
-    ['where all that is exported goes to the console', { OTEL_LOGS_EXPORTER: 'console' }],
+    ['without an endpoint, with other variables', { OTEL_TRACES_EXPORTER: 'otlp', OTEL_SERVICE_NAME: 'a' }],
+    ['if all exports go to the console', { OTEL_LOGS_EXPORTER: 'console' }],
   ];
   for (const [what, env] of table) {
     test(what, async () => {

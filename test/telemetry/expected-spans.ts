@@ -1,11 +1,11 @@
-/** Words for writing down what a trace must look like. */
+/** Builders of expected spans. */
 
 import type { AttributeValue } from '../support/otlp-receiver.ts';
 import { ANY, type SpanTree } from './span-tree.ts';
 
 type Attributes = Readonly<Record<string, AttributeValue | undefined>>;
 
-/** What may differ from a span that does its work and has nothing below it. */
+/** The parts of a span with defaults: no failure, no events, no children. */
 type Rest = Partial<Pick<SpanTree, 'status' | 'events' | 'children'>>;
 
 function span(
@@ -58,31 +58,31 @@ export function server(
   );
 }
 
-/** A step of the service's own. */
+/** The span of a step within the service. */
 export function internal(name: string, attributes: Attributes = {}, rest: Rest = {}): SpanTree {
   return span(name, 'internal', attributes, rest);
 }
 
-/** One attempt to get something from a registry, its storage or its token endpoint. */
+/** One request to a registry, its storage or its token endpoint. */
 export interface Attempt {
-  /** `GET` unless said. */
+  /** Default: `GET`. */
   readonly method?: 'HEAD';
   readonly origin: string;
   readonly path: string;
   readonly template: string;
   readonly operation: 'manifest' | 'token' | 'config' | 'layer' | 'tags';
-  /** `undefined` where no answer came. */
+  /** `undefined` without an answer. */
   readonly status: number | undefined;
-  /** Bytes of the body that was read; left out where it was given up. */
+  /** Bytes of the body; absent if it was not read to its end. */
   readonly size?: number | typeof ANY | undefined;
-  /** How many attempts went before. */
+  /** Number of earlier attempts. */
   readonly resend?: number;
-  /** The kind of its `Authorization`. */
+  /** Scheme of `Authorization`. */
   readonly auth?: 'none' | 'basic' | 'bearer';
-  /** Service that its token is from, or is asked for. */
+  /** Service of its token. */
   readonly service?: string | undefined;
   readonly isConfigured?: boolean;
-  /** `error.type`; makes it an error. */
+  /** `error.type` of a failed attempt. */
   readonly error?: string;
 }
 

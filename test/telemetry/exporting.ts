@@ -1,4 +1,4 @@
-/** The built service with telemetry on: a registry before it, and a receiver of what it exports. */
+/** The built service with telemetry, a registry and a receiver of exports. */
 
 import assert from 'node:assert/strict';
 import { type BuiltService, type BuiltServiceOptions, startBuiltService } from '../support/built-service.ts';
@@ -13,28 +13,34 @@ import {
   startOtlpReceiver,
 } from '../support/otlp-receiver.ts';
 
-/** An image of two small layers, and its file name: each registry here has it. */
+/** Environment variables. */
+export type Variables = Readonly<Record<string, string>>;
+
+/** Services that run concurrently in one file. Each is a process. */
+export const CONCURRENCY = 4;
+
+/** An image of two small layers in each registry, and its file name. */
 export const IMAGE = makeImage({
   layers: [{ tar: makeLayer({ a: 'a' }) }, { tar: makeLayer({ b: 'b' }) }],
 });
 export const FILE = '/docker/team_app_1.tar';
 
-/** Uncompressed bytes of the large image: many times what the two ends of a connection hold on the way. */
+/** Uncompressed bytes of the large image: many times the socket buffers of a connection. */
 export const LARGE_BYTES = 64 * 1024 ** 2;
 
-/** Make an image that a client which does not read cannot have got. */
+/** Makes an image that does not fit into the socket buffers. */
 export async function makeLargeImage(): Promise<BuiltImage> {
   return makeImage({ layers: [await makeGzipBombLayer(LARGE_BYTES)] });
 }
 
-/** All three; disposing of them stops them. */
+/** The running parts. Disposal stops them. */
 export interface Exporting extends AsyncDisposable {
   readonly service: BuiltService;
   readonly registry: FakeRegistry;
   readonly receiver: OtlpReceiver;
-  /** One request, over for the service too: the line of it is in the log. */
+  /** Sends a request and waits for its line in the log. */
   request(path: string, options?: RequestOptions): Promise<Reply>;
-  /** Stops the service in good order: all that it had to export has been exported. */
+  /** Stops the service with exit code 0. It exports the rest before. */
   stop(): Promise<void>;
   /**
    * Pulls the image, and stops the service.
@@ -44,13 +50,13 @@ export interface Exporting extends AsyncDisposable {
   pullAndStop(headers?: Readonly<Record<string, string>>): Promise<void>;
 }
 
-/** How to start them. */
+/** Settings of {@link startExporting}. */
 export interface ExportingOptions extends FakeRegistryOptions, BuiltServiceOptions {
-  /** Puts variables over those that name the registry and, for all signals, the receiver. */
+  /** Variables of the service. They override the URL of the registry and the endpoint for all signals. */
   readonly env?: (receiver: OtlpReceiver, registry: FakeRegistry) => Readonly<Record<string, string>>;
 }
 
-/** Start a receiver, a registry with the image, and a service that knows both. */
+/** Starts a receiver, a registry with the image, and a service that uses both. */
 export async function startExporting(options: ExportingOptions = {}): Promise<Exporting> {
   const { env = () => ({}), nodeArgs, main, ...registryOptions } = options;
   await using stack = new AsyncDisposableStack();
@@ -59,7 +65,7 @@ export async function startExporting(options: ExportingOptions = {}): Promise<Ex
   registry.push('team/app', '1', IMAGE);
   const variables = {
     REGISTRY_URL: registry.url,
-    // Each request does all of its work.
+    // Without a cache, each request does all its work.
     CACHE_MAX_BYTES: '0',
     OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
     ...env(receiver, registry),
@@ -90,24 +96,24 @@ export async function startExporting(options: ExportingOptions = {}): Promise<Ex
   };
 }
 
-/** The one of a list that is there once. */
+/** The only element of a list. */
 export function only<T>(found: readonly T[]): T {
   const [one, another] = found;
   assert.ok(one !== undefined && another === undefined, `${found.length} were found`);
   return one;
 }
 
-/** What has arrived of any signal, by the receiver's own words for them. */
+/** The signals of which something has arrived, by the receiver's names. */
 export function signalsOf(receiver: OtlpReceiver): readonly ('spans' | 'metrics' | 'logs')[] {
   return (['spans', 'metrics', 'logs'] as const).filter((signal) => receiver[signal].length > 0);
 }
 
-/** The span of the one request that was answered. */
+/** The span of the only request. */
 export function serverSpan({ spans }: OtlpReceiver): ExportedSpan {
   return only(spans.filter(({ kind }) => kind === 'server'));
 }
 
-/** A metric as it was exported last; each export tells the whole time since the start. */
+/** The last export of a metric. Exports are cumulative. */
 export function lastMetric({ metrics }: OtlpReceiver, name: string): ExportedMetric {
   const metric = metrics.findLast((candidate) => candidate.name === name);
   assert.ok(
@@ -118,10 +124,10 @@ export function lastMetric({ metrics }: OtlpReceiver, name: string): ExportedMet
 }
 
 /**
- * A metric as a table: what its points are worth, by the attributes that tell them apart.
+ * A metric as a table: the values of its points by their attributes.
  *
- * @param attributes whose values make the key, with a space between them and `-` for one that is not there
- * @param worth of a point: the value or, of a histogram, the count unless said
+ * @param attributes their values are the key, separated by spaces; `-` for a missing attribute
+ * @param worth value of a point; default: its value, or the count of a histogram
  */
 export function tableOf(
   { points }: ExportedMetric,

@@ -1,7 +1,4 @@
-/**
- * What the built service exports of requests that it refuses, and of pulls that fail, are left by their client or break off:
- * the whole tree, against what is written down here.
- */
+/** The traces of refused requests, and of pulls that fail, are aborted by their client or break off. */
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
@@ -15,6 +12,7 @@ import {
   credentials,
   expectTrace,
   FILE,
+  failedStep,
   failure,
   from,
   IMAGE,
@@ -35,14 +33,14 @@ import { ANY, type SpanTree } from './span-tree.ts';
 
 const [LAYER = assert.fail()] = IMAGE.layers;
 
-/** Layers one after the other, so that it is known which were begun. */
+/** Layers are fetched one after the other, so that the started ones are known. */
 const ONE_BY_ONE = { MAX_CONCURRENT_LAYERS: '1' };
 
 /** An image that does not fit into the buffers between a service and its client. */
 const BIG = makeImage({ layers: [{ tar: makeLayer({ zeros: Buffer.alloc(64 * 1024 * 1024) }) }] });
 
-describe('the trace of a request that is answered without a registry', () => {
-  test('says what was asked for; a refusal leaves the status unset', async () => {
+describe('the trace of a request without a registry', () => {
+  test('has its route; a refusal leaves the status unset', async () => {
     await using scene = await startScene();
     const step = internal('parse_image_request', { 'error.type': 'INVALID_FILENAME' });
     const table: readonly [request: string, status: number, name: string, children?: SpanTree[]][] = [
@@ -73,7 +71,7 @@ describe('the trace of a request that is answered without a registry', () => {
     }
   });
 
-  test('is none for a probe', async () => {
+  test('does not exist for a probe', async () => {
     await using scene = await startScene();
     const { service, receiver } = scene;
     for (const path of ['/health', '/ready']) {
@@ -104,13 +102,36 @@ function failedRequest(
   );
 }
 
-/** The bytes that the registry gives out, right or wrong. */
+/** The span of a request whose answer is cut within the first layer. */
+function cutRequest(scene: Scene, type: string): SpanTree {
+  const facts = {
+    ...from(scene),
+    ...resolved(scene),
+    'http.response.status_code': 200,
+    'http.response.body.size': ANY,
+  };
+  const steps = [...preparedSteps(scene), writeStep(scene, 1, ...failure('ABORTED'))];
+  return failedRequest(scene, type, facts, steps);
+}
+
+/** The step of the first layer, aborted before an answer of the registry. */
+function abortedLayer(scene: Scene): SpanTree {
+  const attempt = layerSpan(scene, 1, { status: undefined, size: undefined, error: 'ABORTED' });
+  return failedStep('download_layer_1', layerFacts(scene, 1), 'ABORTED', { children: [attempt] });
+}
+
+/** The event of a failed verification. */
+const mismatch = (expected: string, actual: string): SpanTree['events'] => [
+  ['verification_failed', { 'oci.digest.expected': expected, 'oci.digest.actual': actual }],
+];
+
+/** The digest of the bytes that the registry sends. */
 async function servedDigest({ registry }: Scene, path: string): Promise<string> {
   const answer = await fetch(`${registry.origin}${path}`, { headers: { accept: '*/*' } });
   return sha256(Buffer.from(await answer.arrayBuffer()));
 }
 
-/** A port that nobody listens on any more. */
+/** A port without a listener. */
 async function closedPort(): Promise<number> {
   const listener = createServer().listen(0, '127.0.0.1');
   await once(listener, 'listening');
@@ -121,7 +142,7 @@ async function closedPort(): Promise<number> {
 }
 
 describe('the trace of a pull that fails', () => {
-  /** Asks for the image, and compares the trace with the steps that are expected below its own span. */
+  /** Requests the image, and compares the trace with the expected steps. */
   async function expectFailure(
     scene: Scene,
     type: string,
@@ -149,78 +170,65 @@ describe('the trace of a pull that fails', () => {
     );
   }
 
-  test('for want of the image', async () => {
+  /** Expects a failure of the step that resolves the manifest. */
+  async function expectUnresolved(
+    scene: Scene,
+    type: string,
+    rest: Partial<SpanTree>,
+    options: { readonly path?: string; readonly query?: string } = {},
+  ): Promise<void> {
+    const image = named(scene, options.path === undefined ? '1' : '2');
+    const steps = [credentials('optional'), failedStep('resolve_manifest', image, type, rest)];
+    await expectFailure(scene, type, image, steps, options);
+  }
+
+  test('because the image does not exist', async () => {
     const failWith = { pattern: /manifests\/2$/, status: 404, body: 'not here' };
     await using scene = await startScene({ defects: { failWith } });
-    const [error, rest] = failure('IMAGE_NOT_FOUND', {
-      children: [manifestSpan(scene, { status: 404, size: 8, error: '404' }, '2')],
-    });
-    const image = named(scene, '2');
-    const steps = [credentials('optional'), internal('resolve_manifest', { ...image, ...error }, rest)];
-    await expectFailure(scene, 'IMAGE_NOT_FOUND', image, steps, { path: '/docker/team_app_2.tar' });
+    const children = [manifestSpan(scene, { status: 404, size: 8, error: '404' }, '2')];
+    const path = '/docker/team_app_2.tar';
+    await expectUnresolved(scene, 'IMAGE_NOT_FOUND', { children }, { path });
   });
 
-  test('for want of the platform', async () => {
+  test('because the platform does not exist', async () => {
     await using scene = await startScene();
-    const [error, rest] = failure('PLATFORM_NOT_FOUND', { children: [manifestSpan(scene)] });
-    const steps = [
-      credentials('optional'),
-      internal('resolve_manifest', { ...named(scene), ...error }, rest),
-    ];
-    await expectFailure(scene, 'PLATFORM_NOT_FOUND', named(scene), steps, {
-      query: `?${new URLSearchParams({ platform: 'linux/s390x' })}`,
-    });
+    const query = `?${new URLSearchParams({ platform: 'linux/s390x' })}`;
+    await expectUnresolved(scene, 'PLATFORM_NOT_FOUND', { children: [manifestSpan(scene)] }, { query });
   });
 
-  test('at a token endpoint that refuses the password: that 401 is an error', async () => {
+  test('because the token endpoint refuses the password: this 401 is an error', async () => {
     const auth = { mode: 'token', users: new Map([[USER.name, 'another']]) } as const;
     await using scene = await startScene(
       { auth },
       { REGISTRY_USERNAME: USER.name, REGISTRY_PASSWORD: USER.password },
     );
-    const [error, rest] = failure('REGISTRY_DENIED', {
-      children: [
-        manifestSpan(scene, { status: 401, size: undefined }),
-        tokenSpan(scene, { auth: 'basic', status: 401, error: '401' }),
-      ],
-    });
-    const steps = [
-      credentials('optional'),
-      internal('resolve_manifest', { ...named(scene), ...error }, rest),
+    const children = [
+      manifestSpan(scene, { status: 401, size: undefined }),
+      tokenSpan(scene, { auth: 'basic', status: 401, error: '401' }),
     ];
-    await expectFailure(scene, 'REGISTRY_DENIED', named(scene), steps);
+    await expectUnresolved(scene, 'REGISTRY_DENIED', { children });
   });
 
-  test('at a registry that cannot be reached: an attempt without an answer has no status', async () => {
+  test('because the registry is unreachable: an attempt without an answer has no status', async () => {
     const port = await closedPort();
     await using scene = await startScene({}, { REGISTRY_URL: `http://127.0.0.1:${port}` });
     const registry = { ...scene.registry, host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` };
     const elsewhere: Scene = { ...scene, registry };
     const attempt = (resend: number) =>
       manifestSpan(elsewhere, { status: undefined, size: undefined, error: 'REGISTRY_UNREACHABLE', resend });
-    const [error, rest] = failure('REGISTRY_UNREACHABLE', { children: [0, 1, 2, 3].map(attempt) });
-    const image = named(elsewhere);
-    const steps = [credentials('optional'), internal('resolve_manifest', { ...image, ...error }, rest)];
-    await expectFailure(elsewhere, 'REGISTRY_UNREACHABLE', image, steps);
+    await expectUnresolved(elsewhere, 'REGISTRY_UNREACHABLE', { children: [0, 1, 2, 3].map(attempt) });
   });
 
-  test('for a wrong manifest: an event names the digest that it should have and the one that it has', async () => {
+  test('because of a wrong manifest has an event with both digests', async () => {
     await using scene = await startScene({ defects: { wrongManifestDigest: true } });
     const { digest } = IMAGE.manifest;
     const actual = await servedDigest(scene, `/v2/team/app/manifests/${digest}`);
     assert.notEqual(actual, digest);
-    const [error, rest] = failure('VERIFICATION_FAILED', {
-      children: [manifestSpan(scene), manifestSpan(scene, {}, digest)],
-      events: [['verification_failed', { 'oci.digest.expected': digest, 'oci.digest.actual': actual }]],
-    });
-    const steps = [
-      credentials('optional'),
-      internal('resolve_manifest', { ...named(scene), ...error }, rest),
-    ];
-    await expectFailure(scene, 'VERIFICATION_FAILED', named(scene), steps);
+    const children = [manifestSpan(scene), manifestSpan(scene, {}, digest)];
+    await expectUnresolved(scene, 'VERIFICATION_FAILED', { children, events: mismatch(digest, actual) });
   });
 
-  test('for a wrong config, while a layer is under way, which is not to blame', async () => {
+  test('because of a wrong config, during the download of a layer, which is aborted', async () => {
     const wrongBlobDigest = { digest: IMAGE.config.digest };
     await using scene = await startScene({ defects: { wrongBlobDigest } }, ONE_BY_ONE);
     const actual = await servedDigest(scene, `/v2/team/app/blobs/${IMAGE.config.digest}`);
@@ -230,42 +238,34 @@ describe('the trace of a pull that fails', () => {
       delete registry.defects.stallRequests;
       registry.releaseStalled(new RegExp(IMAGE.config.digest));
     });
-    const [error, rest] = failure('VERIFICATION_FAILED', {
-      children: [configSpan(scene)],
-      events: [
-        ['verification_failed', { 'oci.digest.expected': IMAGE.config.digest, 'oci.digest.actual': actual }],
-      ],
-    });
-    const [aborted, stopped] = failure('ABORTED', {
-      children: [layerSpan(scene, 1, { status: undefined, size: undefined, error: 'ABORTED' })],
-    });
+    const events = mismatch(IMAGE.config.digest, actual);
     await expectFailure(scene, 'VERIFICATION_FAILED', resolved(scene), [
       ...preparedSteps(scene, { layers: [] }).slice(1, 3),
-      internal('fetch_config_blob', { ...resolved(scene), ...error }, rest),
-      internal('download_layer_1', { ...layerFacts(scene, 1), ...aborted }, stopped),
+      failedStep('fetch_config_blob', resolved(scene), 'VERIFICATION_FAILED', {
+        children: [configSpan(scene)],
+        events,
+      }),
+      abortedLayer(scene),
     ]);
     await released;
   });
 
-  test('for a wrong layer, of which all was read to know its digest', async () => {
+  test('because of a wrong layer, which was read completely', async () => {
     await using scene = await startScene(
       { defects: { wrongBlobDigest: { digest: LAYER.digest } } },
       ONE_BY_ONE,
     );
     const actual = await servedDigest(scene, `/v2/team/app/blobs/${LAYER.digest}`);
-    const [error, rest] = failure('VERIFICATION_FAILED', {
-      children: [layerSpan(scene, 1)],
-      events: [['verification_failed', { 'oci.digest.expected': LAYER.digest, 'oci.digest.actual': actual }]],
-    });
+    const rest = { children: [layerSpan(scene, 1)], events: mismatch(LAYER.digest, actual) };
     await expectFailure(scene, 'VERIFICATION_FAILED', resolved(scene), [
       ...preparedSteps(scene, { layers: [] }).slice(1),
-      internal('download_layer_1', { ...layerFacts(scene, 1), ...error }, rest),
+      failedStep('download_layer_1', layerFacts(scene, 1), 'VERIFICATION_FAILED', rest),
     ]);
   });
 });
 
-describe('the trace of a pull that its client leaves', () => {
-  test('while it is prepared ends with what was under way', async () => {
+describe('the trace of a pull that is aborted', () => {
+  test('by its client during the preparation ends with the running steps', async () => {
     const stallRequests = { pattern: new RegExp(`blobs/${LAYER.digest}`) };
     await using scene = await startScene({ defects: { stallRequests } }, ONE_BY_ONE);
     const { service, receiver, registry } = scene;
@@ -278,60 +278,29 @@ describe('the trace of a pull that its client leaves', () => {
     client.abort();
     await assert.rejects(answer);
 
-    const [aborted, stopped] = failure('ABORTED', {
-      children: [layerSpan(scene, 1, { status: undefined, size: undefined, error: 'ABORTED' })],
-    });
     await expectTrace(
       scene,
       { outcome: 'aborted' },
       failedRequest(scene, 'ABORTED', { ...from(scene), ...resolved(scene) }, [
         ...preparedSteps(scene, { layers: [] }),
-        internal('download_layer_1', { ...layerFacts(scene, 1), ...aborted }, stopped),
+        abortedLayer(scene),
       ]),
     );
   });
 
-  test('while it is sent ends with the layer that was being sent', async () => {
+  test('by its client during the answer ends with the current layer', async () => {
     await using scene = await startScene({}, {}, BIG);
     const reply = await scene.service.open(FILE);
     reply.destroy();
-    await expectTrace(
-      scene,
-      { outcome: 'aborted' },
-      failedRequest(
-        scene,
-        'ABORTED',
-        {
-          ...from(scene),
-          ...resolved(scene),
-          'http.response.status_code': 200,
-          'http.response.body.size': ANY,
-        },
-        [...preparedSteps(scene), writeStep(scene, 1, ...failure('ABORTED'))],
-      ),
-    );
+    await expectTrace(scene, { outcome: 'aborted' }, cutRequest(scene, 'ABORTED'));
   });
 
-  test('is another than that of one which the service breaks off as it stops, and is exported all the same', async () => {
+  test('by the end of the service has another error, and is exported', async () => {
     await using scene = await startScene({}, { SHUTDOWN_TIMEOUT: '0.1' }, BIG);
     const reply = await scene.service.open(FILE);
     const stopped = await scene.service.stop();
     assert.equal(stopped.code, 0);
     reply.destroy();
-    await expectTrace(
-      scene,
-      { outcome: 'broken' },
-      failedRequest(
-        scene,
-        'BROKEN_STREAM',
-        {
-          ...from(scene),
-          ...resolved(scene),
-          'http.response.status_code': 200,
-          'http.response.body.size': ANY,
-        },
-        [...preparedSteps(scene), writeStep(scene, 1, ...failure('ABORTED'))],
-      ),
-    );
+    await expectTrace(scene, { outcome: 'broken' }, cutRequest(scene, 'BROKEN_STREAM'));
   });
 });

@@ -1,4 +1,4 @@
-/** What is still to be exported when the service stops goes out, within bounds. */
+/** The last export when the service stops. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -10,23 +10,22 @@ import { connectRaw } from '../support/raw-client.ts';
 import { startRawServer } from '../support/raw-server.ts';
 import { within } from '../support/within.ts';
 import { END_LIMIT_MS, endsInOrder, PROMPT_LIMIT_MS, START_LIMIT_MS, troubles } from './ending.ts';
-
-type Variables = Readonly<Record<string, string>>;
+import type { Variables } from './exporting.ts';
 
 const FILE = '/docker/team_app_1.tar';
 const PULLS = 12;
 
-/** Nothing goes out by itself during a test. */
+/** Without exports during a test. */
 const ONLY_AT_THE_END: Variables = {
   OTEL_BSP_SCHEDULE_DELAY: '60000',
   OTEL_BLRP_SCHEDULE_DELAY: '60000',
   OTEL_METRIC_EXPORT_INTERVAL: '60000',
 };
 
-/** Something that telemetry is sent to. */
+/** A receiver of exports. */
 interface Collector {
   readonly endpoint: string;
-  /** How to send it there, where that is not the usual way. */
+  /** Variables besides its endpoint. */
   readonly env?: Variables;
 }
 
@@ -38,7 +37,7 @@ after(() => registry.close());
 
 async function startRegistry(): Promise<FakeRegistry> {
   const started = await startFakeRegistry();
-  // An image for each pull, with nothing in common, so that none does another's work.
+  // A different image for each pull, so that no pull uses the result of another.
   for (let number = 1; number <= PULLS; number += 1) {
     started.push('team/app', `${number}`, makeImage({ layers: [{ tar: makeLayer({ a: `${number}` }) }] }));
   }
@@ -49,7 +48,7 @@ function start(endpoint: string, env: Variables = ONLY_AT_THE_END): Promise<Buil
   return startBuiltService({ REGISTRY_URL: registry.url, OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, ...env });
 }
 
-/** The traces that the log names, and the spans of each as they arrived. */
+/** The received spans of each trace in the log. */
 function traces(service: BuiltService, { spans }: OtlpReceiver) {
   return service
     .logs()
@@ -59,7 +58,7 @@ function traces(service: BuiltService, { spans }: OtlpReceiver) {
 
 describe('the flush at the end', { concurrency: true }, () => {
   for (const respond of ['ok', 'traces-only'] as const) {
-    test(`brings all spans of requests right before it, to a collector that is ${respond}`, async () => {
+    test(`exports all spans of the last requests to a collector that is ${respond}`, async () => {
       await using receiver = await startOtlpReceiver({ respond });
       await using service = await start(receiver.endpoint);
       const replies = await Promise.all(
@@ -87,7 +86,7 @@ describe('the flush at the end', { concurrency: true }, () => {
     });
   }
 
-  test('brings metrics and logs of requests right before it, the last line of the log too', async () => {
+  test('exports metrics and logs of the last requests, with the last line of the log', async () => {
     await using receiver = await startOtlpReceiver();
     await using service = await start(receiver.endpoint);
     for (let count = 0; count < PULLS; count += 1) await service.request(FILE);
@@ -102,7 +101,7 @@ describe('the flush at the end', { concurrency: true }, () => {
     );
   });
 
-  test('waits for a request that is under way, and brings its spans', async () => {
+  test('waits for a running request, and exports its spans', async () => {
     await using receiver = await startOtlpReceiver();
     await using slow = await startRegistry();
     await using service = await start(receiver.endpoint, { ...ONLY_AT_THE_END, REGISTRY_URL: slow.url });
@@ -121,8 +120,8 @@ describe('the flush at the end', { concurrency: true }, () => {
   });
 });
 
-describe('where a collector leaves the flush waiting', { concurrency: true }, () => {
-  test('no more spans were held for it than the queue and one batch take', async () => {
+describe('with a collector that does not answer', { concurrency: true }, () => {
+  test('at most the spans of the queue and one batch are kept', async () => {
     const [queue, batch] = [100, 10];
     const [clients, requests] = [10, 300];
     await using receiver = await startOtlpReceiver({ respond: 'never' });
@@ -130,7 +129,7 @@ describe('where a collector leaves the flush waiting', { concurrency: true }, ()
       ...ONLY_AT_THE_END,
       OTEL_BSP_MAX_QUEUE_SIZE: String(queue),
       OTEL_BSP_MAX_EXPORT_BATCH_SIZE: String(batch),
-      // The first batch is under way all the time.
+      // The first batch waits for its answer all the time.
       OTEL_EXPORTER_OTLP_TIMEOUT: '60000',
       LOG_LEVEL: 'info',
     });
@@ -146,23 +145,23 @@ describe('where a collector leaves the flush waiting', { concurrency: true }, ()
     await receiver.waitFor('the first batch', ({ spans }) => spans[0]);
     assert.equal(receiver.spans.length, batch);
 
-    // In the end all that is held goes out at once, and is counted although it is not answered.
+    // At the end all kept spans are exported at once, and counted although there is no answer.
     await endsInOrder(service);
     const held = receiver.spans.length;
     assert.ok(held >= queue && held <= queue + batch, `${held} spans were held`);
   });
 
   const collectors: readonly [what: string, start: () => Promise<AsyncDisposable & Collector>][] = [
-    ['that never answers an export', () => startOtlpReceiver({ respond: 'never' })],
+    ['which never answers an export', () => startOtlpReceiver({ respond: 'never' })],
     [
-      'that takes connections and says nothing',
+      'which accepts connections but sends nothing',
       async () => {
         const server = await startRawServer(() => undefined);
         return { endpoint: server.url, [Symbol.asyncDispose]: () => server.close() };
       },
     ],
     [
-      'that refuses connections over HTTP, where exports are tried again',
+      'which refuses connections over HTTP, where exports are retried',
       async () => ({
         endpoint: 'http://127.0.0.1:1',
         env: { OTEL_EXPORTER_OTLP_PROTOCOL: 'http/protobuf' },
@@ -171,7 +170,7 @@ describe('where a collector leaves the flush waiting', { concurrency: true }, ()
     ],
   ];
   for (const [what, collect] of collectors) {
-    test(`the process starts and ends in time all the same: a collector ${what}`, async () => {
+    test(`the process starts and ends in time: a collector ${what}`, async () => {
       await using collector = await collect();
       await using service = await start(collector.endpoint, collector.env ?? {});
       assert.ok(service.startMs < START_LIMIT_MS, `it started in ${service.startMs} ms`);

@@ -1,4 +1,4 @@
-/** What the metrics say of work that is under way: each export is looked at while the work is held back. */
+/** Metrics of running work. The work is stalled until the expected export has arrived. */
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
@@ -14,10 +14,10 @@ import {
   tableOf,
 } from './exporting.ts';
 
-/** Milliseconds between two exports, and most that one may take: a fiftieth of what a wait may take. */
+/** Interval and timeout of exports, in milliseconds: a fiftieth of the longest wait. */
 const INTERVAL_MS = '200';
 
-/** Two layers that are not compressed, so that what arrives is what is written. */
+/** Two uncompressed layers, so that the received and written bytes are equal. */
 const PLAIN = makeImage({
   layers: ['a', 'b'].map((name) => ({
     tar: makeLayer({ [name]: Buffer.alloc(100_000, name) }),
@@ -27,14 +27,14 @@ const PLAIN = makeImage({
 const [FIRST, SECOND] = PLAIN.layers.map(({ digest }) => digest);
 const PLAIN_BYTES = PLAIN.layers.reduce((sum, { blob }) => sum + blob.length, 0);
 
-/** The one file of the large image, with its header and the two blocks that end a tar. */
+/** The only file of the large image, with its header and the two blocks at the end of a tar. */
 const LARGE_TAR_BYTES = LARGE_BYTES + 3 * 512;
 
-/** What a prepared file takes beside its content: checksums of its blocks, and what it says of itself. */
+/** Further bytes of a prepared file: checksums of its blocks, and its description. */
 const CHECKSUM_SHARE = 4 / (64 * 1024);
 const DESCRIPTION_BYTES = 1024;
 
-/** What is under way, as it was exported last; nothing as long as nothing was. */
+/** The last export of running work; zeros before the first export. */
 function present({ metrics }: OtlpReceiver) {
   const lastOf = (name: string) =>
     metrics.findLast((metric) => metric.name === `passthrough.${name}`)?.points[0]?.value ?? 0;
@@ -45,7 +45,7 @@ function present({ metrics }: OtlpReceiver) {
   };
 }
 
-describe('the metrics of what goes on', () => {
+describe('the metrics of running work', () => {
   let exporting: Exporting;
   before(async () => {
     exporting = await startExporting({
@@ -72,7 +72,7 @@ describe('the metrics of what goes on', () => {
     });
   };
 
-  test('tell of layers that are held back by the registry, and of the bytes that have come', async () => {
+  test('count stalled downloads and the received bytes', async () => {
     const { service, registry } = exporting;
     registry.defects.stallBlob = [
       { digest: FIRST ?? '', afterBytes: 60_000, times: 1 },
@@ -85,7 +85,7 @@ describe('the metrics of what goes on', () => {
     await untilPresent({ preparations: 0, downloads: 0, bytes: 0 });
   });
 
-  test('tell of a preparation that has no layer', async () => {
+  test('count a preparation without layers', async () => {
     const { service, registry } = exporting;
     const empty = makeImage({ layers: [] });
     registry.push('team/app', 'empty', empty);
@@ -96,7 +96,7 @@ describe('the metrics of what goes on', () => {
     assert.equal((await pulled).status, 200);
   });
 
-  test('tell of an archive that its client does not read, until it leaves', async () => {
+  test('count the bytes of an archive until its client leaves', async () => {
     const { service, registry } = exporting;
     registry.push('team/app', 'large', await makeLargeImage());
     const response = await service.open('/docker/team_app_large.tar');
@@ -107,7 +107,7 @@ describe('the metrics of what goes on', () => {
     await untilPresent({ preparations: 0, downloads: 0, bytes: 0 });
   });
 
-  test('tell of bytes as they come, and of none twice when a layer is cut and resumed', async () => {
+  test('count received bytes at once, and no byte twice if a download is resumed', async () => {
     const { service, registry, receiver } = exporting;
     const received = ({ metrics }: OtlpReceiver) => {
       const metric = metrics.findLast(({ name }) => name === 'passthrough.registry.received');

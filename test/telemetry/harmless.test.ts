@@ -1,4 +1,4 @@
-/** Whatever a collector does, the service starts, serves and ends as it would without one, and hardly mentions it. */
+/** A faulty collector does not affect the service, and causes only one warning. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -8,20 +8,16 @@ import { makeImage, makeLayer } from '../support/image.ts';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts';
 import { answerRaw, startRawServer } from '../support/raw-server.ts';
 import { END_LIMIT_MS, endsInOrder, PROMPT_LIMIT_MS, START_LIMIT_MS, troubles } from './ending.ts';
-
-type Variables = Readonly<Record<string, string>>;
+import { CONCURRENCY, type Variables } from './exporting.ts';
 
 const FILE = '/docker/team_app_1.tar';
 const WRONG_FILE = '/docker/x.tar';
 
-/** Services that run at once, each in a process of its own. */
-const CONCURRENCY = 4;
-
-/** Requests of each run, and how many exports must have failed after them: each request makes some. */
+/** Requests of each run, and the expected number of failed exports. */
 const REQUESTS = 20;
 const FAILURES = 40;
 
-/** An export for each span and soon after each line of the log, many of metrics, and each given up soon. */
+/** Frequent exports with short timeouts: for each span, soon after each line of the log, and of metrics. */
 const QUICK: Variables = {
   OTEL_BSP_SCHEDULE_DELAY: '10',
   OTEL_BSP_MAX_EXPORT_BATCH_SIZE: '1',
@@ -31,16 +27,16 @@ const QUICK: Variables = {
   OTEL_EXPORTER_OTLP_TIMEOUT: '50',
 };
 
-/** A collector that does not do what it should. */
+/** A faulty collector. */
 interface Collector extends AsyncDisposable {
   readonly endpoint: string;
-  /** Variables that make its failures known. */
+  /** Variables that make its failures visible. */
   readonly env: Variables;
-  /** @returns once so many exports have been in vain */
+  /** Waits for this number of failed exports. */
   untilFailed(service: BuiltService, count: number): Promise<unknown>;
 }
 
-/** A collector that nobody but the service itself can tell the exports of: it does at the level `debug`. */
+/** A collector that cannot count exports. The service logs them at level `debug`. */
 async function unreachable(endpoint: string, server?: AsyncDisposable): Promise<Collector> {
   return {
     endpoint,
@@ -54,7 +50,7 @@ async function unreachable(endpoint: string, server?: AsyncDisposable): Promise<
   };
 }
 
-/** A collector that takes exports, and then fails. */
+/** A collector that receives exports, and then fails. */
 async function failing(
   respond: 'never' | 'unavailable' | 'traces-only',
   failures: (receiver: OtlpReceiver) => number = ({ requests }) => requests,
@@ -70,7 +66,7 @@ async function failing(
 }
 
 let registry: FakeRegistry;
-/** The archive as a service gives it that exports nothing. */
+/** The archive of a service without telemetry. */
 let archive: Buffer;
 before(async () => {
   registry = await startFakeRegistry();
@@ -82,7 +78,7 @@ before(async () => {
 });
 after(() => registry.close());
 
-describe('no harm is done by a collector', { concurrency: CONCURRENCY }, () => {
+describe('the service works with a collector', { concurrency: CONCURRENCY }, () => {
   const collectors: readonly [what: string, start: () => Promise<Collector>, endLimitMs: number][] = [
     ['that refuses connections', () => unreachable('http://127.0.0.1:1'), PROMPT_LIMIT_MS],
     [
@@ -94,7 +90,7 @@ describe('no harm is done by a collector', { concurrency: CONCURRENCY }, () => {
       PROMPT_LIMIT_MS,
     ],
     [
-      'that speaks something else than gRPC',
+      'with another protocol than gRPC',
       async () => {
         const server = await startRawServer(answerRaw('HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n'));
         return await unreachable(server.url, server);
@@ -105,8 +101,8 @@ describe('no harm is done by a collector', { concurrency: CONCURRENCY }, () => {
     ['that never answers', () => failing('never'), END_LIMIT_MS],
     ['that is unavailable', () => failing('unavailable'), PROMPT_LIMIT_MS],
     [
-      'that takes traces alone',
-      // With one span an export.
+      'that supports only traces',
+      // Each export has one span.
       () => failing('traces-only', ({ requests, spans }) => requests - spans.length),
       PROMPT_LIMIT_MS,
     ],
@@ -139,21 +135,21 @@ describe('no harm is done by a collector', { concurrency: CONCURRENCY }, () => {
   }
 });
 
-test('spans arrive from when a collector is there, and those before are forgotten without a further word', async () => {
-  const nobody = await startRawServer((socket) => socket.destroy());
+test('spans arrive as soon as the collector is available; earlier spans are lost without another warning', async () => {
+  const broken = await startRawServer((socket) => socket.destroy());
   await using service = await startBuiltService({
     REGISTRY_URL: registry.url,
     ...QUICK,
-    OTEL_EXPORTER_OTLP_ENDPOINT: nobody.url,
-    // What is there in the end may take its time.
+    OTEL_EXPORTER_OTLP_ENDPOINT: broken.url,
+    // The working collector may be slow.
     OTEL_EXPORTER_OTLP_TIMEOUT: '10000',
   });
   for (let count = 0; count < REQUESTS; count += 1) await service.request(WRONG_FILE);
   await service.waitForLog({ event: 'telemetry', level: 'warn' });
-  await nobody.close();
+  await broken.close();
 
-  await using receiver = await startOtlpReceiver({ port: nobody.port });
-  // Metrics go out whether there are requests or not: they tell that the connection is there.
+  await using receiver = await startOtlpReceiver({ port: broken.port });
+  // Metrics are exported without requests, so they show that the connection works.
   await receiver.waitFor('metrics', ({ metrics }) => metrics[0]);
   assert.equal((await service.request(FILE)).status, 200);
   const { trace_id: traceId } = await service.waitForLog({ event: 'request', status: 200 });
@@ -167,7 +163,7 @@ test('spans arrive from when a collector is there, and those before are forgotte
     .filter(
       ({ event, status, trace_id }) => event === 'request' && status === 400 && !arrived.has(`${trace_id}`),
     );
-  // Their spans went out one by one, two of each request.
+  // Each request had two exports of one span.
   assert.ok(lost.length > REQUESTS / 2, `${lost.length} traces are lost`);
   assert.deepEqual(levels(service), ['warn'], service.output());
   await endsInOrder(service);

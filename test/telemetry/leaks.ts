@@ -1,4 +1,4 @@
-/** A service whose every word is heard, and the search for what it must not say. */
+/** A service with complete records of its output, and the search for secrets in them. */
 
 import assert from 'node:assert/strict';
 import { type BuiltService, startBuiltService } from '../support/built-service.ts';
@@ -9,21 +9,21 @@ import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.t
 export interface Watched extends AsyncDisposable {
   readonly service: BuiltService;
   readonly receiver: OtlpReceiver;
-  /** One request. What is answered is searched too. */
+  /** Sends a request. The answer is searched too. */
   request(path: string, options?: RequestOptions): Promise<Reply>;
   /**
-   * Stops the service, and fails if a secret is in what it exported, logged or answered.
+   * Stops the service, and fails if its exports, logs or answers contain a secret.
    *
-   * @param secrets by what they are
-   * @param shown what must be found in each export of spans and in the log, so that the search is known to find
+   * @param secrets by their descriptions
+   * @param shown text that exports and log must contain, which proves that the search works
    */
   assertSilent(secrets: Readonly<Record<string, string>>, shown: string): Promise<void>;
 }
 
 /**
- * Start a service.
+ * Starts a service.
  *
- * @param env its variables beside those of telemetry and log
+ * @param env variables besides those of telemetry and log
  */
 export async function startWatched(env: Readonly<Record<string, string>>): Promise<Watched> {
   await using stack = new AsyncDisposableStack();
@@ -45,7 +45,7 @@ export async function startWatched(env: Readonly<Record<string, string>>): Promi
     request: async (path, options) => {
       const reply = await service.request(path, options);
       asked += 1;
-      // Archives are not text, and hold nothing but the image.
+      // Archives contain only the image.
       replies.push(JSON.stringify(reply.headers), reply.status === 200 ? '' : reply.body.toString());
       return reply;
     },
@@ -59,7 +59,7 @@ export async function startWatched(env: Readonly<Record<string, string>>): Promi
 
       const places = {
         export: receiver.bytes.toString('latin1'),
-        // As text again, for what is not ASCII.
+        // Decoded, for text outside of ASCII.
         'export, read': receiver.bytes.toString('utf8'),
         metrics: JSON.stringify(receiver.metrics),
         log: service.output(),
@@ -79,12 +79,12 @@ export async function startWatched(env: Readonly<Record<string, string>>): Promi
   };
 }
 
-/** Characters of a secret that are enough to know it by: one that was cut is found, too. */
+/** Length of a recognisable part of a secret, in characters: truncated secrets are found too. */
 const PIECE = 9;
 
-/** How a secret may be written. Of `user:password` the password is one for itself. */
+/** The encodings of a secret. A password in `user:password` is a separate secret. */
 export function formsOf(secret: string): Map<string, string> {
-  assert.ok(secret.length > PIECE, `${secret} is too short to be told from other text`);
+  assert.ok(secret.length > PIECE, `${secret} is too short to be distinguished from other text`);
   const bytes = Buffer.from(secret);
   const percent = [...bytes].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
   return new Map([

@@ -1,4 +1,4 @@
-/** Log lines, and the records that are exported of them. */
+/** Log lines and exported log records. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -9,7 +9,7 @@ import { FILE, only, serverSpan, startExporting } from './exporting.ts';
 
 const LEVELS: Readonly<Record<string, number>> = { trace: 1, debug: 5, info: 9, warn: 13, error: 17 };
 
-/** A line as the record of it should be: https://opentelemetry.io/docs/specs/otel/logs/data-model/ */
+/** The expected record of a line: https://opentelemetry.io/docs/specs/otel/logs/data-model/ */
 function recordOf(line: LogEvent): Omit<ExportedLog, 'resource'> {
   const { time, level, event, trace_id, span_id, ...attributes } = line;
   return {
@@ -26,7 +26,7 @@ function recordOf(line: LogEvent): Omit<ExportedLog, 'resource'> {
 }
 
 describe('a line of the log', { concurrency: 4 }, () => {
-  test('names the trace and the span of its request; one outside of a request names none', async () => {
+  test('has the trace and span IDs of its request; other lines have none', async () => {
     await using exporting = await startExporting();
     const { service, receiver } = exporting;
     await exporting.request('/health');
@@ -47,7 +47,7 @@ describe('a line of the log', { concurrency: 4 }, () => {
     ]);
   });
 
-  test('is exported with severity, event, attributes, time, trace and span, whatever its level', async () => {
+  test('is exported with severity, event, attributes, time, trace and span', async () => {
     await using exporting = await startExporting({
       env: () => ({ REGISTRY_URL: '', REGISTRY_TOKEN: 'a-token', REGISTRY_ALLOWED_HOSTS: '127.0.0.1' }),
     });
@@ -83,7 +83,7 @@ describe('a line of the log', { concurrency: 4 }, () => {
     assert.ok(!receiver.bytes.includes('a-token'));
   });
 
-  test('about a fault belongs to the span in which it happened', async () => {
+  test('about a fault has the IDs of its span', async () => {
     await using exporting = await startExporting();
     const { service, receiver } = exporting;
     await breakWorkspace(service.workspace);
@@ -97,7 +97,7 @@ describe('a line of the log', { concurrency: 4 }, () => {
 
   test('below LOG_LEVEL is neither written nor exported', async () => {
     await using exporting = await startExporting({ env: () => ({ LOG_LEVEL: 'info' }) });
-    // It leaves no line to wait for.
+    // This request has no line to wait for.
     await exporting.service.request('/health');
     await exporting.stop();
     const written = exporting.service.logs().map(({ event }) => event);
@@ -108,7 +108,7 @@ describe('a line of the log', { concurrency: 4 }, () => {
     );
   });
 
-  test('stays where it is with OTEL_LOGS_EXPORTER=none, with its trace', async () => {
+  test('is not exported with OTEL_LOGS_EXPORTER=none, but has its trace ID', async () => {
     await using exporting = await startExporting({ env: () => ({ OTEL_LOGS_EXPORTER: 'none' }) });
     const { service, receiver } = exporting;
     await exporting.pullAndStop();
@@ -118,7 +118,7 @@ describe('a line of the log', { concurrency: 4 }, () => {
     assert.notEqual(receiver.metrics.length, 0);
   });
 
-  test('stays where it is when only traces have an endpoint, and so do metrics', async () => {
+  test('is not exported if only traces have an endpoint, and neither are metrics', async () => {
     await using exporting = await startExporting({
       env: ({ endpoint }) => ({
         OTEL_EXPORTER_OTLP_ENDPOINT: '',
@@ -132,7 +132,7 @@ describe('a line of the log', { concurrency: 4 }, () => {
     assert.deepEqual([receiver.logs, receiver.metrics], [[], []]);
   });
 
-  test('names no trace where none is exported', async () => {
+  test('has no trace ID if traces are not exported', async () => {
     await using exporting = await startExporting({ env: () => ({ OTEL_EXPORTER_OTLP_ENDPOINT: '' }) });
     await exporting.pullAndStop();
     const line = only(exporting.service.logs().filter(({ event }) => event === 'request'));
@@ -140,9 +140,9 @@ describe('a line of the log', { concurrency: 4 }, () => {
     assert.equal(exporting.receiver.requests, 0);
   });
 
-  test('about the SDK is not exported: to export it would give it more to tell', async () => {
+  test('about the SDK is not exported, since each export would cause another line', async () => {
     await using exporting = await startExporting({
-      // Exports while it runs, and tells of each of them, and of a sampler that there is not.
+      // Frequent exports, each with debug lines, and a warning about an unknown sampler.
       env: () => ({
         OTEL_LOG_LEVEL: 'debug',
         OTEL_BLRP_SCHEDULE_DELAY: '10',
@@ -155,8 +155,8 @@ describe('a line of the log', { concurrency: 4 }, () => {
     await receiver.waitFor('the first export of logs', ({ logs }) => logs[0]);
     await exporting.pullAndStop();
     const events = service.logs().map(({ event }) => event);
-    const told = events.filter((event) => event === 'telemetry').length;
-    assert.ok(told > 1, `it told ${told} things`);
+    const count = events.filter((event) => event === 'telemetry').length;
+    assert.ok(count > 1, `${count} lines`);
     assert.deepEqual(
       receiver.logs.map(({ eventName }) => eventName),
       events.filter((event) => event !== 'telemetry'),

@@ -1,4 +1,4 @@
-/** What the metrics say of a known number of requests, of which each ended in its own way. */
+/** The metrics of a known number of requests with different results. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -22,7 +22,7 @@ const CONVENTIONAL_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.
 
 const HOUR_S = 3600;
 
-/** Bytes of an image as the registry sends it. */
+/** Sizes of an image in the registry, in bytes. */
 const sizesOf = ({ manifest, config, layers }: BuiltImage) => ({
   manifest: manifest.bytes.length,
   config: config.bytes.length,
@@ -37,7 +37,7 @@ describe('the metrics of requests', () => {
   let large = { manifest: 0, config: 0, layer: 0 };
 
   const metric = (name: string) => lastMetric(exporting.receiver, name);
-  /** A fact of all requests that the log tells of, summed up. */
+  /** The sum of a field over all requests in the log. */
   const logged = (fact: string) =>
     exporting.service
       .logs()
@@ -58,14 +58,14 @@ describe('the metrics of requests', () => {
     registry.push('team/app', 'large', largeImage);
     large = sizesOf(largeImage);
 
-    // Probes, what is no route, and a method that is none of HTTP's own.
+    // Probes, an unknown route and an unknown method.
     for (const path of ['/health', '/health', '/ready']) {
       assert.equal((await exporting.request(path)).status, 200);
     }
     assert.equal((await exporting.request('/favicon.ico')).status, 404);
     assert.equal((await exporting.request('/', { method: 'PROPFIND' })).status, 405);
 
-    // Pulls that go well, the first one although a connection is reset.
+    // Successful pulls, the first one after a connection reset.
     defects.resetConnections = { pattern: /^GET \/v2\/team\/app\/manifests\//, times: 1 };
     for (const _ of ['first', 'second']) {
       const { status, body } = await exporting.request(FILE);
@@ -74,7 +74,7 @@ describe('the metrics of requests', () => {
     }
     assert.equal((await exporting.request(FILE, { method: 'HEAD' })).status, 200);
 
-    // Pulls that are refused here, and one by the registry.
+    // Pulls that the service refuses, and one that the registry refuses.
     assert.equal((await exporting.request('/docker/nothing.tar')).status, 400);
     const asked = `/registry-auth/http/127.0.0.1%3A${registry.port}${FILE}`;
     assert.equal((await exporting.request(asked)).status, 401);
@@ -86,7 +86,7 @@ describe('the metrics of requests', () => {
     };
     assert.equal((await exporting.request('/docker/team_app_missing.tar')).status, 502);
 
-    // One that its client leaves.
+    // A pull that its client aborts.
     defects.stallRequests = { pattern: /blobs/, times: 3 };
     const client = new AbortController();
     const left = assert.rejects(service.open(FILE, { signal: client.signal }), { name: 'AbortError' });
@@ -95,14 +95,14 @@ describe('the metrics of requests', () => {
     await left;
     await service.waitForLog({ event: 'request', outcome: 'aborted' });
 
-    // One that is cut off after the 200, by the end of the service.
+    // A pull that breaks off after the 200, by the end of the service.
     const response = await service.open('/docker/team_app_large.tar');
     response.on('error', () => undefined);
     await exporting.stop();
   });
   after(() => exporting[Symbol.asyncDispose]());
 
-  test('have the kinds and units that they should', () => {
+  test('have documented kinds and units', () => {
     const table: Readonly<Record<string, readonly [kind: string, unit: string, isMonotonic?: boolean]>> = {
       'http.server.request.duration': ['histogram', 's'],
       'http.client.request.duration': ['histogram', 's'],
@@ -116,11 +116,7 @@ describe('the metrics of requests', () => {
     };
     for (const [name, expected] of Object.entries(table)) {
       const { kind, unit, isMonotonic, scope, resource } = metric(name);
-      assert.deepEqual(
-        [kind, unit, ...(isMonotonic === undefined ? [] : [isMonotonic])],
-        expected,
-        `what ${name} is`,
-      );
+      assert.deepEqual([kind, unit, ...(isMonotonic === undefined ? [] : [isMonotonic])], expected, name);
       assert.deepEqual(
         [scope, resource['service.name']],
         ['docker-http-passthrough', 'docker-http-passthrough'],
@@ -128,7 +124,7 @@ describe('the metrics of requests', () => {
     }
   });
 
-  test('count each request by method, route and status, probes too; failures alone have a type', () => {
+  test('count each request, also probes, by method, route and status; only failures have a type', () => {
     const duration = metric('http.server.request.duration');
     const key = ['http.request.method', 'http.route', 'http.response.status_code', 'error.type'];
     assert.deepEqual(tableOf(duration, key), {
@@ -150,7 +146,7 @@ describe('the metrics of requests', () => {
     }
   });
 
-  test('time requests in seconds, as the log does in milliseconds', () => {
+  test('have the durations of the log, in seconds', () => {
     const { points } = metric('http.server.request.duration');
     const seconds = points.reduce((sum, point) => sum + (point.sum ?? 0), 0);
     const requests = points.reduce((sum, point) => sum + (point.count ?? 0), 0);
@@ -159,7 +155,7 @@ describe('the metrics of requests', () => {
     assert.ok(Math.abs(seconds - loggedS) <= roundingS + 1e-9, `${seconds} s are logged as ${loggedS} s`);
   });
 
-  test('have the buckets that the conventions give', () => {
+  test('have the buckets of the conventions', () => {
     for (const name of ['http.server.request.duration', 'http.client.request.duration']) {
       for (const { bounds, bucketCounts, count } of metric(name).points) {
         assert.deepEqual(bounds, CONVENTIONAL_BOUNDS);
@@ -171,13 +167,13 @@ describe('the metrics of requests', () => {
     }
   });
 
-  test('count each attempt at the registry by template and status; what broke off has a type', () => {
+  test('count each request to the registry by template and status; only failures have a type', () => {
     const duration = metric('http.client.request.duration');
     const key = ['http.request.method', 'url.template', 'http.response.status_code', 'error.type'];
     const manifests = 'GET /v2/{repository}/manifests/{reference}';
     const blobs = 'GET /v2/{repository}/blobs/{digest}';
     assert.deepEqual(tableOf(duration, key), {
-      // Each of the six pulls that got as far asks without a token first: a challenge is no failure.
+      // Each of six pulls first sends a request without a token. A challenge is no failure.
       [`${manifests} 401 -`]: 6,
       [`${manifests} - REGISTRY_UNREACHABLE`]: 1,
       'GET /token 200 -': 1,
@@ -195,7 +191,7 @@ describe('the metrics of requests', () => {
     }
   });
 
-  test('count pulls by how they ended, and by why', () => {
+  test('count pulls by result and reason', () => {
     const key = ['passthrough.outcome', 'error.type', 'registry.name'];
     const { host } = exporting.registry;
     assert.deepEqual(tableOf(metric('passthrough.pulls'), key), {
@@ -208,17 +204,17 @@ describe('the metrics of requests', () => {
     });
   });
 
-  test('time preparations, up to an hour of them', () => {
+  test('have the durations of preparations, up to an hour', () => {
     const duration = metric('passthrough.preparation.duration');
     assert.deepEqual(tableOf(duration, ['error.type']), { '-': 4, ABORTED: 1 });
     for (const { bounds } of duration.points) assert.equal(bounds?.at(-1), HOUR_S);
     const seconds = duration.points.reduce((sum, point) => sum + (point.sum ?? 0), 0);
     const loggedMs = logged('prepareMs');
-    // A log line has the manifest and the wait for a place in it too, and is rounded.
+    // The log includes resolving and the wait for a permit, and is rounded.
     assert.ok(seconds > 0 && seconds * 1000 <= loggedMs + 6 * 0.5, `${seconds} s within ${loggedMs} ms`);
   });
 
-  test('count the bytes that came from the registry, to the byte and by what they were for', () => {
+  test('count the exact bytes from the registry, by operation', () => {
     assert.deepEqual(tableOf(metric('passthrough.registry.received'), ['registry.operation']), {
       token: tokenBytes,
       manifest: 4 * small.manifest + large.manifest + NO_SUCH_MANIFEST.length,
@@ -227,19 +223,19 @@ describe('the metrics of requests', () => {
     });
   });
 
-  test('count the bytes of archives that were sent, to the byte; a HEAD has none', () => {
+  test('count the exact bytes of sent archives; a HEAD has none', () => {
     const { bytes: cut } = exporting.service.logs().find(({ outcome }) => outcome === 'broken') ?? {};
     assert.ok(Number(cut) > 0 && Number(cut) < LARGE_BYTES, `${cut} bytes were sent before the cut`);
     assert.deepEqual(tableOf(metric('passthrough.client.sent'), []), { '': 2 * archiveBytes + Number(cut) });
   });
 
-  test('tell of nothing that goes on once all is over', () => {
+  test('have no running work at the end', () => {
     for (const name of ['preparations.active', 'downloads.active', 'workspace.usage']) {
       assert.deepEqual(tableOf(metric(`passthrough.${name}`), []), { '': 0 }, name);
     }
   });
 
-  test("come with those of Node's own runtime", () => {
+  test("include those of Node's runtime", () => {
     for (const name of ['nodejs.eventloop.utilization', 'v8js.memory.heap.used']) {
       const [point] = metric(name).points;
       assert.ok(Number(point?.value) >= 0, name);

@@ -1,4 +1,4 @@
-/** Off is off: without a collector a process has loaded nothing of OpenTelemetry but the API, which does nothing. */
+/** Without a collector, the service loads nothing of OpenTelemetry but the API, which does nothing. */
 
 import assert from 'node:assert/strict';
 import { mkdtempDisposable, readFile, writeFile } from 'node:fs/promises';
@@ -10,15 +10,14 @@ import { startBuiltService } from '../support/built-service.ts';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts';
-
-type Variables = Readonly<Record<string, string>>;
+import type { Variables } from './exporting.ts';
 
 const PROGRAMS = [
   { program: 'the source', main: fileURLToPath(new URL('../../src/main.ts', import.meta.url)) },
   { program: 'the build', main: undefined },
 ];
 
-/** Where the hook notes each module, whether it is imported or required, before it is loaded. */
+/** A module that lists each loaded module, imported or required. */
 const HOOK = `
 import { appendFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
@@ -33,19 +32,19 @@ registerHooks({
 });
 `;
 
-/** How esbuild marks where each module of a package begins. */
+/** The comment of esbuild before each module of a package. */
 const PACKAGE_MARK = /^\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm;
 
-/** A word of the SDK that stands nowhere else. */
+/** A text that only the SDK contains. */
 const SDK_WORD = 'OTEL_BSP_MAX_QUEUE_SIZE';
 
-/** What a process loaded from its start to its end. */
+/** The modules that a process has loaded. */
 interface Loaded {
-  /** Each once, Node's own modules left out. */
+  /** Without modules of Node. */
   readonly files: readonly string[];
-  /** Those that the files are from, or made of. */
+  /** The packages of the files, and those that are bundled in the files. */
   readonly packages: readonly string[];
-  /** Whether any file has a word of the SDK in it. */
+  /** Whether a file contains {@link SDK_WORD}. */
   readonly hasSdk: boolean;
 }
 
@@ -61,7 +60,7 @@ after(async () => {
   await receiver.close();
 });
 
-/** What the service loads to start, to serve an image and to stop. */
+/** The modules that the service loads to start, to serve an image and to stop. */
 async function loadedBy(main: string | undefined, env: Variables): Promise<Loaded> {
   await using folder = await mkdtempDisposable(join(tmpdir(), 'loaded-'));
   const hook = join(folder.path, 'hook.mjs');

@@ -1,6 +1,4 @@
-/**
- * The receiver itself, against the real SDK: what one side writes is what the other one says has arrived.
- */
+/** The receiver of the tests, checked with the real SDK. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -9,8 +7,9 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts';
 import { within } from '../support/within.ts';
+import { only } from './exporting.ts';
 
-/** One export of nothing, on a connection of its own. */
+/** One empty export on a new connection. */
 async function exportNothing(url: string): Promise<Error | undefined> {
   const exporter = new OTLPTraceExporter({ url });
   try {
@@ -22,16 +21,13 @@ async function exportNothing(url: string): Promise<Error | undefined> {
   }
 }
 
-/** The one of a list that is there once. */
-function only<T>(found: readonly T[]): T {
-  const [one, another] = found;
-  assert.ok(one !== undefined && another === undefined, `${found.length} were found`);
-  return one;
-}
-
-describe('what the SDK exports arrives', () => {
+describe('the receiver reads', () => {
   let receiver: OtlpReceiver;
   const [began, ended] = [1_700_000_000_123, 1_700_000_001_456];
+  const ATTRIBUTES = {
+    ...{ text: 'ä', whole: -3, broken: 2.5, yes: true, no: false },
+    ...{ texts: ['a', ''], mixed: [1, 2.5] },
+  };
   const toNs = (ms: number) => BigInt(ms) * 1_000_000n;
 
   before(async () => {
@@ -53,15 +49,7 @@ describe('what the SDK exports arrives', () => {
     const parent = tracer.startSpan('above', { kind: SpanKind.SERVER, startTime: began });
     const active = trace.setSpan(context.active(), parent);
     const span = tracer.startSpan('below', { startTime: began }, active);
-    span.setAttributes({
-      text: 'ä',
-      whole: -3,
-      broken: 2.5,
-      yes: true,
-      no: false,
-      texts: ['a', ''],
-      mixed: [1, 2.5],
-    });
+    span.setAttributes({ ...ATTRIBUTES });
     span.addEvent('happened', { why: 'because' });
     span.setStatus({ code: SpanStatusCode.ERROR, message: 'it broke' });
     span.end(ended);
@@ -78,18 +66,9 @@ describe('what the SDK exports arrives', () => {
     for (const seconds of [0.05, 0.5, 0.5, 4]) histogram.record(seconds);
 
     const logger = logs.getLogger('a logger');
-    const [severityNumber, severityText] = [SeverityNumber.WARN, 'WARN'];
-    const attributes = { bytes: 5 };
-    const [eventName, timestamp] = ['disk.full', new Date(began)];
-    logger.emit({
-      body: 'in',
-      severityNumber,
-      severityText,
-      attributes,
-      eventName,
-      timestamp,
-      context: active,
-    });
+    const severity = { severityNumber: SeverityNumber.WARN, severityText: 'WARN' };
+    const fields = { body: 'in', attributes: { bytes: 5 }, eventName: 'disk.full', context: active };
+    logger.emit({ ...fields, ...severity, timestamp: new Date(began) });
     logger.emit({ body: { left: 1 } });
 
     await within(sdk.shutdown(), 'the end of the SDK');
@@ -108,15 +87,7 @@ describe('what the SDK exports arrives', () => {
       parentSpanId: parent.spanId,
       name: 'below',
       kind: 'internal',
-      attributes: {
-        text: 'ä',
-        whole: -3,
-        broken: 2.5,
-        yes: true,
-        no: false,
-        texts: ['a', ''],
-        mixed: [1, 2.5],
-      },
+      attributes: ATTRIBUTES,
       status: 'error',
       statusMessage: 'it broke',
       events: [{ name: 'happened', attributes: { why: 'because' } }],
@@ -171,7 +142,7 @@ describe('what the SDK exports arrives', () => {
     ]);
   });
 
-  test('a log record with all that it may have, and one with hardly anything', () => {
+  test('a log record with all fields, and one with a body alone', () => {
     const { traceId, spanId } = only(receiver.spans.filter(({ name }) => name === 'above'));
     const [full, bare] = receiver.logs.map(({ resource, scope, ...log }) => {
       assert.deepEqual([resource['service.name'], scope], ['writer', 'a logger']);
@@ -192,7 +163,7 @@ describe('what the SDK exports arrives', () => {
     assert.equal(receiver.logs.length, 2);
   });
 
-  test('with its headers, and its bytes as they were before compression', () => {
+  test('the headers and the decompressed bytes', () => {
     assert.equal(receiver.requests, 3);
     assert.deepEqual(
       receiver.metadata.map((headers) => headers['x-tenant']),
@@ -205,7 +176,7 @@ describe('what the SDK exports arrives', () => {
 });
 
 describe('a wait', () => {
-  test('ends with an export, or at once when it has arrived', async () => {
+  test('ends with an export, or at once if it has arrived', async () => {
     await using receiver = await startOtlpReceiver();
     const arrived = receiver.waitFor('an export', ({ requests }) => (requests === 1 ? 'here' : undefined));
     assert.equal(await exportNothing(receiver.endpoint), undefined);
@@ -213,13 +184,13 @@ describe('a wait', () => {
     assert.equal(await receiver.waitFor('it again', ({ requests }) => requests || undefined), 1);
   });
 
-  test('fails in time when nothing comes, by name', async () => {
+  test('fails after its limit, with its description', async () => {
     await using receiver = await startOtlpReceiver();
     const waiting = receiver.waitFor('a span', ({ spans }) => spans[0], 20);
     await assert.rejects(waiting, { message: 'Cannot wait for a span: 20 ms are over' });
   });
 
-  test('fails with what its condition throws, which the client does not see', async () => {
+  test('fails with the error of its condition, which the client does not receive', async () => {
     await using receiver = await startOtlpReceiver();
     const waiting = receiver.waitFor('an export', ({ requests }) => {
       assert.equal(requests, 0, 'not yet');
@@ -230,7 +201,7 @@ describe('a wait', () => {
     await failed;
   });
 
-  test('fails when the receiver is closed', async () => {
+  test('fails if the receiver is closed', async () => {
     const receiver = await startOtlpReceiver();
     const failed = assert.rejects(
       receiver.waitFor('a span', ({ spans }) => spans[0]),
@@ -242,13 +213,13 @@ describe('a wait', () => {
 });
 
 describe('a receiver', () => {
-  test('that is unavailable makes the export fail, and has seen it', async () => {
+  test('that is unavailable refuses and records an export', async () => {
     await using receiver = await startOtlpReceiver({ respond: 'unavailable' });
     assert.match(String(await exportNothing(receiver.endpoint)), /UNAVAILABLE/);
     assert.equal(receiver.requests, 1);
   });
 
-  test('that never answers can be closed at once, and come back at its port', async () => {
+  test('that never answers can be closed at once and restarted on its port', async () => {
     const receiver = await startOtlpReceiver({ respond: 'never' });
     const exported = exportNothing(receiver.endpoint);
     await receiver.waitFor('the export', ({ requests }) => requests || undefined);

@@ -1,16 +1,11 @@
-/** Whose child a request's trace is, whether it is sampled, and who upstream is told of it. */
+/** The parent of a request's trace, its sampling, and its propagation to registries. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { startFakeRegistry } from '../support/fake-registry.ts';
 import type { ExportedSpan } from '../support/otlp-receiver.ts';
 import type { RecordedRequest } from '../support/scripted-server.ts';
-import { FILE, IMAGE, startExporting } from './exporting.ts';
-
-type Variables = Readonly<Record<string, string>>;
-
-/** Services that run at once, each in a process of its own. */
-const CONCURRENCY = 4;
+import { CONCURRENCY, FILE, IMAGE, startExporting, type Variables } from './exporting.ts';
 
 /** The examples of https://www.w3.org/TR/trace-context/#traceparent-header and of https://github.com/openzipkin/b3-propagation */
 const W3C = { traceId: '0af7651916cd43dd8448eb211c80319c', spanId: 'b7ad6b7169203331' };
@@ -18,13 +13,13 @@ const B3 = { traceId: '80f198ee56343ba864fe8b2a57d3eff7', spanId: 'e457b5a2e4d86
 const TRACEPARENT = `00-${W3C.traceId}-${W3C.spanId}-01`;
 const UNSAMPLED = `00-${W3C.traceId}-${W3C.spanId}-00`;
 
-/** What came of one request: its trace, as its log record names it, and its span where that was exported. */
+/** The trace ID of a request in its log record, and its exported span. */
 interface Traced {
   readonly traceId: string | undefined;
   readonly span: ExportedSpan | undefined;
 }
 
-/** Pulls the image once for each of the headers, and looks at each trace. */
+/** Pulls the image once with each of the headers, and returns the traces. */
 async function traced(env: Variables, requests: readonly Variables[]): Promise<readonly Traced[]> {
   await using exporting = await startExporting({ env: () => env });
   const { receiver } = exporting;
@@ -34,7 +29,7 @@ async function traced(env: Variables, requests: readonly Variables[]): Promise<r
   const servers = receiver.spans.filter(({ kind }) => kind === 'server');
   const traceIds = new Set(servers.map(({ traceId }) => traceId));
   for (const { name, traceId } of receiver.spans) assert.ok(traceIds.has(traceId), name);
-  // What is not sampled is counted and logged all the same, by the trace that it would have.
+  // Requests that are not sampled are counted and logged too, with their trace IDs.
   const pulls = receiver.metrics.find(({ name }) => name === 'passthrough.pulls');
   assert.equal(pulls?.points[0]?.value, requests.length);
   const records = receiver.logs.filter(({ eventName }) => eventName === 'request');
@@ -92,7 +87,7 @@ describe('the parent of a request', { concurrency: CONCURRENCY }, () => {
 });
 
 describe('a trace is exported', { concurrency: CONCURRENCY }, () => {
-  /** By its sampler: whether one without a parent is, one with a sampled parent, and one with another. */
+  /** Whether a trace is exported without a parent, with a sampled parent, and with an unsampled parent. */
   const table: readonly [sampler: string, arg: string, isExported: readonly [boolean, boolean, boolean]][] = [
     ['', '', [true, true, false]],
     ['always_on', '', [true, true, true]],
@@ -103,7 +98,7 @@ describe('a trace is exported', { concurrency: CONCURRENCY }, () => {
   ];
   for (const [sampler, arg, isExported] of table) {
     const name = sampler === '' ? 'no OTEL_TRACES_SAMPLER' : `OTEL_TRACES_SAMPLER=${sampler} ${arg}`.trim();
-    test(`or not as ${name} has it`, async () => {
+    test(`or not with ${name}`, async () => {
       const env = { OTEL_TRACES_SAMPLER: sampler, OTEL_TRACES_SAMPLER_ARG: arg };
       const headers = [{}, { traceparent: TRACEPARENT }, { traceparent: UNSAMPLED }];
       const [root, ...children] = await traced(env, headers);
@@ -117,19 +112,19 @@ describe('a trace is exported', { concurrency: CONCURRENCY }, () => {
   }
 });
 
-describe('who upstream is told of the trace', { concurrency: CONCURRENCY }, () => {
+describe('the trace context is sent', { concurrency: CONCURRENCY }, () => {
   const NAMES = ['traceparent', 'tracestate', 'baggage', 'b3'];
   const INCOMING = { traceparent: TRACEPARENT, tracestate: 'a=b', baggage: 'user=alice' };
 
-  /** The parts of the trace's context that a request brought. */
+  /** The headers of the trace context in a request. */
   const contextOf = ({ headers }: RecordedRequest) =>
     Object.fromEntries(NAMES.map((name) => [name, headers[name]]).filter(([, value]) => value !== undefined));
 
   /**
-   * One pull from a registry whose token endpoint and blobs are elsewhere.
+   * Pulls from a registry whose token endpoint and blobs are on another host.
    *
-   * @param env gets the host of the registry, and that of the other server
-   * @returns what reached each of them, and the spans of what was sent
+   * @param env receives both hosts
+   * @returns the requests to both, and their spans
    */
   const pull = async (env: (registry: string, other: string) => Variables) => {
     await using other = await startFakeRegistry();
@@ -150,21 +145,21 @@ describe('who upstream is told of the trace', { concurrency: CONCURRENCY }, () =
   const traceparentsOf = (requests: readonly RecordedRequest[]) =>
     requests.map(({ headers }) => headers['traceparent']);
 
-  test('is nobody unless asked for', async () => {
+  test('to no host by default', async () => {
     const { requests } = await pull(() => ({}));
     for (const request of [...requests.registry, ...requests.other]) {
       assert.deepEqual(contextOf(request), {}, request.path);
     }
   });
 
-  test('is everybody with OTEL_PROPAGATE_UPSTREAM=true, each by the span of its own attempt', async () => {
+  test('to all hosts with OTEL_PROPAGATE_UPSTREAM=true, with the span of each request', async () => {
     const { requests, sent } = await pull(() => ({ OTEL_PROPAGATE_UPSTREAM: 'true' }));
-    const told = traceparentsOf([...requests.registry, ...requests.other]);
-    assert.deepEqual(told.sort(), sent.map(traceparentOf).sort());
+    const received = traceparentsOf([...requests.registry, ...requests.other]);
+    assert.deepEqual(received.sort(), sent.map(traceparentOf).sort());
     for (const { traceId } of sent) assert.equal(traceId, W3C.traceId);
   });
 
-  test('is the registry alone where it alone is listed: neither its token endpoint nor who has its blobs', async () => {
+  test('only to the registry if only the registry is listed', async () => {
     const { requests, sent } = await pull((registry) => ({ OTEL_PROPAGATE_UPSTREAM: registry }));
     const { host } = new URL(`http://${requests.registry[0]?.headers.host}`);
     const own = sent.filter(({ attributes }) => new URL(String(attributes['url.full'])).host === host);
@@ -172,23 +167,23 @@ describe('who upstream is told of the trace', { concurrency: CONCURRENCY }, () =
     for (const request of requests.other) assert.deepEqual(contextOf(request), {}, request.path);
   });
 
-  test('may be a third party alone', async () => {
+  test('only to the other host if only that is listed', async () => {
     const { requests } = await pull((_, other) => ({
       OTEL_PROPAGATE_UPSTREAM: `registry.example.com, ${other}`,
     }));
     for (const request of requests.registry) assert.deepEqual(contextOf(request), {}, request.path);
-    for (const told of traceparentsOf(requests.other))
-      assert.match(String(told), new RegExp(`^00-${W3C.traceId}-`));
+    for (const traceparent of traceparentsOf(requests.other))
+      assert.match(String(traceparent), new RegExp(`^00-${W3C.traceId}-`));
   });
 
-  test('is told in the form of OTEL_PROPAGATORS', async () => {
+  test('in the format of OTEL_PROPAGATORS', async () => {
     const { requests, sent } = await pull(() => ({
       OTEL_PROPAGATE_UPSTREAM: 'true',
       OTEL_PROPAGATORS: 'b3',
     }));
-    const told = [...requests.registry, ...requests.other].map(contextOf);
+    const contexts = [...requests.registry, ...requests.other].map(contextOf);
     const b3 = sent.map(({ traceId, spanId }) => `${traceId}-${spanId}-1`);
-    assert.deepEqual(told.map((context) => context['b3']).sort(), b3.sort());
-    for (const context of told) assert.deepEqual(Object.keys(context), ['b3']);
+    assert.deepEqual(contexts.map((context) => context['b3']).sort(), b3.sort());
+    for (const context of contexts) assert.deepEqual(Object.keys(context), ['b3']);
   });
 });

@@ -1,12 +1,13 @@
-/** A registry, the built service in front of it, and a collector that its spans go to. */
+/** A registry, the built service and a collector for its spans. */
 
 import assert from 'node:assert/strict';
 import { gunzipSync, zstdDecompressSync } from 'node:zlib';
-import { type BuiltService, startBuiltService } from '../support/built-service.ts';
-import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
+import type { BuiltService } from '../support/built-service.ts';
+import type { FakeRegistry, FakeRegistryOptions } from '../support/fake-registry.ts';
 import { type BuiltImage, type BuiltIndex, makeImage, makeIndex, makeLayer } from '../support/image.ts';
-import { type ExportedSpan, type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.ts';
+import type { ExportedSpan, OtlpReceiver } from '../support/otlp-receiver.ts';
 import { type Attempt, client, internal } from './expected-spans.ts';
+import { startExporting, type Variables } from './exporting.ts';
 import { ANY, assertNested, assertTypes, type SpanTree, sorted, treesOf } from './span-tree.ts';
 
 /** Two layers, one of each compression. */
@@ -17,58 +18,55 @@ export const IMAGE = makeImage({
   ],
 });
 
-/** Who may pull where the registry asks. */
-export const USER = { name: 'somebody', password: 'something-secret' };
+/** The user of registries with authentication. */
+export const USER = { name: 'puller', password: 'something-secret' };
 
 export const FILE = '/docker/team_app_1.tar';
 export const ROUTE = '/docker/{filename}';
 
-/** The three, running. Disposing of the scene stops them. */
+/** Variables of a service with a cache that exports only traces, and soon. */
+const TRACES_ONLY: Variables = {
+  CACHE_MAX_BYTES: '',
+  OTEL_METRICS_EXPORTER: 'none',
+  OTEL_LOGS_EXPORTER: 'none',
+  OTEL_BSP_SCHEDULE_DELAY: '20',
+};
+
+/** The running parts. Disposal stops them. */
 export interface Scene extends AsyncDisposable {
   readonly registry: FakeRegistry;
   readonly service: BuiltService;
   readonly receiver: OtlpReceiver;
-  /** What the registry has as `team/app:1`, in the index. */
+  /** The image of `team/app:1`, which is an index. */
   readonly image: BuiltImage;
   readonly index: BuiltIndex;
 }
 
-/** The scene without what runs in it, for what only wants to know the image. */
+/** The parts of a scene that the expected spans depend on. */
 export type Subject = Pick<Scene, 'registry' | 'image' | 'index'>;
 
 /**
- * Start a scene.
+ * Starts a scene.
  *
  * @param options of the registry
- * @param env of the service, put over its registry and the collector
- * @param image what to put into the registry
+ * @param env variables of the service; they override the defaults
+ * @param image content of `team/app:1`
  */
 export async function startScene(
   options: FakeRegistryOptions = {},
-  env: Readonly<Record<string, string>> = {},
+  env: Variables = {},
   image = IMAGE,
 ): Promise<Scene> {
-  await using stack = new AsyncDisposableStack();
-  const receiver = stack.use(await startOtlpReceiver());
-  const registry = stack.use(await startFakeRegistry(options));
+  const exporting = await startExporting({ ...options, env: () => ({ ...TRACES_ONLY, ...env }) });
+  const { registry, service, receiver } = exporting;
   const index = makeIndex([{ image }]);
   registry.push('team/app', '1', index);
-  const service = stack.use(
-    await startBuiltService({
-      REGISTRY_URL: registry.url,
-      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
-      OTEL_METRICS_EXPORTER: 'none',
-      OTEL_LOGS_EXPORTER: 'none',
-      OTEL_BSP_SCHEDULE_DELAY: '20',
-      ...env,
-    }),
-  );
-  const all = stack.move();
-  return { registry, service, receiver, image, index, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  const dispose = () => exporting[Symbol.asyncDispose]();
+  return { registry, service, receiver, image, index, [Symbol.asyncDispose]: dispose };
 }
 
 /**
- * The spans of a request, once its own, which is the last to end, has arrived.
+ * The spans of a request. Waits for the server span, which ends last.
  *
  * @param fields of the request's line in the log
  */
@@ -84,7 +82,7 @@ export async function traceOf(
   });
 }
 
-/** Compares the one trace of a request with the tree that is expected. */
+/** Compares the trace of a request with the expected tree. */
 export async function expectTrace(
   scene: Scene,
   fields: Readonly<Record<string, unknown>>,
@@ -96,7 +94,7 @@ export async function expectTrace(
   assertTypes(spans);
 }
 
-/** What is known of the image by its name. */
+/** Attributes of the image's name. */
 export function named({ registry }: Subject, tag = '1') {
   const name = `${registry.host}/team/app`;
   return {
@@ -107,7 +105,7 @@ export function named({ registry }: Subject, tag = '1') {
   };
 }
 
-/** What is known of the image once its manifest is here. */
+/** Attributes of the image with its manifest. */
 export function resolved(subject: Subject) {
   const { registry, image } = subject;
   return {
@@ -119,7 +117,7 @@ export function resolved(subject: Subject) {
   };
 }
 
-/** What is known of the registry. */
+/** Attributes of the registry. */
 export function from({ registry }: Subject, source: 'environment' | 'request' = 'environment') {
   return {
     'registry.name': registry.host,
@@ -129,7 +127,7 @@ export function from({ registry }: Subject, source: 'environment' | 'request' = 
   };
 }
 
-/** The step that looks for the client's credentials. */
+/** The step that extracts the client's credentials. */
 export function credentials(
   mode: 'off' | 'optional' | 'required',
   facts: { present?: boolean; used?: boolean; challenge?: boolean; error?: string } = {},
@@ -144,12 +142,12 @@ export function credentials(
   });
 }
 
-/** What may differ between attempts for one thing. */
+/** Attributes that differ between attempts. */
 type Fields = Partial<Attempt>;
 
 const BLOB = { template: '/v2/{repository}/blobs/{digest}' } as const;
 
-/** An attempt for a manifest: the index by its tag, unless said. */
+/** A request for a manifest; by default the index, by its tag. */
 export function manifestSpan(
   { registry, image, index }: Subject,
   fields: Fields = {},
@@ -167,14 +165,14 @@ export function manifestSpan(
   });
 }
 
-/** An attempt for the config. */
+/** A request for the config. */
 export function configSpan({ registry: { origin }, image }: Subject, fields: Fields = {}): SpanTree {
   const path = `/v2/team/app/blobs/${image.config.digest}`;
   const size = image.config.bytes.length;
   return client({ origin, path, ...BLOB, operation: 'config', status: 200, size, ...fields });
 }
 
-/** An attempt for a layer, counted from 1. */
+/** A request for a layer, counted from 1. */
 export function layerSpan(subject: Subject, index: number, fields: Fields = {}): SpanTree {
   const { digest, blob } = layer(subject, index);
   const { origin } = subject.registry;
@@ -182,7 +180,7 @@ export function layerSpan(subject: Subject, index: number, fields: Fields = {}):
   return client({ origin, path, ...BLOB, operation: 'layer', status: 200, size: blob.length, ...fields });
 }
 
-/** An attempt to get a token. */
+/** A request for a token. */
 export function tokenSpan({ registry: { origin } }: Subject, fields: Fields = {}): SpanTree {
   return client({
     origin,
@@ -196,7 +194,7 @@ export function tokenSpan({ registry: { origin } }: Subject, fields: Fields = {}
   });
 }
 
-/** The step that fetches a layer, counted from 1, and what it made: below it what is given. */
+/** The step that fetches a layer, counted from 1. */
 export function downloadStep(
   subject: Subject,
   index: number,
@@ -217,7 +215,7 @@ export function writeStep(subject: Subject, index: number, ...[facts, rest]: Fai
   );
 }
 
-/** Facts of a layer, counted from 1, that are known before it is fetched. */
+/** Attributes of a layer, counted from 1, before it is fetched. */
 export function layerFacts(subject: Subject, index: number) {
   const { digest, blob } = layer(subject, index);
   return {
@@ -237,18 +235,29 @@ function layer({ image }: Subject, index: number) {
   return image.layers[index - 1] ?? assert.fail(`no layer ${index}`);
 }
 
-/** What makes an internal span one that failed: its `error.type`, and its status with whatever is given. */
+/** The parts of a failed span: `error.type`, and its status. */
 export type Failure = [
   attributes: { readonly 'error.type': string },
   rest: Pick<SpanTree, 'status'> & Partial<SpanTree>,
 ];
 
-/** What a failure adds to a span. */
+/** The parts that a failure adds to a span. */
 export function failure(type: string, rest: Partial<SpanTree> = {}): Failure {
   return [{ 'error.type': type }, { status: 'error', ...rest }];
 }
 
-/** The steps of a pull in which nothing goes wrong until it is sent, below the span of the request. */
+/** A step that fails, with what it has besides. */
+export function failedStep(
+  name: string,
+  facts: Parameters<typeof internal>[1],
+  type: string,
+  rest: Partial<SpanTree> = {},
+): SpanTree {
+  const [error, status] = failure(type, rest);
+  return internal(name, { ...facts, ...error }, status);
+}
+
+/** The steps of a successful pull until it is sent, below the span of the request. */
 export function preparedSteps(
   subject: Subject,
   {
@@ -272,7 +281,7 @@ export function preparedSteps(
   ];
 }
 
-/** The steps of a pull in which nothing goes wrong, below the span of the request. */
+/** The steps of a successful pull, below the span of the request. */
 export function healthySteps(
   subject: Subject,
   attempts: Parameters<typeof preparedSteps>[1] = {},

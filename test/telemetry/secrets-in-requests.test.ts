@@ -1,4 +1,4 @@
-/** What a client writes where it does not belong reaches no span, no metric and no log, and neither does baggage. */
+/** Spans, metrics and logs contain no secrets from wrong places in requests, and no baggage. */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
@@ -11,13 +11,13 @@ type Headers = Readonly<Record<string, string>>;
 
 const FILE = '/docker/team_secretive_1.tar';
 
-/** As a client writes them in an address. The second has what an address is split at. */
+/** Passwords in URLs. The second contains separators of URLs. */
 const PASSWORD = 'Hu9nt-Er7gebnis';
 const PARTED = 'Vb3kLm9Qw8x/eRt5yUi7o2w?nPa4sDf6g1h';
 const KEY = 'key-Tz6Wq1Xc8Jf';
 const SECRETS = { PASSWORD, KEY, ...Object.fromEntries(PARTED.split(/[/?]/).entries()) };
 
-/** Each character as its percent-encoded byte. */
+/** The password with all bytes percent-encoded. */
 const PERCENT = [...Buffer.from(PASSWORD)].map((byte) => `%${byte.toString(16)}`).join('');
 
 let registry: FakeRegistry;
@@ -27,7 +27,7 @@ before(async () => {
 });
 after(() => registry.close());
 
-describe('nothing is told of', { concurrency: true }, () => {
+describe('there is no trace of', { concurrency: true }, () => {
   test('credentials in a path', async () => {
     await using watched = await startWatched({ REGISTRY_URL: registry.url });
     const { host } = registry;
@@ -63,7 +63,7 @@ describe('nothing is told of', { concurrency: true }, () => {
     await watched.assertSilent(SECRETS, 'team/secretive');
   });
 
-  test('what stands in a query that means nothing, and credentials in one that does', async () => {
+  test('unknown parameters of a query, and credentials in known ones', async () => {
     await using watched = await startWatched({ REGISTRY_URL: registry.url });
     const queries: readonly [query: string, status: number][] = [
       [`token=${KEY}`, 200],
@@ -117,7 +117,7 @@ describe('nothing is told of', { concurrency: true }, () => {
     await watched.assertSilent({ ...SECRETS, base64 }, 'team/secretive');
   });
 
-  test('what is no request at all', async () => {
+  test('malformed requests', async () => {
     await using watched = await startWatched({ REGISTRY_URL: registry.url });
     for (const text of [
       `GET http://user:${PASSWORD}@[/ HTTP/1.1\r\nHost: a\r\n\r\n`,
@@ -134,7 +134,7 @@ describe('nothing is told of', { concurrency: true }, () => {
     await watched.assertSilent(SECRETS, 'team/secretive');
   });
 
-  test('baggage, which goes nowhere, unlike the trace that it came with', async () => {
+  test('baggage, in contrast to the trace context of the same request', async () => {
     await using watched = await startWatched({ REGISTRY_URL: registry.url });
     const traceId = '0af7651916cd43dd8448eb211c80319c';
     const headers = {

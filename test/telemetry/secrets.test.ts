@@ -1,4 +1,4 @@
-/** No credential, token or signature that goes to a registry or comes from one reaches a span, a metric or a log. */
+/** Spans, metrics and logs contain no credentials, tokens and signatures of registries. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -15,10 +15,10 @@ const FILE = '/docker/team_secretive_1.tar';
 
 const IMAGE = makeImage({ layers: [{ tar: makeLayer({ a: 'a' }) }] });
 
-/** With characters that each way of writing has to do something about. */
+/** Passwords with characters that need escapes in each encoding. */
 const PASSWORD = 'Gk4/vR+2m@xQ:7ü%41"z';
 const WRONG_PASSWORD = 'Xt8/wB+5n@yL:3ö%42"q';
-const USER = 'somebody';
+const USER = 'puller-1';
 
 async function startRegistry(options: FakeRegistryOptions) {
   const registry = await startFakeRegistry(options);
@@ -26,7 +26,7 @@ async function startRegistry(options: FakeRegistryOptions) {
   return registry;
 }
 
-/** Tokens that remember what they are. */
+/** A token store that records its tokens. */
 class KnownTokens extends TokenStore {
   readonly issued: string[] = [];
 
@@ -37,7 +37,7 @@ class KnownTokens extends TokenStore {
   }
 }
 
-/** A password, and the header that it goes in. */
+/** A password, and its header. */
 function secretsOf(password: string): Record<string, string> {
   return {
     [`password ${password}`]: password,
@@ -45,13 +45,13 @@ function secretsOf(password: string): Record<string, string> {
   };
 }
 
-/** The body of an error as a registry may write it that says all that it knows. */
+/** An error body that contains the message in all fields. */
 function talkative(code: string, message: string): string {
   return JSON.stringify({ errors: [{ code, message, detail: message }], details: message, message });
 }
 
-describe('nothing is told of', { concurrency: true }, () => {
-  test("the operator's Basic credentials, and those of a client that are wrong", async () => {
+describe('there is no trace of', { concurrency: true }, () => {
+  test("the operator's and a client's wrong Basic credentials", async () => {
     const users = new Map([[USER, PASSWORD]]);
     await using registry = await startRegistry({ auth: { mode: 'basic', users } });
     await using watched = await startWatched({
@@ -81,7 +81,7 @@ describe('nothing is told of', { concurrency: true }, () => {
     await watched.assertSilent({ ...secretsOf(PASSWORD), ...secretsOf(WRONG_PASSWORD) }, REPOSITORY);
   });
 
-  test("a client's Basic credentials, and of the tokens that they get", async () => {
+  test("a client's Basic credentials and their tokens", async () => {
     const tokens = new KnownTokens();
     const users = new Map([[USER, PASSWORD]]);
     await using registry = await startRegistry({ auth: { mode: 'token', users }, tokens });
@@ -124,7 +124,7 @@ describe('nothing is told of', { concurrency: true }, () => {
     await watched.assertSilent(secrets, REPOSITORY);
   });
 
-  test('the signature of an address that a blob is redirected to', async () => {
+  test('the signature of a redirect', async () => {
     const securityToken = 'FwoGZXIvYXdzEJr4'.repeat(40);
     await using registry = await startRegistry({});
     const { defects, blobs } = registry;
@@ -160,7 +160,7 @@ describe('nothing is told of', { concurrency: true }, () => {
     const tokens = new TokenStore();
     const token = tokens.issue([`repository:${REPOSITORY}:pull`], 300);
     await using registry = await startRegistry({ auth: { mode: 'token' }, tokens });
-    // What is known is asked for by HEAD, whose answer has no words in it.
+    // Without a cache: revalidation with HEAD would have no error text.
     await using watched = await startWatched({
       REGISTRY_URL: registry.url,
       REGISTRY_BEARER_TOKEN: token,
@@ -175,7 +175,7 @@ describe('nothing is told of', { concurrency: true }, () => {
     await watched.assertSilent({ token }, REPOSITORY);
   });
 
-  test('what a collector is sent to know its sender by', async () => {
+  test('the key for the collector', async () => {
     await using registry = await startRegistry({});
     const key = 'collector-key-Lf2Dk7Ra5';
     await using watched = await startWatched({

@@ -1,9 +1,9 @@
-/** Traces as trees, to be compared with trees that somebody has written down. */
+/** Traces as trees, for comparisons with expected trees. */
 
 import assert from 'node:assert/strict';
 import type { AttributeValue, ExportedSpan } from '../support/otlp-receiver.ts';
 
-/** A span and all that hangs below it, without what differs from run to run. */
+/** A span with its children, without values that differ in each run. */
 export interface SpanTree {
   readonly name: string;
   readonly kind: ExportedSpan['kind'];
@@ -13,17 +13,17 @@ export interface SpanTree {
   readonly children: readonly SpanTree[];
 }
 
-/** Stands for a value that nobody can know beforehand, such as the port that a client was given. */
+/** Stands for an unpredictable value, such as the port of a client. */
 export const ANY = '(any)';
 
-/** Attributes of which only the presence is compared, behind what kind of span they are on. */
+/** Attributes with unpredictable values, after the kind or name of their spans. */
 const UNPREDICTABLE = new Set([
   'server network.peer.port',
   'server error http.response.body.size',
   'GET {registry_token_endpoint} http.response.body.size',
 ]);
 
-/** Milliseconds by which the clocks of two spans of one process may differ. */
+/** Largest difference of the clocks of two spans in one process, in nanoseconds. */
 const TOLERANCE_NS = 5_000_000n;
 
 function isUnpredictable({ kind, status, name }: ExportedSpan, attribute: string): boolean {
@@ -31,7 +31,7 @@ function isUnpredictable({ kind, status, name }: ExportedSpan, attribute: string
 }
 
 /**
- * The trees of a trace. Spans that no span of the trace is above are roots.
+ * The trees of a trace. Spans without a parent in the trace are roots.
  *
  * @param spans of one trace
  */
@@ -56,7 +56,7 @@ export function treesOf(spans: readonly ExportedSpan[]): SpanTree[] {
     .map((span) => sorted(tree(span)));
 }
 
-/** Puts the children of each span in an order that does not depend on who was first: siblings run side by side. */
+/** Sorts the children of each span, since siblings run concurrently. */
 export function sorted(tree: SpanTree): SpanTree {
   const key = ({ name, attributes }: SpanTree) =>
     [name, attributes['url.path'], attributes['http.request.resend_count'] ?? 0].join(' ');
@@ -64,18 +64,18 @@ export function sorted(tree: SpanTree): SpanTree {
   return { ...tree, children };
 }
 
-/** Fails unless every span lies within the one above it: what has ended cannot wait for its parts any more. */
+/** Checks that every span is within the time of its parent. */
 export function assertNested(spans: readonly ExportedSpan[]): void {
   for (const span of spans) {
     assert.ok(span.startNs <= span.endNs, span.name);
-    const above = spans.find(({ spanId }) => spanId === span.parentSpanId);
-    if (above === undefined) continue;
-    assert.ok(span.startNs >= above.startNs - TOLERANCE_NS, `${span.name} begins before ${above.name}`);
-    assert.ok(span.endNs <= above.endNs + TOLERANCE_NS, `${span.name} ends after ${above.name}`);
+    const parent = spans.find(({ spanId }) => spanId === span.parentSpanId);
+    if (parent === undefined) continue;
+    assert.ok(span.startNs >= parent.startNs - TOLERANCE_NS, `${span.name} starts before ${parent.name}`);
+    assert.ok(span.endNs <= parent.endNs + TOLERANCE_NS, `${span.name} ends after ${parent.name}`);
   }
 }
 
-/** Types that the conventions and the product's own table give; what is not here is a string. */
+/** Types of the documented attributes. Others are strings. */
 const TYPES: Readonly<Record<string, string>> = {
   'server.port': 'int',
   'network.peer.port': 'int',
@@ -94,7 +94,7 @@ const TYPES: Readonly<Record<string, string>> = {
   'registry.client_auth.challenge_sent': 'bool',
 };
 
-/** Fails unless every attribute has its type. */
+/** Checks the types of all attributes. */
 export function assertTypes(spans: readonly ExportedSpan[]): void {
   for (const { name, types } of spans) {
     for (const [attribute, type] of Object.entries(types)) {

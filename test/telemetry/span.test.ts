@@ -13,6 +13,19 @@ beforeEach(() => recorder.reset());
 const UNSET = { code: SpanStatusCode.UNSET };
 const OURS = new PassthroughError('NO_SPACE', 'Cannot write to the workspace: the disk is full');
 
+/** The span that failed with {@link OURS}. */
+const FAILED = {
+  attributes: { 'error.type': 'NO_SPACE' },
+  status: { code: SpanStatusCode.ERROR, message: OURS.message },
+};
+
+/** Attributes and status of a span, which must have ended. */
+function ended(name: string) {
+  const { attributes, status, isEnded } = recorder.only(name);
+  assert.equal(isEnded, true);
+  return { attributes, status };
+}
+
 describe('a step inside a span', () => {
   test('returns its result after the end of the span', async () => {
     const result = await withSpan('step', { attributes: { a: 1 } }, async (span) => {
@@ -22,33 +35,27 @@ describe('a step inside a span', () => {
       return 'result';
     });
     assert.equal(result, 'result');
-    const { attributes, kind, status, isEnded, parent } = recorder.only('step');
-    assert.deepEqual(attributes, { a: 1, b: 'two' });
-    assert.deepEqual([kind, isEnded, parent], [SpanKind.INTERNAL, true, undefined]);
-    assert.deepEqual(status, UNSET);
+    assert.deepEqual(ended('step'), { attributes: { a: 1, b: 'two' }, status: UNSET });
+    const { kind, parent } = recorder.only('step');
+    assert.deepEqual([kind, parent], [SpanKind.INTERNAL, undefined]);
   });
 
   test('may have another kind and may be synchronous', async () => {
     assert.equal(await withSpan('step', { kind: SpanKind.CLIENT }, () => 5), 5);
     assert.equal(recorder.only('step').kind, SpanKind.CLIENT);
-    assert.equal(recorder.only('step').isEnded, true);
+    ended('step');
   });
 
+  const fail = () => {
+    throw OURS;
+  };
   for (const [how, step] of [
     ['rejects', () => Promise.reject(OURS)],
-    [
-      'throws',
-      () => {
-        throw OURS;
-      },
-    ],
+    ['throws', fail],
   ] as const) {
     test(`that ${how} passes its error on and records it`, async () => {
       await assert.rejects(withSpan('step', {}, step), (error) => error === OURS);
-      const { attributes, status, isEnded } = recorder.only('step');
-      assert.deepEqual(attributes, { 'error.type': 'NO_SPACE' });
-      assert.deepEqual(status, { code: SpanStatusCode.ERROR, message: OURS.message });
-      assert.equal(isEnded, true);
+      assert.deepEqual(ended('step'), FAILED);
     });
   }
 
@@ -56,8 +63,7 @@ describe('a step inside a span', () => {
     const isFailure = (error: unknown) => error !== OURS;
     await assert.rejects(withSpan('refusal', { isFailure }, () => Promise.reject(OURS)));
     await assert.rejects(withSpan('failure', { isFailure }, () => Promise.reject(new TypeError())));
-    const { attributes, status } = recorder.only('refusal');
-    assert.deepEqual([attributes, status], [{ 'error.type': 'NO_SPACE' }, UNSET]);
+    assert.deepEqual(ended('refusal'), { ...FAILED, status: UNSET });
     assert.equal(recorder.only('failure').status.code, SpanStatusCode.ERROR);
   });
 
@@ -146,19 +152,13 @@ describe('a stream inside a span', () => {
     assert.deepEqual(await stream.next(), { done: false, value: 'a' });
     assert.equal(recorder.only('stream').isEnded, false);
     assert.equal((await readAll(stream)).toString(), 'b');
-    const { attributes, status, isEnded } = recorder.only('stream');
-    assert.deepEqual(attributes, { a: 1 });
-    assert.deepEqual(status, UNSET);
-    assert.equal(isEnded, true);
+    assert.deepEqual(ended('stream'), { attributes: { a: 1 }, status: UNSET });
   });
 
   test('ends with the error of the source, which is passed on', async () => {
     const stream = streamWithSpan('stream', {}, () => pieces(OURS));
     await assert.rejects(readAll(stream), (error) => error === OURS);
-    const { attributes, status, isEnded } = recorder.only('stream');
-    assert.deepEqual(attributes, { 'error.type': 'NO_SPACE' });
-    assert.deepEqual(status, { code: SpanStatusCode.ERROR, message: OURS.message });
-    assert.equal(isEnded, true);
+    assert.deepEqual(ended('stream'), FAILED);
   });
 
   test('ends with the error of opening the source', async () => {
@@ -166,8 +166,7 @@ describe('a stream inside a span', () => {
       throw OURS;
     });
     await assert.rejects(readAll(stream), (error) => error === OURS);
-    assert.deepEqual(recorder.only('stream').attributes, { 'error.type': 'NO_SPACE' });
-    assert.equal(recorder.only('stream').isEnded, true);
+    assert.deepEqual(ended('stream'), FAILED);
   });
 
   test('is aborted when its reader stops, and closes the source', async () => {
@@ -180,10 +179,9 @@ describe('a stream inside a span', () => {
       }
     }
     for await (const _ of streamWithSpan('stream', {}, source)) break;
-    const { attributes, status, isEnded } = recorder.only('stream');
-    assert.deepEqual(attributes, { 'error.type': 'ABORTED' });
-    assert.deepEqual(status, { code: SpanStatusCode.ERROR });
-    assert.deepEqual([isEnded, isClosed], [true, true]);
+    const aborted = { attributes: { 'error.type': 'ABORTED' }, status: { code: SpanStatusCode.ERROR } };
+    assert.deepEqual(ended('stream'), aborted);
+    assert.equal(isClosed, true);
   });
 
   test('has no span if it is not read', async () => {

@@ -1,35 +1,30 @@
-/** The variables that OpenTelemetry's specification gives: who exports, what, and under which name. */
+/** The variables of OpenTelemetry's specification. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { VERSION } from '../../src/version.ts';
 import { runProgram } from '../cli/binary.ts';
 import type { Attributes } from '../support/otlp-receiver.ts';
-import { only, signalsOf, startExporting } from './exporting.ts';
-
-type Variables = Readonly<Record<string, string>>;
-
-/** Services that run at once, each in a process of its own. */
-const CONCURRENCY = 4;
+import { CONCURRENCY, only, signalsOf, startExporting, type Variables } from './exporting.ts';
 
 describe('the resource', { concurrency: CONCURRENCY }, () => {
   const DEFAULT = { 'service.name': 'docker-http-passthrough', 'service.version': VERSION };
   const table: readonly [what: string, env: Variables, expected: Attributes][] = [
-    ['is this service in this version', {}, DEFAULT],
+    ['is the service and its version', {}, DEFAULT],
     [
-      'has what OTEL_RESOURCE_ATTRIBUTES adds, decoded, and replaces',
+      'has the decoded attributes of OTEL_RESOURCE_ATTRIBUTES, which override the defaults',
       {
         OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=lab,site=k%C3%B6ln%2Cwest,service.version=9',
       },
       { ...DEFAULT, 'deployment.environment.name': 'lab', site: 'köln,west', 'service.version': '9' },
     ],
     [
-      'has a name from OTEL_RESOURCE_ATTRIBUTES too',
+      'may have its name in OTEL_RESOURCE_ATTRIBUTES',
       { OTEL_RESOURCE_ATTRIBUTES: 'service.name=listed' },
       { 'service.name': 'listed' },
     ],
     [
-      'has the name of OTEL_SERVICE_NAME where both give one',
+      'has the name of OTEL_SERVICE_NAME if both are set',
       { OTEL_SERVICE_NAME: 'images', OTEL_RESOURCE_ATTRIBUTES: 'service.name=listed,site=a' },
       { 'service.name': 'images', site: 'a' },
     ],
@@ -50,8 +45,8 @@ describe('the resource', { concurrency: CONCURRENCY }, () => {
   }
 });
 
-describe('which signals are exported', { concurrency: CONCURRENCY }, () => {
-  /** Which signals arrived, and what the service wrote. */
+describe('the exported signals', { concurrency: CONCURRENCY }, () => {
+  /** The received signals, and the output of the service. */
   const run = async (env: Variables) => {
     await using exporting = await startExporting({ env: () => env });
     await exporting.pullAndStop();
@@ -62,11 +57,11 @@ describe('which signals are exported', { concurrency: CONCURRENCY }, () => {
   };
   const ALL = ['spans', 'metrics', 'logs'];
   const table: readonly [what: string, env: Variables, expected: readonly string[]][] = [
-    ['all, where there is an endpoint', {}, ALL],
-    ['none with OTEL_SDK_DISABLED=true', { OTEL_SDK_DISABLED: 'true' }, []],
-    ['no spans with OTEL_TRACES_EXPORTER=none', { OTEL_TRACES_EXPORTER: 'none' }, ['metrics', 'logs']],
+    ['are all with an endpoint', {}, ALL],
+    ['are none with OTEL_SDK_DISABLED=true', { OTEL_SDK_DISABLED: 'true' }, []],
+    ['have no spans with OTEL_TRACES_EXPORTER=none', { OTEL_TRACES_EXPORTER: 'none' }, ['metrics', 'logs']],
     [
-      'spans alone where the others are none',
+      'are only spans if the other exporters are none',
       { OTEL_METRICS_EXPORTER: 'none', OTEL_LOGS_EXPORTER: 'none' },
       ['spans'],
     ],
@@ -83,7 +78,7 @@ describe('which signals are exported', { concurrency: CONCURRENCY }, () => {
     ['the console, without an endpoint', { OTEL_EXPORTER_OTLP_ENDPOINT: '' }, []],
     ['the console and the receiver', { OTEL_TRACES_EXPORTER: 'otlp,console' }, ALL],
   ] as const) {
-    test(`those that are named: spans to ${where}`, async () => {
+    test(`go to the named exporters: spans to ${where}`, async () => {
       const { signals, output } = await run({ OTEL_TRACES_EXPORTER: 'console', ...env });
       assert.deepEqual(signals, expected);
       assert.match(output, /name: 'GET \/docker\/\{filename\}'/);
@@ -92,29 +87,29 @@ describe('which signals are exported', { concurrency: CONCURRENCY }, () => {
   }
 });
 
-describe('what the SDK says of itself', { concurrency: CONCURRENCY }, () => {
+describe('the messages of the SDK', { concurrency: CONCURRENCY }, () => {
   const run = async (level: string) => {
     await using exporting = await startExporting({ env: () => ({ OTEL_LOG_LEVEL: level }) });
     await exporting.pullAndStop();
     return exporting.service.logs();
   };
 
-  test('stands in the log as events with OTEL_LOG_LEVEL=debug, and nowhere else', async () => {
+  test('are events of the log with OTEL_LOG_LEVEL=debug', async () => {
     const lines = await run('debug');
-    const told = lines.filter(({ event }) => event === 'telemetry');
-    assert.notEqual(told.length, 0);
-    for (const line of told) assert.equal(typeof line['message'], 'string');
+    const messages = lines.filter(({ event }) => event === 'telemetry');
+    assert.notEqual(messages.length, 0);
+    for (const line of messages) assert.equal(typeof line['message'], 'string');
     const others = lines.filter(({ event }) => event === undefined);
     assert.deepEqual(others, [], 'a line that is no event');
   });
 
-  test('is nothing while all goes well', async () => {
+  test('do not exist without faults', async () => {
     const events = (await run('')).map(({ event }) => event);
     assert.deepEqual(events, ['listening', 'request', 'stopping', 'stopped']);
   });
 });
 
-describe('a value that cannot be used', { concurrency: CONCURRENCY }, () => {
+describe('an invalid value', { concurrency: CONCURRENCY }, () => {
   const table: readonly [name: string, value: string, expected: string][] = [
     ['OTEL_EXPORTER_OTLP_ENDPOINT', 'ftp://collector', 'the address of a collector'],
     ['OTEL_EXPORTER_OTLP_LOGS_ENDPOINT', 'collector', 'the address of a collector'],
@@ -134,7 +129,7 @@ describe('a value that cannot be used', { concurrency: CONCURRENCY }, () => {
   }
 });
 
-test('OTEL_EXPORTER_OTLP_HEADERS go with each export, and nowhere else', async () => {
+test('OTEL_EXPORTER_OTLP_HEADERS are sent only with exports', async () => {
   await using exporting = await startExporting({
     env: () => ({ OTEL_EXPORTER_OTLP_HEADERS: 'api-key=s3cr%3Dt, X-Tenant=blue' }),
   });
@@ -149,7 +144,7 @@ test('OTEL_EXPORTER_OTLP_HEADERS go with each export, and nowhere else', async (
   assert.ok(registry.requests.every((request) => request.headers['api-key'] === undefined));
 });
 
-test('metrics and logs go on without traces, and lines name the trace that came with a request', async () => {
+test('metrics and logs work without traces, and logs have the trace ID of the request', async () => {
   await using exporting = await startExporting({ env: () => ({ OTEL_TRACES_EXPORTER: 'none' }) });
   const { receiver } = exporting;
   const traceId = '0af7651916cd43dd8448eb211c80319c';
