@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { rename, rm, truncate } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { readAll } from '../support/collect.ts';
-import { assertHolds, contentOf, damage, making, NEVER, nameOf, openStoring, unasked } from './storing.ts';
+import { damage } from './folder.ts';
+import { assertHolds, contentOf, making, NEVER, nameOf, openStoring, unasked } from './storing.ts';
 
 const BLOCK_BYTES = 64 * 1024;
 const DAMAGED = { code: 'DAMAGED' };

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import { type ObtainOptions, Store, type Stored } from '../../src/storage/store.ts';
@@ -130,16 +130,6 @@ export async function openStoring({ maxBytes = MUCH, directory, isTemporary = fa
 /** The name of the file of a key. */
 export function nameOf(key: string): string {
   return createHash('sha256').update(key).digest('hex');
-}
-
-/** Changes a byte of a file. */
-export async function damage(path: string, at: number): Promise<void> {
-  const handle = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await handle.read(byte, 0, 1, at);
-  byte[0] = (byte[0] ?? 0) ^ 0x10;
-  await handle.write(byte, 0, 1, at);
-  await handle.close();
 }
 
 /** Checks that a file holds what it should, and gives it up. */
