@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { PassthroughError } from '../../src/errors.ts';
 import { readAll } from '../support/collect.ts';
 import { within } from '../support/within.ts';
-import { assertHolds, byHand, contentOf, making, NEVER, openStoring, unasked } from './storing.ts';
+import { assertHolds, byHand, contentOf, making, mustNotProduce, NEVER, openStoring } from './storing.ts';
 
 const DENIED = new PassthroughError('REGISTRY_DENIED', 'Cannot get layer: denied');
 const FAILED = new PassthroughError('REGISTRY_FAILED', 'Cannot get layer: it broke');
@@ -26,7 +26,7 @@ describe('Store.obtain', () => {
     await using storing = await openStoring();
     const hand = byHand('content');
     const reports: string[] = [];
-    const obtain = (produce = unasked) =>
+    const obtain = (produce = mustNotProduce) =>
       storing.store.obtain('a', { signal: NEVER, produce, onReport: (report) => reports.push(report) });
     const calls = [obtain(hand.produce), obtain(), obtain()];
     await hand.begun;
@@ -42,12 +42,12 @@ describe('Store.obtain', () => {
   test('returns a stored file: in use, unused, and after a restart', async () => {
     await using storing = await openStoring();
     const first = await storing.obtain('a');
-    const held = await storing.obtain('a', 0, unasked);
+    const held = await storing.stored('a');
     for (const file of [first, held]) await assertHolds(file, contentOf('a'));
-    const idle = await storing.obtain('a', 0, unasked);
+    const idle = await storing.stored('a');
     await assertHolds(idle, contentOf('a'));
     await storing.reopen();
-    const kept = await storing.obtain('a', 0, unasked);
+    const kept = await storing.stored('a');
     assert.deepEqual([kept.description['kind'], kept.size], ['test', 1000]);
     await assertHolds(kept, contentOf('a'));
     assert.deepEqual(sourcesOf([held, idle, kept]), ['cache', 'cache', 'cache']);
@@ -60,7 +60,7 @@ describe('Store.obtain', () => {
     const keys = ['', 'a', 'A', 'a/../../b', `long ${'x'.repeat(5000)}`, 'nul \0', 'ä'];
     for (const key of keys) await storing.sourceOf(key);
     await storing.reopen();
-    for (const key of keys) await assertHolds(await storing.obtain(key, 0, unasked), contentOf(key));
+    for (const key of keys) await assertHolds(await storing.stored(key), contentOf(key));
   });
 
   test('returns a lease that ends once, however often it is released', async () => {
@@ -78,7 +78,7 @@ describe('a production that fails', () => {
   test('fails for all callers and leaves nothing; the next caller produces the file', async () => {
     await using storing = await openStoring();
     const hand = byHand('half');
-    const calls = [storing.obtain('a', 0, hand.produce), storing.obtain('a', 0, unasked)];
+    const calls = [storing.obtain('a', 0, hand.produce), storing.stored('a')];
     await hand.begun;
     assert.ok(storing.store.bytes > 0);
     hand.fail(FAILED);
@@ -93,7 +93,7 @@ describe('a production that fails', () => {
     await using storing = await openStoring();
     const hand = byHand('');
     const denied = storing.obtain('a', 0, hand.produce);
-    const allowed = [storing.obtain('a'), storing.obtain('a', 0, unasked)];
+    const allowed = [storing.obtain('a'), storing.stored('a')];
     await hand.begun;
     hand.fail(DENIED);
     await assert.rejects(denied, DENIED);
@@ -132,7 +132,7 @@ describe('a caller that leaves', () => {
     const hand = byHand('content');
     const leaver = new AbortController();
     const leaving = storing.store.obtain('a', { signal: leaver.signal, produce: hand.produce });
-    const staying = storing.obtain('a', 0, unasked);
+    const staying = storing.stored('a');
     const working = await hand.begun;
     leaver.abort(new Error('left'));
     await assert.rejects(leaving, /left/);
@@ -147,9 +147,9 @@ describe('a caller that leaves', () => {
     for (let round = 0; round < 5; round += 1) {
       await storing.reopen();
       const leaver = new AbortController();
-      const leaving = storing.store.obtain('a', { signal: leaver.signal, produce: unasked });
+      const leaving = storing.store.obtain('a', { signal: leaver.signal, produce: mustNotProduce });
       leaver.abort(new Error('left'));
-      const staying = storing.obtain('a', 0, unasked);
+      const staying = storing.stored('a');
       await assert.rejects(leaving, /left/);
       await assertHolds(await staying, contentOf('a'));
       assert.ok((await storing.openFiles()) <= 1);
@@ -231,7 +231,7 @@ describe('Store.close', () => {
     assert.deepEqual(await storing.onDisk('a'), { prepared: ['a'], incoming: 0 });
     assert.equal(await storing.openFiles(), 0);
     await storing.reopen();
-    await assertHolds(await storing.obtain('a', 0, unasked), contentOf('a'));
+    await assertHolds(await storing.stored('a'), contentOf('a'));
   });
 
   for (const isTemporary of [false, true]) {
@@ -247,7 +247,7 @@ describe('Store.close', () => {
         return;
       }
       await storing.reopen();
-      await assertHolds(await storing.obtain('a', 0, unasked), contentOf('a'));
+      await assertHolds(await storing.stored('a'), contentOf('a'));
     });
   }
 });

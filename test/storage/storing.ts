@@ -36,7 +36,7 @@ export function making(bytes: Uint8Array | string): Produce {
 }
 
 /** A production that must not run. */
-export const unasked: Produce = () => assert.fail('the file was produced');
+export const mustNotProduce: Produce = () => assert.fail('the file was produced');
 
 /** The content of a key's file, unless a test gives another. */
 export function contentOf(key: string, bytes = 1000): Buffer {
@@ -90,6 +90,8 @@ export async function openStoring({ maxBytes = MUCH, directory, isTemporary = fa
     /** Obtains a file, of so many bytes where it has to be produced. */
     obtain: (key: string, bytes = 1000, produce: Produce = making(contentOf(key, bytes))) =>
       store.obtain(key, { signal: NEVER, produce }),
+    /** Obtains a file that is stored, or is being produced. */
+    stored: (key: string) => store.obtain(key, { signal: NEVER, produce: mustNotProduce }),
     /** Obtains and releases a file, and returns its source. */
     async sourceOf(key: string, bytes = 1000, produce: Produce = making(contentOf(key, bytes))) {
       const { source, release } = await store.obtain(key, { signal: NEVER, produce });
