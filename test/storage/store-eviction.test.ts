@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { access, readdir, utimes } from 'node:fs/promises';
+import { access, readdir, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { StoreFolder } from '../../src/storage/folder.ts';
@@ -144,6 +144,20 @@ describe('a store with a limit of 0', () => {
     await assertHolds(file, 'content');
     await store.close();
   });
+});
+
+test('the time of a use is stored at most once a minute', async () => {
+  await using storing = await openStoring();
+  await storing.sourceOf('a');
+  await storing.reopen();
+  const uses: boolean[] = [];
+  for (let use = 0; use < 2; use += 1) {
+    await utimes(storing.pathOf('a'), 1000, 1000);
+    await storing.sourceOf('a', 0, mustNotProduce);
+    await storing.store.settled();
+    uses.push((await stat(storing.pathOf('a'))).mtimeMs !== 1_000_000);
+  }
+  assert.deepEqual(uses, [true, false]);
 });
 
 test('at most 128 unused files stay open', async () => {
