@@ -98,8 +98,8 @@ describe('after the folder was removed', () => {
     const file = await storing.obtain('a');
     gate.resolve();
     await store.settled();
-    assert.deepEqual([file.source, store.has('a'), store.has('b')], ['made', true, false]);
     file.release();
+    assert.deepEqual([file.source, store.has('a'), store.has('b')], ['made', true, false]);
     assert.equal(store.bytes, await storing.bytesOnDisk());
   });
 
