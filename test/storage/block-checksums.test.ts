@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 import { BLOCK_BYTES, BlockChecksums } from '../../src/storage/block-checksums.ts';
 import { patternOf } from './folder.ts';
 
-/** The checksums as they should be, each counted of its block at once. */
+/** The expected checksums, each computed from its whole block. */
 function expected(bytes: Buffer): number[] {
   const blocks = Array.from({ length: Math.ceil(bytes.length / BLOCK_BYTES) }, (_, index) =>
     bytes.subarray(index * BLOCK_BYTES, (index + 1) * BLOCK_BYTES),
@@ -14,7 +14,7 @@ function expected(bytes: Buffer): number[] {
 
 for (const size of [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES, 200_001]) {
   for (const step of [1000, BLOCK_BYTES, 100_000]) {
-    test(`counts each block of ${size} bytes that come ${step} at a time`, () => {
+    test(`the checksums of ${size} bytes in chunks of ${step} are those of the blocks`, () => {
       const bytes = patternOf(size);
       const checksums = new BlockChecksums();
       for (let at = 0; at < size; at += step) checksums.update(bytes.subarray(at, at + step));

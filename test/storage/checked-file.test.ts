@@ -1,97 +1,48 @@
 import assert from 'node:assert/strict';
-import { type FileHandle, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { readFile, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { CheckedFile, CheckedFileWriter, type MakeRoom } from '../../src/storage/checked-file.ts';
+import { CheckedFile } from '../../src/storage/checked-file.ts';
 import { releaseChunk } from '../../src/streams/chunk.ts';
 import { readAll } from '../support/collect.ts';
-import { makeFolder, makeSmallDisk, patternOf } from './folder.ts';
+import { begin, KIB, LONG, MIB, makeFile, reopen } from './checking.ts';
+import { damage, makeFolder } from './folder.ts';
 
-const KIB = 1024;
-const MIB = 1024 * KIB;
 const BLOCK_BYTES = 64 * KIB;
 const TRAILER_BYTES = 32;
 
 /** Sizes around one block, and one of several reads. */
 const SIZES = [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * MIB + 17];
 
-/** Bytes of which no two blocks are the same. */
-const LONG = patternOf(3 * MIB + 17);
-
-const NO_ROOM: MakeRoom = async () => false;
 const DAMAGED = { name: 'PassthroughError', code: 'DAMAGED', message: /^Cannot use a prepared file: / };
-const FULL = { code: 'NO_SPACE', message: 'Cannot write to the workspace: the disk is full' };
 
-/** Opens a new file for writing, in a folder of its own. */
-async function begin(makeRoom = NO_ROOM) {
-  const folder = await makeFolder();
-  const path = join(folder.path, 'file');
-  const handle = await open(path, 'wx+');
-  return { folder, path, handle, writer: new CheckedFileWriter(handle, makeRoom) };
-}
-
-/** A file that holds some bytes, and its path; for `await using`. */
-async function made(bytes: Uint8Array, description: Readonly<Record<string, string | number>> = { n: 1 }) {
-  const { folder, path, writer } = await begin();
-  await writer.write(bytes);
-  const file = await writer.finish(description);
-  return {
-    file,
-    path,
-    async [Symbol.asyncDispose]() {
-      await file.close();
-      await folder[Symbol.asyncDispose]();
-    },
-  };
-}
-
-/** Opens a file, and fails where it is not whole. */
-async function reopen(path: string): Promise<CheckedFile> {
-  const file = await CheckedFile.open(path);
-  assert.ok(file, 'the file cannot be opened');
-  return file;
-}
-
-/** Changes one byte of a file. */
-async function damage(path: string, at: number, by = 0xff): Promise<void> {
-  const handle = await open(path, 'r+');
-  try {
-    const byte = Buffer.alloc(1);
-    await handle.read(byte, 0, 1, at);
-    byte[0] = (byte[0] ?? 0) ^ by;
-    await handle.write(byte, 0, 1, at);
-  } finally {
-    await handle.close();
-  }
-}
-
-/** A place in a file: anywhere, or at and around the ends of blocks and reads. */
-function placeIn(size: number): fc.Arbitrary<number> {
+/** A position in a file: any, or one around the ends of blocks and reads. */
+function positionIn(size: number): fc.Arbitrary<number> {
   const borders = [0, 1, BLOCK_BYTES, 2 * BLOCK_BYTES, MIB, 2 * MIB, size].flatMap((at) => [
     at - 1,
     at,
     at + 1,
   ]);
-  const places = borders.filter((at) => at >= 0 && at <= size);
-  return fc.oneof(fc.nat(size), fc.constantFrom(...places));
+  const edges = borders.filter((at) => at >= 0 && at <= size);
+  return fc.oneof(fc.nat(size), fc.constantFrom(...edges));
 }
 
 function rangeIn(size: number): fc.Arbitrary<{ start: number; end: number }> {
   return fc
-    .tuple(placeIn(size), placeIn(size))
+    .tuple(positionIn(size), positionIn(size))
     .map(([one, other]) => ({ start: Math.min(one, other), end: Math.max(one, other) }));
 }
 
-describe('a file gives what was written', () => {
+describe('a file returns what was written', () => {
   for (const size of SIZES) {
-    test(`${size} bytes, in whatever pieces they came, at once and when it is opened again`, async () => {
+    test(`${size} bytes, written in chunks of any length, before and after it is opened again`, async () => {
       const bytes = LONG.subarray(0, size);
       await fc.assert(
-        fc.asyncProperty(fc.array(placeIn(size), { maxLength: 9 }), async (places) => {
+        fc.asyncProperty(fc.array(positionIn(size), { maxLength: 9 }), async (positions) => {
           const { folder, path, writer } = await begin();
           await using _ = folder;
-          const cuts = [0, ...places.toSorted((one, other) => one - other), size];
+          const cuts = [0, ...positions.toSorted((one, other) => one - other), size];
           for (const [index, cut] of cuts.entries()) await writer.write(bytes.subarray(cut, cuts[index + 1]));
           assert.equal(writer.size, size);
           const description = { name: 'ä', count: 7 };
@@ -113,8 +64,8 @@ describe('a file gives what was written', () => {
       );
     });
 
-    test(`${size} bytes, in any part`, async () => {
-      await using opened = await made(LONG.subarray(0, size));
+    test(`any part of ${size} bytes`, async () => {
+      await using opened = await makeFile(LONG.subarray(0, size));
       await fc.assert(
         fc.asyncProperty(rangeIn(size), async ({ start, end }) => {
           const part = await readAll(opened.file.read({ start, end }));
@@ -125,8 +76,8 @@ describe('a file gives what was written', () => {
     });
   }
 
-  test('to several who read at once, each another part at a pace of its own', async () => {
-    await using opened = await made(LONG);
+  test('to concurrent readers of different parts at different speeds', async () => {
+    await using opened = await makeFile(LONG);
     const reader = fc.record({ range: rangeIn(LONG.length), isKeeping: fc.boolean() });
     const turns = fc.array(fc.nat(7), { maxLength: 40 });
     await fc.assert(
@@ -135,13 +86,13 @@ describe('a file gives what was written', () => {
           range,
           isKeeping,
           source: opened.file.read(range),
-          pieces: [] as Uint8Array[],
+          chunks: [] as Uint8Array[],
         }));
-        const step = async ({ source, pieces, isKeeping }: (typeof readings)[number]) => {
+        const step = async ({ source, chunks, isKeeping }: (typeof readings)[number]) => {
           const { value } = await source.next();
           if (value === undefined) return false;
-          // Who gives a piece back has no use of it afterwards; who keeps it may look at it at any time.
-          pieces.push(isKeeping ? value : Buffer.from(value));
+          // A released chunk has no bytes afterwards. A chunk that is kept must stay as it is.
+          chunks.push(isKeeping ? value : Buffer.from(value));
           if (!isKeeping) releaseChunk(value);
           return true;
         };
@@ -154,35 +105,35 @@ describe('a file gives what was written', () => {
             while (await step(reading));
           }),
         );
-        for (const { range, pieces } of readings) {
+        for (const { range, chunks } of readings) {
           const expected = LONG.subarray(range.start, range.end);
-          assert.ok(Buffer.concat(pieces).equals(expected), `from ${range.start} to ${range.end}`);
+          assert.ok(Buffer.concat(chunks).equals(expected), `from ${range.start} to ${range.end}`);
         }
       }),
       { numRuns: 40 },
     );
   });
 
-  test('to who reads it after another has left early', async () => {
-    await using opened = await made(LONG);
+  test('to a reader after another one that stopped early', async () => {
+    await using opened = await makeFile(LONG);
     for await (const _ of opened.file.read()) break;
     assert.ok((await readAll(opened.file.read())).equals(LONG));
   });
 
-  test('in pieces whose memory can be given back', async () => {
-    await using opened = await made(LONG);
+  test('in chunks that can be released', async () => {
+    await using opened = await makeFile(LONG);
     let count = 0;
-    for await (const piece of opened.file.read({ start: 5, end: LONG.length })) {
-      assert.notEqual(piece.byteLength, 0);
-      releaseChunk(piece);
-      assert.equal(piece.byteLength, 0);
+    for await (const chunk of opened.file.read({ start: 5, end: LONG.length })) {
+      assert.notEqual(chunk.byteLength, 0);
+      releaseChunk(chunk);
+      assert.equal(chunk.byteLength, 0);
       count += 1;
     }
-    assert.ok(count > 1, `${count} pieces`);
+    assert.ok(count > 1, `${count} chunks`);
     assert.ok((await readAll(opened.file.read())).equals(LONG));
   });
 
-  test('as it was when it was written, where the bytes are changed afterwards', async () => {
+  test('also where the caller changes the bytes after the write', async () => {
     const { folder, writer } = await begin();
     await using _ = folder;
     const bytes = Buffer.from('before');
@@ -194,7 +145,7 @@ describe('a file gives what was written', () => {
   });
 });
 
-describe('damage is noticed', () => {
+describe('damage is found', () => {
   const bytes = LONG.subarray(0, 3 * BLOCK_BYTES + 100);
   const blocks = [0, 1, 2, 3].map((block) => block * BLOCK_BYTES);
 
@@ -203,27 +154,28 @@ describe('damage is noticed', () => {
     for (const at of [block, block + 50, end - 1]) {
       for (const isOpen of [true, false]) {
         test(`at ${at} of the content, ${isOpen ? 'while the file is open' : 'before it is opened'}`, async () => {
-          await using written = await made(bytes);
+          await using written = await makeFile(bytes);
           const opened = isOpen ? written.file : undefined;
           await damage(written.path, at, 1);
           const file = opened ?? (await reopen(written.path));
-          // From byte to byte, and from where the block begins: nothing of it must be given out.
+          // No byte of the damaged block may be returned, wherever the range begins.
           for (const range of [
             { start: 0, end: bytes.length },
             { start: block, end: block + 1 },
             { start: Math.max(0, block - 1), end },
             { start: end - 1, end },
           ]) {
-            const given: Uint8Array[] = [];
+            const returned: Uint8Array[] = [];
             const reading = (async () => {
-              for await (const piece of file.read(range)) given.push(piece);
+              for await (const chunk of file.read(range)) returned.push(chunk);
             })();
             await assert.rejects(reading, DAMAGED);
             const expected = bytes.subarray(range.start, Math.max(range.start, block));
-            assert.ok(expected.subarray(0, Buffer.concat(given).length).equals(Buffer.concat(given)));
-            assert.ok(Buffer.concat(given).length <= expected.length, 'bytes of the block were given out');
+            const bytesReturned = Buffer.concat(returned);
+            assert.ok(bytesReturned.length <= expected.length, 'bytes of the block were returned');
+            assert.ok(expected.subarray(0, bytesReturned.length).equals(bytesReturned));
           }
-          // The other blocks are as good as before.
+          // The other blocks can be read.
           for (const other of blocks.filter((start) => start !== block)) {
             const range = { start: other, end: Math.min(other + BLOCK_BYTES, bytes.length) };
             assert.ok((await readAll(file.read(range))).equals(bytes.subarray(range.start, range.end)));
@@ -234,8 +186,8 @@ describe('damage is noticed', () => {
     }
   }
 
-  test('by all who read at once', async () => {
-    await using written = await made(LONG);
+  test('by all concurrent readers', async () => {
+    await using written = await makeFile(LONG);
     await damage(written.path, 2 * MIB + 5);
     const readings = [1, 2, 3].map(() => readAll(written.file.read()));
     for (const reading of await Promise.allSettled(readings)) {
@@ -243,8 +195,8 @@ describe('damage is noticed', () => {
     }
   });
 
-  test('at each byte behind the content: the file is none', async () => {
-    await using written = await made(bytes, { media: 'tar', size: 12 });
+  test('at each byte after the content, when the file is opened', async () => {
+    await using written = await makeFile(bytes, { media: 'tar', size: 12 });
     const { size } = await stat(written.path);
     assert.ok(size - bytes.length > 4 * 4 + TRAILER_BYTES);
     for (let at = bytes.length; at < size; at += 1) {
@@ -259,8 +211,8 @@ describe('damage is noticed', () => {
     await whole.close();
   });
 
-  test('of a file that was cut or has grown: it is none', async () => {
-    await using written = await made(bytes);
+  test('in a file that was cut or has grown', async () => {
+    await using written = await makeFile(bytes);
     const whole = await readFile(written.path);
     const lengths = [0, 1, 31, 32, 33, BLOCK_BYTES, bytes.length];
     for (let length = whole.length - 1; length > bytes.length; length -= 1) lengths.push(length);
@@ -280,8 +232,8 @@ describe('damage is noticed', () => {
     }
   });
 
-  test('of a file that is cut while it is open', async () => {
-    await using written = await made(bytes);
+  test('in a file that is cut while it is open', async () => {
+    await using written = await makeFile(bytes);
     await truncate(written.path, BLOCK_BYTES + 10);
     assert.ok((await readAll(written.file.read({ start: 0, end: 10 }))).equals(bytes.subarray(0, 10)));
     await assert.rejects(readAll(written.file.read({ start: 2 * BLOCK_BYTES, end: 2 * BLOCK_BYTES + 1 })), {
@@ -290,118 +242,12 @@ describe('damage is noticed', () => {
     });
   });
 
-  test('where there is no file, or another kind of one', async () => {
+  test('where the file is missing or has another format', async () => {
     await using folder = await makeFolder();
     assert.equal(await CheckedFile.open(join(folder.path, 'missing')), undefined);
     assert.equal(await CheckedFile.open(folder.path), undefined);
     const path = join(folder.path, 'text');
     await writeFile(path, 'x'.repeat(1000));
     assert.equal(await CheckedFile.open(path), undefined);
-  });
-});
-
-describe('writing', () => {
-  type Write = (
-    bytes: Uint8Array,
-    done: number,
-    left: number,
-    at: number,
-  ) => Promise<{ bytesWritten: number }>;
-
-  /** Puts another `write` in the place of a handle's; it is given the handle's own. */
-  function writeThrough(handle: FileHandle, make: (write: Write) => Write): void {
-    Object.defineProperty(handle, 'write', { value: make(handle.write.bind(handle) as Write) });
-  }
-
-  const systemError = (code: string) => Object.assign(new Error('it broke'), { code });
-
-  test('goes on where the system took a part only', async () => {
-    const { folder, path, handle, writer } = await begin();
-    await using _ = folder;
-    writeThrough(
-      handle,
-      (write) => (bytes, done, left, at) => write(bytes, done, Math.min(left, 30_000), at),
-    );
-    await writer.write(LONG.subarray(0, 200_000));
-    const file = await writer.finish({});
-    assert.ok((await readAll(file.read())).equals(LONG.subarray(0, 200_000)));
-    await file.close();
-    await (await reopen(path)).close();
-  });
-
-  test('goes on, on a full disk, as often as room is made', async () => {
-    let isFull = true;
-    let asked = 0;
-    const makeRoom: MakeRoom = async () => {
-      asked += 1;
-      isFull = asked < 3;
-      return true;
-    };
-    const { folder, handle, writer } = await begin(makeRoom);
-    await using _ = folder;
-    let count = 0;
-    writeThrough(handle, (write) => async (bytes, done, left, at) => {
-      count += 1;
-      if (count === 2 || (count > 2 && isFull)) throw systemError('ENOSPC');
-      return await write(bytes, done, Math.min(left, 70_000), at);
-    });
-    await writer.write(LONG.subarray(0, 200_000));
-    const file = await writer.finish({});
-    assert.ok((await readAll(file.read())).equals(LONG.subarray(0, 200_000)));
-    assert.equal(asked, 3);
-    await file.close();
-  });
-
-  test('fails on a full disk where no more room can be made', async () => {
-    let asked = 0;
-    const makeRoom: MakeRoom = async () => {
-      asked += 1;
-      return asked < 3;
-    };
-    const writer = new CheckedFileWriter(await open('/dev/full', 'r+'), makeRoom);
-    await assert.rejects(writer.write(Buffer.from('x')), FULL);
-    assert.equal(asked, 3);
-    await writer.close();
-  });
-
-  test('fails with any other error at once: room is no help', async () => {
-    let asked = 0;
-    const { folder, handle, writer } = await begin(async () => {
-      asked += 1;
-      return true;
-    });
-    await using _ = folder;
-    writeThrough(handle, () => () => Promise.reject(systemError('EIO')));
-    await assert.rejects(writer.write(Buffer.from('x')), {
-      code: 'INTERNAL',
-      message: 'Cannot use the workspace: EIO',
-    });
-    await assert.rejects(writer.finish({}), { code: 'INTERNAL' });
-    assert.equal(asked, 0);
-    await writer.close();
-    assert.equal(handle.fd, -1);
-  });
-
-  test('a small disk: what is removed makes room, and without it the write fails', async (t) => {
-    await using disk = await makeSmallDisk(MIB);
-    if (disk === undefined) {
-      t.diagnostic('no disk could be mounted: the tests above stand in for it');
-      return;
-    }
-    const [filler, path] = [join(disk.path, 'filler'), join(disk.path, 'file')];
-    await writeFile(filler, Buffer.alloc(MIB / 2));
-    let asked = 0;
-    const writer = new CheckedFileWriter(await open(path, 'wx+'), async () => {
-      asked += 1;
-      if (asked > 1) return false;
-      await rm(filler);
-      return true;
-    });
-    const bytes = LONG.subarray(0, MIB - 64 * KIB);
-    await writer.write(bytes);
-    assert.equal(asked, 1);
-    await assert.rejects(writer.write(bytes), FULL);
-    assert.equal(asked, 2);
-    await writer.close();
   });
 });

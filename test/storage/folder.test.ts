@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { StoreFolder } from '../../src/storage/folder.ts';
@@ -132,6 +132,8 @@ describe('a file of a folder', () => {
       await utimes(join(scene.path, 'prepared', name), seconds, seconds);
     }
     assert.deepEqual(await namesIn(folder), [B, C, A]);
+    // A name without a file, as of one that is removed at the same time.
+    await symlink('nowhere', join(scene.path, 'prepared', 'e'.repeat(64)));
     for (const used of [B, 'd'.repeat(64)]) {
       await folder.touch(used);
       assert.deepEqual(await namesIn(folder), [C, A, B]);

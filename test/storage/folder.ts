@@ -2,7 +2,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -81,6 +81,15 @@ export async function withoutRoot<T>(run: () => Promise<T>): Promise<T> {
 /** Bytes without a period of a power of two, so that a chunk in the wrong place is noticed. */
 export function patternOf(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, (_, at) => (at % 251) ^ (at >> 16)));
+}
+
+/** Changes one byte of a file. */
+export async function damage(path: string, at: number, by = 0xff): Promise<void> {
+  await using handle = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await handle.read(byte, 0, 1, at);
+  byte[0] = (byte[0] ?? 0) ^ by;
+  await handle.write(byte, 0, 1, at);
 }
 
 /** Another process, for `await using`. */

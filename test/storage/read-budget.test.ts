@@ -5,7 +5,7 @@ import { ReadBudget } from '../../src/storage/read-budget.ts';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-test('a few readers have large pieces, many have small ones, and all together no more than there is', () => {
+test('chunks shrink with the number of readers, and all fit into the budget', () => {
   const budget = new ReadBudget(24 * MIB);
   let before = Number.POSITIVE_INFINITY;
   for (let readers = 1; readers <= 1000; readers += 1) {
@@ -20,7 +20,7 @@ test('a few readers have large pieces, many have small ones, and all together no
   assert.equal(budget.isAmple, false);
 });
 
-test('who reads together with others has larger pieces, as long as there are not too many of them', () => {
+test('readers of one file have larger chunks, up to a bound', () => {
   const budget = new ReadBudget(24 * MIB);
   for (let readers = 1; readers <= 1000; readers += 1) {
     budget.enter();
@@ -34,7 +34,7 @@ test('who reads together with others has larger pieces, as long as there are not
   }
 });
 
-test('a reader that has left leaves its memory to the others', () => {
+test('a reader that ends leaves its memory to the others', () => {
   const budget = new ReadBudget(4 * MIB);
   budget.enter();
   const alone = budget.readBytes;

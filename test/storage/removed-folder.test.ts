@@ -79,6 +79,43 @@ describe('after the folder was removed', () => {
     assert.deepEqual(storing.damaged, []);
   });
 
+  test('a file that is stored again while missing ones are looked up stays', async () => {
+    await using storing = await openStoring();
+    for (const key of ['a', 'b']) await storing.sourceOf(key);
+    await storing.reopen();
+    const { folder, store } = storing;
+    const [looked, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const names = folder.names.bind(folder);
+    folder.names = async () => {
+      const found = await names();
+      looked.resolve();
+      await gate.promise;
+      return found;
+    };
+    await empty(storing.path);
+    await store.probe();
+    await looked.promise;
+    const file = await storing.obtain('a');
+    gate.resolve();
+    await store.settled();
+    file.release();
+    assert.deepEqual([file.source, store.has('a'), store.has('b')], ['made', true, false]);
+    assert.equal(store.bytes, await storing.bytesOnDisk());
+  });
+
+  test('closing ends what creates it again: a temporary folder does not come back', async () => {
+    for (let round = 0; round < 20; round += 1) {
+      await using storing = await openStoring({ isTemporary: true });
+      await rm(storing.path, { recursive: true });
+      const probe = storing.store.probe().catch(() => undefined);
+      if (round % 2 === 0) await new Promise(setImmediate);
+      await storing.store.close();
+      await probe;
+      await assert.rejects(storing.store.probe(), { code: 'INTERNAL' });
+      assert.deepEqual(await storing.inParent(), []);
+    }
+  });
+
   test('a note can be written, and is missing before', async () => {
     await using storing = await openStoring();
     await storing.folder.writeNote('note', 'before');

@@ -20,18 +20,18 @@ describe('an error of the file system becomes', () => {
       const error = storageError(cause);
       assert.deepEqual([error.code, error.message], [code, message]);
       assert.equal(error.cause, cause);
-      assert.doesNotMatch(error.message, /it broke/, 'the words of the system may hold a path');
+      assert.doesNotMatch(error.message, /it broke/, 'the system puts paths into its messages');
     });
   }
 
-  test('INTERNAL where it has no code, or is no error', () => {
+  test('INTERNAL where it has no code or is no error', () => {
     for (const odd of [new Error('odd'), 'odd']) {
       assert.equal(storageError(odd).message, 'Cannot use the workspace: the system gives no code');
     }
     assert.equal(storageError(undefined).code, 'INTERNAL');
   });
 
-  test('what it was, where it is one of ours', () => {
+  test('the same error where it is a PassthroughError', () => {
     const error = new PassthroughError('IMAGE_TOO_LARGE', 'Cannot prepare image: it is large');
     assert.equal(storageError(error), error);
   });

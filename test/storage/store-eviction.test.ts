@@ -1,45 +1,45 @@
 import assert from 'node:assert/strict';
-import { access, readdir, utimes } from 'node:fs/promises';
+import { access, readdir, stat, utimes } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import { Store } from '../../src/storage/store.ts';
 import { readAll } from '../support/collect.ts';
 import { makeFolder } from './folder.ts';
-import { assertHolds, contentOf, making, NEVER, nameOf, openStoring, unasked } from './storing.ts';
+import { assertHolds, contentOf, making, mustNotProduce, NEVER, nameOf, openStoring } from './storing.ts';
 
-/** Bytes of content, and room for so many such files with all that stands behind the content: less than a tenth of it. */
+/** Bytes of content, and room for so many such files. What follows the content is less than a tenth of it. */
 const BYTES = 10_000;
 const roomFor = (files: number) => files * BYTES * 1.1;
 
-describe('a store that is full evicts', () => {
-  test('what was used longest ago', async () => {
+describe('a full store evicts', () => {
+  test('the least recently used file', async () => {
     await using storing = await openStoring({ maxBytes: roomFor(3) });
-    for (const key of ['a', 'b', 'c']) (await storing.obtain(key, BYTES)).release();
+    for (const key of ['a', 'b', 'c']) await storing.sourceOf(key, BYTES);
     assert.deepEqual(await storing.onDisk('a', 'b', 'c'), { prepared: ['a', 'b', 'c'], incoming: 0 });
-    // Used again, by looking for it too.
-    (await storing.obtain('a', 0, unasked)).release();
+    // A lookup counts as a use, too.
+    await storing.sourceOf('a', 0, mustNotProduce);
     (await storing.store.find('b', NEVER))?.release();
-    (await storing.obtain('d', BYTES)).release();
+    await storing.sourceOf('d', BYTES);
     assert.deepEqual(await storing.onDisk('a', 'b', 'c', 'd'), { prepared: ['a', 'b', 'd'], incoming: 0 });
     assert.deepEqual([storing.store.has('c'), storing.store.has('a')], [false, true]);
     assert.equal(storing.store.bytes, await storing.bytesOnDisk());
     assert.equal(await storing.openFiles(), 3);
-    (await storing.obtain('e', BYTES)).release();
+    await storing.sourceOf('e', BYTES);
     assert.deepEqual((await storing.onDisk('a', 'b', 'd', 'e')).prepared, ['b', 'd', 'e']);
   });
 
-  test('as many as have to go for a large one', async () => {
+  test('as many files as a large one needs', async () => {
     await using storing = await openStoring({ maxBytes: roomFor(4) });
-    for (const key of ['a', 'b', 'c', 'd']) (await storing.obtain(key, BYTES)).release();
+    for (const key of ['a', 'b', 'c', 'd']) await storing.sourceOf(key, BYTES);
     await assertHolds(await storing.obtain('large', 3 * BYTES), contentOf('large', 3 * BYTES));
     assert.deepEqual((await storing.onDisk('a', 'b', 'c', 'd', 'large')).prepared, ['d', 'large']);
   });
 
-  test('nothing that is in use, also over its limit, until it is released', async () => {
+  test('no file in use, even above its limit, until its release', async () => {
     await using storing = await openStoring({ maxBytes: roomFor(1) });
     const [a, b] = [await storing.obtain('a', BYTES), await storing.obtain('b', BYTES)];
-    const alsoA = await storing.obtain('a', 0, unasked);
+    const alsoA = await storing.stored('a');
     assert.deepEqual((await storing.onDisk('a', 'b')).prepared, ['a', 'b']);
     assert.ok(storing.store.bytes > roomFor(1));
     assert.ok((await readAll(a.read())).equals(contentOf('a', BYTES)));
@@ -53,9 +53,9 @@ describe('a store that is full evicts', () => {
     assert.equal(storing.store.bytes, await storing.bytesOnDisk());
   });
 
-  test('while a file is being written, as soon as it needs the room', async () => {
+  test('while a file is being written, as soon as it needs the space', async () => {
     await using storing = await openStoring({ maxBytes: roomFor(3) });
-    for (const key of ['a', 'b']) (await storing.obtain(key, BYTES)).release();
+    for (const key of ['a', 'b']) await storing.sourceOf(key, BYTES);
     const here: string[] = [];
     const file = await storing.obtain('c', 0, async (draft) => {
       for (let part = 0; part < 3; part += 1) {
@@ -72,7 +72,7 @@ describe('a store that is full evicts', () => {
     assert.equal(storing.store.bytes, await storing.bytesOnDisk());
   });
 
-  test('and makes anew what is asked for again', async () => {
+  test('and produces an evicted file again', async () => {
     await using storing = await openStoring({ maxBytes: roomFor(1) });
     for (const key of ['a', 'b', 'a', 'b']) {
       const file = await storing.obtain(key, BYTES);
@@ -82,28 +82,28 @@ describe('a store that is full evicts', () => {
     assert.deepEqual(storing.damaged, []);
   });
 
-  test('when it is opened with less room than it had, in the order in which files were used', async () => {
+  test('in the order of use when it is opened with a lower limit', async () => {
     await using storing = await openStoring();
     // Further apart than the clock of a file system tells.
     for (const [index, key] of ['a', 'b', 'c'].entries()) {
-      (await storing.obtain(key, BYTES)).release();
+      await storing.sourceOf(key, BYTES);
       await utimes(storing.pathOf(key), 1000 + index, 1000 + index);
     }
-    // A use is noted on the disk once a minute: the first one after a start is.
+    // The time of use is stored on the disk at most once a minute, and at the first use after a start.
     await storing.reopen();
-    (await storing.obtain('a', 0, unasked)).release();
+    await storing.sourceOf('a', 0, mustNotProduce);
     await storing.reopen(roomFor(2));
     assert.deepEqual((await storing.onDisk('a', 'b', 'c')).prepared, ['a', 'c']);
     assert.equal(storing.store.bytes, await storing.bytesOnDisk());
   });
 });
 
-describe('a store without room', () => {
-  test('keeps nothing once it is released: neither the file nor its descriptor', async () => {
+describe('a store with a limit of 0', () => {
+  test('keeps neither a file nor its descriptor after the release', async () => {
     await using storing = await openStoring({ maxBytes: 0 });
     const file = await storing.obtain('a');
     assert.deepEqual((await storing.onDisk('a')).prepared, ['a']);
-    const shared = await storing.obtain('a', 0, unasked);
+    const shared = await storing.stored('a');
     await assertHolds(file, contentOf('a'));
     await access(storing.pathOf('a'));
     await assertHolds(shared, contentOf('a'));
@@ -112,7 +112,7 @@ describe('a store without room', () => {
     assert.equal((await storing.obtain('a')).source, 'made');
   });
 
-  test('puts a file that is asked for again in its place after the old one is gone', async () => {
+  test('stores a file again only after the old one was removed', async () => {
     await using place = await makeFolder();
     const folder = await StoreFolder.openKept(place.path);
     const gate = Promise.withResolvers<void>();
@@ -124,9 +124,9 @@ describe('a store without room', () => {
     const store = await Store.open<string>({ folder, maxBytes: 0 });
     const produce = making('content');
     (await store.obtain('a', { signal: NEVER, produce })).release();
-    // The removal is under way: what is made now must not go with it.
+    // The removal is under way, and must not remove the next file of that name.
     const made = Promise.withResolvers<void>();
-    const asked = store.obtain('a', {
+    const call = store.obtain('a', {
       signal: NEVER,
       produce: async (...given) => {
         const description = await produce(...given);
@@ -135,10 +135,10 @@ describe('a store without room', () => {
       },
     });
     await made.promise;
-    // As long as it takes to put another file into its place.
+    // In this time another file gets its name.
     (await store.obtain('b', { signal: NEVER, produce })).release();
     gate.resolve();
-    const file = await asked;
+    const file = await call;
     await store.settled();
     assert.deepEqual(await readdir(join(place.path, 'prepared')), [nameOf('a')]);
     await assertHolds(file, 'content');
@@ -146,11 +146,25 @@ describe('a store without room', () => {
   });
 });
 
-test('no more than 128 files are held open that nobody uses', async () => {
+test('the time of a use is stored at most once a minute', async () => {
   await using storing = await openStoring();
-  for (let count = 0; count < 140; count += 1) (await storing.obtain(`file ${count}`, 10)).release();
+  await storing.sourceOf('a');
+  await storing.reopen();
+  const uses: boolean[] = [];
+  for (let use = 0; use < 2; use += 1) {
+    await utimes(storing.pathOf('a'), 1000, 1000);
+    await storing.sourceOf('a', 0, mustNotProduce);
+    await storing.store.settled();
+    uses.push((await stat(storing.pathOf('a'))).mtimeMs !== 1_000_000);
+  }
+  assert.deepEqual(uses, [true, false]);
+});
+
+test('at most 128 unused files stay open', async () => {
+  await using storing = await openStoring();
+  for (let count = 0; count < 140; count += 1) await storing.sourceOf(`file ${count}`, 10);
   assert.equal(await storing.openFiles(), 128);
-  // What was closed is opened again.
-  await assertHolds(await storing.obtain('file 0', 0, unasked), contentOf('file 0', 10));
+  // A closed file is opened again.
+  await assertHolds(await storing.stored('file 0'), contentOf('file 0', 10));
   assert.equal(await storing.openFiles(), 128);
 });

@@ -1,8 +1,8 @@
-/** A store in a folder of its own, and what it is made to hold. */
+/** A store in a folder of its own, and the files that tests put into it. */
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import { type ObtainOptions, Store, type Stored } from '../../src/storage/store.ts';
@@ -10,24 +10,24 @@ import { readAll } from '../support/collect.ts';
 import { openFilesIn } from '../support/service.ts';
 import { makeFolder, patternOf } from './folder.ts';
 
-/** Nobody leaves. */
+/** The signal of a caller that does not leave. */
 export const NEVER = new AbortController().signal;
 
-/** Bytes that no test's limit reaches. */
+/** More bytes than any test stores. */
 const MUCH = 2 ** 40;
 
 type Produce = ObtainOptions<string>['produce'];
 
-/** What may differ in a store. */
+/** Options of {@link openStoring}. */
 export interface StoringOptions {
   readonly maxBytes?: number;
-  /** Where it lies: a folder of its own unless said. */
+  /** Folder of the store, or parent of a temporary one; a folder of its own unless given. */
   readonly directory?: string;
   /** Whether the folder is removed with the store. */
   readonly isTemporary?: boolean;
 }
 
-/** Makes a file of these bytes. */
+/** A production of these bytes. */
 export function making(bytes: Uint8Array | string): Produce {
   return async (draft) => {
     await draft.write(Buffer.from(bytes));
@@ -35,15 +35,15 @@ export function making(bytes: Uint8Array | string): Produce {
   };
 }
 
-/** A production that must not be. */
-export const unasked: Produce = () => assert.fail('the file was made');
+/** A production that must not run. */
+export const mustNotProduce: Produce = () => assert.fail('the file was produced');
 
-/** What a file of this key is made to hold in these tests, unless they say something else. */
+/** The content of a key's file, unless a test gives another. */
 export function contentOf(key: string, bytes = 1000): Buffer {
   return Buffer.concat([Buffer.from(`${key}:`), patternOf(bytes)]).subarray(0, bytes);
 }
 
-/** A production that begins, and goes on when it is told. */
+/** A production that writes bytes, and ends by hand. */
 export function byHand(bytes: Uint8Array | string) {
   const begun = Promise.withResolvers<AbortSignal>();
   const going = Promise.withResolvers<void>();
@@ -57,7 +57,7 @@ export function byHand(bytes: Uint8Array | string) {
   return { produce, begun: begun.promise, goOn: going.resolve, fail: going.reject };
 }
 
-/** A store, the folder that it lies in, and what it has said; for `await using`. */
+/** Opens a store; for `await using`. */
 export async function openStoring({ maxBytes = MUCH, directory, isTemporary = false }: StoringOptions = {}) {
   const place = directory === undefined ? await makeFolder() : undefined;
   const parent = directory ?? place?.path ?? '';
@@ -87,18 +87,22 @@ export async function openStoring({ maxBytes = MUCH, directory, isTemporary = fa
       await store.close();
       ({ folder, store } = await openStore(most));
     },
-    /** Obtains a file, of so many bytes where it has to be made. */
+    /** Obtains a file, of so many bytes where it has to be produced. */
     obtain: (key: string, bytes = 1000, produce: Produce = making(contentOf(key, bytes))) =>
       store.obtain(key, { signal: NEVER, produce }),
-    /** Obtains a file, gives it up, and returns how it was had. */
+    /** Obtains a file that is stored, or is being produced. */
+    stored: (key: string) => store.obtain(key, { signal: NEVER, produce: mustNotProduce }),
+    /** Obtains and releases a file, and returns its source. */
     async sourceOf(key: string, bytes = 1000, produce: Produce = making(contentOf(key, bytes))) {
       const { source, release } = await store.obtain(key, { signal: NEVER, produce });
       release();
       return source;
     },
-    /** Where the file of a key lies. */
+    /** Names in the parent of a temporary folder. */
+    inParent: () => readdir(parent),
+    /** Path of the file of a key. */
     pathOf: (key: string) => join(path, 'prepared', nameOf(key)),
-    /** What lies on the disk, once nothing is under way: complete files by their keys, and how many are not. */
+    /** The disk after all removals: complete files by their keys, and the number of partial ones. */
     async onDisk(...keys: readonly string[]): Promise<{ prepared: string[]; incoming: number }> {
       await store.settled();
       const names = await readdir(join(path, 'prepared'));
@@ -106,7 +110,7 @@ export async function openStoring({ maxBytes = MUCH, directory, isTemporary = fa
       assert.equal(names.length, prepared.length, 'there are files of other keys');
       return { prepared, incoming: (await readdir(join(path, 'incoming'))).length };
     },
-    /** Bytes of the complete files, as the disk has them. */
+    /** Bytes of the complete files on the disk. */
     async bytesOnDisk(): Promise<number> {
       await store.settled();
       const names = await readdir(join(path, 'prepared'));
@@ -115,7 +119,7 @@ export async function openStoring({ maxBytes = MUCH, directory, isTemporary = fa
       );
       return sizes.reduce((sum, size) => sum + size, 0);
     },
-    /** Files that are open, once nothing is under way. */
+    /** Number of open files after all removals. */
     async openFiles(): Promise<number> {
       await store.settled();
       return await openFilesIn(path);
@@ -132,17 +136,7 @@ export function nameOf(key: string): string {
   return createHash('sha256').update(key).digest('hex');
 }
 
-/** Changes a byte of a file. */
-export async function damage(path: string, at: number): Promise<void> {
-  const handle = await open(path, 'r+');
-  const byte = Buffer.alloc(1);
-  await handle.read(byte, 0, 1, at);
-  byte[0] = (byte[0] ?? 0) ^ 0x10;
-  await handle.write(byte, 0, 1, at);
-  await handle.close();
-}
-
-/** Checks that a file holds what it should, and gives it up. */
+/** Checks the content of a file, and releases it. */
 export async function assertHolds(file: Stored, bytes: Uint8Array | string): Promise<void> {
   assert.ok((await readAll(file.read())).equals(Buffer.from(bytes)), 'the file holds other bytes');
   file.release();

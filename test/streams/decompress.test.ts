@@ -7,6 +7,7 @@ import { decompressed } from '../../src/streams/decompress.ts';
 import { patternOf } from '../storage/folder.ts';
 import { readAll } from '../support/collect.ts';
 import { makeLayer } from '../support/image.ts';
+import { chunksOf, watched } from './chunks.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -24,33 +25,13 @@ function skippable(length: number, low = 0): Buffer {
   return frame;
 }
 
-async function* inPieces(bytes: Uint8Array, length: number): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);
-}
+const decompress = (bytes: Uint8Array, length = 1000) => readAll(decompressed(chunksOf(bytes, length), WHAT));
 
-const unpack = (bytes: Uint8Array, piece = 1000) => readAll(decompressed(inPieces(bytes, piece), WHAT));
-
-/** Runs through a source that tells how much was taken of it, and whether it was closed. */
-function watched(pieces: Iterable<Uint8Array>) {
-  const seen = { pieces: 0, isClosed: false };
-  async function* source(): AsyncGenerator<Uint8Array> {
-    try {
-      for (const piece of pieces) {
-        seen.pieces += 1;
-        yield piece;
-      }
-    } finally {
-      seen.isClosed = true;
-    }
-  }
-  return { seen, source: source() };
-}
-
-describe('a stream is unpacked by what it is', () => {
-  const streams: Readonly<Record<string, readonly [packed: Buffer, plain: Buffer]>> = {
+describe('a stream is decompressed by its format', () => {
+  const streams: Readonly<Record<string, readonly [compressed: Buffer, plain: Buffer]>> = {
     'a plain tar': [TAR, TAR],
     'an empty stream': [Buffer.alloc(0), Buffer.alloc(0)],
-    'bytes too few for any format': [Buffer.from([0x1f]), Buffer.from([0x1f])],
+    'too few bytes for any format': [Buffer.from([0x1f]), Buffer.from([0x1f])],
     "the first two of gzip's three bytes": [Buffer.from([0x1f, 0x8b]), Buffer.from([0x1f, 0x8b])],
     "the first three of zstd's four bytes": [
       Buffer.from([0x28, 0xb5, 0x2f]),
@@ -82,22 +63,22 @@ describe('a stream is unpacked by what it is', () => {
     'zstd of a skippable frame only': [skippable(100), Buffer.alloc(0)],
     'gzip inside gzip, once': [gzipSync(gzipSync(A)), gzipSync(A)],
   };
-  for (const [name, [packed, plain]] of Object.entries(streams)) {
+  for (const [name, [compressed, plain]] of Object.entries(streams)) {
     test(name, async () => {
-      for (const piece of [1, 7, 64, 1000, MIB]) {
-        assert.ok((await unpack(packed, piece)).equals(plain), `in pieces of ${piece}`);
+      for (const length of [1, 7, 64, 1000, MIB]) {
+        assert.ok((await decompress(compressed, length)).equals(plain), `in chunks of ${length}`);
       }
     });
   }
 
   test('for each kind of skippable frame', async () => {
     for (let low = 0; low < 16; low += 1) {
-      const packed = Buffer.concat([skippable(3, low), zstdCompressSync(A)]);
-      assert.ok((await unpack(packed)).equals(A), `0x5${low.toString(16)}`);
+      const compressed = Buffer.concat([skippable(3, low), zstdCompressSync(A)]);
+      assert.ok((await decompress(compressed)).equals(A), `0x5${low.toString(16)}`);
     }
   });
 
-  test('however it is put together and cut to pieces', async () => {
+  test('in any composition, and in chunks of any length', async () => {
     const part = fc.record({ bytes: fc.uint8Array({ maxLength: 3000 }), skip: fc.option(fc.nat(20)) });
     const format = fc.constantFrom('gzip', 'zstd');
     await fc.assert(
@@ -105,41 +86,47 @@ describe('a stream is unpacked by what it is', () => {
         fc.array(part, { minLength: 1, maxLength: 4 }),
         format,
         fc.integer({ min: 1, max: 700 }),
-        async (parts, format, piece) => {
-          const packed = parts.flatMap(({ bytes, skip }) =>
+        async (parts, format, length) => {
+          const compressed = parts.flatMap(({ bytes, skip }) =>
             format === 'gzip'
               ? [gzipSync(bytes)]
               : [...(skip === null ? [] : [skippable(skip)]), zstdCompressSync(bytes)],
           );
           const plain = Buffer.concat(parts.map(({ bytes }) => bytes));
-          assert.ok((await unpack(Buffer.concat(packed), piece)).equals(plain));
+          assert.ok((await decompress(Buffer.concat(compressed), length)).equals(plain));
         },
       ),
       { numRuns: 80 },
     );
   });
 
-  test('with empty pieces before and inside it', async () => {
-    const packed = gzipSync(A);
+  test('with empty chunks before and inside it', async () => {
+    const compressed = gzipSync(A);
     const nothing = new Uint8Array();
-    const { source } = watched([nothing, packed.subarray(0, 2), nothing, packed.subarray(2), nothing]);
+    const { source } = watched([
+      nothing,
+      compressed.subarray(0, 2),
+      nothing,
+      compressed.subarray(2),
+      nothing,
+    ]);
     assert.ok((await readAll(decompressed(source, WHAT))).equals(A));
   });
 });
 
 describe('a stream is read to its end', () => {
-  // Long enough that the inflater is done while most of it is still to come.
+  // Long enough that the decoder ends before most of it has come.
   const padding = Buffer.alloc(400 * KIB);
-  for (const [format, packed] of [
+  for (const [format, compressed] of [
     ['gzip', gzipSync(A)],
     ['zstd', zstdCompressSync(A)],
   ] as const) {
-    for (const piece of [997, 64 * KIB, MIB]) {
-      test(`behind the end of ${format}, in pieces of ${piece}: what counts the source sees all of it`, async () => {
-        const whole = Buffer.concat([packed, padding]);
+    for (const length of [997, 64 * KIB, MIB]) {
+      test(`also after the end of ${format}, in chunks of ${length}`, async () => {
+        const whole = Buffer.concat([compressed, padding]);
         let count = 0;
         async function* counted(): AsyncGenerator<Uint8Array> {
-          for await (const bytes of inPieces(whole, piece)) {
+          for await (const bytes of chunksOf(whole, length)) {
             count += bytes.length;
             yield bytes;
           }
@@ -152,8 +139,8 @@ describe('a stream is read to its end', () => {
 });
 
 describe('a stream is refused', () => {
-  const damaged = (packed: Buffer, at: number) => {
-    const copy = Buffer.from(packed);
+  const damaged = (compressed: Buffer, at: number) => {
+    const copy = Buffer.from(compressed);
     copy[at] = (copy[at] ?? 0) ^ 0xff;
     return copy;
   };
@@ -163,22 +150,22 @@ describe('a stream is refused', () => {
     ['cut in its trailer', 'gzip', gzip.subarray(0, -1)],
     ['cut in its middle', 'gzip', gzip.subarray(0, gzip.length / 2)],
     ['cut in its header', 'gzip', gzip.subarray(0, 5)],
-    ['cut behind its magic', 'gzip', gzip.subarray(0, 3)],
+    ['cut after its magic', 'gzip', gzip.subarray(0, 3)],
     ['cut in its second member', 'gzip', Buffer.concat([gzip, gzip.subarray(0, 20)])],
     ['with a wrong checksum', 'gzip', damaged(gzip, gzip.length - 8)],
     ['with a wrong length', 'gzip', damaged(gzip, gzip.length - 1)],
-    ['with other bytes behind it', 'gzip', Buffer.concat([gzip, Buffer.from('garbage')])],
+    ['with other bytes after it', 'gzip', Buffer.concat([gzip, Buffer.from('garbage')])],
     ['cut in its last block', 'zstd', zstd.subarray(0, -1)],
     ['cut in its middle', 'zstd', zstd.subarray(0, zstd.length / 2)],
-    ['cut behind its magic', 'zstd', zstd.subarray(0, 4)],
+    ['cut after its magic', 'zstd', zstd.subarray(0, 4)],
     ['cut in its second frame', 'zstd', Buffer.concat([zstd, zstd.subarray(0, 20)])],
     ['cut in a skippable frame', 'zstd', skippable(500).subarray(0, 100)],
     ['with a reserved bit set', 'zstd', damaged(zstd, 4)],
   ];
   for (const [name, format, bytes] of broken) {
     test(`of ${format} ${name}`, async () => {
-      for (const piece of [1, 100, MIB]) {
-        await assert.rejects(unpack(bytes, piece), (error: unknown) => {
+      for (const length of [1, 100, MIB]) {
+        await assert.rejects(decompress(bytes, length), (error: unknown) => {
           assert.ok(error instanceof PassthroughError);
           assert.equal(error.code, 'VERIFICATION_FAILED');
           const start = `Cannot unpack ${WHAT}: its ${format} stream is damaged: `;
@@ -199,10 +186,10 @@ describe('a stream is refused', () => {
     xz: [Buffer.from('fd377a585a000004e6d6b446', 'hex')],
   };
   for (const [format, streams] of Object.entries(others)) {
-    test(`that is ${format}, by name`, async () => {
+    test(`that is ${format}, and the message names it`, async () => {
       for (const bytes of streams) {
-        for (const piece of [1, MIB]) {
-          await assert.rejects(unpack(bytes, piece), {
+        for (const length of [1, MIB]) {
+          await assert.rejects(decompress(bytes, length), {
             name: 'PassthroughError',
             code: 'UNSUPPORTED_IMAGE',
             message: `Cannot unpack ${WHAT}: it is compressed with ${format}`,
@@ -222,27 +209,24 @@ describe('a stream is refused', () => {
   });
 });
 
-describe('an error of the source passes as it is', () => {
-  const packed: Readonly<Record<string, Buffer>> = {
+describe('an error of the source passes unchanged', () => {
+  const compressed: Readonly<Record<string, Buffer>> = {
     plain: TAR,
     gzip: gzipSync(patternOf(100_000)),
     zstd: zstdCompressSync(patternOf(100_000)),
   };
-  for (const [format, bytes] of Object.entries(packed)) {
+  for (const [format, bytes] of Object.entries(compressed)) {
     for (const after of [0, 5, 200]) {
       test(`${after} bytes into ${format}`, async () => {
         const failure = new PassthroughError('REGISTRY_UNREACHABLE', 'Cannot read blob: cut off');
-        async function* source(): AsyncGenerator<Uint8Array> {
-          yield bytes.subarray(0, after);
-          throw failure;
-        }
-        await assert.rejects(readAll(decompressed(source(), WHAT)), (error) => error === failure);
+        const source = chunksOf(bytes.subarray(0, after), MIB, failure);
+        await assert.rejects(readAll(decompressed(source, WHAT)), (error) => error === failure);
       });
     }
   }
 });
 
-describe('a reader that leaves early', () => {
+describe('a reader that stops early', () => {
   const sources: Readonly<Record<string, Uint8Array>> = {
     plain: patternOf(MIB),
     gzip: gzipSync(patternOf(MIB), { level: 0 }),
@@ -256,33 +240,33 @@ describe('a reader that leaves early', () => {
     });
   }
 
-  test('that read nothing has taken nothing', async () => {
+  test('reads nothing of the source if it has read nothing', async () => {
     const { seen, source } = watched([TAR]);
     await decompressed(source, WHAT).return();
-    assert.equal(seen.pieces, 0);
+    assert.equal(seen.chunks, 0);
   });
 
-  function* endlessly(piece: Uint8Array): Generator<Uint8Array> {
-    for (;;) yield piece;
+  function* endlessly(chunk: Uint8Array): Generator<Uint8Array> {
+    for (;;) yield chunk;
   }
   const zeros = Buffer.alloc(MIB);
-  for (const [format, piece] of [
+  for (const [format, chunk] of [
     ['gzip', gzipSync(zeros)],
     ['zstd', Buffer.concat([zstdCompressSync(zeros), skippable(1000)])],
   ] as const) {
-    test(`gets no more of an endless bomb of ${format} than it takes, in pieces of bounded size`, async () => {
-      const { seen, source } = watched(endlessly(piece));
+    test(`stops an endless bomb of ${format}, whose chunks have a bounded size`, async () => {
+      const { seen, source } = watched(endlessly(chunk));
       const wanted = 32 * MIB;
-      let taken = 0;
+      let read = 0;
       for await (const bytes of decompressed(source, WHAT)) {
-        assert.ok(bytes.length <= MIB, `a piece of ${bytes.length} bytes`);
-        taken += bytes.length;
-        if (taken >= wanted) break;
+        assert.ok(bytes.length <= MIB, `a chunk of ${bytes.length} bytes`);
+        read += bytes.length;
+        if (read >= wanted) break;
       }
       assert.equal(seen.isClosed, true);
-      // Each piece holds 1 MiB. What lies packed before the inflater comes on top: 256 KiB in it, and as many on their way.
-      const most = wanted / MIB + (2 * 256 * KIB) / piece.length + 16;
-      assert.ok(seen.pieces <= most, `${seen.pieces} pieces were taken, more than ${most}`);
+      // Each chunk holds 1 MiB. Besides, up to 256 KiB wait in the decoder, and as many before it, in compressed form.
+      const most = wanted / MIB + (2 * 256 * KIB) / chunk.length + 16;
+      assert.ok(seen.chunks <= most, `${seen.chunks} chunks were read, more than ${most}`);
     });
   }
 });

@@ -5,91 +5,72 @@ import { gunzipSync } from 'node:zlib';
 import { PassthroughError } from '../../src/errors.ts';
 import { gzipInto } from '../../src/streams/gzip.ts';
 import { patternOf } from '../storage/folder.ts';
+import { chunksOf, watched } from './chunks.ts';
 
 const BYTES = patternOf(1_500_000);
 const NEVER = new AbortController().signal;
 
-async function* inPieces(bytes: Uint8Array, length = 64 * 1024): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length);
-}
-
-/** A draft that keeps what is written to it. */
-function makeDraft() {
-  const pieces: Buffer[] = [];
+/** Compresses into memory. */
+async function compress(source: AsyncIterable<Uint8Array>, signal = NEVER) {
+  const written: Buffer[] = [];
   const write = async (bytes: Uint8Array) => {
-    pieces.push(Buffer.from(bytes));
+    written.push(Buffer.from(bytes));
   };
-  return { draft: { write }, written: () => Buffer.concat(pieces) };
+  const hex = await gzipInto({ write }, source, signal);
+  return { hex, file: Buffer.concat(written) };
 }
 
-describe('a stream is compressed', () => {
+/** A source that is longer than any test reads. */
+function* endlessly(): Generator<Uint8Array> {
+  for (let count = 0; count < 1_000; count += 1) yield BYTES;
+}
+
+describe('a compressed stream', () => {
   for (const [what, bytes] of [
     ['nothing', Buffer.alloc(0)],
     ['one byte', Buffer.from('x')],
-    ['more than one piece', BYTES],
-    ['what gets much smaller', Buffer.alloc(3_000_000)],
+    ['several chunks', BYTES],
+    ['bytes that get much smaller', Buffer.alloc(3_000_000)],
   ] as const) {
-    test(`into a file that holds it: ${what}`, async () => {
-      const { draft, written } = makeDraft();
-      const hex = await gzipInto(draft, inPieces(bytes), NEVER);
-      assert.ok(gunzipSync(written()).equals(bytes));
-      assert.equal(hex, createHash('sha256').update(written()).digest('hex'));
+    test(`holds ${what}, and its digest is returned`, async () => {
+      const { hex, file } = await compress(chunksOf(bytes, 64 * 1024));
+      assert.ok(gunzipSync(file).equals(bytes));
+      assert.equal(hex, createHash('sha256').update(file).digest('hex'));
     });
   }
 
-  test('to the same bytes, however it comes in pieces, as one member without name and time', async () => {
-    const files: Buffer[] = [];
-    for (const length of [1_000, 64 * 1024, 700_001]) {
-      const { draft, written } = makeDraft();
-      await gzipInto(draft, inPieces(BYTES, length), NEVER);
-      files.push(written());
-    }
-    const [first = Buffer.alloc(0)] = files;
-    for (const file of files) assert.ok(file.equals(first));
+  test('is the same for chunks of any length: one member without name and time', async () => {
+    const [first = assert.fail(), ...others] = await Promise.all(
+      [1_000, 64 * 1024, 700_001].map(async (length) => (await compress(chunksOf(BYTES, length))).file),
+    );
+    for (const file of others) assert.ok(file.equals(first));
     // RFC 1952: magic, deflate, no flags, no time.
     assert.deepEqual([...first.subarray(0, 8)], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0]);
   });
 });
 
 describe('compression ends', () => {
-  test('with what its source throws', async () => {
+  test('with the error of its source', async () => {
     const failure = new PassthroughError('INTERNAL', 'Cannot read temporary file');
-    async function* source(): AsyncGenerator<Uint8Array> {
-      yield BYTES;
-      throw failure;
-    }
-    await assert.rejects(gzipInto(makeDraft().draft, source(), NEVER), (error) => error === failure);
+    await assert.rejects(compress(chunksOf(BYTES, BYTES.length, failure)), (error) => error === failure);
   });
 
-  test('with what the file throws, and closes its source', async () => {
+  test('with the error of the file, and closes its source', async () => {
     const failure = new PassthroughError('NO_SPACE', 'Cannot write to the workspace: the disk is full');
-    let isClosed = false;
-    async function* source(): AsyncGenerator<Uint8Array> {
-      try {
-        for (let count = 0; count < 1_000; count += 1) yield BYTES;
-      } finally {
-        isClosed = true;
-      }
-    }
-    const draft = { write: () => Promise.reject(failure) };
-    await assert.rejects(gzipInto(draft, source(), NEVER), (error) => error === failure);
-    assert.equal(isClosed, true);
+    const { seen, source } = watched(endlessly());
+    const file = { write: () => Promise.reject(failure) };
+    await assert.rejects(gzipInto(file, source, NEVER), (error) => error === failure);
+    assert.equal(seen.isClosed, true);
   });
 
-  test('when it is stopped, before or on the way, and closes its source', async () => {
-    for (const stopAt of [0, 3]) {
+  for (const stopAt of [0, 3]) {
+    test(`when it is aborted at chunk ${stopAt}, and reads no further`, async () => {
       const stop = new AbortController();
-      const reason = new PassthroughError('ABORTED', 'Stopped: the client has left');
-      let pieces = 0;
-      async function* source(): AsyncGenerator<Uint8Array> {
-        for (; pieces < 1_000; pieces += 1) {
-          if (pieces === stopAt) stop.abort(reason);
-          yield BYTES;
-        }
-      }
-      if (stopAt === 0) stop.abort(reason);
-      await assert.rejects(gzipInto(makeDraft().draft, source(), stop.signal));
-      assert.ok(pieces < 10, `${pieces} pieces were taken`);
-    }
-  });
+      const abort = () => stop.abort(new PassthroughError('ABORTED', 'Stopped: the client has left'));
+      const { seen, source } = watched(endlessly(), (count) => count === stopAt && abort());
+      if (stopAt === 0) abort();
+      await assert.rejects(compress(source, stop.signal));
+      assert.ok(seen.chunks < 10, `${seen.chunks} chunks were read`);
+    });
+  }
 });

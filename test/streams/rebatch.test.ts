@@ -3,32 +3,32 @@ import test from 'node:test';
 import { ownChunk, releaseChunk } from '../../src/streams/chunk.ts';
 import { rebatched } from '../../src/streams/rebatch.ts';
 import { patternOf } from '../storage/folder.ts';
+import { chunksOf } from './chunks.ts';
 
-async function* piecesOf(bytes: Uint8Array, step: number, end?: Error) {
-  for (let at = 0; at < bytes.length; at += step)
-    yield ownChunk(Uint8Array.from(bytes.subarray(at, at + step)));
-  if (end !== undefined) throw end;
+/** Chunks that own their memory. */
+async function* ownedChunksOf(bytes: Uint8Array, length: number, failure?: Error) {
+  for await (const chunk of chunksOf(bytes, length, failure)) yield ownChunk(Uint8Array.from(chunk));
 }
 
-test('passes the same bytes on, in pieces of at least so many', async () => {
+test('joins chunks to larger ones, with the same bytes', async () => {
   const bytes = patternOf(100_001);
   for (const step of [1, 999, 5_000, 12_000]) {
-    const pieces: Buffer[] = [];
-    for await (const piece of rebatched(piecesOf(bytes, step), 5_000)) pieces.push(Buffer.from(piece));
-    assert.deepEqual(Buffer.concat(pieces), bytes);
-    for (const piece of pieces.slice(0, -1)) assert.ok(piece.length >= 5_000 && piece.length < 5_000 + step);
+    const chunks: Buffer[] = [];
+    for await (const chunk of rebatched(ownedChunksOf(bytes, step), 5_000)) chunks.push(Buffer.from(chunk));
+    assert.deepEqual(Buffer.concat(chunks), bytes);
+    for (const { length } of chunks.slice(0, -1)) assert.ok(length >= 5_000 && length < 5_000 + step);
   }
 });
 
-test('gives pieces that can be given back, and takes back what it copied', async () => {
+test('returns chunks that can be released, and releases what it has copied', async () => {
   const source = [ownChunk(new Uint8Array(10)), ownChunk(new Uint8Array(10))];
   async function* all() {
     yield* source;
   }
-  for await (const piece of rebatched(all(), 20)) {
-    assert.equal(piece.byteLength, 20);
-    releaseChunk(piece);
-    assert.equal(piece.byteLength, 0);
+  for await (const chunk of rebatched(all(), 20)) {
+    assert.equal(chunk.byteLength, 20);
+    releaseChunk(chunk);
+    assert.equal(chunk.byteLength, 0);
   }
   assert.deepEqual(
     source.map(({ byteLength }) => byteLength),
@@ -36,15 +36,15 @@ test('gives pieces that can be given back, and takes back what it copied', async
   );
 });
 
-test('has nothing to give for nothing', async () => {
-  for await (const piece of rebatched(piecesOf(new Uint8Array(), 1), 10))
-    assert.fail(`${piece.byteLength} bytes`);
+test('returns nothing for an empty stream', async () => {
+  for await (const { byteLength } of rebatched(ownedChunksOf(new Uint8Array(), 1), 10))
+    assert.fail(`${byteLength} bytes`);
 });
 
 test('fails as its source fails', async () => {
   const failure = new Error('broke off');
   await assert.rejects(async () => {
-    for await (const piece of rebatched(piecesOf(patternOf(30), 10, failure), 20))
-      assert.equal(piece.length, 20);
+    for await (const { length } of rebatched(ownedChunksOf(patternOf(30), 10, failure), 20))
+      assert.equal(length, 20);
   }, failure);
 });

@@ -13,15 +13,15 @@ const ABC_512 = parseDigest(
 );
 const WHAT = 'layer "x"';
 
-function verify(expected: Partial<Expectation>, ...pieces: readonly string[]): void {
+function verify(expected: Partial<Expectation>, ...chunks: readonly string[]): void {
   const verifier = new Verifier({ digest: ABC_256, what: WHAT, ...expected });
-  for (const piece of pieces) verifier.update(Buffer.from(piece));
+  for (const chunk of chunks) verifier.update(Buffer.from(chunk));
   verifier.finish();
 }
 
-describe('bytes are the expected ones', () => {
+describe('expected bytes are accepted', () => {
   for (const digest of [ABC_256, ABC_512]) {
-    test(`by ${digest.slice(0, 6)}, in whatever pieces they come`, () => {
+    test(`by ${digest.slice(0, 6)}, in chunks of any length`, () => {
       verify({ digest, size: 3 }, 'abc');
       verify({ digest, size: 3 }, 'a', '', 'bc');
       verify({ digest }, 'ab', 'c');
@@ -34,8 +34,8 @@ describe('bytes are the expected ones', () => {
   });
 });
 
-describe('bytes are refused', () => {
-  test('with another digest, both of them told', () => {
+describe('other bytes are refused', () => {
+  test('with another digest, and the error has both', () => {
     const actual = `sha256:${createHash('sha256').update('abd').digest('hex')}`;
     assert.throws(() => verify({ size: 3 }, 'abd'), {
       name: 'PassthroughError',
@@ -45,14 +45,14 @@ describe('bytes are refused', () => {
     });
   });
 
-  test('when there are fewer than expected, even with the right digest', () => {
+  test('when there are fewer, even with the right digest', () => {
     assert.throws(() => verify({ size: 4 }, 'abc'), {
       code: 'VERIFICATION_FAILED',
       message: `Cannot verify ${WHAT}: it has 3 bytes, its descriptor says 4`,
     });
   });
 
-  test('when there are more than expected, before the rest has come', () => {
+  test('when there are more, before the end of the stream', () => {
     const verifier = new Verifier({ digest: ABC_256, size: 2, what: WHAT });
     verifier.update(Buffer.from('ab'));
     assert.throws(() => verifier.update(Buffer.from('c')), {
@@ -61,7 +61,7 @@ describe('bytes are refused', () => {
     });
   });
 
-  test('whichever single bit is changed', () => {
+  test('when any single bit is changed', () => {
     const bytes = fc.uint8Array({ minLength: 1, maxLength: 64 });
     fc.assert(
       fc.property(bytes, fc.nat(), fc.nat(7), (original, place, bit) => {
@@ -77,7 +77,7 @@ describe('bytes are refused', () => {
   });
 });
 
-describe('an verifying stream', () => {
+describe('a verifying stream', () => {
   async function* source(log: string[], failure?: Error): AsyncGenerator<Uint8Array, void, undefined> {
     try {
       yield Buffer.from('a');
@@ -89,13 +89,13 @@ describe('an verifying stream', () => {
     }
   }
 
-  test('passes on what it is given, and the verifier has seen it', async () => {
+  test('passes its source on and adds it to the verifier', async () => {
     const verifier = new Verifier({ digest: ABC_256, size: 3, what: WHAT });
     assert.equal((await readAll(verifying(source([]), verifier))).toString(), 'abc');
     verifier.finish();
   });
 
-  test('that is left early leaves the rest to be read and verified', async () => {
+  test('leaves the rest to be read and verified when its reader stops early', async () => {
     const log: string[] = [];
     const bytes = source(log);
     const verifier = new Verifier({ digest: ABC_256, size: 3, what: WHAT });
@@ -106,19 +106,19 @@ describe('an verifying stream', () => {
     assert.deepEqual(log, ['closed']);
   });
 
-  test('ends with the bytes that are too many, before they are passed on', async () => {
+  test('fails before it passes on more bytes than expected', async () => {
     const verifier = new Verifier({ digest: ABC_256, size: 2, what: WHAT });
     const passed: string[] = [];
     await assert.rejects(
       async () => {
-        for await (const piece of verifying(source([]), verifier)) passed.push(Buffer.from(piece).toString());
+        for await (const chunk of verifying(source([]), verifier)) passed.push(Buffer.from(chunk).toString());
       },
       { code: 'VERIFICATION_FAILED' },
     );
     assert.deepEqual(passed, ['a', 'b']);
   });
 
-  test('passes an error of its source on as it is', async () => {
+  test('passes an error of its source on unchanged', async () => {
     const failure = new Error('cut');
     const verifier = new Verifier({ digest: ABC_256, what: WHAT });
     await assert.rejects(readAll(verifying(source([], failure), verifier)), (error) => error === failure);

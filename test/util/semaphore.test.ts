@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../src/errors.ts';
-import { KeyedSemaphore, Semaphore } from '../../src/util/semaphore.ts';
+import { KeyedSemaphore, Semaphore, type SemaphoreOptions } from '../../src/util/semaphore.ts';
 import { within } from '../support/within.ts';
 
 const NEVER = new AbortController().signal;
@@ -14,200 +14,174 @@ function isBusy(error: unknown): true {
   return true;
 }
 
-/** Somebody who asks for a place, and whether it has been given. */
-function ask(admission: Semaphore, signal = NEVER): { readonly entered: Promise<() => void>; isIn: boolean } {
-  const asked = {
-    isIn: false,
-    entered: admission.acquire(signal).then((leave) => {
-      asked.isIn = true;
-      return leave;
-    }),
-  };
-  // Whoever awaits it is told all the same.
-  asked.entered.catch(() => undefined);
-  return asked;
-}
-
-/** A turn of the event loop: whatever was to follow from what has happened has followed. */
+/** Waits for everything that depends on promises alone. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-describe('admission', () => {
-  test('lets as many in as there are places', async () => {
-    const admission = new Semaphore({ permits: 2, maxWaiters: 0, maxWaitMs: LONG_MS });
-    const leave = await within(admission.acquire(NEVER), 'the first place');
-    await within(admission.acquire(NEVER), 'the second place');
-    await assert.rejects(admission.acquire(NEVER), isBusy);
-    leave();
-    await within(admission.acquire(NEVER), 'the place that was left');
-    await assert.rejects(admission.acquire(NEVER), isBusy);
+/** A semaphore whose permits are taken, and callers of it. */
+async function openScene(options: Partial<SemaphoreOptions> = {}) {
+  const all = { permits: 1, maxWaiters: 3, maxWaitMs: LONG_MS, ...options };
+  const semaphore = new Semaphore(all);
+  const acquire = (signal = NEVER) => within(semaphore.acquire(signal), 'a permit', 1_000);
+  const releases: (() => void)[] = [];
+  for (let count = 0; count < all.permits; count += 1) releases.push(await acquire());
+  const [release = assert.fail()] = releases;
+  /** A caller that waits. */
+  const wait = () => {
+    const leaver = new AbortController();
+    const permit = semaphore.acquire(leaver.signal);
+    const waiter = { permit, hasPermit: false, leave: () => leaver.abort(new Error('left')) };
+    permit.then(
+      () => {
+        waiter.hasPermit = true;
+      },
+      () => undefined,
+    );
+    return waiter;
+  };
+  return { semaphore, acquire, release, wait };
+}
+
+describe('a semaphore', () => {
+  test('gives its permits and refuses further callers, until a release', async () => {
+    const { semaphore, acquire, release } = await openScene({ permits: 2, maxWaiters: 0 });
+    await assert.rejects(acquire(), isBusy);
+    release();
+    await acquire();
+    // A second release frees no second permit.
+    release();
+    await assert.rejects(acquire(), isBusy);
+    assert.equal(semaphore.isIdle, false);
   });
 
-  test('gives places in the order of arrival', async () => {
-    const admission = new Semaphore({ permits: 1, maxWaiters: 3, maxWaitMs: LONG_MS });
-    const leave = await admission.acquire(NEVER);
-    const waiting = [ask(admission), ask(admission), ask(admission)];
-    const isIn = () => waiting.map((one) => one.isIn);
-    await turn();
-    assert.deepEqual(isIn(), [false, false, false]);
-
-    leave();
-    const [first, second, third] = waiting;
-    const leaveFirst = await within(first?.entered ?? assert.fail(), 'the first in the queue');
-    await turn();
-    assert.deepEqual(isIn(), [true, false, false]);
-    leaveFirst();
-    const leaveSecond = await within(second?.entered ?? assert.fail(), 'the second in the queue');
-    await turn();
-    assert.deepEqual(isIn(), [true, true, false]);
-    leaveSecond();
-    await within(third?.entered ?? assert.fail(), 'the third in the queue');
+  test('is idle without a holder', async () => {
+    const { semaphore, release, wait } = await openScene();
+    const waiter = wait();
+    release();
+    assert.equal(semaphore.isIdle, false);
+    (await waiter.permit)();
+    assert.equal(semaphore.isIdle, true);
   });
 
-  test('turns away at once whoever meets a full queue', async () => {
-    const admission = new Semaphore({ permits: 1, maxWaiters: 1, maxWaitMs: LONG_MS });
-    await admission.acquire(NEVER);
-    const client = new AbortController();
-    const waiting = ask(admission, client.signal);
-    await assert.rejects(within(admission.acquire(NEVER), 'the refusal', 1_000), isBusy);
-    client.abort(new Error('gone'));
-    await assert.rejects(waiting.entered, /gone/);
+  test('serves waiters first come, first served', async () => {
+    const { release, wait } = await openScene();
+    const waiters = [wait(), wait(), wait()];
+    const states = async () => {
+      await turn();
+      return waiters.map(({ hasPermit }) => hasPermit);
+    };
+    assert.deepEqual(await states(), [false, false, false]);
+    release();
+    assert.deepEqual(await states(), [true, false, false]);
+    (await waiters[0]?.permit)?.();
+    assert.deepEqual(await states(), [true, true, false]);
+    (await waiters[1]?.permit)?.();
+    assert.deepEqual(await states(), [true, true, true]);
   });
 
-  test('turns away whoever has waited too long, and serves the others', async () => {
-    const admission = new Semaphore({ permits: 1, maxWaiters: 2, maxWaitMs: 20 });
-    const leave = await admission.acquire(NEVER);
-    await assert.rejects(within(admission.acquire(NEVER), 'the refusal'), (error) => {
+  test('refuses a caller at once while the queue is full; a waiter that leaves makes room', async () => {
+    const { acquire, release, wait } = await openScene({ maxWaiters: 1 });
+    const waiter = wait();
+    await assert.rejects(acquire(), isBusy);
+    waiter.leave();
+    await assert.rejects(waiter.permit, /left/);
+    const next = wait();
+    release();
+    await within(next.permit, 'the permit');
+  });
+
+  test('refuses a waiter after the longest wait, and serves others', async () => {
+    const { acquire, release, wait } = await openScene({ maxWaitMs: 20 });
+    await assert.rejects(acquire(), (error) => {
       assert.match((error as Error).message, /0\.02 s/);
       return isBusy(error);
     });
-    const next = ask(admission);
-    leave();
-    await within(next.entered, 'the place');
+    const next = wait();
+    release();
+    await within(next.permit, 'the permit');
   });
 
-  test('who leaves the queue makes room in it, and is told the reason', async () => {
-    const admission = new Semaphore({ permits: 1, maxWaiters: 1, maxWaitMs: LONG_MS });
-    const leave = await admission.acquire(NEVER);
-    const client = new AbortController();
-    const reason = new Error('gone');
-    const gone = ask(admission, client.signal);
-    client.abort(reason);
-    await assert.rejects(gone.entered, reason);
+  for (const hasNext of [true, false]) {
+    test(`passes a permit ${hasNext ? 'to the next waiter' : 'back'} when its waiter leaves at that moment`, async () => {
+      const { acquire, release, wait } = await openScene({ maxWaiters: 2 });
+      const gone = wait();
+      const next = hasNext ? wait().permit : undefined;
+      gone.leave();
+      release();
+      await assert.rejects(gone.permit, /left/);
+      await within(next ?? acquire(), 'the permit', 1_000);
+    });
+  }
 
-    const next = ask(admission);
-    leave();
-    await within(next.entered, 'the place');
-  });
-
-  test('a place that comes free as its heir leaves goes to the next', async () => {
-    const admission = new Semaphore({ permits: 1, maxWaiters: 2, maxWaitMs: LONG_MS });
-    const leave = await admission.acquire(NEVER);
-    const client = new AbortController();
-    const gone = ask(admission, client.signal);
-    const next = ask(admission);
-    client.abort(new Error('gone'));
-    leave();
-    await assert.rejects(gone.entered, /gone/);
-    await within(next.entered, 'the place', 1_000);
-  });
-
-  test('a place that comes free as the last in the queue leaves stays free', async () => {
-    const admission = new Semaphore({ permits: 1, maxWaiters: 1, maxWaitMs: LONG_MS });
-    const leave = await admission.acquire(NEVER);
-    const client = new AbortController();
-    const gone = ask(admission, client.signal);
-    client.abort(new Error('gone'));
-    leave();
-    await assert.rejects(gone.entered, /gone/);
-    await within(admission.acquire(NEVER), 'the place', 1_000);
-  });
-
-  test('who has come in, or given up, leaves no timer behind', async () => {
+  test('leaves no timer after a wait', async () => {
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
-    const admission = new Semaphore({ permits: 1, maxWaiters: 2, maxWaitMs: LONG_MS });
-    const leave = await admission.acquire(NEVER);
-    const others = timers();
-    const client = new AbortController();
-    const gone = ask(admission, client.signal);
-    const next = ask(admission);
-    assert.equal(timers(), others + 2);
-    client.abort(new Error('gone'));
-    await assert.rejects(gone.entered, /gone/);
-    leave();
-    await next.entered;
-    assert.equal(timers(), others);
+    const { release, wait } = await openScene();
+    const before = timers();
+    const [gone, next] = [wait(), wait()];
+    assert.equal(timers(), before + 2);
+    gone.leave();
+    await assert.rejects(gone.permit, /left/);
+    release();
+    await next.permit;
+    assert.equal(timers(), before);
   });
 
-  test('leaving twice frees one place', async () => {
-    const admission = new Semaphore({ permits: 2, maxWaiters: 0, maxWaitMs: LONG_MS });
-    const leave = await admission.acquire(NEVER);
-    await admission.acquire(NEVER);
-    leave();
-    leave();
-    await admission.acquire(NEVER);
-    await assert.rejects(admission.acquire(NEVER), isBusy);
-  });
-
-  test('nobody comes in with a signal that is aborted already', async () => {
-    const admission = new Semaphore({ permits: 1, maxWaiters: 0, maxWaitMs: LONG_MS });
-    await assert.rejects(admission.acquire(AbortSignal.abort(new Error('gone'))), /gone/);
-    await within(admission.acquire(NEVER), 'the place');
+  test('gives no permit to a caller that has left', async () => {
+    const { acquire, release } = await openScene({ maxWaiters: 0 });
+    release();
+    await assert.rejects(acquire(AbortSignal.abort(new Error('left'))), /left/);
+    await acquire();
   });
 });
 
-/** Work that is ended by hand, and how much of it is under way. */
-function byHand() {
-  const running: (() => void)[] = [];
-  const work = () => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    running.push(resolve);
-    return promise;
-  };
-  return { running, work };
-}
+describe('a semaphore for each key', () => {
+  /** Work that ends by hand. */
+  function openKeyed(permits: number) {
+    const semaphore = new KeyedSemaphore(permits);
+    const ends: (() => void)[] = [];
+    const run = (key: string, signal = NEVER) =>
+      semaphore.run(key, signal, () => {
+        const { promise, resolve } = Promise.withResolvers<void>();
+        ends.push(resolve);
+        return promise;
+      });
+    return { semaphore, ends, run };
+  }
 
-test('so many at once at one registry, the others in their order, and other registries on their own', async () => {
-  const slots = new KeyedSemaphore(2);
-  const { running, work } = byHand();
-  const at = (origin: string) => slots.run(origin, NEVER, work);
-  const all = [at('https://a'), at('https://a'), at('https://a'), at('https://b')];
-  await new Promise(setImmediate);
-  assert.equal(running.length, 3);
-  running[0]?.();
-  await all[0];
-  await new Promise(setImmediate);
-  assert.equal(running.length, 4);
-  for (const end of running) end();
-  await within(Promise.all(all), 'all work');
-});
+  test('limits the work of a key, and not that of another', async () => {
+    const { ends, run } = openKeyed(2);
+    const all = [run('a'), run('a'), run('a'), run('b')];
+    await turn();
+    assert.equal(ends.length, 3);
+    ends[0]?.();
+    await all[0];
+    await turn();
+    assert.equal(ends.length, 4);
+    for (const end of ends) end();
+    await within(Promise.all(all), 'all work');
+  });
 
-test('a failure frees its place', async () => {
-  const slots = new KeyedSemaphore(1);
-  const failure = new Error('failed');
-  await assert.rejects(
-    slots.run('https://a', NEVER, () => Promise.reject(failure)),
-    failure,
-  );
-  assert.equal(
-    await within(
-      slots.run('https://a', NEVER, async () => 1),
-      'the next',
-    ),
-    1,
-  );
-});
+  test('frees the permit of work that fails', async () => {
+    const { semaphore } = openKeyed(1);
+    const failure = new Error('failed');
+    await assert.rejects(
+      semaphore.run('a', NEVER, () => Promise.reject(failure)),
+      failure,
+    );
+    const next = semaphore.run('a', NEVER, async () => 1);
+    assert.equal(await within(next, 'the next'), 1);
+  });
 
-test('who leaves while waiting is not begun', async () => {
-  const slots = new KeyedSemaphore(1);
-  const { running, work } = byHand();
-  const first = slots.run('https://a', NEVER, work);
-  const client = new AbortController();
-  const waiting = slots.run('https://a', client.signal, work);
-  client.abort(new Error('left'));
-  await assert.rejects(waiting, /left/);
-  running[0]?.();
-  await first;
-  assert.equal(running.length, 1);
+  test('does not start the work of a waiter that has left', async () => {
+    const { ends, run } = openKeyed(1);
+    const first = run('a');
+    const leaver = new AbortController();
+    const waiting = run('a', leaver.signal);
+    leaver.abort(new Error('left'));
+    await assert.rejects(waiting, /left/);
+    ends[0]?.();
+    await first;
+    assert.equal(ends.length, 1);
+  });
 });
