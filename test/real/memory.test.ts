@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { run } from './parts.ts';
 
-const SCRIPT = fileURLToPath(new URL('../../scripts/measure-memory.ts', import.meta.url));
+const SCRIPT = fileURLToPath(new URL('../../scripts/check/measure-memory.ts', import.meta.url));
 
 /** Milliseconds that making, preparing and sending the image may take: several times what it takes. */
 const LIMIT = 180_000;
