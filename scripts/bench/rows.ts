@@ -1,5 +1,5 @@
 /**
- * Rows of the table of {@link file://./bench-fleet.ts}: the service's value, a peer's value, and the target for their ratio or
+ * Rows of the table of {@link file://./fleet.ts}: the service's value, a peer's value, and the target for their ratio or
  * for the service alone.
  */
 

@@ -53,7 +53,7 @@ await build(product);
 await build(bare, { plugins: [await withoutTelemetry(folder)] });
 await refuseMark(bare);
 
-await using receiver = await startHelper('bench-receiver.ts');
+await using receiver = await startHelper('receiver.ts');
 const built = join(product, 'main.js');
 const sources = join(import.meta.dirname, '..', '..', 'src', 'main.ts');
 const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${receiver.port}` };

@@ -79,7 +79,7 @@ interface Arrival extends Omit<Received, 'traces'> {
 const folder = temporaryFolder('bench-telemetry-');
 await build(folder);
 const main = join(folder, 'main.js');
-await using registry = await startHelper('bench-registry.ts');
+await using registry = await startHelper('registry.ts');
 const images = (await registry.ask()) as readonly BenchImage[];
 
 console.log(machineLine());
@@ -90,7 +90,7 @@ const { off, on } = await inTurns(TURNS, {
   off: () => turn(undefined),
   on: async () => {
     // A new receiver each time: data of earlier turns would slow it down.
-    await using receiver = await startHelper('bench-receiver.ts');
+    await using receiver = await startHelper('receiver.ts');
     return await turn(receiver);
   },
 });
