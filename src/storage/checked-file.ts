@@ -4,8 +4,7 @@ import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { lendChunk, ownChunk, releaseChunk } from '../streams/chunk.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 import { BLOCK_BYTES, BlockChecksums } from './block-checksums.ts';
-import { ReadBudget } from './read-budget.ts';
-import { ReadCache } from './read-cache.ts';
+import { ReadMemory } from './read-memory.ts';
 import { storageError } from './storage-error.ts';
 
 /**
@@ -30,17 +29,6 @@ const MAGIC = Buffer.from('DHPT-S1\n');
 
 const TRAILER_BYTES = 32;
 
-/** Bytes of chunks that are cached for other readers of the same file. */
-const READ_CACHE_BYTES = 12 * 1024 * 1024;
-
-/** Divides 24 MiB among all readers of this process. */
-const budget = new ReadBudget(24 * 1024 * 1024);
-
-const readCache = new ReadCache(READ_CACHE_BYTES);
-
-/** Identifies a file in the keys of the read cache. */
-let nextId = 0;
-
 /** Facts about the content that are stored with it. */
 export type Description = Readonly<Record<string, string | number>>;
 
@@ -51,13 +39,18 @@ export type MakeRoom = () => Promise<boolean>;
 export class CheckedFileWriter {
   readonly #handle: FileHandle;
   readonly #makeRoom: MakeRoom;
+  readonly #memory: ReadMemory;
   readonly #checksums = new BlockChecksums();
   #written = 0;
 
-  /** @param handle an empty file, open for reading and writing; this object closes it */
-  constructor(handle: FileHandle, makeRoom: MakeRoom) {
+  /**
+   * @param handle an empty file, open for reading and writing; this object closes it
+   * @param memory for the readers of the finished file
+   */
+  constructor(handle: FileHandle, makeRoom: MakeRoom, memory: ReadMemory = new ReadMemory()) {
     this.#handle = handle;
     this.#makeRoom = makeRoom;
+    this.#memory = memory;
   }
 
   /** Bytes of content that were written. */
@@ -92,7 +85,7 @@ export class CheckedFileWriter {
     trailer.writeUInt32LE(text.byteLength, 16);
     trailer.writeUInt32LE(crcOfEnd(table, text, trailer), 20);
     await this.#append(Buffer.concat([table, text, trailer]));
-    return new CheckedFile(this.#handle, size, table, description);
+    return new CheckedFile(this.#handle, { size, table, description }, this.#memory);
   }
 
   /** Closes a file that is not finished. */
@@ -125,9 +118,18 @@ interface Chunk {
   readonly isShared: boolean;
 }
 
+/** What follows the content of a file, and its size. */
+interface FileEnd {
+  readonly size: number;
+  /** The checksums, in the format of the file. */
+  readonly table: Buffer;
+  readonly description: Description;
+}
+
 /** A complete file, with any number of concurrent readers. */
 export class CheckedFile {
-  readonly #id = nextId++;
+  readonly #id: number;
+  readonly #memory: ReadMemory;
   #readers = 0;
   readonly #handle: FileHandle;
   readonly #table: Buffer;
@@ -135,8 +137,10 @@ export class CheckedFile {
   readonly size: number;
   readonly description: Description;
 
-  /** @param table the checksums, in the format of the file */
-  constructor(handle: FileHandle, size: number, table: Buffer, description: Description) {
+  /** @param memory shared by all readers of the folder */
+  constructor(handle: FileHandle, { size, table, description }: FileEnd, memory: ReadMemory) {
+    this.#id = memory.nextId();
+    this.#memory = memory;
     this.#handle = handle;
     this.#table = table;
     this.size = size;
@@ -146,10 +150,11 @@ export class CheckedFile {
   /**
    * Opens a file that {@link CheckedFileWriter.finish} has finished.
    *
+   * @param memory shared by all readers of the folder
    * @returns `undefined` where it is missing, incomplete, or damaged after its content
    * @throws PassthroughError `BUSY` when too many files are open, `INTERNAL`
    */
-  static async open(path: string): Promise<CheckedFile | undefined> {
+  static async open(path: string, memory: ReadMemory = new ReadMemory()): Promise<CheckedFile | undefined> {
     let handle: FileHandle;
     try {
       handle = await open(path, 'r');
@@ -157,9 +162,10 @@ export class CheckedFile {
       if (systemErrorCode(error) === 'ENOENT') return undefined;
       throw storageError(error);
     }
-    const file = await readEnd(handle).catch(() => undefined);
-    if (file === undefined) await handle.close();
-    return file;
+    const end = await readEnd(handle).catch(() => undefined);
+    if (end !== undefined) return new CheckedFile(handle, end, memory);
+    await handle.close();
+    return undefined;
   }
 
   /** Length of the file. */
@@ -180,6 +186,7 @@ export class CheckedFile {
     { start, end } = { start: 0, end: this.size },
     onDamage: () => void = () => undefined,
   ): AsyncGenerator<Uint8Array, void, undefined> {
+    const { budget, cache } = this.#memory;
     budget.enter();
     this.#readers += 1;
     try {
@@ -199,7 +206,7 @@ export class CheckedFile {
     } finally {
       budget.leave();
       this.#readers -= 1;
-      if (this.#readers < 2) readCache.forgetAll(`${this.#id} `);
+      if (this.#readers < 2) cache.forgetAll(`${this.#id} `);
     }
   }
 
@@ -213,13 +220,14 @@ export class CheckedFile {
    * range. The chunks of several readers begin at multiples of their length, so that all readers ask for the same ones.
    */
   #startChunk(position: number, end: number): Chunk {
+    const { budget, cache } = this.#memory;
     const isShared = this.#readers > 1;
     const length = isShared ? budget.sharedBytes : budget.readBytes;
     const from = position - (position % (isShared ? length : BLOCK_BYTES));
     const last = isShared ? this.size : Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES;
     const to = Math.min(from + length, last, this.size);
     const read = () => this.#readBlocks(from, to);
-    const reading = isShared ? readCache.get(`${this.#id} ${from} ${to}`, to - from, read) : read();
+    const reading = isShared ? cache.get(`${this.#id} ${from} ${to}`, to - from, read) : read();
     // A reader that stops early does not wait for the chunk that is read ahead.
     reading.catch(() => undefined);
     return { from, to, reading, isShared };
@@ -242,7 +250,7 @@ export class CheckedFile {
 }
 
 /** Reads what follows the content. @throws an error where the file is incomplete or damaged */
-async function readEnd(handle: FileHandle): Promise<CheckedFile> {
+async function readEnd(handle: FileHandle): Promise<FileEnd> {
   const { size: length } = await handle.stat();
   const trailer = Buffer.alloc(TRAILER_BYTES);
   await readFully(handle, trailer, length - TRAILER_BYTES);
@@ -255,7 +263,7 @@ async function readEnd(handle: FileHandle): Promise<CheckedFile> {
   await readFully(handle, end, size);
   const [table, text] = [end.subarray(0, tableLength), end.subarray(tableLength)];
   if (crcOfEnd(table, text, trailer) !== trailer.readUInt32LE(20)) throw damaged('its end is damaged');
-  return new CheckedFile(handle, size, table, JSON.parse(text.toString()) as Description);
+  return { size, table, description: JSON.parse(text.toString()) as Description };
 }
 
 async function readFully(handle: FileHandle, buffer: Buffer, position: number): Promise<void> {

@@ -15,6 +15,7 @@ import { systemErrorCode } from '../util/system-error.ts';
 import { CheckedFile, CheckedFileWriter, type MakeRoom } from './checked-file.ts';
 import { LockedFolder } from './locked-folder.ts';
 import { makeFolder } from './make-folder.ts';
+import { ReadMemory } from './read-memory.ts';
 import { step, storageError, unusableFolderError } from './storage-error.ts';
 import { randomName, removeDeadFolders, temporaryName } from './temporary-folder.ts';
 
@@ -54,6 +55,7 @@ export class StoreFolder {
   readonly #directory: string;
   readonly #isTemporary: boolean;
   readonly #locked: LockedFolder;
+  readonly #memory = new ReadMemory();
 
   private constructor(directory: string, isTemporary: boolean, locked: LockedFolder) {
     this.#directory = directory;
@@ -157,7 +159,7 @@ export class StoreFolder {
       try {
         await this.#locked.ensureLocked();
         const handle = await this.#locked.run(() => open(path, 'wx+', 0o600));
-        return { writer: new CheckedFileWriter(handle, makeRoom), path };
+        return { writer: new CheckedFileWriter(handle, makeRoom, this.#memory), path };
       } catch (error) {
         const failure = storageError(error);
         if (failure.code !== 'NO_SPACE' || !(await makeRoom())) throw failure;
@@ -189,7 +191,7 @@ export class StoreFolder {
 
   /** Opens a file; `undefined` where it is missing or damaged. */
   open(name: string): Promise<CheckedFile | undefined> {
-    return CheckedFile.open(this.#prepared(name));
+    return CheckedFile.open(this.#prepared(name), this.#memory);
   }
 
   /** Stores the time of a file's use, for the order of {@link list} at the next start. */
