@@ -55,7 +55,7 @@ const OTHER = { methods: READ, prefixes: [], parameters: [], isPull: false, isPr
 
 /**
  * All routes. Matching, the usage text, 404 and 405 answers, span names, metrics and the page `docs/routes.md` follow from this
- * table. A new route is a handler in `handlers/` and a row here.
+ * table. A new route is a handler in `handlers/` and a row here; a path of a new form also has a parser.
  */
 export const ROUTES: readonly RouteRow[] = [
   {
@@ -129,20 +129,20 @@ export const ROUTES: readonly RouteRow[] = [
     ...OTHER,
     pattern: '/health',
     isProbe: true,
-    parse: answeredBy(parseInfo('health'), handleHealth),
+    parse: answeredBy(parseInfo, handleHealth),
     usage: ['GET /health', 'whether the process serves'],
   },
   {
     ...OTHER,
     pattern: '/ready',
     isProbe: true,
-    parse: answeredBy(parseInfo('ready'), handleReady),
+    parse: answeredBy(parseInfo, handleReady),
     usage: ['GET /ready', 'whether it can serve archives now'],
   },
   {
     ...OTHER,
     pattern: '/',
-    parse: answeredBy(parseInfo('usage'), handleUsage),
+    parse: answeredBy(parseInfo, handleUsage),
     usage: ['GET /', 'this text'],
   },
 ];

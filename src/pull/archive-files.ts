@@ -167,7 +167,8 @@ export class ArchiveFiles {
   async #plain(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
     const { puller } = this.#options;
     const pulled = await this.#prepare(puller.isStored(resolved), call, () => puller.pull(resolved, call));
-    const { size, etag } = pulled;
+    const { size } = pulled;
+    const etag = resolved.archiveEtag;
     const checksums = this.#checksums;
     return {
       contentType: 'application/x-tar',

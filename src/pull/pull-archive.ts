@@ -33,7 +33,6 @@ export interface Reader {
 export interface PulledArchive {
   /** Bytes. */
   readonly size: number;
-  readonly etag: string;
   /** Sum of the layers' uncompressed bytes, as the limit counts them; 0 if the layers stay compressed. */
   readonly uncompressedBytes: number;
   /** The bytes of the whole or of a range; may be read several times, also at once. */
@@ -77,7 +76,7 @@ export class ArchivePuller {
       const fetched: FetchedImage[] = [];
       for (const image of images)
         fetched.push(await this.#images.fetch(image, request, { ...call, layers, budget }));
-      const { entries, size, etag } = LAYOUT_TABLE[request.layout].arrange(
+      const { entries, size } = LAYOUT_TABLE[request.layout].arrange(
         fetched.map((image) => ({ ...image, layers: image.layers.map(withSize) })),
         foreignLayersOf(request, this.#policy),
       );
@@ -90,7 +89,7 @@ export class ArchivePuller {
           entries.map((entry) => this.#source(entry, files, form, reader)),
           range,
         );
-      return { size, etag, uncompressedBytes: budget.spent, bytes, release };
+      return { size, uncompressedBytes: budget.spent, bytes, release };
     } catch (error) {
       release();
       throw error;

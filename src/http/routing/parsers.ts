@@ -16,9 +16,9 @@ import type {
   TagsRoute,
 } from './route.ts';
 
-/** @returns the parser of a route that takes no parameter */
-export function parseInfo(kind: InfoRoute['kind']): (path: RoutePath) => InfoRoute {
-  return ({ template }) => ({ kind, template });
+/** A fixed path, such as `/health` */
+export function parseInfo({ template }: RoutePath): InfoRoute {
+  return { kind: 'info', template };
 }
 
 /** `/{layout}/{filename}` */

@@ -70,9 +70,9 @@ export interface PreparationRoute {
   readonly id: string;
 }
 
-/** A text about the service. */
+/** A route without parameters, about the service itself: its row says which. */
 export interface InfoRoute {
-  readonly kind: 'usage' | 'health' | 'ready';
+  readonly kind: 'info';
   readonly template: string;
 }
 

@@ -1,3 +1,5 @@
+import { LAYOUTS } from '../../archive/archive.ts';
+
 /** A route as the usage text shows it. */
 export interface UsageRow {
   readonly usage: readonly [request: string, text: string];
@@ -32,6 +34,7 @@ export function usageText(host: string, routes: readonly UsageRow[]): string {
   const lines = [...routes, ...PREFIXES].map(({ usage: [request, text] }) =>
     `  ${request.padEnd(TEXT_COLUMN)}${text}`.trimEnd(),
   );
+  const others = LAYOUTS.filter((layout) => layout !== 'docker');
   return `docker-http-passthrough: container images as tar archives over plain HTTP
 
 One GET of a file name gives the image as docker save writes it:
@@ -43,7 +46,7 @@ Routes
 
 ${lines.join('\n')}
 
-Layouts: docker; docker-gzip and oci stand in its place in a path, or as ?layout= behind a reference.
+Layouts: docker; ${others.join(' and ')} stand in its place in a path, or as ?layout= behind a reference.
 
 File names
 

@@ -28,8 +28,21 @@ export type Credential =
   | { readonly type: 'basic'; readonly basic: BasicCredentials; readonly source: 'client' | 'environment' };
 
 /**
- * Chooses the credential of one pull: the static bearer token, else the client's Basic credentials, else the static Basic
- * credentials, else none. Static credentials are used only for registries that may receive them.
+ * A source of credentials.
+ *
+ * @returns the credential for the registry; `undefined` if the source has none that the registry may receive
+ */
+type CredentialSource = (
+  host: RegistryHost,
+  client: BasicCredentials | undefined,
+  fixed: StaticCredentials,
+) => Credential | undefined;
+
+/** The sources, in their order: the first that has a credential decides. */
+const SOURCES: readonly CredentialSource[] = [staticBearer, clientBasic, staticBasic];
+
+/**
+ * Chooses the credential of one pull: that of the first of {@link SOURCES} that has one, else none.
  *
  * @param client the client's credentials, if the request has them and may use them
  * @param fixed the operator's static credentials
@@ -39,13 +52,28 @@ export function chooseCredential(
   client: BasicCredentials | undefined,
   fixed: StaticCredentials,
 ): Credential {
-  const mayUseStatic = belongsTo(fixed, new URL(host.origin));
-  if (mayUseStatic && fixed.bearerToken !== undefined) return { type: 'bearer', token: fixed.bearerToken };
-  if (client !== undefined) return { type: 'basic', basic: client, source: 'client' };
-  if (mayUseStatic && fixed.basic !== undefined) {
-    return { type: 'basic', basic: fixed.basic, source: 'environment' };
+  for (const source of SOURCES) {
+    const credential = source(host, client, fixed);
+    if (credential !== undefined) return credential;
   }
   return { type: 'none' };
+}
+
+function staticBearer(host: RegistryHost, _: unknown, fixed: StaticCredentials): Credential | undefined {
+  const { bearerToken: token } = fixed;
+  return token !== undefined && belongsTo(fixed, new URL(host.origin))
+    ? { type: 'bearer', token }
+    : undefined;
+}
+
+function clientBasic(_: unknown, client: BasicCredentials | undefined): Credential | undefined {
+  return client && { type: 'basic', basic: client, source: 'client' };
+}
+
+function staticBasic(host: RegistryHost, _: unknown, fixed: StaticCredentials): Credential | undefined {
+  const { basic } = fixed;
+  if (basic === undefined || !belongsTo(fixed, new URL(host.origin))) return undefined;
+  return { type: 'basic', basic, source: 'environment' };
 }
 
 /**
