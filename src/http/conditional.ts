@@ -1,15 +1,15 @@
-/** What a request makes its answer depend on: https://www.rfc-editor.org/rfc/rfc9110#section-13 and section-14. */
+/** Conditional and range requests: https://www.rfc-editor.org/rfc/rfc9110#section-13 and section-14. */
 
 import type { ByteRange } from '../tar/encoder.ts';
 
 /**
- * Whether `If-None-Match` names an entity tag, so that the client has what it would get. Weak comparison, as the header has
- * it: tags that differ in `W/` alone are equal.
+ * Whether `If-None-Match` names an entity tag, so that the client has the current file. The header compares weakly: tags that
+ * differ only in `W/` are equal.
  *
  *     If-None-Match = "*" / #entity-tag
  *     entity-tag    = [ "W/" ] DQUOTE *etagc DQUOTE
  *
- * @param header its value
+ * @param header value of the header
  * @param etag strong tag, quotes included
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.if-none-match
  */
@@ -20,8 +20,8 @@ export function isMatched(header: string | undefined, etag: string): boolean {
 }
 
 /**
- * Whether a range may be answered in part: with `If-Range`, only where it names the very bytes. Strong comparison; a date
- * never does, for there is none that would be known of an archive.
+ * Whether `If-Range` lets a range be answered in part: only if it names the current tag. The header compares strongly. A date
+ * never matches, since archives have no modification date.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.if-range
  */
@@ -34,10 +34,10 @@ export function mayBePartial(ifRange: string | undefined, etag: string): boolean
  *
  *     Range           = "bytes=" ( first-pos "-" [ last-pos ] / "-" suffix-length )
  *
- * @param header its value
+ * @param header value of the header
  * @param size bytes of the whole
- * @returns the bytes that are asked for; `undefined` where the whole is the answer: without the header, in another unit, for
- *   several ranges, and for what cannot be read; `unsatisfiable` where no byte of it exists
+ * @returns the requested range; `undefined` if the whole is the answer: without the header, for another unit, for several ranges,
+ *   and for a malformed header; `unsatisfiable` if the range has no byte of the file
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-range-requests
  */
 export function parseRange(
@@ -54,7 +54,7 @@ export function parseRange(
   if (first === undefined) return undefined;
   const start = Number(first);
   const end = last === undefined || last === '' ? size : Math.min(Number(last) + 1, size);
-  // A last position before the first makes the whole header one that cannot be read.
+  // A last position before the first makes the header malformed.
   if (last !== undefined && last !== '' && Number(last) < start) return undefined;
   return start >= size ? 'unsatisfiable' : { start, end };
 }

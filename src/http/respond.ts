@@ -1,7 +1,7 @@
 import { formatJson, formatText, type Problem, prefersJson } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 
-// Header names are written as RFC 9110 writes them: they mean the same in any case, but not to every small client.
+// Header names are spelled as in RFC 9110: case does not matter in HTTP, but it does to some small clients.
 
 /** Sends a short text. */
 export function sendText({ request, response }: RequestContext, status: number, text: string): void {
@@ -15,8 +15,8 @@ export function sendText({ request, response }: RequestContext, status: number, 
 }
 
 /**
- * Sends an error, as text or as a problem document. Once the header of another answer is out there is no way to take it
- * back, so the connection is cut: a client must see that what it has is not whole.
+ * Sends an error, as text or as a problem document. If the header of another answer is out already, the connection is cut, so
+ * that the client sees that its file is incomplete.
  *
  * The reason phrase is the title: some consoles show nothing else of an error.
  */
@@ -38,7 +38,7 @@ export function sendProblem({ id, request, response, facts }: RequestContext, pr
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-/** Sends a document that is held in memory, under a media type of its own. */
+/** Sends a document from memory; the headers name its media type. */
 export function sendDocument(
   { request, response }: RequestContext,
   body: Uint8Array,
@@ -65,7 +65,7 @@ export function sendJson(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-/** Answers that it was done. */
+/** Answers 204. */
 export function sendNothing({ response }: RequestContext): void {
   response.writeHead(204).end();
 }

@@ -1,19 +1,19 @@
 import type { RequestContext } from '../request-context.ts';
 
 /**
- * How a request ended: `refused` by this service with a 4xx, `failed` with a 5xx, `aborted` by its client, `broken` on this
- * side with the 200 already out.
+ * How a request ended: `refused` with a 4xx, `failed` with a 5xx, `aborted` by its client, or `broken` by this side after the
+ * 200.
  */
 export type Outcome = 'ok' | 'refused' | 'failed' | 'aborted' | 'broken';
 
-/** What came of a request, once its answer is over. */
+/** The outcome of a request whose answer is over. */
 export interface Ending {
   readonly outcome: Outcome;
-  /** `error.type` of its span and its duration: one of each kind of failure; `undefined` where the service did its part. */
+  /** `error.type` of span and duration; `undefined` unless the service failed. */
   readonly errorType: string | undefined;
 }
 
-/** Tells how a request ended, from its status and what was noted on the way. */
+/** The outcome, from the status and the recorded facts. */
 export function outcomeOf({ response, facts }: RequestContext): Ending {
   if (facts.error === 'ABORTED') return { outcome: 'aborted', errorType: 'ABORTED' };
   const status = response.headersSent ? response.statusCode : 500;

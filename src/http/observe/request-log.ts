@@ -18,7 +18,7 @@ const LEVELS: Readonly<Record<Outcome, LogLevel>> = {
  * Writes the log line of a request. It has the path if no image says what was requested.
  *
  * @param isProbe whether the request is one that a monitor repeats every few seconds
- * @param ms from its header to the end of its answer
+ * @param ms from the header of the request to the end of the answer
  */
 export function logRequest(context: RequestContext, isProbe: boolean, ms: number, logger: Logger): void {
   const { id, request, response, facts } = context;

@@ -5,11 +5,10 @@ import { outcomeOf } from './outcome.ts';
 import { methodAttributes } from './server-attributes.ts';
 
 /**
- * Counts a request once its answer is over: its duration as the conventions have it, and where it was for an image, how the
- * pull ended.
+ * Records a request whose answer is over: its duration, as the conventions define it, and for a pull its outcome.
  *
- * @param isPull whether it was for an image
- * @param seconds from its header to the end of its answer
+ * @param isPull whether the answer is an archive
+ * @param seconds from the header of the request to the end of the answer
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration
  */
 export function recordRequest(context: RequestContext, isPull: boolean, seconds: number): void {

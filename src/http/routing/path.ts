@@ -6,11 +6,11 @@ export interface Target {
   readonly query: URLSearchParams;
 }
 
-/** An `@`, encoded or not and however often, that stands before no digest. */
+/** An `@`, also encoded several times, that is not followed by a digest. */
 const CREDENTIALS = /(?:@|%(?:25)*40)(?!sha\d+(?::|%3a))/i;
 
 /**
- * Splits a request target, which may also stand in absolute form, as clients send it to a proxy.
+ * Splits a request target, which may be in absolute form, as clients send it to a proxy.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#name-request-target
  */
@@ -21,16 +21,16 @@ export function splitTarget(target: string): Target {
 }
 
 /**
- * Whether a text may hold a password: what stands around an `@`. The one before a digest separates nothing secret.
+ * Whether a text may contain a password: text around an `@`, unless the `@` precedes a digest.
  */
 export function mayHoldCredentials(text: string): boolean {
   return CREDENTIALS.test(text);
 }
 
 /**
- * Refuses a part that may hold a password without quoting it, for errors are logged.
+ * Refuses a part that may contain a password. The message does not quote it, since errors are logged.
  *
- * @param code of the error, by the part that the text is
+ * @param code of the error
  * @param part its name, for the message
  * @throws PassthroughError `code`
  */
@@ -43,9 +43,9 @@ export function refuseCredentials(text: string, code: ErrorCode, part: string): 
 }
 
 /**
- * Decodes one segment of a path. Each is decoded on its own, so that an encoded slash separates nothing.
+ * Decodes one segment of a path. Each is decoded on its own, so an encoded slash separates nothing.
  *
- * @param code of the error, by the part that the segment is
+ * @param code of the error
  * @param part its name, for the message
  * @throws PassthroughError `code` naming what is wrong
  */
