@@ -68,6 +68,14 @@ test('what a server says is one line without control or direction characters, an
   assert.equal(long.details.registryCode, `${'C'.repeat(200)}…`);
 });
 
+test('what a server says is cut above 200 characters, and whole up to there', async () => {
+  for (const length of [199, 200, 201]) {
+    const { message } = await of({ status: 404, body: oci({ message: 'x'.repeat(length) }) });
+    const shown = length > 200 ? `${'x'.repeat(200)}…` : 'x'.repeat(length);
+    assert.equal(message, `${ACTION}: not found: ${shown}`);
+  }
+});
+
 test('secrets of the request are taken out wherever the server puts them', async () => {
   const base64 = Buffer.from('user:hunter2').toString('base64');
   const secrets = [base64, 'hunter2', ''];
@@ -94,6 +102,18 @@ test('of an error body a bounded part is read: what stands whole in it counts', 
   assert.equal(padded.details.registryCode, 'MANIFEST_UNKNOWN');
   const cut = await of({ status: 404, body: oci({ message: 'x'.repeat(5000), code: 'LATE' }) }, 1000);
   assert.equal(cut.message, `${ACTION}: not found`);
+});
+
+test('64 KiB of an error body are read unless another bound is given', async () => {
+  const fill = 64 * 1024 - oci({ message: '', code: 'LATE' }).length;
+  const cases: [length: number, said: string][] = [
+    [fill, `: ${'x'.repeat(200)}… (LATE)`],
+    [fill + 1, ''],
+  ];
+  for (const [length, said] of cases) {
+    const { message } = await of({ status: 404, body: oci({ message: 'x'.repeat(length), code: 'LATE' }) });
+    assert.equal(message, `${ACTION}: not found${said}`);
+  }
 });
 
 test('a body that breaks off does not hide the error', async () => {

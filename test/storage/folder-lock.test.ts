@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, readdir, readlink, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readlink, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -117,6 +117,11 @@ describe('the lock of a folder', () => {
     await assert.rejects(FolderLock.take(join(folder.path, 'missing')), { code: 'ENOENT' });
   });
 
+  test('cannot be taken where the folder takes no socket; nothing stays open', async () => {
+    await assert.rejects(FolderLock.take('/proc/self'), { syscall: 'listen' });
+    assert.equal(await opensOf('/proc/self'), 0);
+  });
+
   test("cannot be taken where somebody else's file has its name; that stays, and nothing stays open", async () => {
     for (const make of [mkdir, (path: string) => writeFile(path, 'content')]) {
       await using folder = await makeFolder();
@@ -125,6 +130,22 @@ describe('the lock of a folder', () => {
       assert.equal(await opensOf(folder.path), 0);
       assert.deepEqual(await readdir(folder.path), ['lock']);
     }
+  });
+
+  test('cannot be taken where its name is a link to nowhere: nothing listens there', async () => {
+    await using folder = await makeFolder();
+    await symlink('missing', join(folder.path, 'lock'));
+    await assert.rejects(FolderLock.take(folder.path), { message: 'its "lock" is not a socket' });
+    assert.deepEqual(await readdir(folder.path), ['lock']);
+  });
+
+  test('is refused where an error other than a refusal leaves open whether a process listens', async () => {
+    await using folder = await makeFolder();
+    // A link to itself: connecting to it fails with ELOOP.
+    await symlink('lock', join(folder.path, 'lock'));
+    assert.equal(await FolderLock.take(folder.path), undefined);
+    assert.equal(await opensOf(folder.path), 0);
+    assert.deepEqual(await readdir(folder.path), ['lock']);
   });
 
   test('keeps no process from ending', async () => {
