@@ -1,29 +1,20 @@
 /**
  * `npm run mutants`: how many small faults the tests notice. Makes mutants of the sources, one at a time, in a temporary copy of
  * the tree, and runs for each the tests of its folder until the first one fails. A mutant that no test notices is offered to
- * the type checker: what that refuses could not be merged either.
+ * the type checker: one that it refuses could not be merged, and does not count in the score.
  *
  * Takes half an hour or more. Ends with exit code 0 whatever the score, unless `--min-score` asks for one.
  */
 
 import { execFile } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  globSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chooseMutants, type Folder, type Mutant } from './choose-mutants.ts';
 import { mutated } from './mutate.ts';
-import { type Bounds, runTests, type TestRun } from './run-tests.ts';
+import { type Bounds, removeFolder, runTests, type TestRun } from './run-tests.ts';
 
 const USAGE = `usage: npm run mutants -- [options]
   --seed N          which mutants (1): the same seed gives the same ones
@@ -134,7 +125,7 @@ async function runAll(): Promise<Result[]> {
     abort.abort(error);
     throw error;
   } finally {
-    rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+    removeFolder(directory);
   }
 }
 
@@ -254,7 +245,7 @@ function report(results: readonly Result[], minScore: number): void {
 
 function rowOf(name: string, results: readonly Result[]): string[] {
   const count = (outcome: Outcome) => String(results.filter((result) => result.outcome === outcome).length);
-  const score = results.length === 0 ? '–' : `${scoreOf(results).toFixed(1)} %`;
+  const score = count('types') === String(results.length) ? '–' : `${scoreOf(results).toFixed(1)} %`;
   return [
     name,
     String(results.length),
@@ -263,9 +254,10 @@ function rowOf(name: string, results: readonly Result[]): string[] {
   ];
 }
 
-/** Percentage of mutants that something noticed. */
+/** Percentage of mutants that tests noticed, of those that the type checker takes. */
 function scoreOf(results: readonly Result[]): number {
-  return (100 * results.filter(({ outcome }) => outcome !== 'survived').length) / results.length;
+  const typed = results.filter(({ outcome }) => outcome !== 'types');
+  return (100 * typed.filter(({ outcome }) => outcome !== 'survived').length) / Math.max(typed.length, 1);
 }
 
 function wholeNumber(name: string, text: string): number {

@@ -47,6 +47,9 @@ const MAX_RAISED = 1000;
 /** Most characters of a line that are shown on each side of a change. */
 const SHOWN_AROUND = 30;
 
+/** In place of a statement. A lone semicolon as the body of an `if` would be refused by the type checker (TS1313). */
+const NO_STATEMENT = '{}';
+
 /** A string that is a code: of an error, of a system call, of a method. */
 const CODE = /^[A-Z][A-Z0-9_]*[A-Z0-9]$/;
 
@@ -92,7 +95,7 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
     let called = expression.type === 'AwaitExpression' ? expression.argument : expression;
     if (called.type === 'ChainExpression') called = called.expression;
     return called.type === 'CallExpression' && called.callee.type !== 'Super'
-      ? [[node.start, node.end, ';']]
+      ? [[node.start, node.end, NO_STATEMENT]]
       : [];
   },
 
@@ -133,7 +136,7 @@ const OPERATORS: Readonly<Record<string, Operator>> = {
     if (node.type !== 'IfStatement' || node.alternate) return [];
     const { consequent } = node;
     const [first] = consequent.type === 'BlockStatement' ? consequent.body : [consequent];
-    return first?.type === 'ThrowStatement' ? [[node.start, node.end, ';']] : [];
+    return first?.type === 'ThrowStatement' ? [[node.start, node.end, NO_STATEMENT]] : [];
   },
 
   'change code': (node, parent) =>

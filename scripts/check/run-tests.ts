@@ -1,8 +1,8 @@
 /** Runs tests in a process group of their own, until the first failure or for a bounded time. */
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -88,8 +88,30 @@ export async function runTests(
     signal.removeEventListener('abort', kill);
     // What a test left running in the background is in the group still.
     kill();
-    rmSync(temporary, { recursive: true, force: true, maxRetries: 5 });
+    removeFolder(temporary);
   }
+}
+
+/**
+ * Removes a folder of tests that may have been killed: a disk that one of them has mounted in it is unmounted first. A folder
+ * that stays is worth a line, not the results.
+ */
+export function removeFolder(path: string): void {
+  try {
+    for (const mount of mountsBelow(path)) execFileSync('umount', ['--lazy', mount]);
+    rmSync(path, { recursive: true, force: true, maxRetries: 5 });
+  } catch (error) {
+    console.error(`Cannot remove ${path}:`, error);
+  }
+}
+
+/** Mount points in a folder, as Linux lists them. */
+function mountsBelow(path: string): string[] {
+  const mounts = existsSync('/proc/self/mounts') ? readFileSync('/proc/self/mounts', 'utf8') : '';
+  return mounts
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((mount) => mount.startsWith(`${path}/`));
 }
 
 function killGroup(pid: number | undefined): void {

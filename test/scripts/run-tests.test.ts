@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { type Bounds, runTests } from '../../scripts/check/run-tests.ts';
+import { promisify } from 'node:util';
+import { type Bounds, removeFolder, runTests } from '../../scripts/check/run-tests.ts';
 import { within } from '../support/within.ts';
 
 const BOUNDS: Bounds = { total: 60, gap: 60 };
@@ -106,5 +108,16 @@ describe('tests that are run', () => {
       [],
     );
     await assert.rejects(run(folder.path, ['passes'], BOUNDS, abort.signal), reason);
+  });
+
+  test('leave no folder behind, even with a disk mounted in it', async () => {
+    await using folder = await makeFolder();
+    const disk = join(folder.path, 'temporary', 'disk');
+    await mkdir(disk, { recursive: true });
+    // Where this user may not mount, the folder alone goes.
+    await promisify(execFile)('mount', ['-t', 'tmpfs', 'tmpfs', disk]).catch(() => undefined);
+    await writeFile(join(disk, 'left'), '');
+    removeFolder(join(folder.path, 'temporary'));
+    assert.equal((await readdir(folder.path)).includes('temporary'), false);
   });
 });
