@@ -235,3 +235,9 @@ describe('parseRoute', () => {
     });
   }
 });
+
+test('a path of 2048 characters is read, a longer one is refused', () => {
+  const path = '/docker/'.padEnd(2048, 'a');
+  assert.equal(parseRoute(path).kind, 'archive');
+  assert.throws(() => parseRoute(`${path}a`), { code: 'INVALID_REFERENCE' });
+});

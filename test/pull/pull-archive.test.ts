@@ -66,6 +66,23 @@ describe('a pulled archive', () => {
     assert.equal(await pulling.openFiles(), 0);
   });
 
+  test('has another ETag with foreign layers than without in the one layout that may leave them out', async () => {
+    await using pulling = await startPulling(IMAGE);
+    for (const [layout, count] of [
+      ['docker', 1],
+      ['oci', 1],
+      ['docker-gzip', 2],
+    ] as const) {
+      const etags = new Set<string>();
+      for (const fetchesForeignLayers of [true, false]) {
+        const archive = await pulling.pull({ layout, fetchesForeignLayers });
+        etags.add(archive.etag);
+        archive.release();
+      }
+      assert.equal(etags.size, count, layout);
+    }
+  });
+
   test('gives the same bytes however often they are read, also side by side', async () => {
     await using pulling = await startPulling(IMAGE);
     const image = await pulling.pull();

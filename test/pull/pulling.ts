@@ -153,7 +153,10 @@ async function pullOne(
     found = one;
   };
   const archive = await resolveArchive({ images, layout, fetchesForeignLayers }, { ...tools, resolved });
-  return { ...(await prepareArchive(archive, tools)), ...(found ?? assert.fail('nothing was resolved')) };
+  const prepared = await prepareArchive(archive, tools);
+  // A cached archive is known by the ETag from before it is laid out.
+  assert.equal(archive.etag, prepared.etag);
+  return { ...prepared, ...(found ?? assert.fail('nothing was resolved')) };
 }
 
 /** The layers of an image as its manifest describes them. */
