@@ -72,6 +72,7 @@ export interface Pulled {
 export interface PullingOptions extends FakeRegistryOptions {
   readonly limits?: Partial<ImageLimits>;
   readonly timeouts?: Partial<typeof TIMEOUTS>;
+  readonly fetchesForeignLayers?: boolean;
   /** Replaces a file that the store returns. */
   readonly tamper?: (file: Stored, key: string) => Stored;
   /** Replaces a draft that the store passes to be written. */
@@ -111,7 +112,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   stack.defer(() => store.close());
   const location = { origin: host.origin, name: REPOSITORY };
   const limits = { ...LIMITS, ...options.limits };
-  const policy = { limits, fetchesForeignLayers: false };
+  const policy = { limits, fetchesForeignLayers: options.fetchesForeignLayers ?? false };
   const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8 });
   const puller = new ArchivePuller(layers, policy);
   const resolve = (given: Partial<PullRequest> = {}, signal = NEVER) => {

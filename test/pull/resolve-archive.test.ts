@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import type { LayoutName } from '../../src/archive/archive.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
-import { layerAt, noise, refusal, startPulling } from './pulling.ts';
+import { layerAt, noise, REPOSITORY, refusal, startPulling, TAG } from './pulling.ts';
 
 const BLOB = /^GET .*\/blobs\//;
 
@@ -23,3 +24,20 @@ test('an image with exactly as many compressed bytes as allowed passes; a layer 
   const { images } = await pulling.resolve();
   assert.equal(images[0]?.manifest.digest, image.manifest.digest);
 });
+
+const LAYOUTS: readonly [layout: LayoutName, etags: number][] = [
+  ['docker', 1],
+  ['oci', 1],
+  ['docker-gzip', 2],
+];
+for (const [layout, count] of LAYOUTS) {
+  test(`layout ${layout} has ${count} entity tag(s) with and without foreign layers`, async () => {
+    const etags = new Set<string>();
+    for (const fetchesForeignLayers of [true, false]) {
+      await using pulling = await startPulling(makeImage({ layers: [LAYER] }), { fetchesForeignLayers });
+      const reference = { registryName: 'a.example', repository: REPOSITORY, tag: TAG };
+      etags.add((await pulling.resolve({ layout, reference })).etag);
+    }
+    assert.equal(etags.size, count);
+  });
+}

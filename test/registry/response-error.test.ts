@@ -115,6 +115,20 @@ describe('the body of an error', () => {
     assert.equal((await errorOf({ status: 404, body: late }, 1000)).message, `${ACTION}: not found`);
   });
 
+  test('is read up to 64 KiB unless another limit is given', async () => {
+    const fill = 64 * 1024 - oci({ message: '', code: 'LATE' }).length;
+    for (const [length, quoted] of [
+      [fill, `: ${'x'.repeat(200)}… (LATE)`],
+      [fill + 1, ''],
+    ] as const) {
+      const { message } = await errorOf({
+        status: 404,
+        body: oci({ message: 'x'.repeat(length), code: 'LATE' }),
+      });
+      assert.equal(message, `${ACTION}: not found${quoted}`);
+    }
+  });
+
   test('may break off', async () => {
     async function* broken(): AsyncGenerator<Uint8Array, void, undefined> {
       yield Buffer.from('{"err');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, readdir, readlink, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -122,6 +122,27 @@ describe('the lock of a folder', () => {
       assert.equal(await opensOf(folder.path), 0);
       assert.deepEqual(await readdir(folder.path), ['lock']);
     }
+  });
+
+  test('cannot be taken where the folder takes no socket; nothing stays open', async () => {
+    await assert.rejects(FolderLock.take('/proc/self'), { syscall: 'listen' });
+    assert.equal(await opensOf('/proc/self'), 0);
+  });
+
+  test('cannot be taken where its name is a dangling link', async () => {
+    await using folder = await makeFolder();
+    await symlink('missing', join(folder.path, 'lock'));
+    await assert.rejects(FolderLock.take(folder.path), { message: 'its "lock" is not a socket' });
+    assert.deepEqual(await readdir(folder.path), ['lock']);
+  });
+
+  test('counts as held where the error does not show that no process listens', async () => {
+    await using folder = await makeFolder();
+    // A link to itself: connecting fails with ELOOP.
+    await symlink('lock', join(folder.path, 'lock'));
+    assert.equal(await FolderLock.take(folder.path), undefined);
+    assert.equal(await opensOf(folder.path), 0);
+    assert.deepEqual(await readdir(folder.path), ['lock']);
   });
 
   test('counts as held by a process that does not let this one connect', async () => {

@@ -235,3 +235,9 @@ describe('findRoute', () => {
     });
   }
 });
+
+test('a path of 2048 characters is read, a longer one is refused', () => {
+  const path = '/docker/'.padEnd(2048, 'a');
+  assert.equal(findRoute(path).kind, 'archive');
+  assert.throws(() => findRoute(`${path}a`), { code: 'INVALID_REFERENCE' });
+});
