@@ -16,7 +16,7 @@ export interface ChallengeParts {
   readonly error: string | undefined;
 }
 
-/** How the registry authorizes, and how its token endpoint behaves. Change any of it at any time. */
+/** How the registry authorizes, and how its token endpoint behaves. Every field can be changed at any time. */
 export interface AuthSettings {
   /** `none` (default), `basic`, or `token`: a bearer token with the scope `repository:{name}:pull`. */
   mode: 'none' | 'basic' | 'token';
@@ -28,7 +28,7 @@ export interface AuthSettings {
   realm: string | undefined;
   /** Writes the challenge another way: one header value, or several header lines. */
   challengeSpelling: ((parts: ChallengeParts) => string | readonly string[]) | undefined;
-  /** Repositories that nobody may pull: 403 `DENIED`, whatever the credentials. */
+  /** Repositories that cannot be pulled with any credentials: 403 `DENIED`. */
   deniedRepositories: Set<string>;
   /** Anonymous token requests get a token (default), 401, or a token that opens nothing (`noAccess`). */
   allowAnonymous: boolean | 'noAccess';

@@ -1,6 +1,4 @@
-/**
- * Images and indexes in memory, as a registry keeps them. The same input gives the same bytes on any day.
- */
+/** Images and indexes in memory, as a registry stores them. The same input always gives the same bytes. */
 
 import { sha256 } from './collect.ts';
 import { type BlobLayer, type Compression, compress } from './layer.ts';
@@ -14,7 +12,7 @@ export {
   makeLayer,
 } from './layer.ts';
 
-/** Which of the two families of media types an image speaks. */
+/** The family of media types of an image. */
 export type MediaTypes = 'oci' | 'docker';
 
 /** OCI image spec, "Image Index", `platform`. */
@@ -26,7 +24,7 @@ export interface Platform {
   readonly 'os.features'?: readonly string[];
 }
 
-/** The names of both families. */
+/** The media types of both families. */
 export const MEDIA_TYPES = {
   oci: {
     index: 'application/vnd.oci.image.index.v1+json',
@@ -50,23 +48,23 @@ export const MEDIA_TYPES = {
   },
 } as const;
 
-/** Bytes that a registry serves under `/manifests/`, whatever they are. */
+/** Bytes that a registry serves under `/manifests/`. */
 export interface BuiltManifest {
-  /** What the registry says in `Content-Type`. */
+  /** `Content-Type` of the registry. */
   readonly mediaType: string;
   readonly bytes: Buffer;
   readonly digest: string;
 }
 
-/** Whatever can be pushed to the fake registry: a manifest and all that hangs below it. */
+/** What can be pushed to the fake registry: a manifest and everything that it references. */
 export interface Pushable {
   readonly manifest: BuiltManifest;
   /** Blobs by digest. */
   readonly blobs: ReadonlyMap<string, Buffer>;
   readonly children?: readonly Pushable[];
-  /** The config, where there is one. */
+  /** The config, if there is one. */
   readonly config?: { readonly digest: string };
-  /** What an index says of it unless told otherwise. */
+  /** Its platform in an index, unless the index entry gives another one. */
   readonly platform?: Platform;
 }
 
