@@ -44,6 +44,7 @@ test('If-None-Match matches if one of its tags does, also a weak one', () => {
 
 test('a range is honoured without If-Range, or if its tag is the same strong tag', () => {
   const others = ['W/"a"', '"b"', 'a', 'Sat, 21 Nov 2026 03:00:00 GMT', '', '*'];
-  for (const header of [undefined, '"a"', ' "a" ']) assert.equal(mayBePartial(header, '"a"'), true, `${header}`);
+  for (const header of [undefined, '"a"', ' "a" '])
+    assert.equal(mayBePartial(header, '"a"'), true, `${header}`);
   for (const header of others) assert.equal(mayBePartial(header, '"a"'), false, `${header}`);
 });
