@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { LayoutName } from '../../../src/archive/archive.ts';
+import { findRoute } from '../../../src/http/routes.ts';
+import type { ArchiveRoute, Route } from '../../../src/http/routing/route.ts';
+import { testRefusals } from './refusals.ts';
+
+type Expected = Omit<ArchiveRoute, 'kind'>;
+
+const PLAIN: Expected = {
+  template: '/docker/{filename}',
+  layout: 'docker',
+  registry: undefined,
+  requiresCredentials: false,
+  platform: undefined,
+  filename: 'nginx_1.25.tar',
+};
+const NAMED: Expected = {
+  ...PLAIN,
+  template: '/registry/{scheme}/{host}/docker/{filename}',
+  registry: { scheme: 'https', host: 'registry.example:5000' },
+};
+const AUTH: Expected = {
+  ...NAMED,
+  template: '/registry-auth/{scheme}/{host}/docker/{filename}',
+  requiresCredentials: true,
+};
+const ROOTS: readonly [path: string, expected: Expected][] = [
+  ['/docker/nginx_1.25.tar', PLAIN],
+  ['/registry/https/registry.example:5000/docker/nginx_1.25.tar', NAMED],
+  ['/registry-auth/https/registry.example:5000/docker/nginx_1.25.tar', AUTH],
+];
+
+/** A route behind a platform. */
+function behind(platform: string, names: string, route: Expected): Expected {
+  return { ...route, platform, template: `/platform/${names}${route.template}` };
+}
+
+/** A route with another layout in the place of `docker`. */
+function inLayout(layout: LayoutName, route: Expected): Expected {
+  return { ...route, layout, template: route.template.replace('/docker/', `/${layout}/`) };
+}
+
+const ARCHIVES: readonly [target: string, expected: Expected][] = ROOTS.flatMap(
+  ([path, route]): [string, Expected][] => [
+    [path, route],
+    [`/platform/linux/arm64${path}`, behind('linux/arm64', '{os}/{arch}', route)],
+    [`/platform/linux/arm/v7${path}`, behind('linux/arm/v7', '{os}/{arch}/{variant}', route)],
+    // One segment is a device or `all`. Whether the device is known is checked later.
+    ...['ir1101', 'linux', 'all'].map((device): [string, Expected] => [
+      `/platform/${device}${path}`,
+      behind(device, '{device}', route),
+    ]),
+    ...(['docker-gzip', 'oci'] as const).flatMap((layout): [string, Expected][] => [
+      [path.replace('/docker/', `/${layout}/`), inLayout(layout, route)],
+      [
+        `/platform/all${path.replace('/docker/', `/${layout}/`)}`,
+        behind('all', '{device}', inLayout(layout, route)),
+      ],
+    ]),
+    // Absolute form, as clients send it to a proxy.
+    [`http://service.example:8080${path}`, route],
+    [`HTTP://user:secret@service.example${path}`, route],
+  ],
+);
+
+for (const [target, expected] of ARCHIVES) {
+  test(`${target} is an archive with the template ${expected.template}`, () => {
+    assert.deepEqual(findRoute(target).route, { kind: 'archive', ...expected });
+  });
+}
+
+const KINDS: readonly [target: string, kind: Route['kind']][] = [
+  ['/', 'usage'],
+  ['/health', 'health'],
+  ['/ready', 'ready'],
+  ['/?x=1', 'usage'],
+  ['/health?x=1', 'health'],
+  ['http://service.example', 'usage'],
+  ['http://service.example/ready', 'ready'],
+  // Docker takes a first segment with a capital letter for a host.
+  ['/Docker/nginx_1.tar', 'reference'],
+  ['/nginx_1.tar', 'reference'],
+  ['/healthy', 'reference'],
+  ['/tags:1', 'reference'],
+  ['/bundle', 'reference'],
+  ['/bundle.tar/app', 'reference'],
+  ['/bundle.tar', 'bundle'],
+];
+for (const [target, kind] of KINDS) {
+  test(`${target} is ${kind}`, () => assert.equal(findRoute(target).route.kind, kind));
+}
+
+describe('a target without a route', () => {
+  testRefusals('NOT_FOUND', [
+    ...['favicon.ico', 'robots.txt', '.well-known/security.txt', 'health/', 'ready/now'].map(
+      (path) => [`/${path}`, /No route.*GET \//] as const,
+    ),
+    ['/registry', /\/registry\/\{scheme\}\/\{host\}\/docker\/\{filename\}/],
+    ['/registry/https/host/nginx_1.tar', /\{host\}/],
+    ['/registry-auth/https/host', /\/registry-auth\/\{scheme\}/],
+    ['/registry/https/host/tar/nginx_1.tar', /layout "tar"/],
+  ]);
+});
+
+describe('a target with a malformed platform', () => {
+  testRefusals('INVALID_PLATFORM', [
+    ['/platform/linux/arm/v7/x/docker/nginx_1.tar', /expected \/platform/],
+    ['/platform/docker/nginx_1.tar', /expected \/platform\/\{os\}\/\{arch\}/],
+    ['/platform/linux/amd64/alpine:1', /expected \/platform\/\{os\}\/\{arch\}/],
+    ['/platform/linux/amd64/manifest/alpine', /expected \/platform/],
+    ['/platform//docker/nginx_1.tar', /platform "": it is empty/],
+    ['/platform', /expected \/platform/],
+    ['/platform//amd64/docker/nginx_1.tar', /platform "": it is empty/],
+    ['/platform/linux/%2e%2e/docker/nginx_1.tar', /dot segments/],
+    ['/platform/linux/a%2fb/docker/nginx_1.tar', /slash/],
+    ['/platform/linux/%zz/docker/nginx_1.tar', /malformed/],
+  ]);
+});
+
+describe('a target that is too long', () => {
+  testRefusals('INVALID_REFERENCE', [
+    [`/docker/${'a'.repeat(2_048)}`, /path: it is longer than 2048 characters$/],
+  ]);
+});
