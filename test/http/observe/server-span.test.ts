@@ -16,7 +16,7 @@ const ROUTE = 'GET /docker/{filename}';
 const MANIFEST = 'GET /v2/{repository}/manifests/{reference}';
 const BLOB = 'GET /v2/{repository}/blobs/{digest}';
 const TOKEN = 'GET {registry_token_endpoint}';
-const USER = { name: 'somebody', password: 'something-secret' };
+const USER = { name: 'user', password: 'something-secret' };
 
 const recorder = recordSpans();
 beforeEach(() => recorder.reset());
@@ -24,12 +24,12 @@ beforeEach(() => recorder.reset());
 const start = (auth = {}, env = {}) =>
   startPair({ auth, env }, (registry) => registry.push('team/app', '1', makeIndex([{ image: IMAGE }])));
 
-/** Each span as `parent > name`, sorted: siblings run side by side. */
+/** Each span as `parent > name`, sorted, since siblings run concurrently. */
 function tree(spans: readonly RecordedSpan[]): readonly string[] {
   return spans.map((span) => `${span.parent?.name ?? ''} > ${span.name}`).toSorted();
 }
 
-test('a pull makes one trace, each step below the one it belongs to, and all of them end', async () => {
+test('a pull is one trace with a span for each step, without secrets', async () => {
   const auth = { mode: 'token', users: new Map([[USER.name, USER.password]]) };
   await using pair = await start(auth, { REGISTRY_USERNAME: USER.name, REGISTRY_PASSWORD: USER.password });
   const reply = await pair.service.request(PATH);
@@ -76,14 +76,14 @@ test('a pull makes one trace, each step below the one it belongs to, and all of 
   assert.doesNotMatch(everything, new RegExp(`${USER.password}|Bearer|${basic(USER.name, USER.password)}`));
 });
 
-test('probes make no spans', async () => {
+test('a probe has no span', async () => {
   await using pair = await start();
   await pair.service.request('/health');
   await pair.service.request('/ready');
   assert.deepEqual(recorder.spans, []);
 });
 
-test('a client error leaves the status of the route unset, a registry error sets it', async () => {
+test('the status of the span is an error for a registry error, and unset for a client error', async () => {
   await using pair = await start();
   const outcomes = [
     ['/docker/Team_App_1.tar', 400, SpanStatusCode.UNSET, undefined],
