@@ -4,11 +4,10 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { PassthroughError } from '../../src/errors.ts';
 import type { Digest } from '../../src/image/digest.ts';
-import { sha256 } from '../support/collect.ts';
 import { makeLayer } from '../support/image.ts';
 import { noise } from '../support/noise.ts';
 import { within } from '../support/within.ts';
-import { BLOB, contentOf, failing, fetchAll, IMAGE, oneLayer, release } from './fetching.ts';
+import { BLOB, failing, fetchAll, IMAGE, oneLayer, release } from './fetching.ts';
 import { diffIdsOf, layerAt, refusal, startPulling } from './pulling.ts';
 
 const [FIRST = '', SECOND = '', THIRD = ''] = IMAGE.layers.map(({ digest }) => digest);
@@ -32,20 +31,6 @@ describe('a layer', () => {
     assert.equal(ranges.length, 2);
     const from = Number(/^bytes=(\d+)-$/.exec(ranges[1] ?? '')?.[1]);
     assert.ok(from > 0 && from <= 11_000_000, `the second request was for ${ranges[1]}`);
-  });
-
-  test('that breaks off is read from its start if the registry ignores ranges', async () => {
-    await using pulling = await startPulling(IMAGE, {
-      defects: { noRange: true, truncateBlob: { digest: FIRST, afterBytes: 100_000, times: 1 } },
-    });
-    const layers = await fetchAll(pulling, IMAGE);
-    assert.equal(sha256(await contentOf(layers[0])), layerAt(IMAGE, 0).diffId);
-    release(layers);
-  });
-
-  test('that breaks off at its first byte each time is an error', async () => {
-    const defects = { truncateBlob: { digest: SECOND, afterBytes: 0 } };
-    await failing(IMAGE, { defects }, 'REGISTRY_UNREACHABLE');
   });
 
   test('that stalls is an error after its time limit', async () => {

@@ -226,26 +226,12 @@ describe('a config is refused', () => {
   }
 });
 
-describe('a manifest', () => {
-  test('is requested again if its answer breaks off', async () => {
-    const defects = { truncateManifest: { afterBytes: 10, times: 1 } };
-    await using pulling = await startPulling(IMAGE, { defects });
-    (await pulling.pull()).release();
-    assert.equal(pulling.fake.countRequests(/manifests/), 2);
-  });
-
-  test('has a time limit', async () => {
-    const options = { timeouts: { responseMs: 50 }, defects: { stallManifest: true } } as const;
-    await failing(IMAGE, options, 'REGISTRY_TIMEOUT');
-  });
-
-  test('of an unknown tag is missing, with the code of the registry', async () => {
-    await using pulling = await startPulling(IMAGE);
-    const reference = { registryName: pulling.fake.host, repository: 'team/app', tag: 'none' };
-    const { message, details } = await refusal(pulling.pull({ reference }), 'IMAGE_NOT_FOUND');
-    assert.match(message, /manifest "none"/);
-    assert.equal(details.registryCode, 'MANIFEST_UNKNOWN');
-  });
+test('an unknown tag is missing, with the code of the registry', async () => {
+  await using pulling = await startPulling(IMAGE);
+  const reference = { registryName: pulling.fake.host, repository: 'team/app', tag: 'none' };
+  const { message, details } = await refusal(pulling.pull({ reference }), 'IMAGE_NOT_FOUND');
+  assert.match(message, /manifest "none"/);
+  assert.equal(details.registryCode, 'MANIFEST_UNKNOWN');
 });
 
 for (const [what, pattern, count] of [

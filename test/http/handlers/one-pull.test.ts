@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
 import {
   APP,
   APP_FILE,
@@ -15,10 +14,10 @@ import {
   TOOL,
   wholePull,
 } from '../../support/cached.ts';
-import { readAll, sha256 } from '../../support/collect.ts';
+import { readAll } from '../../support/collect.ts';
 import { makeGzipBombLayer, makeImage, makeIndex } from '../../support/image.ts';
 import { basic } from '../../support/pair.ts';
-import { assertError, firstLine, hexOf } from '../../support/reading.ts';
+import { assertError, firstLine } from '../../support/reading.ts';
 import type { Reply, RequestOptions, TestService } from '../../support/service.ts';
 import { LARGE_BYTES } from '../../support/two-sizes.ts';
 import { within } from '../../support/within.ts';
@@ -168,55 +167,4 @@ describe('concurrent requests', () => {
     await service.waitForLog({ event: 'request', outcome: 'ok' }, 2);
     await assertNothingStored(service);
   });
-});
-
-describe('concurrent requests for a compressed archive', () => {
-  test('compress it once and all know its checksum', async () => {
-    let made = 0;
-    await using scene = await startScene();
-    await using service = await scene.start(ONE, {
-      tamper: (file, key) => {
-        if (key.startsWith('gzip') && file.source === 'made') made += 1;
-        return file;
-      },
-    });
-    const plain = await service.request(APP_FILE);
-    const gathering = { path: '/docker/team_app_1.tgz', before: 1 };
-    const replies = await gather(scene, service, Array(10).fill({}), gathering);
-    for (const { status, body, headers } of await Promise.all(replies)) {
-      assert.equal(status, 200);
-      assert.ok(gunzipSync(body).equals(plain.body));
-      const digest = Buffer.from(hexOf(sha256(body)), 'hex').toString('base64');
-      assert.equal(headers['repr-digest'], `sha-256=:${digest}:`);
-    }
-    assert.equal(made, 1);
-  });
-});
-
-describe('concurrent requests for a checksum', () => {
-  for (const path of [APP_FILE, '/docker/team_app_1.tgz']) {
-    test(`read each file once: ${path}`, async () => {
-      const reads = new Map<string, number>();
-      await using scene = await startScene();
-      await using service = await scene.start(ONE, {
-        tamper: (file, key) => {
-          const read = file.read.bind(file);
-          file.read = (range) => {
-            reads.set(key, (reads.get(key) ?? 0) + 1);
-            return read(range);
-          };
-          return file;
-        },
-      });
-      const { body } = await service.request(path);
-      reads.clear();
-      const gathering = { path: `${path}.sha256`, before: 1 };
-      const replies = await gather(scene, service, Array(10).fill({}), gathering);
-      for (const reply of await Promise.all(replies)) {
-        assert.equal(firstLine(reply).split(' ')[0], hexOf(sha256(body)));
-      }
-      assert.notEqual(reads.size, 0);
-      for (const [key, count] of reads) assert.equal(count, 1, `${key} was read ${count} times`);
-    });
-  }
 });

@@ -35,24 +35,6 @@ describe('a request for a preparation is refused before the registry is asked', 
     });
   }
 
-  for (const [method, path, allow] of [
-    ['GET', `/prepare${APP_FILE}`, 'POST'],
-    ['HEAD', '/prepare/team/app:1', 'POST'],
-    ['DELETE', `/prepare${APP_FILE}`, 'POST'],
-    ['POST', APP_FILE, 'GET, HEAD'],
-    ['POST', '/team/app:1', 'GET, HEAD'],
-    ['DELETE', APP_FILE, 'GET, HEAD'],
-    ['POST', '/preparations/1', 'GET, HEAD, DELETE'],
-  ] as const) {
-    test(`${method} ${path} is 405 and allows ${allow}`, async () => {
-      await using scene = await startScene();
-      await using service = await scene.start();
-      const { status, headers } = await service.request(path, { method });
-      assert.deepEqual([status, headers.allow], [405, allow]);
-      assert.deepEqual(scene.takeRequests(), []);
-    });
-  }
-
   test('404 if the cache is off', async () => {
     await using scene = await startScene();
     await using service = await scene.start({ CACHE_MAX_BYTES: '0' });
