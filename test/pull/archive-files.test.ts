@@ -14,7 +14,7 @@ import { NEVER, startPulling } from './pulling.ts';
 
 /** An image with one layer of many chunks. */
 const IMAGE = makeImage({
-  layers: [{ tar: makeLayer({ large: Buffer.concat(Array(40).fill(noise('large', 500_000))) }) }],
+  layers: [{ tar: makeLayer({ large: Buffer.concat(Array(20).fill(noise('large', 500_000))) }) }],
 });
 
 const STOPPED = new PassthroughError('REGISTRY_TIMEOUT', 'Cannot prepare the image: it took more than 1 s');
