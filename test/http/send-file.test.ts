@@ -102,6 +102,7 @@ describe('a client that leaves', () => {
           while (!response.headersSent) await new Promise(setImmediate);
         };
         await within(second.then(isReady), 'the second answer to be ready');
+        assert.equal((await second).writableLength, 0, 'none of its bytes are buffered before its turn');
       }
       await pair.service.waitForLog({ event: 'request', outcome: 'aborted' }, 2);
       await assertNothingLeft(pair);

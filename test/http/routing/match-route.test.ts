@@ -64,7 +64,13 @@ const ARCHIVES: readonly [target: string, expected: Expected][] = ROOTS.flatMap(
   ],
 );
 
-for (const [target, expected] of ARCHIVES) {
+/** A host with the name of a layout. The shortest platform counts. */
+const HOST_OCI = { ...NAMED, registry: { scheme: 'https', host: 'oci' } };
+const AMBIGUOUS = [
+  ['/platform/ir1101/registry/https/oci/docker/nginx_1.25.tar', behind('ir1101', '{device}', HOST_OCI)],
+] as const;
+
+for (const [target, expected] of [...ARCHIVES, ...AMBIGUOUS]) {
   test(`${target} is an archive with the template ${expected.template}`, () => {
     assert.deepEqual(findRoute(target).route, { kind: 'archive', ...expected });
   });
