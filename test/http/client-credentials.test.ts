@@ -3,16 +3,12 @@ import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../src/errors.ts';
 import { parseBasicCredentials } from '../../src/http/client-credentials.ts';
 
-function base64(text: string): string {
-  return Buffer.from(text).toString('base64');
-}
+const base64 = (text: string) => Buffer.from(text).toString('base64');
 
 describe('parseBasicCredentials', () => {
-  test('a request without the header has none', () => {
-    assert.equal(parseBasicCredentials(undefined), undefined);
-  });
+  test('returns nothing without a header', () => assert.equal(parseBasicCredentials(undefined), undefined));
 
-  const read: readonly [header: string, username: string, password: string][] = [
+  const accepted: readonly [header: string, username: string, password: string][] = [
     [`Basic ${base64('user:secret')}`, 'user', 'secret'],
     [`basic ${base64('user:secret')}`, 'user', 'secret'],
     [`BASIC   ${base64('user:secret')}  `, 'user', 'secret'],
@@ -23,13 +19,13 @@ describe('parseBasicCredentials', () => {
     [`Basic ${base64('user:a').replaceAll('=', '')}`, 'user', 'a'],
     [`Basic ${base64(`user:${'x'.repeat(4_000)}`)}`, 'user', 'x'.repeat(4_000)],
   ];
-  for (const [header, username, password] of read) {
-    test(`reads ${header.slice(0, 40)}`, () => {
+  for (const [header, username, password] of accepted) {
+    test(`parses ${header.slice(0, 40)}`, () => {
       assert.deepEqual(parseBasicCredentials(header), { username, password });
     });
   }
 
-  const refused: readonly [header: string, says: RegExp][] = [
+  const refused: readonly [header: string, reason: RegExp][] = [
     ['', /scheme is not Basic/],
     ['Bearer sesame', /scheme is not Basic/],
     [`Digest ${base64('user:sesame')}`, /scheme is not Basic/],
@@ -44,14 +40,14 @@ describe('parseBasicCredentials', () => {
     [`Basic ${base64('user:sesame\n')}`, /control character/],
     [`Basic ${base64('us\0er:sesame')}`, /control character/],
   ];
-  for (const [header, says] of refused) {
-    test(`refuses ${JSON.stringify(header)} and names the part, not the content`, () => {
+  for (const [header, reason] of refused) {
+    test(`refuses ${JSON.stringify(header)} without quoting it`, () => {
       assert.throws(
         () => parseBasicCredentials(header),
         (error) => {
           assert.ok(isPassthroughError(error, 'CREDENTIALS_REQUIRED'));
           assert.match(error.message, /Authorization header/);
-          assert.match(error.message, says);
+          assert.match(error.message, reason);
           assert.doesNotMatch(error.message, /sesame|c2VzYW1l/);
           return true;
         },

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type ErrorCode, PassthroughError, type Setting } from '../../src/errors.ts';
+import { type ErrorCode, type ErrorDetails, PassthroughError, type Setting } from '../../src/errors.ts';
 import { formatJson, formatText, prefersJson, problemOf } from '../../src/http/problem.ts';
 
-/** The table of the contract: every code, and what a client is told of it. */
+/** Status and title of each code. */
 const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]>> = {
   INVALID_FILENAME: [400, 'Invalid filename format'],
   INVALID_PLATFORM: [400, 'Invalid platform'],
@@ -31,58 +31,49 @@ const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]
   INTERNAL: [500, 'Internal error'],
 };
 
+/** The one header of some statuses. */
+const HEADERS: Readonly<Record<number, string>> = {
+  401: 'WWW-Authenticate',
+  405: 'Allow',
+  503: 'Retry-After',
+};
+
 const CONTEXT = { requestId: 'the-id', image: 'docker.io/library/nginx:1.25' };
+const NO_IMAGE = { requestId: 'the-id', image: undefined };
 
 describe('problemOf', () => {
   for (const [code, [status, title]] of Object.entries(TABLE) as [ErrorCode, [number, string]][]) {
     test(`${code} is ${status} ${title}`, () => {
-      const problem = problemOf(new PassthroughError(code, 'what went wrong', { allow: ['GET', 'HEAD'] }));
-      assert.equal(problem.status, status);
-      assert.equal(problem.title, title);
-      assert.equal(problem.detail, 'what went wrong');
-      const expected: Readonly<Record<number, string>> = {
-        401: 'WWW-Authenticate',
-        405: 'Allow',
-        503: 'Retry-After',
-      };
-      assert.deepEqual(
-        Object.keys(problem.headers),
-        expected[status] === undefined ? [] : [expected[status]],
-      );
+      const { headers, ...problem } = problemOf(new PassthroughError(code, 'the reason'));
+      assert.deepEqual([problem.status, problem.title, problem.detail], [status, title, 'the reason']);
+      assert.deepEqual(Object.keys(headers), status in HEADERS ? [HEADERS[status]] : []);
     });
   }
 
-  test('a challenge asks for Basic', () => {
-    const { headers } = problemOf(new PassthroughError('CREDENTIALS_REQUIRED', 'none came'));
-    assert.equal(headers['WWW-Authenticate'], 'Basic realm="registry credentials"');
-  });
-
-  test('Allow lists the methods of the route', () => {
-    const { headers } = problemOf(
-      new PassthroughError('METHOD_NOT_ALLOWED', 'no', { allow: ['GET', 'HEAD'] }),
-    );
-    assert.equal(headers['Allow'], 'GET, HEAD');
-  });
-
-  test('Retry-After passes on what was asked for, a zero included', () => {
-    for (const retryAfterSeconds of [0, 1, 7200]) {
-      const { headers } = problemOf(
-        new PassthroughError('REGISTRY_RATE_LIMITED', 'slow', { retryAfterSeconds }),
-      );
-      assert.equal(headers['Retry-After'], String(retryAfterSeconds));
-    }
-  });
-
-  test('Retry-After is some seconds where nobody asked for any', () => {
-    const { headers } = problemOf(new PassthroughError('REGISTRY_RATE_LIMITED', 'slow'));
-    assert.match(headers['Retry-After'] ?? '', /^[1-9]\d*$/);
-  });
+  const headers: readonly [
+    code: ErrorCode,
+    details: ErrorDetails,
+    headers: Readonly<Record<string, string>>,
+  ][] = [
+    ['CREDENTIALS_REQUIRED', {}, { 'WWW-Authenticate': 'Basic realm="registry credentials"' }],
+    ['METHOD_NOT_ALLOWED', { allow: ['GET', 'HEAD'] }, { Allow: 'GET, HEAD' }],
+    ...[0, 1, 7200].map((retryAfterSeconds): (typeof headers)[number] => [
+      'REGISTRY_RATE_LIMITED',
+      { retryAfterSeconds },
+      { 'Retry-After': `${retryAfterSeconds}` },
+    ]),
+    ['REGISTRY_RATE_LIMITED', {}, { 'Retry-After': '60' }],
+  ];
+  for (const [code, details, expected] of headers) {
+    test(`${code} with ${JSON.stringify(details)} has the headers ${JSON.stringify(expected)}`, () => {
+      assert.deepEqual(problemOf(new PassthroughError(code, 'the reason', details)).headers, expected);
+    });
+  }
 
   for (const foreign of [new TypeError('secret detail'), 'secret detail', undefined]) {
-    test(`of a fault of the program (${typeof foreign}) nothing is told`, () => {
+    test(`another error (${typeof foreign}) is 500 and shows the request ID only`, () => {
       const problem = problemOf(foreign);
-      assert.equal(problem.status, 500);
-      assert.equal(problem.error.code, 'INTERNAL');
+      assert.deepEqual([problem.status, problem.error.code], [500, 'INTERNAL']);
       for (const text of [formatText(problem, CONTEXT), formatJson(problem, CONTEXT)]) {
         assert.doesNotMatch(text, /secret detail|TypeError|problem\.test/);
         assert.match(text, /the-id/);
@@ -100,11 +91,10 @@ describe('the body of an error', () => {
     }),
   );
 
-  test('as text begins with one line that says it all', () => {
-    const [first, second, ...facts] = formatText(problem, CONTEXT).split('\n');
-    assert.equal(first, 'Failed to prepare image: Cannot get manifest "1.25": not found');
-    assert.equal(second, '');
-    assert.deepEqual(facts, [
+  test('as text has the error in its first line, then hints and facts', () => {
+    assert.deepEqual(formatText(problem, CONTEXT).split('\n'), [
+      'Failed to prepare image: Cannot get manifest "1.25": not found',
+      '',
       'Look at its tags',
       'image: docker.io/library/nginx:1.25',
       'error: IMAGE_NOT_FOUND',
@@ -115,15 +105,12 @@ describe('the body of an error', () => {
     ]);
   });
 
-  test('as text leaves out what is not known', () => {
+  test('as text has no line for an unknown fact', () => {
     const bare = problemOf(new PassthroughError('NOT_FOUND', 'No route'));
-    assert.equal(
-      formatText(bare, { requestId: 'the-id', image: undefined }),
-      'Not found: No route\n\nerror: NOT_FOUND\nrequest: the-id\n',
-    );
+    assert.equal(formatText(bare, NO_IMAGE), 'Not found: No route\n\nerror: NOT_FOUND\nrequest: the-id\n');
   });
 
-  test('as a problem document has the members of RFC 9457 and the facts', () => {
+  test('as a problem document has the members of RFC 9457, section 3.1, and the facts', () => {
     assert.deepEqual(JSON.parse(formatJson(problem, CONTEXT)), {
       type: 'urn:docker-http-passthrough:problem:image-not-found',
       title: 'Failed to prepare image',
@@ -137,10 +124,8 @@ describe('the body of an error', () => {
       requestId: 'the-id',
     });
   });
-});
 
-describe('a setting that decides is named as its variable', () => {
-  const table: readonly [setting: Setting, message: string, text: string][] = [
+  const settings: readonly [setting: Setting, message: string, text: string][] = [
     [
       'allowedHosts',
       'Cannot use registry "a.example:5000": it is not in the list of allowed registries',
@@ -157,11 +142,10 @@ describe('a setting that decides is named as its variable', () => {
       'Registry not allowed: Cannot reach "https://a.example": its certificate is not trusted: expired\n\nA private certificate authority is trusted once NODE_EXTRA_CA_CERTS names its PEM file\n',
     ],
   ];
-  for (const [setting, message, text] of table) {
-    test(setting, () => {
+  for (const [setting, message, text] of settings) {
+    test(`names the variable of the setting ${setting}`, () => {
       const problem = problemOf(new PassthroughError('REGISTRY_NOT_ALLOWED', message, { setting }));
-      const shown = formatText(problem, { requestId: 'the-id', image: undefined });
-      assert.equal(shown, `${text}error: REGISTRY_NOT_ALLOWED\nrequest: the-id\n`);
+      assert.equal(formatText(problem, NO_IMAGE), `${text}error: REGISTRY_NOT_ALLOWED\nrequest: the-id\n`);
     });
   }
 });
@@ -188,8 +172,6 @@ describe('prefersJson', () => {
     ['application/json;q=nonsense', true],
   ];
   for (const [accept, isJson] of answers) {
-    test(`${accept ?? 'no Accept'}: ${isJson ? 'a problem document' : 'text'}`, () => {
-      assert.equal(prefersJson(accept), isJson);
-    });
+    test(`${accept ?? 'no Accept'}: ${isJson}`, () => assert.equal(prefersJson(accept), isJson));
   }
 });

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { findRoute, ROUTES } from '../../src/http/routes.ts';
 import { startTestService } from '../support/service.ts';
 
-/** A path for each pattern. */
+/** An example for each pattern. */
 const EXAMPLES: Readonly<Record<string, string>> = {
   '/{layout}/{filename}': '/docker/a_1.tar',
   '/registry/{scheme}/{host}/{layout}/{filename}': '/registry/https/a.example/oci/a_1.tar',
@@ -21,15 +21,15 @@ const EXAMPLES: Readonly<Record<string, string>> = {
 };
 
 describe('the table of routes', () => {
-  test('has an example of each pattern here', () => {
+  test('has the patterns of the examples', () => {
     assert.deepEqual(ROUTES.map(({ pattern }) => pattern).toSorted(), Object.keys(EXAMPLES).toSorted());
   });
 
   for (const row of ROUTES) {
     const path = EXAMPLES[row.pattern] ?? '';
-    test(`leads from ${path} to ${row.pattern}`, () => assert.equal(findRoute(path).row, row));
+    test(`matches ${path} with ${row.pattern}`, () => assert.equal(findRoute(path).row, row));
 
-    test(`answers 405 with Allow to other methods: ${path}`, async () => {
+    test(`allows the methods ${row.methods} for ${path}; others get 405`, async () => {
       await using service = await startTestService();
       const reply = await service.request(path, { method: 'PATCH' });
       assert.equal(reply.status, 405);
@@ -37,7 +37,7 @@ describe('the table of routes', () => {
     });
   }
 
-  test('is what the usage text shows', async () => {
+  test('is shown in the usage text', async () => {
     await using service = await startTestService();
     const text = (await service.request('/')).body.toString();
     for (const { usage } of ROUTES) {
@@ -48,7 +48,7 @@ describe('the table of routes', () => {
 
 describe('docs/routes.md', async () => {
   const page = await readFile(new URL('../../docs/routes.md', import.meta.url), 'utf8');
-  /** Cells of the table whose first column is a pattern in backquotes. */
+  /** Cells of the rows whose first column is a pattern in backquotes. */
   const rows = new Map(
     Array.from(page.matchAll(/^\| `(\/[^`]*)` \|(.*)\|$/gm), ([, pattern = '', rest = '']) => [
       pattern,

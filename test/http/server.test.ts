@@ -1,43 +1,35 @@
 import assert from 'node:assert/strict';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, test } from 'node:test';
-import { loadConfig } from '../../src/config/config.ts';
 import { isPassthroughError } from '../../src/errors.ts';
 import { HttpServer } from '../../src/http/server.ts';
 import { request } from '../support/http-request.ts';
-import { connectRaw } from '../support/raw-client.ts';
+import { answerOk, type Handle, SERVER_SETTINGS, startServer } from '../support/http-server.ts';
+import { connectRaw, type RawClient } from '../support/raw-client.ts';
 import { within } from '../support/within.ts';
 
-type Handle = (request: IncomingMessage, response: ServerResponse, signal: AbortSignal) => Promise<void>;
-
 const LONG_MS = 60_000;
+const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 
-const SETTINGS = { ...loadConfig({}).http, host: '127.0.0.1', port: 0 };
+const refuseAll: Handle = () => assert.fail('no request is handled');
 
-/** A listener on a free port; stopped at once when it is disposed of. */
-async function start(
-  handle: Handle,
-  maxConnections = SETTINGS.maxConnections,
-): Promise<{ listener: HttpServer } & AsyncDisposable> {
-  const listener = await HttpServer.start({ ...SETTINGS, maxConnections, handle });
-  return {
-    listener,
-    [Symbol.asyncDispose]: async () => {
-      await listener.stop(1);
-    },
-  };
-}
-
-/** TCP connections of this process, each of their ends that is here. */
+/** Open TCP connections of this process. It has both ends of each. */
 function openSockets(): number {
   return process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
 }
 
-const answerOk: Handle = async (_, response) => {
-  response.end('ok');
-};
+/** Waits for a number of open TCP connections. They close without an event here, so this polls. */
+async function untilOpenSockets(isReached: (count: number) => boolean, what: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setInterval(() => isReached(openSockets()) && resolve(), 10);
+  await within(promise, what).finally(() => clearInterval(timer));
+}
 
-/** Answers when it is told to, and knows how it ended. */
+/** Stops a server that is expected to stop without reaching its limit; resolves with the number of cut requests. */
+function stop(server: HttpServer, limitMs = LONG_MS): Promise<number> {
+  return within(server.stop(limitMs), 'the end of the server');
+}
+
+/** A handler that answers when it is released or aborted. */
 class Held {
   readonly #begun = Promise.withResolvers<AbortSignal>();
   readonly #release = Promise.withResolvers<void>();
@@ -50,7 +42,7 @@ class Held {
     response.end(signal.aborted ? 'aborted' : 'whole');
   };
 
-  /** @returns the signal of the first request, as soon as there is one */
+  /** Resolves with the signal of the first request. */
   begun(): Promise<AbortSignal> {
     return within(this.#begun.promise, 'a request');
   }
@@ -60,21 +52,21 @@ class Held {
   }
 }
 
-describe('what is not HTTP', () => {
-  const garbage: readonly [what: string, bytes: string | Buffer][] = [
-    ['words', 'hello, is there anybody?\r\n\r\n'],
-    ['the beginning of TLS', Buffer.from('160301020001000001fc0303', 'hex')],
-    ['another protocol', 'SSH-2.0-OpenSSH_9.6\r\n'],
-    ['an empty method', ' / HTTP/1.1\r\n\r\n'],
-    ['a header without a colon', 'GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n'],
-    ['a header with a control character', 'GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n'],
-    ['two lengths', 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n'],
-    ['a version that there is not', 'GET / HTTP/9.9\r\nHost: a\r\n\r\n'],
-  ];
-  for (const [what, bytes] of garbage) {
-    test(`${what} is 400 in plain text, and the end of the connection`, async () => {
-      await using started = await start(() => assert.fail('nothing to handle'));
-      using client = await connectRaw(started.listener.port);
+describe('bytes that are not a valid request', () => {
+  const garbage: Readonly<Record<string, string | Buffer>> = {
+    text: 'hello, is this a server?\r\n\r\n',
+    'a TLS handshake': Buffer.from('160301020001000001fc0303', 'hex'),
+    SSH: 'SSH-2.0-OpenSSH_9.6\r\n',
+    'an empty method': ' / HTTP/1.1\r\n\r\n',
+    'a header without a colon': 'GET / HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n',
+    'a header with a control character': 'GET / HTTP/1.1\r\nHost: a\r\nX: \x01\r\n\r\n',
+    'two lengths': 'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n',
+    'an unknown version': 'GET / HTTP/9.9\r\nHost: a\r\n\r\n',
+  };
+  for (const [what, bytes] of Object.entries(garbage)) {
+    test(`(${what}) get 400 in plain text, and the connection is closed`, async () => {
+      await using started = await startServer(refuseAll);
+      using client = await connectRaw(started.port);
       client.send(bytes);
       const [head = '', body = ''] = (await client.untilClosed()).toString().split('\r\n\r\n');
       assert.match(head, /^HTTP\/1\.1 400 Bad Request\r\n/);
@@ -85,74 +77,69 @@ describe('what is not HTTP', () => {
     });
   }
 
-  test('a request without Host is 400', async () => {
-    await using started = await start(() => assert.fail('nothing to handle'));
-    using client = await connectRaw(started.listener.port);
-    client.send('GET / HTTP/1.1\r\n\r\n');
-    assert.match((await client.untilClosed()).toString(), /^HTTP\/1\.1 400 /);
-  });
-
-  for (const kilobytes of [40, 400]) {
-    test(`a header of ${kilobytes} KB is 431 in plain text`, async () => {
-      await using started = await start(() => assert.fail('nothing to handle'));
-      using client = await connectRaw(started.listener.port);
-      client.send(`GET / HTTP/1.1\r\nHost: a\r\nX-Long: ${'x'.repeat(kilobytes * 1024)}\r\n\r\n`);
+  const long = (kilobytes: number) => 'x'.repeat(kilobytes * 1024);
+  const refused: readonly [what: string, bytes: string, status: number, answer: RegExp][] = [
+    ['a request without Host', 'GET / HTTP/1.1\r\n\r\n', 400, / Bad Request\r\n/],
+    ...[40, 400].flatMap((size): typeof refused => [
+      [
+        `a header of ${size} KB`,
+        `GET / HTTP/1.1\r\nHost: a\r\nX-Long: ${long(size)}\r\n\r\n`,
+        431,
+        / Request Header Fields Too Large\r\n.*\r\n\r\nInvalid request: its header is longer than 32768 bytes\n$/s,
+      ],
+      [
+        `a request line of ${size} KB`,
+        `GET /${long(size)} HTTP/1.1\r\nHost: a\r\n\r\n`,
+        400,
+        / Bad Request\r\n.*\r\n\r\nInvalid image reference: Cannot parse path: it is longer than 32768 bytes\n$/s,
+      ],
+    ]),
+  ];
+  for (const [what, bytes, status, expected] of refused) {
+    test(`(${what}) get ${status} in plain text`, async () => {
+      await using started = await startServer(refuseAll);
+      using client = await connectRaw(started.port);
+      client.send(bytes);
       const answer = (await client.untilClosed()).toString();
-      assert.match(answer, /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n/);
-      assert.match(answer, /\r\n\r\nInvalid request: its header is longer than 32768 bytes\n$/);
-    });
-
-    test(`a request line of ${kilobytes} KB is 400 and names the path`, async () => {
-      await using started = await start(() => assert.fail('nothing to handle'));
-      using client = await connectRaw(started.listener.port);
-      client.send(`GET /${'x'.repeat(kilobytes * 1024)} HTTP/1.1\r\nHost: a\r\n\r\n`);
-      const answer = (await client.untilClosed()).toString();
-      assert.match(answer, /^HTTP\/1\.1 400 Bad Request\r\n/);
-      assert.match(
-        answer,
-        /\r\n\r\nInvalid image reference: Cannot parse path: it is longer than 32768 bytes\n$/,
-      );
+      assert.equal(answer.slice(0, 13), `HTTP/1.1 ${status} `);
+      assert.match(answer, expected);
     });
   }
 
-  test('a header of 20 KB passes, for tokens are long', async () => {
-    await using started = await start(answerOk);
-    const { status } = await request(started.listener.port, '/', {
-      headers: { authorization: `Bearer ${'x'.repeat(20 * 1024)}` },
-    });
-    assert.equal(status, 200);
-  });
-
-  test('behind a request that is being answered cuts that answer, for nothing can be put between', async () => {
+  test('behind a request that is being answered cut its answer', async () => {
     const held = new Held();
-    await using started = await start(held.handle);
-    using client = await connectRaw(started.listener.port);
-    client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await using started = await startServer(held.handle);
+    using client = await connectRaw(started.port);
+    client.send(GET);
     const signal = await held.begun();
     client.send('garbage\r\n\r\n');
     assert.equal((await client.untilClosed()).toString(), '');
     assert.equal(signal.aborted, true);
   });
 
-  test('from a client that never closes its side does not hold the connection for good', async () => {
-    await using started = await start(() => assert.fail('nothing to handle'));
-    const others = openSockets();
-    using client = await connectRaw(started.listener.port, { stayOpen: true });
+  test('do not keep the connection open if the client does not close its side', async () => {
+    await using started = await startServer(refuseAll);
+    const before = openSockets();
+    using client = await connectRaw(started.port, { stayOpen: true });
     client.send('hello\r\n\r\n');
     await client.waitFor(/Invalid request/);
-    assert.equal(openSockets() - others, 2, 'both ends are open');
-    const { promise: closed, resolve } = Promise.withResolvers<void>();
-    const look = setInterval(() => openSockets() - others === 1 && resolve(), 10);
-    await within(closed, 'the end of the connection').finally(() => clearInterval(look));
+    assert.equal(openSockets() - before, 2, 'both ends are open');
+    await untilOpenSockets((count) => count - before === 1, 'the end of the connection');
   });
+});
+
+test('a header of 20 KB is accepted: tokens are long', async () => {
+  await using started = await startServer(answerOk);
+  const headers = { authorization: `Bearer ${'x'.repeat(20 * 1024)}` };
+  assert.equal((await request(started.port, '/', { headers })).status, 200);
 });
 
 describe('the signal of a request', () => {
   test('aborts when the client leaves', async () => {
     const held = new Held();
-    await using started = await start(held.handle);
-    const client = await connectRaw(started.listener.port);
-    client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await using started = await startServer(held.handle);
+    const client = await connectRaw(started.port);
+    client.send(GET);
     const signal = await held.begun();
     const aborted = Promise.withResolvers<void>();
     signal.addEventListener('abort', () => aborted.resolve());
@@ -162,91 +149,98 @@ describe('the signal of a request', () => {
     assert.ok(isPassthroughError(signal.reason, 'ABORTED'));
   });
 
-  test('does not abort when the answer is complete', async () => {
+  test('does not abort after the answer is complete', async () => {
     const held = new Held();
-    await using started = await start(held.handle);
-    const answer = request(started.listener.port, '/');
+    await using started = await startServer(held.handle);
+    const answer = request(started.port, '/');
     const signal = await held.begun();
     held.release();
     assert.equal((await answer).body.toString(), 'whole');
-    await started.listener.stop(LONG_MS);
+    await started.server.stop(LONG_MS);
     assert.equal(signal.aborted, false);
   });
 });
 
-describe('a listener', () => {
-  test('says which address it cannot have', async () => {
-    await using started = await start(answerOk);
-    const { port } = started.listener;
+describe('a server', () => {
+  test('that cannot listen names the address', async () => {
+    await using started = await startServer(answerOk);
+    const { port } = started;
     await assert.rejects(
-      HttpServer.start({ ...SETTINGS, port, handle: answerOk }),
+      HttpServer.start({ ...SERVER_SETTINGS, port, handle: answerOk }),
       (error: NodeJS.ErrnoException) =>
         error.code === 'EADDRINUSE' && error.message.includes(`127.0.0.1:${port}`),
     );
   });
 
-  test('without requests stops at once, and takes no connections any more', async () => {
-    const { listener } = await start(answerOk);
-    const { port } = listener;
-    assert.equal(await within(listener.stop(LONG_MS), 'the end of the listener'), 0);
+  test('without requests stops at once and accepts no connection', async () => {
+    const { server, port } = await startServer(answerOk);
+    assert.equal(await stop(server), 0);
     await assert.rejects(request(port, '/'), { code: 'ECONNREFUSED' });
   });
 
-  test('stops although a client keeps its connection for later', async () => {
-    await using started = await start(answerOk);
-    using client = await connectRaw(started.listener.port);
-    client.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
-    await client.waitFor(/ok$/);
-    assert.equal(await within(started.listener.stop(LONG_MS), 'the end of the listener'), 0);
-    await client.untilClosed();
-  });
+  for (const [what, bytes, until] of [
+    ['keeps its connection', GET, /ok$/],
+    ['has sent half a header', 'GET / HTTP/1.1\r\nHo', undefined],
+  ] as const) {
+    test(`stops while a client ${what}`, async () => {
+      await using started = await startServer(answerOk);
+      using client = await connectRaw(started.port);
+      client.send(bytes);
+      if (until !== undefined) await client.waitFor(until);
+      assert.equal((await request(started.port, '/')).status, 200);
+      assert.equal(await stop(started.server), 0);
+      await client.untilClosed();
+    });
+  }
 
-  test('stops although a client has begun a request and does not go on', async () => {
-    await using started = await start(answerOk);
-    using client = await connectRaw(started.listener.port);
-    client.send('GET / HTTP/1.1\r\nHo');
-    assert.equal((await request(started.listener.port, '/')).status, 200);
-    assert.equal(await within(started.listener.stop(LONG_MS), 'the end of the listener'), 0);
-    await client.untilClosed();
-  });
-
-  test('answers what is under way before it ends, and whoever comes meanwhile', async () => {
+  test('that stops answers the running request and those that come meanwhile', async () => {
     const held = new Held();
     let count = 0;
-    await using started = await start((incoming, response, signal) => {
+    await using started = await startServer((incoming, response, signal) => {
       count += 1;
-      return count === 1 ? held.handle(incoming, response, signal) : answerOk(incoming, response, signal);
+      return count === 1 ? held.handle(incoming, response, signal) : answerOk(incoming, response);
     });
-    const { listener } = started;
-    const running = request(listener.port, '/');
+    const running = request(started.port, '/');
     await held.begun();
-    const stopped = listener.stop(LONG_MS);
-    assert.equal((await request(listener.port, '/')).body.toString(), 'ok');
+    const stopped = stop(started.server);
+    assert.equal((await request(started.port, '/')).body.toString(), 'ok');
     held.release();
     assert.equal((await running).body.toString(), 'whole');
-    assert.equal(await within(stopped, 'the end of the listener'), 0);
+    assert.equal(await stopped, 0);
   });
 
-  test('aborts what is not answered within the limit, and says how many that were', async () => {
+  test('that stops aborts requests at its limit and counts them; their handlers still answer', async () => {
     const held = new Held();
-    await using started = await start(held.handle);
-    const running = request(started.listener.port, '/');
+    await using started = await startServer(held.handle);
+    const running = request(started.port, '/');
     const signal = await held.begun();
-    assert.equal(await within(started.listener.stop(20), 'the end of the listener'), 1);
+    assert.equal(await stop(started.server, 20), 1);
     assert.ok(isPassthroughError(signal.reason, 'BUSY'));
-    assert.equal((await running).body.toString(), 'aborted', 'the handler could still say so');
+    assert.equal((await running).body.toString(), 'aborted');
   });
 });
 
-describe('a connection too many', () => {
-  const startFull = () => start(answerOk, 2);
+describe('a connection above MAX_CONNECTIONS', () => {
   const refusal = 'Busy: Cannot take another connection: there are 2 already, and MAX_CONNECTIONS is 2\n';
 
-  test('is 503 at once, before it has said anything', async () => {
-    await using started = await startFull();
-    using _ = await connectRaw(started.listener.port);
-    using __ = await connectRaw(started.listener.port);
-    using third = await connectRaw(started.listener.port);
+  /** A server for two connections, with some of them open. */
+  async function startFull(open: number) {
+    const started = await startServer(answerOk, { maxConnections: 2 });
+    const clients: RawClient[] = [];
+    for (let count = 0; count < open; count += 1) clients.push(await connectRaw(started.port));
+    return {
+      ...started,
+      clients,
+      [Symbol.asyncDispose]: async () => {
+        for (const client of clients) client[Symbol.dispose]();
+        await started[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  test('is answered 503 before it has sent a request', async () => {
+    await using started = await startFull(2);
+    using third = await connectRaw(started.port);
     const [head = '', body = ''] = (await third.untilClosed()).toString().split('\r\n\r\n');
     assert.match(head, /^HTTP\/1\.1 503 Busy\r\n/);
     assert.match(head, /^Connection: close\r?$/m);
@@ -255,41 +249,35 @@ describe('a connection too many', () => {
     assert.equal(body, refusal);
   });
 
-  test('has its request dropped and reads why, and is taken once another has ended', async () => {
-    await using started = await startFull();
-    using first = await connectRaw(started.listener.port);
-    using _ = await connectRaw(started.listener.port);
-    const refused = await request(started.listener.port, '/');
-    assert.deepEqual([refused.status, refused.isCut, refused.body.toString()], [503, false, refusal]);
-    first.socket.destroy();
-    const untilTaken = async () => {
-      for (;;) if ((await request(started.listener.port, '/')).status === 200) return;
+  test('can read the reason although it has sent a request; it is accepted once another one has ended', async () => {
+    await using started = await startFull(2);
+    const { status, isCut, body } = await request(started.port, '/');
+    assert.deepEqual([status, isCut, body.toString()], [503, false, refusal]);
+    started.clients[0]?.socket.destroy();
+    const untilAccepted = async () => {
+      for (;;) if ((await request(started.port, '/')).status === 200) return;
     };
-    await within(untilTaken(), 'the place that came free');
+    await within(untilAccepted(), 'an accepted connection');
   });
 
-  test('does not stay, nor do many of them together', async () => {
-    await using started = await startFull();
-    // Those of tests before may still be about to go.
+  test('is closed soon, also if there are many', async () => {
+    await using started = await startFull(0);
+    // Connections of earlier tests may still close.
     const before = openSockets();
     using clients = new DisposableStack();
     const count = 100;
     for (let index = 0; index < count; index += 1) {
-      clients.use(await connectRaw(started.listener.port, { stayOpen: true }));
+      clients.use(await connectRaw(started.port, { stayOpen: true }));
     }
-    const left = () => openSockets() - before - count;
-    assert.ok(left() <= 2 + 32 + 1, `${left()} are held`);
-    const { promise: gone, resolve } = Promise.withResolvers<void>();
-    const look = setInterval(() => left() <= 2 && resolve(), 10);
-    await within(gone, 'the end of all that were turned away').finally(() => clearInterval(look));
+    const left = (open: number) => open - before - count;
+    assert.ok(left(openSockets()) <= 2 + 32 + 1, `${left(openSockets())} are open`);
+    await untilOpenSockets((open) => left(open) <= 2, 'the end of all refused connections');
   });
 
-  test('does not keep the listener from its end', async () => {
-    await using started = await startFull();
-    using _ = await connectRaw(started.listener.port);
-    using __ = await connectRaw(started.listener.port);
-    using third = await connectRaw(started.listener.port, { stayOpen: true });
+  test('does not delay the stop of the server', async () => {
+    await using started = await startFull(2);
+    using third = await connectRaw(started.port, { stayOpen: true });
     await third.waitFor(/MAX_CONNECTIONS/);
-    assert.equal(await within(started.listener.stop(LONG_MS), 'the end of the listener'), 0);
+    assert.equal(await stop(started.server), 0);
   });
 });

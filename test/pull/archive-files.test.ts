@@ -8,12 +8,13 @@ import type { ArchiveRequest } from '../../src/pull/request.ts';
 import { Semaphore } from '../../src/util/semaphore.ts';
 import { readAll } from '../support/collect.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
+import { noise } from '../support/noise.ts';
 import { within } from '../support/within.ts';
-import { NEVER, noise, startPulling } from './pulling.ts';
+import { NEVER, startPulling } from './pulling.ts';
 
-/** One layer, large enough for many chunks of a file that is read. */
+/** An image with one layer of many chunks. */
 const IMAGE = makeImage({
-  layers: [{ tar: makeLayer({ large: Buffer.concat(Array(40).fill(noise(500_000, 'large'))) }) }],
+  layers: [{ tar: makeLayer({ large: Buffer.concat(Array(20).fill(noise('large', 500_000))) }) }],
 });
 
 const STOPPED = new PassthroughError('REGISTRY_TIMEOUT', 'Cannot prepare the image: it took more than 1 s');
@@ -29,9 +30,9 @@ const FORMS: readonly Form[] = [
 ];
 
 /**
- * A registry with the image, and the files of it: one is prepared at a time, and none waits.
+ * A registry with the image, and its archive files: one place for preparations, without a queue.
  *
- * @param onChunk is called for each chunk of the layer that is read
+ * @param onChunk receives the number of each chunk of the layer that is read
  */
 async function start(onChunk: (count: number) => void = () => undefined) {
   const seen = { chunks: 0 };
@@ -68,9 +69,8 @@ async function start(onChunk: (count: number) => void = () => undefined) {
       await within(files.open(await resolve(form), { signal: NEVER, limit }), 'a file'),
     openFiles: () => pulling.openFiles(),
     assertNothingHeld: async () => {
-      assert.equal(await pulling.openFiles(), 0);
+      await pulling.assertIdle();
       assert.ok(admission.isIdle);
-      await pulling.untilQuiet();
     },
     [Symbol.asyncDispose]: () => pulling[Symbol.asyncDispose](),
   };
@@ -80,7 +80,7 @@ describe('the file of a request', () => {
   for (const form of FORMS) {
     const what = `${form.compression}, ${form.checksum ?? 'whole'}`;
 
-    test(`has the entity tag that resolving gave, and its exact length (${what})`, async () => {
+    test(`has the entity tag of the resolved archive, and its exact length (${what})`, async () => {
       await using started = await start();
       const file = await started.open(form);
       assert.equal(file.etag, (await started.resolve(form)).etag);
@@ -91,7 +91,22 @@ describe('the file of a request', () => {
       await started.assertNothingHeld();
     });
 
-    test(`is stopped with the reason of its limit, and leaves nothing behind (${what})`, async () => {
+    test(`is made once for two concurrent callers, and held until both have closed it (${what})`, async () => {
+      await using single = await start();
+      (await single.open(form)).close();
+      await using started = await start();
+      const [one, other] = await Promise.all([started.open(form), started.open(form)]);
+      assert.equal(started.seen.chunks, single.seen.chunks, 'each chunk is read once');
+      assert.equal(started.fake.countRequests(/blobs/), 2, 'config and layer are fetched once');
+      assert.equal(one.sha256, other.sha256);
+      one.close();
+      one.close();
+      assert.equal((await readAll(other.bytes())).length, other.size);
+      other.close();
+      await started.assertNothingHeld();
+    });
+
+    test(`ends with the reason of its limit, and frees everything (${what})`, async () => {
       const stop = new AbortController();
       await using started = await start((count) => {
         if (count === 3) stop.abort(STOPPED);
@@ -101,7 +116,7 @@ describe('the file of a request', () => {
       await started.assertNothingHeld();
     });
 
-    test(`fails with the error of an archive that cannot be read (${what})`, async () => {
+    test(`fails with the error of a layer that cannot be read (${what})`, async () => {
       const failure = new PassthroughError('INTERNAL', 'Cannot read temporary file');
       await using started = await start((count) => {
         if (count === 3) throw failure;
@@ -111,10 +126,10 @@ describe('the file of a request', () => {
     });
   }
 
-  test('without compression is the archive, whose layers are held until the file is closed', async () => {
+  test('without compression is read from the layers, which are held until it is closed', async () => {
     await using started = await start();
     const file = await started.open(PLAIN);
-    assert.equal(started.seen.chunks, 0, 'nothing is read before it is sent');
+    assert.equal(started.seen.chunks, 0, 'nothing is read yet');
     assert.deepEqual(
       [file.etag, file.contentType, file.sha256],
       [(await started.resolve(PLAIN)).archiveEtag, 'application/x-tar', undefined],
@@ -125,7 +140,7 @@ describe('the file of a request', () => {
     await started.assertNothingHeld();
   });
 
-  test('with compression holds the compressed file alone', async () => {
+  test('with compression holds only the compressed file', async () => {
     await using started = await start();
     const plain = await started.open(PLAIN);
     const whole = await readAll(plain.bytes());
@@ -139,7 +154,7 @@ describe('the file of a request', () => {
     await started.assertNothingHeld();
   });
 
-  test('with a known checksum prepares and reads nothing', async () => {
+  test('with a known checksum fetches and reads nothing', async () => {
     await using started = await start();
     const plain = await started.open(PLAIN);
     const hex = createHash('sha512')
@@ -156,24 +171,13 @@ describe('the file of a request', () => {
     }
   });
 
-  test('knows its SHA-256 after it was computed once, also if it was open before', async () => {
+  test('knows its SHA-256 once another file has computed it', async () => {
     await using started = await start();
     const plain = await started.open(PLAIN);
     assert.equal(plain.sha256, undefined);
     const line = await started.open({ compression: 'none', checksum: 'sha256' });
     assert.equal(`${plain.sha256}  app.tar\n`, (await readAll(line.bytes())).toString());
     plain.close();
-    await started.assertNothingHeld();
-  });
-
-  test('is prepared once for two callers, and held until both have closed it', async () => {
-    await using started = await start();
-    const [one, other] = await Promise.all([started.open(GZIP), started.open(GZIP)]);
-    assert.equal(started.fake.countRequests(/blobs/), 2, 'config and layer are fetched once');
-    one.close();
-    one.close();
-    assert.equal((await readAll(other.bytes())).length, other.size);
-    other.close();
     await started.assertNothingHeld();
   });
 });

@@ -1,7 +1,6 @@
-/** The scene of the tests of `pull/`: a repository of a fake registry, as one pull opens it, and a workspace. */
+/** A repository of a fake registry, as one pull opens it, and a workspace. */
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -33,7 +32,7 @@ export const REPOSITORY = 'team/app';
 export const TAG = '1';
 
 const LIMITS: ImageLimits = { compressedBytes: 1e9, uncompressedBytes: 1e9, concurrentLayers: 4 };
-/** So long that a test fails first: what must end at once must not end by a time limit. */
+/** Longer than any test runs, so that no step ends by a time limit. */
 const TIMEOUTS = { connectMs: 60_000, responseMs: 60_000, stallMs: 60_000 };
 
 /** A signal that never aborts. */
@@ -53,11 +52,11 @@ export interface Pulling extends AsyncDisposable {
   pull(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<Pulled>;
   /** Number of files of the workspace that are open. */
   openFiles(): Promise<number>;
-  /** Resolves when no request to the registry is under way. */
-  untilQuiet(): Promise<void>;
+  /** Checks that no request to the registry runs and that no file is open. */
+  assertIdle(): Promise<void>;
 }
 
-/** What is pulled. Unless given, it is the tag for the default platform linux/amd64, in layout docker. */
+/** What is pulled: unless given, the tag for linux/amd64 in layout docker. */
 export type PullRequest = Omit<ArchiveRequest, 'images'> & Pick<ImageRequest, 'reference'>;
 
 /** A pulled archive, and the digests of its image. */
@@ -127,6 +126,10 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     const bytes = () => pulled.bytes(undefined, { resolved, signal });
     return { size: pulled.size, digests: digestsOf(manifest), bytes, release: () => pulled.release() };
   };
+  const openFiles = async () => {
+    await store.settled();
+    return await openFilesIn(directory);
+  };
   const all = stack.move();
   return {
     fake,
@@ -138,11 +141,11 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     policy,
     resolve,
     pull: (given, signal) => within(pull(given, signal), 'a pull'),
-    openFiles: async () => {
-      await store.settled();
-      return await openFilesIn(directory);
+    openFiles,
+    assertIdle: async () => {
+      await within(fake.waitForNoActiveRequests(), 'the end of all registry requests');
+      assert.equal(await openFiles(), 0);
     },
-    untilQuiet: () => within(fake.waitForNoActiveRequests(), 'the registry to have nothing to do'),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }
@@ -161,28 +164,20 @@ export function diffIdsOf({ diffIds }: BuiltImage): Digest[] {
   return diffIds.map(parseDigest);
 }
 
-/** @returns the layer at this place */
+/** The layer with this index. */
 export function layerAt({ layers }: BuiltImage, index: number): BuiltLayer {
   const layer = layers[index];
   if (layer === undefined) throw new RangeError(`Cannot find layer ${index}: there are ${layers.length}`);
   return layer;
 }
 
-/** @returns the error with this code that the promise rejects with */
+/** The error with this code, with which the promise must reject. */
 export async function refusal(promise: Promise<unknown>, code: ErrorCode): Promise<PassthroughError> {
   const error: unknown = await promise.then(
-    () => assert.fail(`it should have been refused with ${code}`),
+    () => assert.fail(`the promise must reject with ${code}`),
     (reason: unknown) => reason,
   );
   assert.ok(isPassthroughError(error), String(error));
   assert.equal(error.code, code, error.message);
   return error;
-}
-
-/** Bytes that no compressor makes smaller, the same for the same seed. */
-export function noise(length: number, seed: string): Buffer {
-  const blocks = Array.from({ length: Math.ceil(length / 32) }, (_, index) =>
-    createHash('sha256').update(`${seed} ${index}`).digest(),
-  );
-  return Buffer.concat(blocks).subarray(0, length);
 }

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { LayoutName } from '../../src/archive/archive.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
-import { layerAt, noise, REPOSITORY, refusal, startPulling, TAG } from './pulling.ts';
+import { noise } from '../support/noise.ts';
+import { layerAt, REPOSITORY, refusal, startPulling, TAG } from './pulling.ts';
 
 const BLOB = /^GET .*\/blobs\//;
 
-const LAYER = { tar: makeLayer({ twice: noise(100_000, 'twice') }) };
+const LAYER = { tar: makeLayer({ twice: noise('twice', 100_000) }) };
 
 test('an image with more compressed bytes than allowed is refused before a blob is requested', async () => {
   const image = makeImage({ layers: [LAYER, { tar: makeLayer({ other: 'other' }) }] });
@@ -17,7 +18,7 @@ test('an image with more compressed bytes than allowed is refused before a blob 
   assert.equal(pulling.fake.countRequests(BLOB), 0);
 });
 
-test('an image with exactly as many compressed bytes as allowed passes; a layer that occurs twice counts once', async () => {
+test('an image with exactly the allowed compressed bytes passes; a layer that occurs twice counts once', async () => {
   const image = makeImage({ layers: [LAYER, LAYER] });
   const compressedBytes = layerAt(image, 0).blob.length;
   await using pulling = await startPulling(image, { limits: { compressedBytes } });

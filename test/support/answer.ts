@@ -1,14 +1,12 @@
-/**
- * Sending an answer: whole or in part, cut or held back, from bytes or from more bytes than there are in memory.
- */
+/** Sends an answer whole or in part, cut or held back. Its body may be larger than the memory. */
 
 import type { IncomingMessage, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { Conditions } from './conditions.ts';
 
-/** Bytes that can be read from anywhere. */
+/** Bytes that can be read from any position. */
 export interface Body {
   readonly size: number;
-  /** The bytes from `start` up to `end`, the latter not included. */
+  /** The bytes from `start` to `end`, exclusive. */
   chunks(start: number, end: number): Iterable<Buffer>;
 }
 
@@ -17,10 +15,10 @@ export interface Answer {
   readonly status: number;
   readonly headers?: OutgoingHttpHeaders;
   readonly body?: Body;
-  /** Part of the body to send, `end` not included; all of it unless said. */
+  /** Part of the body to send, `end` exclusive; the whole body unless given. */
   readonly start?: number;
   readonly end?: number;
-  /** `Content-Length`, if it is to differ from the bytes sent; `none` leaves it out. */
+  /** `Content-Length`, if it differs from the bytes that are sent; `none` leaves it out. */
   readonly contentLength?: number | 'none' | undefined;
   /** Bytes after which the answer is held. */
   readonly holdAfter?: number | undefined;
@@ -36,7 +34,7 @@ export interface Refusal {
   readonly headers?: OutgoingHttpHeaders;
 }
 
-/** A piece of a body: several fit a socket buffer, and a layer is not one of them. */
+/** Chunk of a body: several fit into a socket buffer, and a layer takes several. */
 const CHUNK_BYTES = 64 * 1024;
 
 /** @returns a body of these bytes */
@@ -76,7 +74,7 @@ export function paddedBody(
   };
 }
 
-/** Answers that are held back until somebody releases them or the client leaves. */
+/** Answers that are held back until the test releases them or the client leaves. */
 export class HeldAnswers {
   readonly #held = new Map<ServerResponse, () => void>();
   readonly #events = new Conditions();
@@ -95,7 +93,7 @@ export class HeldAnswers {
     this.#held.delete(response);
   }
 
-  /** Let all go on that are held now, or those of them whose path matches. */
+  /** Releases the answers that are held now, or those whose path matches. */
   release(pattern = /^/): void {
     for (const [response, resolve] of this.#held) {
       if (pattern.test(response.req.url ?? '')) resolve();
@@ -107,19 +105,16 @@ export class HeldAnswers {
     await this.#events.when(() => (this.#held.size >= count ? true : undefined));
   }
 
-  /** No answer will be held any more. */
+  /** Rejects all waits: no answer is held any more. */
   close(reason: Error): void {
     this.#events.close(reason);
   }
 }
 
 /**
- * Send an answer at the pace of the client, and stop when it leaves. HEAD gets the same headers alone.
+ * Sends an answer at the pace of the client, and stops when it leaves. HEAD gets the headers only.
  *
- * @param request what is answered
- * @param response where to write
- * @param answer what to write
- * @param held who keeps answers with `holdAfter`
+ * @param held keeps answers with `holdAfter`
  */
 export async function sendAnswer(
   request: IncomingMessage,
@@ -133,7 +128,7 @@ export async function sendAnswer(
   if (response.destroyed) {
     return;
   }
-  // Where length and bytes differ, the connection cannot serve a further request.
+  // If length and bytes differ, the connection cannot serve a further request.
   const lies = contentLength !== 'none' && contentLength !== end - start;
   response.writeHead(status, {
     ...headers,
@@ -176,11 +171,11 @@ async function write(response: ServerResponse, chunks: Iterable<Buffer>): Promis
 }
 
 /**
- * Read a `Range` header (RFC 9110, section 14.1.2).
+ * Reads a `Range` header (RFC 9110, section 14.1.2).
  *
  * @param header its value
  * @param size length of the whole
- * @returns the one range, `end` not included; `whole` when there is none to honour; `unsatisfiable`
+ * @returns the one range, `end` exclusive; `whole` if there is none to honour; `unsatisfiable`
  */
 export function parseRange(
   header: string | undefined,
@@ -204,16 +199,15 @@ export function parseRange(
 }
 
 /**
- * Make the answer to a request for bytes that can be had in part.
+ * The answer to a request for bytes, in part if it has a `Range`.
  *
- * @param request what is asked for, `Range` included
  * @param body the whole
  * @param headers further headers
  * @returns 200, 206 or 416 (RFC 9110, section 14)
  */
 export function rangedAnswer(request: IncomingMessage, body: Body, headers: OutgoingHttpHeaders): Answer {
   const all = { 'Accept-Ranges': 'bytes', ...headers };
-  // A range means something in a GET alone: RFC 9110, section 14.2.
+  // A range applies to GET only: RFC 9110, section 14.2.
   const range = request.method === 'GET' ? parseRange(request.headers.range, body.size) : 'whole';
   if (range === 'whole') {
     return { status: 200, headers: all, body };

@@ -1,37 +1,37 @@
-/** A registry, services that keep what they have prepared, and what these ask it for. */
+/** A registry, services that cache what they prepare, and the requests that these send to the registry. */
 
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sha256 } from './collect.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from './fake-registry.ts';
 import { type BuiltImage, makeImage, makeLayer } from './image.ts';
+import { noise } from './noise.ts';
 import { filesOf, firstLine, imagesOf } from './reading.ts';
 import { type Reply, startTestService, type TestService, type TestServiceOptions } from './service.ts';
 import { within } from './within.ts';
 
-/** Bytes that no compressor makes smaller, the same on any day. */
-export function noise(seed: string, length: number): Buffer {
-  return createHash('shake256', { outputLength: length }).update(seed).digest();
-}
-
-/** A layer that several images may have. */
+/** A layer that several images can share. */
 export function layerOf(name: string, bytes = 100_000): { readonly tar: Buffer } {
   return { tar: makeLayer({ [`data/${name}`]: noise(name, bytes) }) };
 }
 
-/** Two images that stand on the same base. */
+/** Two images on the same base layer. */
 export const BASE = layerOf('base');
 export const APP = makeImage({ layers: [BASE, layerOf('middle'), layerOf('top')] });
 export const TOOL = makeImage({ layers: [BASE, layerOf('tool')] });
 export const BASE_DIGEST = APP.layers[0]?.digest ?? '';
 
-/** Where the first of them is to be had. */
-export const APP_FILE = '/docker/team_app_1.tar';
+/** The registry sends the first bytes of the base layer and then stalls. */
+export const BASE_STALLS = { digest: BASE_DIGEST, afterBytes: 1000 };
 
-/** Room for all images of a test. */
+/** Paths of archives of the images, and of one with both. */
+export const APP_FILE = '/docker/team_app_1.tar';
+export const TOOL_FILE = '/docker/org_tool_1.tar';
+export const BUNDLE = '/bundle.tar?image=team/app:1&image=org/tool:1';
+
+/** A cache with room for all images of a test. */
 export const KEPT = { CACHE_MAX_BYTES: '1000000000' };
 
 /** A registry with both images: `team/app:1`, and `team/app:2` and `org/tool:1`. */
@@ -39,17 +39,17 @@ export interface Scene extends AsyncDisposable {
   readonly registry: FakeRegistry;
   /** A folder for `CACHE_DIR`. */
   readonly directory: string;
-  /** Starts a service for this registry that keeps what it prepares; to be disposed of before the scene is. */
+  /** Starts a service for this registry with a cache. The caller disposes of it before it disposes of the scene. */
   start(env?: Readonly<Record<string, string>>, options?: TestServiceOptions): Promise<TestService>;
-  /** What has reached the registry since the last call, but for its tokens: `{METHOD} {path behind /v2/}`. */
-  asked(): readonly string[];
-  /** @returns once so many answers of the registry are held back */
+  /** Requests to the registry since the last call, except for tokens: `{METHOD} {path behind /v2/}`. */
+  takeRequests(): readonly string[];
+  /** Resolves when this many answers of the registry are held back; 1 unless given. */
   untilStalled(count?: number): Promise<void>;
-  /** @returns once the registry answers nothing any more */
+  /** Resolves when the registry answers no request any more. */
   untilQuiet(): Promise<void>;
 }
 
-/** Start a scene. */
+/** Starts a scene. */
 export async function startScene(options: FakeRegistryOptions = {}): Promise<Scene> {
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'cache-'));
@@ -58,21 +58,20 @@ export async function startScene(options: FakeRegistryOptions = {}): Promise<Sce
   registry.push('team/app', '1', APP);
   registry.push('team/app', '2', TOOL);
   registry.push('org/tool', '1', TOOL);
-  const asked = watch(registry);
   const all = stack.move();
   return {
     registry,
     directory,
     start: (env, options) => startTestService({ REGISTRY_URL: registry.url, ...KEPT, ...env }, options),
-    asked,
+    takeRequests: recordRequests(registry),
     untilStalled: (count = 1) => within(registry.waitForStalled(count), `${count} stalled answers`),
-    untilQuiet: () => within(registry.waitForNoActiveRequests(), 'the registry to have nothing to do'),
+    untilQuiet: () => within(registry.waitForNoActiveRequests(), 'the end of all registry requests'),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }
 
-/** @returns tells what has reached a registry since the last call */
-export function watch(registry: FakeRegistry): () => readonly string[] {
+/** @returns a function that returns the requests to a registry since its last call, as {@link Scene.takeRequests} */
+export function recordRequests(registry: FakeRegistry): () => readonly string[] {
   let from = 0;
   return () => {
     const found = registry.requests.slice(from);
@@ -83,7 +82,7 @@ export function watch(registry: FakeRegistry): () => readonly string[] {
   };
 }
 
-/** What getting an image with nothing of it at hand asks for, in alphabetical order. */
+/** The requests of a pull that finds nothing in the cache, sorted. */
 export function wholePull(
   repository: string,
   tag: string,
@@ -92,16 +91,16 @@ export function wholePull(
   const blobs = [config.digest, ...layers.map(({ digest }) => digest)];
   return [
     `GET ${repository}/manifests/${tag}`,
-    ...blobs.map((digest) => `GET ${repository}/blobs/${digest}`).toSorted(),
+    ...blobs.map((digest) => `GET ${repository}/blobs/${digest}`),
   ].toSorted();
 }
 
-/** Those of some requests that get a blob. */
-export function blobsOf(asked: readonly string[]): readonly string[] {
-  return asked.filter((line) => /^GET .*\/blobs\//.test(line));
+/** The requests among these that fetch a blob. */
+export function blobsOf(requests: readonly string[]): readonly string[] {
+  return requests.filter((line) => /^GET .*\/blobs\//.test(line));
 }
 
-/** Checks an archive of layout `docker` against the image that it is of, not against the service. */
+/** Checks an archive of layout `docker` against the images that were pushed. */
 export function assertHolds(reply: Reply, ...images: readonly BuiltImage[]): void {
   assert.equal(reply.status, 200, firstLine(reply));
   assert.equal(reply.isCut, false);
@@ -118,7 +117,7 @@ export function assertHolds(reply: Reply, ...images: readonly BuiltImage[]): voi
   }
 }
 
-/** The same of layout `docker-gzip`. */
+/** Checks an archive of layout `docker-gzip` against the image that was pushed. */
 export function assertHoldsPacked(reply: Reply, image: BuiltImage): void {
   assert.equal(reply.status, 200, firstLine(reply));
   const files = filesOf(reply);
@@ -129,7 +128,7 @@ export function assertHoldsPacked(reply: Reply, image: BuiltImage): void {
   );
 }
 
-/** Files of all stores below a folder, those that are being written among them. */
+/** Files of all stores below a folder, including those that are being written. */
 export async function storedFiles(directory: string): Promise<readonly string[]> {
   const entries = await readdir(directory, { recursive: true, withFileTypes: true });
   return entries

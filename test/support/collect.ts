@@ -1,22 +1,18 @@
-/**
- * Small helpers that look at bytes without the product's own code: gather a stream, hash it, list a tar.
- */
+/** Helpers that read bytes without the code of the product: collect a stream, hash it, list a tar. */
 
 import { createHash } from 'node:crypto';
 
-/** Bytes that {@link readAll} gathers at most: above every body that a test has a reason to hold in memory. */
+/** Most bytes that {@link readAll} collects: more than any body that a test holds in memory. */
 const READ_ALL_LIMIT_BYTES = 1024 ** 3;
 
 /** Length of a tar block (POSIX.1-2024, pax, "ustar Interchange Format"). */
 const BLOCK_BYTES = 512;
 
 /**
- * Gather a stream.
+ * Collects a stream.
  *
- * @param source a `Readable`, a web stream, or anything else that yields bytes or text
  * @param limitBytes most bytes to accept
- * @returns everything that came, in one buffer
- * @throws RangeError over the limit; or whatever the source fails with
+ * @throws RangeError above the limit; the error of the source
  */
 export async function readAll(
   source: AsyncIterable<Uint8Array | string>,
@@ -43,7 +39,7 @@ export function sha256(bytes: Uint8Array | string): string {
   return `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
-/** What kind of thing a tar entry is. */
+/** The type of a tar entry. */
 export type TarEntryType =
   | 'file'
   | 'hardlink'
@@ -53,14 +49,14 @@ export type TarEntryType =
   | 'directory'
   | 'fifo';
 
-/** One entry of a tar, pax records already applied. */
+/** One entry of a tar, with its pax records applied. */
 export interface TarEntry {
   readonly name: string;
   readonly type: TarEntryType;
   /** Bytes of content. */
   readonly size: number;
   readonly mode: number;
-  /** Seconds since 1970, with a fraction where a pax record has one. */
+  /** Seconds since 1970, with a fraction if a pax record has one. */
   readonly mtime: number;
   readonly uid: number;
   readonly gid: number;
@@ -68,7 +64,7 @@ export interface TarEntry {
   readonly gname: string;
   readonly linkname: string;
   readonly content: Buffer;
-  /** The pax records that stood before this entry; empty for plain ustar. */
+  /** The pax records before this entry; empty for plain ustar. */
   readonly pax: ReadonlyMap<string, string>;
 }
 
@@ -84,8 +80,8 @@ const ENTRY_TYPES: Readonly<Record<string, TarEntryType>> = {
 };
 
 /**
- * Read a tar of ustar and pax entries strictly: checksums, magic, padding, the two zero blocks at the end and
- * nothing but zeros after them are all demanded.
+ * Reads a tar of ustar and pax entries strictly: checksums, magic, padding, and zero blocks only at the end are
+ * required.
  *
  * @param archive the whole archive, not compressed
  * @returns its entries in their order

@@ -1,26 +1,24 @@
-/**
- * Waiting for something to become true, woken by events alone.
- */
+/** Waits for a condition. Events wake the wait; nothing polls. */
 
 interface Waiter {
-  /** Settles the promise and gives true once the condition holds. */
+  /** Settles the promise and returns true if the condition holds. */
   check(): boolean;
   reject(reason: Error): void;
 }
 
-/** A set of promises, each of which resolves when its probe finds something. */
+/** Promises that resolve when their probes find a value. */
 export class Conditions {
   readonly #waiters = new Set<Waiter>();
   #closed: Error | undefined;
 
   /**
-   * @param probe looks at the present state, and gives `undefined` as long as it is not the awaited one
-   * @returns what the probe gave: at once, or after some later {@link changed}
-   * @throws the reason of {@link close} when it comes first
+   * @param probe returns `undefined` as long as the awaited state is not reached
+   * @returns the value of the probe: at once, or after a later {@link changed}
+   * @throws the reason of {@link close}, if that comes first
    */
   when<T>(probe: () => T | undefined): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    // Whoever awaits the promise still sees the rejection; one that lost a race must not end the process.
+    // Without a handler, a rejection that lost a race would end the process. Those who await it still see it.
     promise.catch(() => {});
     const check = (): boolean => {
       const value = probe();
@@ -41,7 +39,7 @@ export class Conditions {
     return promise;
   }
 
-  /** Say that the state has changed: every probe looks again. */
+  /** Runs every probe again, since the state has changed. */
   changed(): void {
     for (const waiter of [...this.#waiters]) {
       if (waiter.check()) {
@@ -50,7 +48,7 @@ export class Conditions {
     }
   }
 
-  /** Say that nothing will change any more: whoever still waits is told so. */
+  /** Rejects all waits: the state does not change any more. */
   close(reason: Error): void {
     this.#closed = reason;
     for (const waiter of this.#waiters) {

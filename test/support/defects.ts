@@ -1,52 +1,50 @@
-/**
- * What the fake registry can do wrong: one switch a misbehaviour. An unset switch is good behaviour.
- */
+/** What the fake registry can do wrong: one switch for each misbehaviour. */
 
 import type { OutgoingHttpHeaders } from 'node:http';
 
 /**
- * A switch that works a number of times, and without end where `times` is not given. The count belongs to the
- * object: set a new one to begin anew.
+ * A switch that works `times` times, or always if that is not given. The count belongs to the object: a new object
+ * counts from 0.
  */
 export interface Times {
   readonly times?: number;
 }
 
-/** A switch that concerns one blob, or all where `digest` is not given. */
+/** A switch for one blob, or for all if `digest` is not given. */
 export interface ForBlob extends Times {
   readonly digest?: string;
 }
 
-/** A switch that concerns what is asked for under one tag or digest, or all where `reference` is not given. */
+/** A switch for requests with one tag or digest, or for all if `reference` is not given. */
 export interface ForManifest extends Times {
   readonly reference?: string;
 }
 
-/** A switch that concerns the requests whose `{METHOD} {path and query}` matches, or all. */
+/** A switch for requests whose `{METHOD} {path and query}` matches, or for all. */
 export interface ForRequest extends Times {
   readonly pattern?: RegExp;
 }
 
-/** An answer out of nothing, before anything else is looked at; the token endpoint is not spared. */
+/** An error that comes before any other check, also at the token endpoint. */
 export interface FailWith extends ForRequest {
   readonly status: number;
   /** Such as `Retry-After`. */
   readonly headers?: OutgoingHttpHeaders;
-  /** An OCI error document with the code that goes with the status, unless said. */
+  /** An OCI error document with the code of the status, unless given. */
   readonly body?: string | Buffer;
-  /** Let the registry check authorization first, so that only requests that it would serve fail. */
+  /** Checks authorization first, so that only requests that the registry would serve fail. */
   readonly afterAuthorization?: boolean;
 }
 
 /** A redirect to elsewhere. */
 export interface RedirectTo extends Times {
-  /** `http://host:port`; or what makes the whole `Location` from the digest or reference: relative, downgraded… */
+  /** `http://host:port`, or a function from the digest or reference to the whole `Location`. */
   readonly to: string | ((name: string) => string);
-  /** 307 unless said. */
+  /** 307 unless given. */
   readonly status?: number;
 }
 
-/** A body with this many more bytes than it should have. They are made while they are sent. */
+/** A body with additional bytes, which are made while they are sent. */
 export interface Huge {
   readonly bytes: number;
   /** False: no `Content-Length`. */
@@ -64,16 +62,16 @@ export type ContentRangeLie =
   | 'missing'
   | 'malformed';
 
-/** Where a type allows a list, the first that fits and is not used up counts. */
+/** Of a list, the first switch applies that fits and is not used up. */
 export type OneOrMany<T> = T | readonly T[];
 
-/** All switches. Set and unset them at any time; they concern the requests that arrive from then on. */
+/** All switches. They can be set at any time and apply to the requests that arrive from then on. */
 export interface Defects {
   /** One byte of the blob is flipped (the middle one), length and headers being right. */
   wrongBlobDigest?: true | OneOrMany<ForBlob> | undefined;
   /**
-   * The blob is `by` bytes longer (zeros at its end) or shorter. `Content-Length` tells the `actual` length
-   * (default), that of the `descriptor`, or is left out (`none`).
+   * The blob is `by` bytes longer (zeros at its end) or shorter. `Content-Length` is the `actual` length (default),
+   * that of the `descriptor`, or left out (`none`).
    */
   wrongBlobSize?:
     | OneOrMany<ForBlob & { readonly by: number; readonly contentLength?: 'actual' | 'descriptor' | 'none' }>
@@ -139,8 +137,8 @@ export class DefectPicker {
 
   /**
    * @param defect the value of a switch; `true` is a switch without fields
-   * @param concerns whether it means the request at hand
-   * @returns the first that does and is not used up, counted as used; `undefined` when none is
+   * @param concerns whether a switch applies to the current request
+   * @returns the first such switch that is not used up, counted as used
    */
   pick<T extends Times>(
     defect: true | OneOrMany<T> | undefined,

@@ -1,51 +1,49 @@
-/**
- * Clients by the hundred that download, dawdle and leave: nothing of a body is kept but its checksum.
- */
+/** Downloads for hundreds of clients at once: only the checksum of a body is kept. */
 
 import { createHash } from 'node:crypto';
 import { type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Milliseconds that a whole download may take unless said: many times what anything here takes on a busy machine. */
+/** Longest download in milliseconds unless given: many times what one takes on a busy machine. */
 const DOWNLOAD_LIMIT_MS = 60_000;
 
 /** How a client behaves. */
 export interface DownloadOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Leaves when it has had so many bytes of the body; 0 as soon as the header is here. */
+  /** Leaves after this many bytes of the body; 0: as soon as the header has arrived. */
   readonly leaveAfterBytes?: number;
   /** Leaves at this signal. */
   readonly signal?: AbortSignal;
-  /** Waits so many milliseconds after each piece of some 64 KiB. */
+  /** Milliseconds to wait after each chunk of about 64 KiB. */
   readonly pauseMs?: number;
-  /** Longest that it may take, in milliseconds. */
+  /** Longest duration in milliseconds. */
   readonly limitMs?: number;
 }
 
-/** What became of a download. */
+/** The outcome of a download. */
 export interface Download {
-  /** 0 where no header came. */
+  /** 0 if no header arrived. */
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** Bytes of the body that came. */
+  /** Received bytes of the body. */
   readonly bytes: number;
-  /** SHA-256 of those, in hex. */
+  /** SHA-256 of the received bytes, in hex. */
   readonly sha256: string;
   /** The first bytes of the body as text, for messages. */
   readonly text: string;
-  /** `whole`: all that `Content-Length` says is here; `cut`: the connection broke before; `left`: the client went. */
+  /** `whole`: all bytes of `Content-Length` arrived; `cut`: the connection broke before; `left`: the client left. */
   readonly end: 'whole' | 'cut' | 'left';
 }
 
-/** Most bytes of a body that are kept as text. */
+/** Largest part of a body that is kept as text. */
 const TEXT_BYTES = 4096;
 
 /**
- * Downloads on a connection of its own.
+ * Downloads on its own connection.
  *
- * @returns what became of it, also where the connection broke
- * @throws Error when it takes longer than its limit, or the whole is not as long as `Content-Length` says
+ * @returns the outcome, also if the connection broke
+ * @throws Error if it takes longer than its limit, or a whole body differs from `Content-Length`
  */
 export async function download(port: number, path: string, options: DownloadOptions = {}): Promise<Download> {
   const { leaveAfterBytes = Number.POSITIVE_INFINITY, pauseMs = 0, method = 'GET' } = options;
@@ -78,7 +76,7 @@ export async function download(port: number, path: string, options: DownloadOpti
   }
   const { 'content-length': length } = response.headers;
   if (method !== 'HEAD' && length !== undefined && bytes !== Number(length)) {
-    throw new Error(`Cannot download ${path}: ${bytes} bytes came to an orderly end, not ${length}`);
+    throw new Error(`Cannot download ${path}: it ended after ${bytes} bytes, not ${length}`);
   }
   return outcome('whole');
 }

@@ -1,6 +1,4 @@
-/**
- * What the fake registry answers when it is asked for a manifest or a blob that it has.
- */
+/** The answers of the fake registry to requests for manifests and blobs that it has. */
 
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
 import { type Answer, type Body, bytesBody, paddedBody, type Refusal, rangedAnswer } from './answer.ts';

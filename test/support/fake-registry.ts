@@ -1,6 +1,4 @@
-/**
- * A registry in this process (OCI distribution, pull side) that behaves well until a switch is set.
- */
+/** A registry in this process (OCI distribution, pull side). Switches make it misbehave. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Answer, bytesBody, HeldAnswers, type Refusal, sendAnswer } from './answer.ts';
@@ -32,32 +30,33 @@ export interface FakeRegistryOptions {
   readonly tls?: TlsSettings | undefined;
   readonly auth?: Partial<AuthSettings>;
   readonly defects?: Defects;
-  /** Tokens of another registry, whose token endpoint is to count here too. */
+  /** Tokens of another registry that are valid here, too. */
   readonly tokens?: TokenStore;
 }
 
-/** A running registry. All of `requests` are here, those of the token endpoint among them. */
+/** A running registry. Its `requests` include those to the token endpoint. */
 export interface FakeRegistry extends ScriptedServer {
-  /** The switches: set and unset their fields. */
+  /** The switches. Tests set and unset its fields. */
   readonly defects: Defects;
-  /** Who may pull, and how the token endpoint behaves: change its fields. */
+  /** Access to repositories, and the token endpoint. Tests change its fields. */
   readonly auth: AuthSettings;
-  /** The tokens that count here: `issue` makes one, `revokeAll` ends them. */
+  /** The valid tokens. */
   readonly tokens: TokenStore;
-  /** What reached `/token`. */
+  /** The requests to `/token`. */
   readonly tokenRequests: readonly RecordedRequest[];
   /** Every blob that was pushed, by digest. */
   readonly blobs: ReadonlyMap<string, Buffer>;
   /**
+   * Adds an image and everything that it references.
+   *
    * @param repository such as `team/app`
    * @param reference a tag, or the digest of the manifest
-   * @param image what to put there, and all that it names
    * @returns the digest of its manifest
    */
   push(repository: string, reference: string, image: Pushable): string;
-  /** Let all go on that is stalled now. The switch stays on for what comes later. */
+  /** Releases the answers that are stalled now. The switch stays on for later ones. */
   releaseStalled(pattern?: RegExp): void;
-  /** @returns as soon as `count` (1 unless said) answers are stalled at the same time */
+  /** Resolves when `count` answers are stalled at the same time; 1 unless given. */
   waitForStalled(count?: number): Promise<void>;
 }
 
@@ -67,7 +66,7 @@ interface RepositoryLocation {
   readonly blobs: Map<string, Buffer>;
 }
 
-/** One request on its way through the registry. */
+/** A request that the registry answers. */
 interface RequestContext {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -79,8 +78,8 @@ interface RequestContext {
 const NAME = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$/;
 
 /**
- * Start a registry on a free port of 127.0.0.1. It speaks https with `tls`, asks for no credentials unless `auth`
- * says so, and gives the four usual manifest types only to clients whose `Accept` names them or a wildcard.
+ * Starts a registry on a free port of 127.0.0.1. It uses https with `tls`, and requires credentials as `auth` says. It
+ * serves the four usual manifest types only to clients whose `Accept` names them or a wildcard.
  */
 export async function startFakeRegistry(options: FakeRegistryOptions = {}): Promise<FakeRegistry> {
   const registry = new RegistryState(options);

@@ -1,11 +1,9 @@
-/**
- * What the fake registry answers when it is asked for the tags of a repository (OCI distribution, "Listing Tags").
- */
+/** The answers of the fake registry to requests for tags (OCI distribution, "Listing Tags"). */
 
 import { type Answer, bytesBody, type Refusal } from './answer.ts';
 import type { Defects } from './defects.ts';
 
-/** Most tags of a page, also where more are asked for, or no number is. */
+/** Most tags of a page, also if more are requested or no number is given. */
 const MAX_PAGE = 1000;
 
 /**

@@ -1,40 +1,38 @@
-/**
- * Who may pull from the fake registry: Basic credentials, tokens, challenges, and the token endpoint.
- */
+/** Access to the fake registry: Basic credentials, tokens, challenges, and the token endpoint. */
 
 import { randomBytes } from 'node:crypto';
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http';
 import { type Answer, bytesBody, paddedBody, type Refusal } from './answer.ts';
 
-/** What a challenge is made of. */
+/** The parts of a challenge. */
 export interface ChallengeParts {
   readonly scheme: 'Basic' | 'Bearer';
   readonly realm: string;
   readonly service: string;
   readonly scope: string;
-  /** `insufficient_scope` or `invalid_token`, when a token came and was not good enough. */
+  /** `insufficient_scope` or `invalid_token`, for a token that does not suffice. */
   readonly error: string | undefined;
 }
 
-/** How the registry authorizes, and how its token endpoint behaves. Change any of it at any time. */
+/** How the registry authorizes, and how its token endpoint behaves. Every field can be changed at any time. */
 export interface AuthSettings {
   /** `none` (default), `basic`, or `token`: a bearer token with the scope `repository:{name}:pull`. */
   mode: 'none' | 'basic' | 'token';
-  /** Name to password; `user`/`secret` unless said. */
+  /** Name to password; `user`/`secret` unless given. */
   users: Map<string, string>;
   /** The service that challenges name, and the only one that the token endpoint accepts. */
   service: string;
-  /** Realm of Bearer challenges, on any host; the registry's own `/token` unless said. */
+  /** Realm of Bearer challenges, on any host; the registry's own `/token` unless given. */
   realm: string | undefined;
   /** Writes the challenge another way: one header value, or several header lines. */
   challengeSpelling: ((parts: ChallengeParts) => string | readonly string[]) | undefined;
-  /** Repositories that nobody may pull: 403 `DENIED`, whatever the credentials. */
+  /** Repositories that cannot be pulled with any credentials: 403 `DENIED`. */
   deniedRepositories: Set<string>;
-  /** Anonymous token requests get a token (default), 401, or a token that opens nothing (`noAccess`). */
+  /** Anonymous token requests get a token (default), 401, or a token that grants nothing (`noAccess`). */
   allowAnonymous: boolean | 'noAccess';
-  /** The field of the answer that holds the token; `both` unless said, as Docker Hub does. */
+  /** The field of the answer that holds the token; `both` unless given, as Docker Hub does. */
   tokenField: 'token' | 'access_token' | 'both' | 'none';
-  /** `expires_in` and the life of the token in seconds, 300 unless said; `undefined`: field missing, 60 s. */
+  /** `expires_in` and the life of the token in seconds, 300 unless given; `undefined`: field missing, 60 s. */
   expiresIn: number | undefined;
   /** The token endpoint answers 307 to this URL. */
   tokenRedirectTo: string | undefined;
@@ -46,11 +44,11 @@ export interface AuthSettings {
   tokenHeaders: OutgoingHttpHeaders;
   /** The token endpoint gives not even headers until `releaseStalled()`. */
   tokenDelayUntilReleased: boolean;
-  /** The answer holds a token of so many characters, which opens nothing. */
+  /** The answer holds a token of so many characters, which grants nothing. */
   hugeToken: number | undefined;
 }
 
-/** @returns the settings of a registry that asks for nothing, `given` put over them */
+/** @returns the settings of a registry without access control, overridden by `given` */
 export function authSettings(given: Partial<AuthSettings> = {}): AuthSettings {
   return {
     mode: 'none',
@@ -96,7 +94,7 @@ export class TokenStore {
     return known.scopes.has(scope) ? 'good' : 'insufficient';
   }
 
-  /** Every token issued so far becomes unknown, as if its time had come. */
+  /** Makes all issued tokens unknown, as if they had expired. */
   revokeAll(): void {
     this.#tokens.clear();
   }
@@ -162,7 +160,7 @@ function spellChallenge({ scheme, realm, service, scope, error }: ChallengeParts
   return `${scheme} ${written.join(',')}`;
 }
 
-/** RFC 7617: `Basic` and the base64 of `user:password`, the first colon being the border. */
+/** RFC 7617: `Basic` and the base64 of `user:password`, split at the first colon. */
 function checkBasic(
   authorization: string | undefined,
   users: ReadonlyMap<string, string>,

@@ -1,18 +1,16 @@
-/**
- * Requests to a service under test, one connection each, answered from 127.0.0.1.
- */
+/** Requests to a service under test on 127.0.0.1, each on its own connection. */
 
 import { type IncomingHttpHeaders, type IncomingMessage, request as send } from 'node:http';
 import { within } from './within.ts';
 
-/** What to ask for. */
+/** The parts of a request. */
 export interface RequestOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
-  /** Which of this machine's addresses to come from. */
+  /** The local address to connect from. */
   readonly localAddress?: string;
-  /** Aborts the request as a client does that leaves. */
+  /** Aborts the request, as a client that leaves does. */
   readonly signal?: AbortSignal;
 }
 
@@ -27,12 +25,12 @@ export interface Reply {
   readonly isCut: boolean;
 }
 
-/** One request on a connection of its own, with whatever comes of it. */
+/** Sends a request and reads the answer to its end. */
 export async function request(port: number, path: string, options?: RequestOptions): Promise<Reply> {
   return await within(read(await open(port, path, options)), `the body of ${path}`);
 }
 
-/** The same, resolved with the header; nothing of the body is read yet. */
+/** Sends a request and resolves with the header; the body is not read. */
 export function open(port: number, path: string, options: RequestOptions = {}): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const { method = 'GET', headers = {}, signal, body, localAddress } = options;

@@ -1,6 +1,4 @@
-/**
- * Images and indexes in memory, as a registry keeps them. The same input gives the same bytes on any day.
- */
+/** Images and indexes in memory, as a registry stores them. The same input always gives the same bytes. */
 
 import { sha256 } from './collect.ts';
 import { type BlobLayer, type Compression, compress } from './layer.ts';
@@ -14,7 +12,7 @@ export {
   makeLayer,
 } from './layer.ts';
 
-/** Which of the two families of media types an image speaks. */
+/** The family of media types of an image. */
 export type MediaTypes = 'oci' | 'docker';
 
 /** OCI image spec, "Image Index", `platform`. */
@@ -26,7 +24,7 @@ export interface Platform {
   readonly 'os.features'?: readonly string[];
 }
 
-/** The names of both families. */
+/** The media types of both families. */
 export const MEDIA_TYPES = {
   oci: {
     index: 'application/vnd.oci.image.index.v1+json',
@@ -50,23 +48,23 @@ export const MEDIA_TYPES = {
   },
 } as const;
 
-/** Bytes that a registry serves under `/manifests/`, whatever they are. */
+/** Bytes that a registry serves under `/manifests/`. */
 export interface BuiltManifest {
-  /** What the registry says in `Content-Type`. */
+  /** `Content-Type` of the registry. */
   readonly mediaType: string;
   readonly bytes: Buffer;
   readonly digest: string;
 }
 
-/** Whatever can be pushed to the fake registry: a manifest and all that hangs below it. */
+/** What can be pushed to the fake registry: a manifest and everything that it references. */
 export interface Pushable {
   readonly manifest: BuiltManifest;
   /** Blobs by digest. */
   readonly blobs: ReadonlyMap<string, Buffer>;
   readonly children?: readonly Pushable[];
-  /** The config, where there is one. */
+  /** The config, if there is one. */
   readonly config?: { readonly digest: string };
-  /** What an index says of it unless told otherwise. */
+  /** Its platform in an index, unless the index entry gives another one. */
   readonly platform?: Platform;
 }
 
@@ -98,9 +96,9 @@ export interface LayerSpec {
   readonly tar?: Buffer;
   readonly blob?: Buffer;
   readonly diffId?: string;
-  /** `gzip` unless said. Of no effect on a `blob`. */
+  /** `gzip` unless given. Of no effect on a `blob`. */
   readonly compression?: Compression;
-  /** What the descriptor claims, right or wrong. */
+  /** The media type in the descriptor, right or wrong. */
   readonly mediaType?: string;
   /** Further or overriding fields of the descriptor: `urls`, `annotations`, a `size` that lies. */
   readonly descriptor?: Readonly<Record<string, unknown>>;
@@ -108,27 +106,27 @@ export interface LayerSpec {
 
 /** How to make an image. */
 export interface ImageSpec {
-  /** `linux/amd64` unless said. */
+  /** `linux/amd64` unless given. */
   readonly platform?: Platform;
   readonly layers: readonly (LayerSpec | BlobLayer)[];
-  /** `oci` unless said. */
+  /** `oci` unless given. */
   readonly mediaTypes?: MediaTypes;
   /** Further or overriding fields of the config file: `config`, `created`, `rootfs`. */
   readonly config?: Readonly<Record<string, unknown>>;
-  /** History of the config; one line a layer unless said. */
+  /** History of the config; one line a layer unless given. */
   readonly history?: readonly Readonly<Record<string, unknown>>[];
   /** Further or overriding fields of the manifest: `annotations`, `artifactType`, `mediaType: undefined`. */
   readonly manifest?: Readonly<Record<string, unknown>>;
-  /** Spaces to put after the JSON of the config: it stays valid, with an honest digest and size. */
+  /** Spaces after the JSON of the config, which stays valid; digest and size include them. */
   readonly configPaddingBytes?: number;
-  /** Spaces to put after the JSON of the manifest. */
+  /** Spaces after the JSON of the manifest. */
   readonly manifestPaddingBytes?: number;
 }
 
 /** One entry of an index. */
 export interface IndexEntry {
   readonly image: Pushable;
-  /** The image's own platform unless said; `null` leaves the field out. */
+  /** The platform of the image unless given; `null` leaves the field out. */
   readonly platform?: Platform | null;
   readonly annotations?: Readonly<Record<string, string>>;
   /** Further or overriding fields of the descriptor: a `digest`, `size` or `mediaType` that lies. */
@@ -136,9 +134,9 @@ export interface IndexEntry {
 }
 
 /**
- * Make an image for one platform.
+ * Makes an image for one platform.
  *
- * @param spec its layers, base first, and whatever is to differ from a plain `linux/amd64` OCI image
+ * @param spec its layers, base first, and other differences from a plain `linux/amd64` OCI image
  * @returns manifest, config, blobs by digest, layers and diff IDs
  */
 export function makeImage(spec: ImageSpec): BuiltImage {
@@ -186,9 +184,9 @@ export function makeImage(spec: ImageSpec): BuiltImage {
 }
 
 /**
- * Make an index (OCI) or manifest list (Docker). An entry may be an index itself.
+ * Makes an index (OCI) or manifest list (Docker). An entry may be an index itself.
  *
- * @param entries what it names, in order
+ * @param entries in their order
  * @param options `mediaTypes`, and further or overriding `fields` of the index
  * @returns the index, with the images as its children
  */
@@ -214,9 +212,9 @@ export function makeIndex(
 }
 
 /**
- * Make the entry that BuildKit adds beside an image: provenance in the form of an image that does not run.
+ * Makes the entry that BuildKit adds for an image: provenance in the form of an image without a platform.
  *
- * @param image what the attestation is about
+ * @param image the subject of the attestation
  * @returns an entry for {@link makeIndex}
  * @see https://github.com/moby/buildkit/blob/master/docs/attestations/attestation-storage.md
  */
@@ -237,7 +235,7 @@ export function makeAttestation(image: Pushable): IndexEntry {
 }
 
 /**
- * @param mediaType what the registry will say in `Content-Type`
+ * @param mediaType `Content-Type` of the registry
  * @param content a value to write as JSON, or the bytes themselves, of any kind
  * @returns a manifest that can stand in a {@link Pushable}
  */

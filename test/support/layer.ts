@@ -1,6 +1,4 @@
-/**
- * Layers: uncompressed tars, their compressed forms, and one that swells.
- */
+/** Layers: uncompressed tars, their compressed forms, and a gzip bomb. */
 
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
@@ -10,7 +8,7 @@ import { readAll } from './collect.ts';
 /** How the blob of a layer is compressed. */
 export type Compression = 'gzip' | 'zstd' | 'none';
 
-/** A link or an unusual mode, where plain content is not enough. */
+/** A file with a type or mode of its own. */
 export interface LayerFile {
   readonly type?: 'file' | 'directory' | 'symlink' | 'hardlink';
   readonly content?: string | Buffer;
@@ -30,16 +28,16 @@ export interface BlobLayer {
 
 const BLOCK_BYTES = 512;
 
-/** First size that the eleven octal digits of a ustar header cannot say: 8 GiB. */
+/** First size that the eleven octal digits of a ustar header cannot express: 8 GiB. */
 const USTAR_SIZE_LIMIT_BYTES = 8 ** 11;
 
-/** Piece in which a bomb is fed to the compressor: large enough to be quick, small enough not to matter. */
+/** Chunk in which a bomb goes through the compressor. */
 const BOMB_CHUNK_BYTES = 1024 ** 2;
 
 const TYPE_FLAGS = { file: '0', hardlink: '1', symlink: '2', directory: '5' } as const;
 
 /**
- * Make the uncompressed tar of a layer: ustar, owner 0:0, mtime 0, the entries in the order of the keys.
+ * Makes the uncompressed tar of a layer: ustar, owner 0:0, mtime 0, the entries in the order of the keys.
  *
  * @param files path to content; a path that ends in `/` is a directory
  * @returns the tar, two zero blocks at its end
@@ -71,8 +69,8 @@ export function compress(bytes: Uint8Array, compression: Compression): Buffer {
 }
 
 /**
- * Make a gzip layer that is about a thousand times larger once it is open: one file of zeros. It is built as a
- * stream, so that only the small compressed form is ever in memory.
+ * Makes a gzip layer of one file of zeros, which unpacks to about a thousand times its size. It is built as a
+ * stream, so that only the compressed form is in memory.
  *
  * @param uncompressedBytes length of the file inside, below 8 GiB
  * @returns a layer for `makeImage`

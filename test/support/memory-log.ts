@@ -1,6 +1,4 @@
-/**
- * The log of a service under test, kept in memory.
- */
+/** The log of a service under test, in memory. */
 
 import { Conditions } from './conditions.ts';
 import { within } from './within.ts';
@@ -8,30 +6,32 @@ import { within } from './within.ts';
 /** One line of the log. */
 export type LogEvent = Readonly<Record<string, unknown>>;
 
-/** All events of a log so far, and those to come. */
+/** The events of a log. */
 export class MemoryLog {
   readonly #events: LogEvent[] = [];
   readonly #waiting = new Conditions();
 
-  /** In the order in which they came. */
+  /** All events so far, in their order. */
   get events(): readonly LogEvent[] {
     return this.#events;
   }
 
-  /** Append one. */
+  /** Appends an event. */
   add(event: LogEvent): void {
     this.#events.push(event);
     this.#waiting.changed();
   }
 
-  /** Say that none will come any more: whoever still waits is told so. */
+  /** Rejects all waits: no further event comes. */
   close(reason: Error): void {
     this.#waiting.close(reason);
   }
 
   /**
-   * @param fields what an event must have, to the letter
-   * @param nth which one of those that do, counted from 1 and from the first event of all
+   * Resolves with an event.
+   *
+   * @param fields what the event must contain
+   * @param nth which of the matching events, counted from 1
    */
   waitFor(fields: LogEvent, nth = 1): Promise<LogEvent> {
     const fits = (event: LogEvent): boolean =>

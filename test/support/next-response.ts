@@ -1,13 +1,13 @@
-/** The service's own side of an answer. */
+/** The server's side of an answer. */
 
 import diagnostics from 'node:diagnostics_channel';
 import type { ServerResponse } from 'node:http';
 import { within } from './within.ts';
 
 /**
- * The answer that the service is about to give to the next request, as its own process sees it.
+ * Resolves with the `ServerResponse` of the next request.
  *
- * @param isMeant by the path
+ * @param isMeant selects the request by its path
  */
 export function nextResponse(isMeant: (path: string) => boolean): Promise<ServerResponse> {
   const { promise, resolve } = Promise.withResolvers<ServerResponse>();

@@ -1,27 +1,38 @@
 /** A service and the registry that it is configured for. */
 
+import assert from 'node:assert/strict';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from './fake-registry.ts';
-import { startTestService, type TestService, type TestServiceOptions } from './service.ts';
+import {
+  type Reply,
+  type RequestOptions,
+  startTestService,
+  type TestService,
+  type TestServiceOptions,
+} from './service.ts';
 import { within } from './within.ts';
 
-/** Both of them; disposing of the pair stops both. */
+/** A service and its registry. Disposing of the pair stops both. */
 export interface Pair extends AsyncDisposable {
   readonly service: TestService;
   readonly registry: FakeRegistry;
-  /** @returns once the registry answers nothing any more */
+  /** Sends a request to the service. `{host}` in the path stands for the address of the registry. */
+  request(path: string, options?: RequestOptions): Promise<Reply>;
+  /** Resolves when the registry answers no request any more. */
   untilQuiet(): Promise<void>;
-  /** @returns once so many answers of the registry are held back */
+  /** Resolves when this many answers of the registry are held back; 1 unless given. */
   untilStalled(count?: number): Promise<void>;
+  /** Checks that no request to the registry runs and that the service has no file open. */
+  assertIdle(): Promise<void>;
 }
 
-/** How to start them. */
+/** How to start a pair. */
 export interface PairOptions extends FakeRegistryOptions, TestServiceOptions {
-  /** Variables of the service, put over `REGISTRY_URL`. */
+  /** Variables of the service, in addition to `REGISTRY_URL`. */
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
- * Start a registry, and a service for which it is the configured one.
+ * Starts a registry, and a service for which it is the configured one.
  *
  * @param fill puts images into the registry
  */
@@ -34,11 +45,17 @@ export async function startPair(options: PairOptions, fill: (registry: FakeRegis
     await startTestService({ REGISTRY_URL: registry.url, ...env }, { retry, tamper, tamperDraft, onDamage }),
   );
   const both = stack.move();
+  const untilQuiet = () => within(registry.waitForNoActiveRequests(), 'the end of all registry requests');
   return {
     service,
     registry,
-    untilQuiet: () => within(registry.waitForNoActiveRequests(), 'the registry to have nothing to do'),
+    request: (path, request) => service.request(path.replaceAll('{host}', registry.host), request),
+    untilQuiet,
     untilStalled: (count = 1) => within(registry.waitForStalled(count), `${count} stalled answers`),
+    assertIdle: async () => {
+      await untilQuiet();
+      assert.equal(await service.openFiles(), 0);
+    },
     [Symbol.asyncDispose]: () => both.disposeAsync(),
   };
 }

@@ -1,11 +1,11 @@
-/** Preparations that nobody waits for, as a client sees them. */
+/** Preparations, as a client sees them. */
 
 import assert from 'node:assert/strict';
 import type { Scene } from './cached.ts';
 import type { Reply, RequestOptions, TestService } from './service.ts';
 
-/** What is told of a preparation. */
-export interface ToldJob {
+/** The JSON document of a preparation. */
+export interface PreparationDocument {
   readonly id: string;
   readonly path: string;
   readonly images: readonly string[];
@@ -22,75 +22,89 @@ export interface ToldJob {
   };
 }
 
-/** A preparation that was begun. */
-export interface BegunJob {
+/** A preparation that has started. */
+export interface Started {
   readonly location: string;
-  /** As the answer to the POST has told it. */
-  readonly first: ToldJob;
+  /** The document in the answer to the POST. */
+  readonly first: PreparationDocument;
 }
 
-/** How long to ask again for a state before the test fails. */
+/** Milliseconds to wait for a state before the test fails. */
 const WAIT_MS = 10_000;
 
-/** Asks for a preparation, which must be taken on. */
+/** Starts a preparation, which must be accepted. */
 export async function prepare(
   service: TestService,
   path: string,
   options: RequestOptions = {},
-): Promise<BegunJob> {
+): Promise<Started> {
   const reply = await service.request(`/prepare${path}`, { ...options, method: 'POST' });
   assert.equal(reply.status, 202, reply.body.toString());
   const { location = '' } = reply.headers;
   assert.match(location, /^\/preparations\/[\da-f-]{36}$/);
   assert.match(reply.headers['retry-after'] ?? '', /^\d+$/);
-  return { location, first: jobOf(reply) };
+  return { location, first: documentOf(reply) };
 }
 
-/** What an answer tells of a preparation. */
-export function jobOf({ headers, body }: Reply): ToldJob {
+/** The document in an answer. */
+export function documentOf({ headers, body }: Reply): PreparationDocument {
   assert.equal(headers['content-type'], 'application/json');
   assert.equal(headers['cache-control'], 'no-store');
-  return JSON.parse(body.toString()) as ToldJob;
+  return JSON.parse(body.toString()) as PreparationDocument;
 }
 
-/** What is told of a preparation now. */
-export async function look(service: TestService, location: string): Promise<ToldJob> {
+/** The present document of a preparation. */
+export async function lookUp(service: TestService, location: string): Promise<PreparationDocument> {
   const reply = await service.request(location);
   assert.equal(reply.status, 200);
-  return jobOf(reply);
+  return documentOf(reply);
 }
 
-/** Asks again and again until a preparation is as it is to be. */
-export async function until(
+/** Looks a preparation up until its document fulfils a condition. */
+export async function lookUpUntil(
   service: TestService,
   location: string,
-  isReached: (job: ToldJob) => boolean,
-): Promise<ToldJob> {
+  isReached: (document: PreparationDocument) => boolean,
+): Promise<PreparationDocument> {
   const end = performance.now() + WAIT_MS;
   for (;;) {
-    const job = await look(service, location);
-    if (isReached(job)) return job;
-    assert.ok(performance.now() < end, `it is still ${JSON.stringify(job)}`);
+    const document = await lookUp(service, location);
+    if (isReached(document)) return document;
+    assert.ok(performance.now() < end, `it is still ${JSON.stringify(document)}`);
   }
 }
 
-/** Waits for the end of a preparation, as the log tells it. */
-export async function ended(service: TestService, { location, first }: BegunJob): Promise<ToldJob> {
+/** Waits for the log line of the end of a preparation. */
+export async function ended(
+  service: TestService,
+  { location, first }: Started,
+): Promise<PreparationDocument> {
   await service.waitForLog({ event: 'preparation', id: first.id });
-  return await look(service, location);
+  return await lookUp(service, location);
 }
 
-/** Checks that an archive is there, so that asking for it costs no blob. */
+/** Starts a preparation and checks that it ends as `done`. */
+export async function prepareDone(
+  service: TestService,
+  path: string,
+  options: RequestOptions = {},
+): Promise<PreparationDocument> {
+  const document = await ended(service, await prepare(service, path, options));
+  assert.equal(document.state, 'done', JSON.stringify(document.error));
+  return document;
+}
+
+/** Checks that an archive is prepared: a request for it costs HEADs of manifests only. */
 export async function assertPrepared(
-  { asked }: Scene,
+  { takeRequests }: Scene,
   service: TestService,
   path: string,
   options?: RequestOptions,
 ): Promise<Reply> {
-  asked();
+  takeRequests();
   const reply = await service.request(path, options);
   assert.equal(reply.status, 200, reply.body.toString());
-  const lines = asked();
+  const lines = takeRequests();
   assert.ok(lines.length > 0 && lines.every((line) => /^HEAD .*\/manifests\//.test(line)), lines.join());
   return reply;
 }

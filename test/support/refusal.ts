@@ -6,7 +6,7 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import { type Answer, paddedBody, type Refusal } from './answer.ts';
 import type { Defects } from './defects.ts';
 
-/** The error code that goes with a status, for errors that come out of nothing. */
+/** The error code of a status, for errors of which only the status is given. */
 const CODES: Readonly<Record<number, string>> = {
   401: 'UNAUTHORIZED',
   403: 'DENIED',
@@ -14,7 +14,7 @@ const CODES: Readonly<Record<number, string>> = {
   429: 'TOOMANYREQUESTS',
 };
 
-/** @returns an error for which nothing but the status is known */
+/** @returns an error with the code of its status */
 export function failure(status: number, headers: OutgoingHttpHeaders): Refusal {
   return { status, code: CODES[status] ?? 'UNKNOWN', message: `the registry fails with ${status}`, headers };
 }
@@ -23,7 +23,7 @@ export function failure(status: number, headers: OutgoingHttpHeaders): Refusal {
  * Write an error document (OCI distribution, "Error Codes").
  *
  * @param refusal the error
- * @param authorization what the client sent, in case that it is to be quoted
+ * @param authorization of the client, for documents that quote it
  */
 export function refusalAnswer(refusal: Refusal, authorization: string | undefined, defects: Defects): Answer {
   const { status, code, message, headers } = refusal;

@@ -1,6 +1,4 @@
-/**
- * The service in this process: put together as `serve` does it, on a port of its own, its log in memory.
- */
+/** The service in this process, assembled as `serve` assembles it, on a free port, with its log in memory. */
 
 import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
@@ -23,7 +21,7 @@ import { within } from './within.ts';
 
 export { type LogEvent, type Reply, type RequestOptions, request };
 
-/** Tries again as the product does, without the waits. */
+/** The retries of the product, without the waits. */
 export const QUICK_RETRY: RetryPolicy = { attempts: 2, baseMs: 1, maxMs: 50 };
 
 /** A running service. Disposing of it stops it and removes its workspace. */
@@ -35,41 +33,44 @@ export interface TestService extends AsyncDisposable {
   /** The log as it was written. */
   logText(): string;
   /**
-   * @param fields what an event must have, to the letter
-   * @param nth which one of those that do, counted from 1 and from the start of the service
+   * Resolves with a log event.
+   *
+   * @param fields what the event must contain
+   * @param nth which of the matching events since the start of the service, counted from 1
    */
   waitForLog(fields: LogEvent, nth?: number): Promise<LogEvent>;
-  /** One request on a connection of its own, with whatever comes of it. */
+  /** Sends a request on its own connection and reads the answer to its end. */
   request(path: string, options?: RequestOptions): Promise<Reply>;
-  /** The same, resolved with the header; nothing of the body is read yet. */
+  /** Sends a request and resolves with the header; the body is not read. */
   open(path: string, options?: RequestOptions): Promise<IncomingMessage>;
   /**
-   * @param what `manifests`, without credentials of the client's own, or `files` of archives that are resolved
-   * @returns once so many requests have asked for one since the start of the service, alone or together with others
+   * Resolves when this many requests since the start of the service have requested a manifest or file, alone or together.
+   *
+   * @param what `manifests`, requested without the client's own credentials, or `files` of resolved archives
    */
   waitForCallers(what: 'manifests' | 'files', count: number): Promise<void>;
-  /** Prepared files that are held open now. */
+  /** Number of prepared files that are open now. */
   openFiles(): Promise<number>;
-  /** @returns how many requests were cut off */
+  /** Stops the service; resolves with the number of requests that were cut. */
   stop(): Promise<number>;
 }
 
-/** What may differ from the service as it is. */
+/** How a test service differs from the product. */
 export interface TestServiceOptions {
-  /** How its registry client tries again; {@link QUICK_RETRY} unless said. */
+  /** Retries of the registry client; {@link QUICK_RETRY} unless given. */
   readonly retry?: RetryPolicy | undefined;
-  /** Puts another file in the place of one that the store gives: one that fails. */
+  /** Replaces a file that the store returns, for example by one that fails. */
   readonly tamper?: ((file: Stored, key: string) => Stored) | undefined;
-  /** Puts another draft in the place of one that the store gives to be written: one that fails. */
+  /** Replaces a draft that the store passes to be written, for example by one that fails. */
   readonly tamperDraft?: ((draft: Draft, key: string) => Draft) | undefined;
-  /** Is told of a prepared file that was damaged on the disk. */
+  /** Receives the name of each prepared file that was damaged on the disk. */
   readonly onDamage?: ((name: string) => void) | undefined;
 }
 
 /**
- * Start a service.
+ * Starts a service.
  *
- * @param env its variables; host and port are set here, and the workspace unless it is named
+ * @param env its variables; host, port and a workspace are set here
  */
 export async function startTestService(
   env: Readonly<Record<string, string>> = {},
@@ -85,9 +86,9 @@ export async function startTestService(
     HTTP_HOST: '127.0.0.1',
     HTTP_PORT: '0',
     WORKSPACE_DIR: workspace,
-    // Nothing is kept, so that a test sees each request do all of its work: those of the store turn it on.
+    // No cache, so that each request does all of its work. Tests of the cache set it.
     CACHE_MAX_BYTES: '0',
-    // A test that fails with a download under way does not wait for it long.
+    // Bounds the wait of a test that fails during a download.
     SHUTDOWN_TIMEOUT: '5',
     ...env,
   });
@@ -138,7 +139,7 @@ export async function startTestService(
 }
 
 /**
- * A way to open a store whose files and drafts a test replaces.
+ * A function that opens a store whose files and drafts a test replaces.
  *
  * @returns also the store, once it is open
  */
@@ -178,11 +179,11 @@ function countJoins<Key, Value, Report>(
   };
 }
 
-/** How many files below a folder this process holds open, those that have no name any more among them. Folders are none. */
+/** Number of files of a store below a folder that this process holds open, including removed ones. */
 export async function openFilesIn(directory: string): Promise<number> {
   const descriptors = await readdir('/proc/self/fd');
   const paths = await Promise.all(
-    // A descriptor may be gone by now: that of the reading itself is.
+    // A descriptor may be closed by now, such as the one that read the folder.
     descriptors.map((descriptor) => readlink(`/proc/self/fd/${descriptor}`).catch(() => '')),
   );
   return paths.filter((path) => path.startsWith(`${directory}/`) && /\/(?:incoming|prepared)\//.test(path))

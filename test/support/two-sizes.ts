@@ -1,9 +1,9 @@
-/** A pair whose registry has an image that fits into any buffer, and one that fits into none. */
+/** A pair whose registry has a small image, which fits into socket buffers, and a large one, which does not. */
 
 import { type BuiltImage, makeGzipBombLayer, makeImage, makeLayer } from './image.ts';
 import { type Pair, type PairOptions, startPair } from './pair.ts';
 
-/** Uncompressed bytes of the large image: many times what the two ends of a connection hold on the way. */
+/** Uncompressed bytes of the large image: many times the socket buffers of both ends. */
 export const LARGE_BYTES = 64 * 1024 ** 2;
 
 /** Two layers of a file each. */
@@ -13,7 +13,7 @@ export const LARGE_FILE = '/docker/team_large_1.tar';
 
 let large: Promise<BuiltImage> | undefined;
 
-/** Start the pair; the large image is made once a process. */
+/** Starts the pair. The large image is made once for each process. */
 export async function startTwoSizes(options: PairOptions = {}): Promise<Pair> {
   large ??= makeGzipBombLayer(LARGE_BYTES).then((layer) => makeImage({ layers: [layer] }));
   const image = await large;

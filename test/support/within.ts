@@ -1,13 +1,11 @@
-/** Milliseconds that a wait may take unless said: many times what anything here takes on a busy machine. */
+/** Longest wait in milliseconds unless given: many times what a step takes on a busy machine. */
 export const WAIT_LIMIT_MS = 10_000;
 
 /**
- * Wait, but not for ever.
+ * Waits for a promise, with a time limit.
  *
- * @param promise what is waited for
  * @param what its name, for the error
- * @returns what the promise gives
- * @throws Error when the time is over; or whatever the promise rejects with
+ * @throws Error when the time is over; the rejection of the promise
  */
 export async function within<T>(promise: Promise<T>, what: string, limitMs = WAIT_LIMIT_MS): Promise<T> {
   const { promise: expired, reject } = Promise.withResolvers<never>();

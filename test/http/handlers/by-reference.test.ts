@@ -1,19 +1,13 @@
-/** `GET /{reference}`: an image as `docker pull` names it. */
+/** `GET /{reference}`: an image by its reference for `docker pull`, with a tag or a digest. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { assertHolds } from '../../support/cached.ts';
 import { startFakeRegistry } from '../../support/fake-registry.ts';
-import { makeImage, makeIndex, makeLayer } from '../../support/image.ts';
-import { basic, type Pair, type PairOptions, startPair } from '../../support/pair.ts';
-import { filesOf, firstLine, hexOf, imagesOf, tagsOf } from '../../support/reading.ts';
+import { type Pair, type PairOptions, startPair } from '../../support/pair.ts';
+import { assertError, firstLine, hexOf, tagsOf } from '../../support/reading.ts';
 import { startTestService } from '../../support/service.ts';
-
-const AMD64 = makeImage({ layers: [{ tar: makeLayer({ 'bin/hello': 'amd64' }) }] });
-const ARM64 = makeImage({
-  platform: { os: 'linux', architecture: 'arm64' },
-  layers: [{ tar: makeLayer({ 'bin/hello': 'arm64' }) }],
-});
-const INDEX = makeIndex([{ image: AMD64 }, { image: ARM64 }]);
+import { AMD64, ARM64, INDEX } from '../../support/two-platforms.ts';
 
 function start(options: PairOptions = {}): Promise<Pair> {
   return startPair(options, (registry) => {
@@ -24,19 +18,14 @@ function start(options: PairOptions = {}): Promise<Pair> {
   });
 }
 
-const GOOD = basic('user', 'secret');
-
 describe('an image by reference', () => {
-  test('comes as a gzipped archive of its exact length, named and tagged', async () => {
+  test('is a gzipped archive of its exact length, with filename, tag and digest', async () => {
     await using pair = await start();
-    const reply = await pair.service.request('/team/app:latest');
-    assert.equal(reply.status, 200, firstLine(reply));
+    const reply = await pair.request('/team/app:latest');
+    assertHolds(reply, AMD64);
     assert.equal(reply.headers['content-type'], 'application/x-gzip');
     assert.equal(reply.headers['content-length'], String(reply.body.length));
-    assert.equal(reply.headers['content-disposition'], 'attachment; filename="team__app_latest.tgz"');
     assert.equal(reply.headers['docker-content-digest'], AMD64.manifest.digest);
-    assert.deepEqual(tagsOf(reply), [`${pair.registry.host}/team/app:latest`]);
-    assert.deepEqual(filesOf(reply).get(`${hexOf(AMD64.config.digest)}.json`), AMD64.config.bytes);
   });
 
   const digest = INDEX.manifest.digest;
@@ -44,6 +33,7 @@ describe('an image by reference', () => {
   const named: readonly [path: string, filename: string, repoTag: string][] = [
     ['/alpine', 'alpine_latest.tgz', '{host}/alpine:latest'],
     ['/alpine:1_2_rc', 'alpine_1_2_rc.tgz', '{host}/alpine:1_2_rc'],
+    ['/team/app:latest', 'team__app_latest.tgz', '{host}/team/app:latest'],
     ['/library/alpine', 'alpine_latest.tgz', '{host}/library/alpine:latest'],
     ['/deep/er/path/app', 'deep__er__path__app_latest.tgz', '{host}/deep/er/path/app:latest'],
     ['/{host}/team/app:1_2_rc', 'team__app_1_2_rc.tgz', '{host}/team/app:1_2_rc'],
@@ -59,180 +49,145 @@ describe('an image by reference', () => {
     ['/alpine?name=a_b:c_d', 'a_b_c_d.tgz', 'a_b:c_d'],
   ];
   for (const [path, filename, repoTag] of named) {
-    test(`${path.slice(0, 50)} is ${filename.slice(0, 50)}`, async () => {
+    test(`${path.slice(0, 50)} has the filename ${filename.slice(0, 50)} and the tag ${repoTag}`, async () => {
       await using pair = await start();
-      const { host } = pair.registry;
-      const reply = await pair.service.request(path.replace('{host}', host));
+      const reply = await pair.request(path);
       assert.equal(reply.status, 200, firstLine(reply));
       assert.equal(reply.headers['content-disposition'], `attachment; filename="${filename}"`);
-      assert.deepEqual(tagsOf(reply), [repoTag.replace('{host}', host)]);
+      assert.deepEqual(tagsOf(reply), [repoTag.replace('{host}', pair.registry.host)]);
     });
   }
 
-  test('unpacked is the archive of the filename route', async () => {
+  test('with format=tar is the archive of the filename route', async () => {
     await using pair = await start();
-    const byName = await pair.service.request('/docker/team_app_latest.tar');
-    const byReference = await pair.service.request('/team/app?format=tar');
+    const byName = await pair.request('/docker/team_app_latest.tar');
+    const byReference = await pair.request('/team/app?format=tar');
     assert.equal(byReference.headers['content-type'], 'application/x-tar');
     assert.deepEqual(byReference.body, byName.body);
     assert.equal(byReference.headers.etag, byName.headers.etag);
   });
 
-  for (const query of [
-    'platform=linux/arm64',
-    'arch=linux/arm64/v8',
-    'arch=linux%2Faarch64',
-    'platform=ir1101',
-  ]) {
-    test(`comes for the platform of ?${query}`, async () => {
+  for (const query of ['platform=linux/arm64', 'arch=linux%2Faarch64', 'platform=ir1101']) {
+    test(`with ?${query} is for that platform`, async () => {
       await using pair = await start();
-      const reply = await pair.service.request(`/team/app?${query}`);
+      const reply = await pair.request(`/team/app?${query}`);
       assert.equal(reply.headers['docker-content-digest'], ARM64.manifest.digest, firstLine(reply));
     });
   }
 
-  test('gets the default namespace where its path has one part', async () => {
+  test('of one component is in the default namespace', async () => {
     await using pair = await start({ env: { REGISTRY_DEFAULT_NAMESPACE: 'library' } });
-    for (const path of ['/alpine', `/${pair.registry.host}/alpine`, '/library/alpine']) {
-      const reply = await pair.service.request(path);
-      assert.deepEqual(tagsOf(reply), [`${pair.registry.host}/library/alpine:latest`]);
+    for (const path of ['/alpine', '/{host}/alpine', '/library/alpine']) {
+      assert.deepEqual(tagsOf(await pair.request(path)), [`${pair.registry.host}/library/alpine:latest`]);
     }
   });
 
-  const bad: readonly [path: string, title: string, says: RegExp][] = [
-    ['/Alpine', 'Invalid image reference', /not lower case/],
-    ['/alpine:', 'Invalid image reference', /tag is empty/],
-    ['/alpine@sha256:abc', 'Invalid image reference', /digest "sha256:abc"/],
-    ['/registry.example:99999/app', 'Invalid registry', /port/],
-    [`/${'a'.repeat(64)}`, 'Invalid image reference', /ID of an image/],
-    ['/alpine?name=registry.example/app', 'Invalid image reference', /name="registry\.example\/app"/],
-    [`/alpine?name=app@${digest}`, 'Invalid image reference', /name=/],
-    ['/alpine?name=Ap"p', 'Invalid image reference', /component|lower case/],
-    ['/alpine?platform=toaster', 'Invalid platform', /"toaster"/],
-    ['/alpine?platform=all', 'Invalid platform', /layout docker: only layout oci/],
-    ['/platform/toaster/docker/alpine_1.tar', 'Invalid platform', /"toaster"/],
-    ['/platform/linux/docker/alpine_1.tar', 'Invalid platform', /"linux"/],
-    ['/platform/all/docker/alpine_1.tar', 'Invalid platform', /layout docker: only layout oci/],
+  const bad: readonly [path: string, line: RegExp][] = [
+    ['/Alpine', /^Invalid image reference: .*not lower case/],
+    ['/registry.example:99999/app', /^Invalid registry: .*port/],
+    [`/${'a'.repeat(64)}`, /^Invalid image reference: .*ID of an image/],
+    ['/alpine?name=registry.example/app', /^Invalid image reference: .*name="registry\.example\/app"/],
+    [`/alpine?name=app@${digest}`, /^Invalid image reference: .*name=/],
+    ['/alpine?name=Ap%22p', /^Invalid image reference: .*(?:component|lower case)/],
+    ['/alpine?platform=toaster', /^Invalid platform: .*"toaster"/],
+    ['/alpine?platform=all', /^Invalid platform: .*layout docker: only layout oci/],
+    ['/platform/toaster/docker/alpine_1.tar', /^Invalid platform: .*"toaster"/],
+    ['/platform/linux/docker/alpine_1.tar', /^Invalid platform: .*"linux"/],
   ];
-  for (const [path, title, says] of bad) {
-    test(`${path.slice(0, 50)} is 400 ${title}, and the registry is not asked`, async () => {
+  for (const [path, line] of bad) {
+    test(`${path.slice(0, 50)} is 400 before the registry is asked`, async () => {
       await using pair = await start();
-      const reply = await pair.service.request(path.replace('"', '%22'));
-      assert.equal(reply.status, 400);
-      assert.equal(reply.reason, title);
-      assert.match(firstLine(reply), says);
+      assertError(await pair.request(path), 400, line);
       assert.deepEqual(pair.registry.requests, []);
     });
   }
 });
 
+describe('an image by digest', () => {
+  /** Each spelling of a reference by digest. */
+  const spellings = [
+    '/docker/team_app_sha256={hex}.tar',
+    '/docker/team__app_sha256%3D{hex}.tar',
+    '/registry/http/{host}/docker/team_app_sha256={hex}.tar',
+    '/oci/team_app_sha256={hex}.tar',
+    '/docker-gzip/team_app_sha256={hex}.tgz',
+    '/team/app@sha256:{hex}',
+    '/team/app@sha256%3A{hex}?format=tar',
+    '/{host}/team/app%40sha256%3A{hex}',
+    '/bundle.tar?image={host}/team/app@sha256:{hex}',
+  ];
+  for (const spelling of spellings) {
+    test(`is served by ${spelling}, of an index or an image, and refused if it is unknown`, async () => {
+      await using pair = await start();
+      for (const [digest, manifest] of [
+        [INDEX.manifest.digest, AMD64.manifest.digest],
+        [ARM64.manifest.digest, ARM64.manifest.digest],
+      ] as const) {
+        const reply = await pair.request(spelling.replace('{hex}', hexOf(digest)));
+        assert.equal(reply.status, 200, firstLine(reply));
+        assert.equal(reply.headers['docker-content-digest'], manifest);
+        assert.deepEqual(tagsOf(reply), [`${pair.registry.host}/team/app:${hexOf(digest).slice(0, 12)}`]);
+      }
+      assert.equal(pair.registry.countRequests(/manifests\/latest$/), 0);
+      const unknown = '0'.repeat(64);
+      const refused = await pair.request(spelling.replace('{hex}', unknown));
+      assertError(refused, 502, new RegExp(`sha256:${unknown}.*not found`));
+      assert.match(refused.body.toString(), /^registry code: MANIFEST_UNKNOWN$/m);
+    });
+  }
+
+  test('is the digest if a tag stands beside it, and the tag names the image', async () => {
+    await using pair = await start();
+    const reply = await pair.request(`/team/app:9@${ARM64.manifest.digest}`);
+    assert.equal(reply.headers['docker-content-digest'], ARM64.manifest.digest);
+    assert.deepEqual(tagsOf(reply), [`${pair.registry.host}/team/app:9`]);
+  });
+
+  test('that is malformed is 400 before the registry is asked', async () => {
+    await using pair = await start();
+    const digest = `sha256:${'0'.repeat(63)}`;
+    for (const [path, line] of [
+      [`/docker/team_app_${digest.replace(':', '=')}.tar`, /^Invalid filename format: .*digest ".*" must be/],
+      [`/docker/team_app_${AMD64.manifest.digest}.tar`, /^Invalid filename format: /],
+      [`/team/app@${digest}`, /^Invalid image reference: .*digest ".*" must be/],
+      [`/manifest/team/app@${digest}`, /^Invalid image reference: .*digest ".*" must be/],
+      [`/bundle.tar?image=team/app@${digest}`, /^Invalid image reference: .*digest ".*" must be/],
+    ] as const) {
+      assertError(await pair.request(path), 400, line);
+    }
+    assert.deepEqual(pair.registry.requests, []);
+  });
+});
+
 describe('the registry of a reference', () => {
-  test('on loopback is spoken to over http', async () => {
+  test('on a loopback address is asked over http', async () => {
     await using configured = await startFakeRegistry();
     await using pair = await start({ env: { REGISTRY_URL: configured.url } });
     for (const host of [pair.registry.host, pair.registry.host.replace(':', '%3A')]) {
-      const reply = await pair.service.request(`/${host}/team/app`);
+      const reply = await pair.request(`/${host}/team/app`);
       assert.equal(reply.status, 200, firstLine(reply));
       assert.deepEqual(tagsOf(reply), [`${pair.registry.host}/team/app:latest`]);
     }
     assert.deepEqual(configured.requests, []);
   });
 
-  test('is the configured one where it is named by its address, with its name', async () => {
+  test('is the configured one, with its name, if the reference has the address of that', async () => {
     await using pair = await start({ env: { REGISTRY_NAME: 'hub.example' } });
-    const reply = await pair.service.request(`/${pair.registry.host}/team/app`);
-    assert.deepEqual(tagsOf(reply), ['hub.example/team/app:latest']);
+    assert.deepEqual(tagsOf(await pair.request('/{host}/team/app')), ['hub.example/team/app:latest']);
   });
 
-  test('elsewhere is spoken to over https, or over http where the operator lists it', async () => {
-    await using configured = await startFakeRegistry();
-    // Port 1 is nobody's: the message tells which scheme was tried.
-    const path = '/registry.example.invalid:1/app';
-    for (const [hosts, scheme] of [
-      ['', 'https'],
-      ['registry.example.invalid:2', 'https'],
-      ['registry.example.invalid', 'http'],
-      ['*.example.invalid', 'http'],
-    ] as const) {
-      await using service = await startTestService({
-        REGISTRY_URL: configured.url,
-        ...(hosts !== '' && { REGISTRY_PLAIN_HTTP_HOSTS: hosts }),
-      });
-      const reply = await service.request(path);
-      assert.equal(reply.status, 502);
-      assert.match(firstLine(reply), new RegExp(`"${scheme}://registry\\.example\\.invalid:1"`));
-    }
-  });
-
-  test('that policy does not list is 403, and nobody is asked', async () => {
-    await using pair = await start({ env: { REGISTRY_ALLOWED_HOSTS: 'registry.example' } });
-    for (const path of [`/${pair.registry.host}/team/app`, '/ghcr.io/org/app', `/manifest/ghcr.io/org/app`]) {
-      const reply = await pair.service.request(path, { headers: { authorization: GOOD } });
-      assert.equal(reply.status, 403);
-      assert.match(firstLine(reply), /^Registry not allowed: .*REGISTRY_ALLOWED_HOSTS/);
-    }
-    assert.deepEqual(pair.registry.requests, []);
-    assert.equal(
-      (await pair.service.request('/team/app')).status,
-      200,
-      'the configured one is not concerned',
-    );
-  });
-});
-
-describe('a reference that the registry does not give to everybody', () => {
-  const CHALLENGE = 'Basic realm="registry credentials"';
-
-  for (const auth of [{ mode: 'basic' }, { mode: 'token', allowAnonymous: false }] as const) {
-    test(`is 401 with a challenge without credentials, and is had with the client's (${auth.mode})`, async () => {
-      await using pair = await start({ auth });
-      const { host } = pair.registry;
-      for (const path of ['/team/app', `/${host}/team/app`]) {
-        const refused = await pair.service.request(path);
-        assert.equal(refused.status, 401);
-        assert.equal(refused.headers['www-authenticate'], CHALLENGE);
-        assert.match(firstLine(refused), /^Registry credentials are required: /);
-        const reply = await pair.service.request(path, { headers: { authorization: GOOD } });
-        assert.equal(reply.status, 200, firstLine(reply));
-        assert.deepEqual(imagesOf(reply)[0]?.RepoTags, [`${host}/team/app:latest`]);
-      }
+  for (const [hosts, scheme] of [
+    ['', 'https'],
+    ['registry.example.invalid:2', 'https'],
+    ['registry.example.invalid', 'http'],
+    ['*.example.invalid', 'http'],
+  ] as const) {
+    test(`is asked over ${scheme} with REGISTRY_PLAIN_HTTP_HOSTS=${hosts}`, async () => {
+      const env = hosts === '' ? {} : { REGISTRY_PLAIN_HTTP_HOSTS: hosts };
+      await using service = await startTestService(env);
+      // No server listens at this address: the message shows the scheme.
+      const reply = await service.request('/registry.example.invalid:1/app');
+      assertError(reply, 502, new RegExp(`"${scheme}://registry\\.example\\.invalid:1"`));
     });
   }
-
-  test('is 502 without a challenge to who has sent the wrong ones', async () => {
-    await using pair = await start({ auth: { mode: 'basic' } });
-    const headers = { authorization: basic('user', 'wrong') };
-    const reply = await pair.service.request('/team/app', { headers });
-    assert.equal(reply.status, 502);
-    assert.equal(reply.headers['www-authenticate'], undefined);
-    assert.match(reply.body.toString(), /^registry code: UNAUTHORIZED$/m);
-  });
-
-  test("is 502 where the operator's are refused: the client is not to blame", async () => {
-    const env = { REGISTRY_USERNAME: 'user', REGISTRY_PASSWORD: 'wrong' };
-    await using pair = await start({ auth: { mode: 'basic' }, env });
-    const reply = await pair.service.request('/team/app');
-    assert.equal(reply.status, 502);
-    assert.equal(reply.headers['www-authenticate'], undefined);
-  });
-
-  test("is 502 where the client's are off: a challenge could not be met", async () => {
-    await using pair = await start({ auth: { mode: 'basic' }, env: { REGISTRY_CLIENT_AUTH: 'off' } });
-    for (const path of ['/team/app', '/manifest/team/app', '/tags/team/app', '/bundle.tar?image=team/app']) {
-      const reply = await pair.service.request(path, { headers: { authorization: GOOD } });
-      assert.equal(reply.status, 502, path);
-      assert.equal(reply.headers['www-authenticate'], undefined);
-    }
-    assert.equal(pair.registry.requests.filter(({ headers }) => headers.authorization).length, 0);
-  });
-
-  test('is 401 before the registry is asked where they are required', async () => {
-    await using pair = await start({ env: { REGISTRY_CLIENT_AUTH: 'required' } });
-    for (const path of ['/team/app', '/manifest/team/app', '/tags/team/app', '/bundle.tar?image=team/app']) {
-      const reply = await pair.service.request(path);
-      assert.equal(reply.status, 401, path);
-      assert.equal(reply.headers['www-authenticate'], CHALLENGE);
-    }
-    assert.deepEqual(pair.registry.requests, []);
-  });
 });

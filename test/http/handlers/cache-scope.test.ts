@@ -1,4 +1,4 @@
-/** A manifest that names a layer proves nothing: cached layers are for repositories that have them, of the same registry. */
+/** A manifest that names a layer grants no access: a cached layer serves only repositories of its registry that have it. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
@@ -9,133 +9,122 @@ import {
   assertHoldsPacked,
   BASE,
   BASE_DIGEST,
+  BASE_STALLS,
   layerOf,
+  recordRequests,
   startScene,
-  watch,
 } from '../../support/cached.ts';
 import { type FakeRegistry, startFakeRegistry } from '../../support/fake-registry.ts';
 import { type BuiltImage, makeGzipBombLayer, makeImage } from '../../support/image.ts';
-import { firstLine } from '../../support/reading.ts';
+import { assertError } from '../../support/reading.ts';
 import { startScriptedServer } from '../../support/scripted-server.ts';
 import type { Reply } from '../../support/service.ts';
 import { LARGE_BYTES } from '../../support/two-sizes.ts';
 import { within } from '../../support/within.ts';
 
 const OWN = layerOf('own');
+const FOREIGN_TYPE = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
 
-/** An image without some of its blobs, as a registry has it that does not look when a manifest is pushed. */
+/** An image that lacks some of its blobs, as in a registry that does not check a pushed manifest. */
 function without(image: BuiltImage, ...digests: readonly string[]): BuiltImage {
-  const left = [...image.blobs].filter(([digest]) => !digests.includes(digest));
-  return { ...image, blobs: new Map(left) };
+  return { ...image, blobs: new Map([...image.blobs].filter(([digest]) => !digests.includes(digest))) };
 }
 
-/** Everything but the layers. */
+/** An image that lacks its layers. */
 function withoutLayers(image: BuiltImage): BuiltImage {
   return without(image, ...image.layers.map(({ digest }) => digest));
 }
 
-/** What a request for blobs that are not there comes to. */
-function assertMissing({ status, body }: Reply): void {
-  assert.equal(status, 502, firstLine({ body }));
-  assert.match(body.toString(), /^error: IMAGE_NOT_FOUND$/m);
-  assert.ok(body.length < 2000);
+function assertMissing(reply: Reply): void {
+  assertError(reply, 502, 'IMAGE_NOT_FOUND');
+  assert.ok(reply.body.length < 2000);
 }
 
-/** Paths to `repository:1` in all forms that the cache holds. */
-function formsOf(repository: string, prefix = ''): readonly string[] {
+/** Paths to `repository:1` in all forms that the cache stores. */
+function formsOf(repository: string): readonly string[] {
   const file = repository.replace('/', '_');
   return ['docker', 'docker-gzip', 'oci'].flatMap((layout) =>
-    ['tar', 'tgz'].map((ending) => `${prefix}/${layout}/${file}_1.${ending}`),
+    ['tar', 'tgz'].map((ending) => `/${layout}/${file}_1.${ending}`),
   );
 }
 
-/** A scene, and a second registry, which a request names. */
-async function startTwo(fill: (elsewhere: FakeRegistry) => void) {
+/** A scene, and a second registry with `team/app:1`. */
+async function startTwo(image: BuiltImage) {
   await using stack = new AsyncDisposableStack();
   const scene = stack.use(await startScene());
-  const elsewhere = stack.use(await startFakeRegistry());
-  fill(elsewhere);
-  const askedElsewhere = watch(elsewhere);
+  const other: FakeRegistry = stack.use(await startFakeRegistry());
+  other.push('team/app', '1', image);
+  const takeOther = recordRequests(other);
   const both = stack.move();
-  return {
-    ...scene,
-    elsewhere,
-    askedElsewhere,
-    prefix: `/registry/http/${elsewhere.host}`,
-    [Symbol.asyncDispose]: () => both.disposeAsync(),
-  };
+  const prefix = `/registry/http/${other.host}`;
+  return { ...scene, other, takeOther, prefix, [Symbol.asyncDispose]: () => both.disposeAsync() };
 }
 
 describe('the manifest of another registry', () => {
-  for (const [at, path] of formsOf('team/app').entries()) {
-    test(`does not open the layers of this one: ${path}`, async () => {
-      await using scene = await startTwo((elsewhere) => elsewhere.push('team/app', '1', withoutLayers(APP)));
+  for (const path of formsOf('team/app')) {
+    test(`gets no cached layer of this one: ${path}`, async () => {
+      await using scene = await startTwo(withoutLayers(APP));
       await using service = await scene.start();
       assert.equal((await service.request(path)).status, 200);
-      scene.asked();
-      assertMissing(await service.request(formsOf('team/app', scene.prefix)[at] ?? ''));
-      assert.deepEqual(scene.asked(), []);
-      const asked = scene.askedElsewhere();
-      assert.ok(asked.some((line) => APP.layers.some(({ digest }) => line.endsWith(`/blobs/${digest}`))));
+      scene.takeRequests();
+      assertMissing(await service.request(`${scene.prefix}${path}`));
+      assert.deepEqual(scene.takeRequests(), []);
+      const requests = scene.takeOther();
+      assert.ok(APP.layers.some(({ digest }) => requests.some((line) => line.endsWith(`/blobs/${digest}`))));
       assert.equal((await service.request(path)).status, 200);
     });
   }
 
-  test('does not open its configs', async () => {
-    await using scene = await startTwo((elsewhere) =>
-      elsewhere.push('team/app', '1', without(APP, APP.config.digest)),
-    );
+  test('gets no cached config of this one', async () => {
+    await using scene = await startTwo(without(APP, APP.config.digest));
     await using service = await scene.start();
     assertHolds(await service.request(APP_FILE), APP);
     assertMissing(await service.request(`${scene.prefix}${APP_FILE}`));
-    assert.ok(scene.askedElsewhere().includes(`GET team/app/blobs/${APP.config.digest}`));
+    assert.ok(scene.takeOther().includes(`GET team/app/blobs/${APP.config.digest}`));
   });
 
-  test('gets that registry’s layers, where it has them', async () => {
-    await using scene = await startTwo((elsewhere) => elsewhere.push('team/app', '1', APP));
+  test('gets the layers of its own registry', async () => {
+    await using scene = await startTwo(APP);
     await using service = await scene.start();
     assertHolds(await service.request(APP_FILE), APP);
-    scene.asked();
+    scene.takeRequests();
     assertHolds(await service.request(`${scene.prefix}${APP_FILE}`), APP);
-    assert.deepEqual(scene.asked(), []);
-    assert.ok(scene.askedElsewhere().includes(`GET team/app/blobs/${BASE_DIGEST}`));
+    assert.deepEqual(scene.takeRequests(), []);
+    assert.ok(scene.takeOther().includes(`GET team/app/blobs/${BASE_DIGEST}`));
   });
 
   for (const format of ['tar', 'tgz']) {
-    test(`does not open an archive that is called the same (${format})`, async () => {
-      await using scene = await startTwo((elsewhere) => elsewhere.push('team/app', '1', withoutLayers(APP)));
+    test(`gets no cached archive with the same name and content (${format})`, async () => {
+      await using scene = await startTwo(withoutLayers(APP));
       await using service = await scene.start();
       const query = `name=mine:1&format=${format}`;
       const mine = await service.request(`/team/app:1?${query}`);
       assert.equal(mine.status, 200);
-      const { host } = scene.elsewhere;
-      assertMissing(await service.request(`/${host}/team/app:1?${query}`));
-      scene.elsewhere.push('team/app', '1', APP);
-      // Now that it has them, the archives are the same, down to the entity tag.
-      const theirs = await service.request(`/${host}/team/app:1?${query}`);
+      const path = `/${scene.other.host}/team/app:1?${query}`;
+      assertMissing(await service.request(path));
+      scene.other.push('team/app', '1', APP);
+      const theirs = await service.request(path);
       assert.ok(theirs.body.equals(mine.body));
       assert.equal(theirs.headers.etag, mine.headers.etag);
     });
   }
 
-  test('does not open an archive that is called the same, while that is sent', async () => {
+  test('gets no archive with the same name and content while that is sent', async () => {
     const image = makeImage({ layers: [await makeGzipBombLayer(LARGE_BYTES)] });
-    await using scene = await startTwo((elsewhere) =>
-      elsewhere.push('team/large', '1', withoutLayers(image)),
-    );
-    scene.registry.push('team/large', '1', image);
+    await using scene = await startTwo(withoutLayers(image));
+    scene.registry.push('team/app', '1', image);
     await using service = await scene.start();
     const query = 'name=mine:1&format=tar';
-    const slow = await service.open(`/team/large:1?${query}`);
+    const slow = await service.open(`/team/app:1?${query}`);
     assert.equal(slow.statusCode, 200);
-    assertMissing(await service.request(`/${scene.elsewhere.host}/team/large:1?${query}`));
+    assertMissing(await service.request(`/${scene.other.host}/team/app:1?${query}`));
     slow.destroy();
   });
 
-  test('does not open the layers of this one in a bundle of both', async () => {
-    await using scene = await startTwo((elsewhere) => elsewhere.push('team/app', '1', withoutLayers(APP)));
+  test('gets no layer of this one in a bundle of both', async () => {
+    await using scene = await startTwo(withoutLayers(APP));
     await using service = await scene.start({ REGISTRY_PLAIN_HTTP_HOSTS: '127.0.0.1' });
-    const { host } = scene.elsewhere;
+    const { host } = scene.other;
     assertHolds(await service.request(APP_FILE), APP);
     assertMissing(await service.request(`/bundle.tar?image=org/tool:1&image=${host}/team/app:1`));
     assertMissing(await service.request(`/bundle.tar?image=${host}/team/app:1`));
@@ -144,35 +133,31 @@ describe('the manifest of another registry', () => {
 
 describe('the manifest of another repository', () => {
   for (const [at, path] of formsOf('team/app').entries()) {
-    test(`does not open a layer that it does not have: ${path}`, async () => {
+    test(`gets a cached layer only after the registry has confirmed it: ${path}`, async () => {
       const stolen = makeImage({ layers: [BASE, OWN] });
+      const base = `evil/app/blobs/${BASE_DIGEST}`;
       await using scene = await startScene();
       const { registry } = scene;
       registry.push('evil/app', '1', without(stolen, BASE_DIGEST));
       await using service = await scene.start();
       assert.equal((await service.request(path)).status, 200);
-      scene.asked();
+      scene.takeRequests();
       const evil = formsOf('evil/app')[at] ?? '';
       for (let attempt = 0; attempt < 2; attempt += 1) {
         assertMissing(await service.request(evil));
-        assert.ok(
-          scene.asked().includes(`GET evil/app/blobs/${BASE_DIGEST}`),
-          'what HEAD leaves open is asked',
-        );
+        assert.ok(scene.takeRequests().includes(`GET ${base}`), 'a failed HEAD is followed by a GET');
       }
-      // Once the registry says that it has it, nothing of it is fetched.
       registry.push('evil/app', '1', stolen);
-      const reply = await service.request(evil);
-      assert.equal(reply.status, 200);
-      const asked = scene.asked();
-      assert.ok(asked.includes(`HEAD evil/app/blobs/${BASE_DIGEST}`));
-      assert.ok(!asked.includes(`GET evil/app/blobs/${BASE_DIGEST}`));
       assert.equal((await service.request(evil)).status, 200);
-      assert.deepEqual(scene.asked(), ['HEAD evil/app/manifests/1'], 'it need not say so again');
+      const requests = scene.takeRequests();
+      assert.ok(requests.includes(`HEAD ${base}`));
+      assert.ok(!requests.includes(`GET ${base}`), 'a confirmed layer is not fetched');
+      assert.equal((await service.request(evil)).status, 200);
+      assert.deepEqual(scene.takeRequests(), ['HEAD evil/app/manifests/1'], 'a confirmation is kept');
     });
   }
 
-  test('does not open it after a restart either', async () => {
+  test('gets no cached layer after a restart', async () => {
     await using scene = await startScene();
     scene.registry.push('evil/app', '1', withoutLayers(APP));
     const env = { CACHE_DIR: scene.directory };
@@ -185,7 +170,7 @@ describe('the manifest of another repository', () => {
     assertHolds(await service.request(APP_FILE), APP);
   });
 
-  test('does not open it in a bundle with the repository that has it', async () => {
+  test('gets no cached layer in a bundle', async () => {
     await using scene = await startScene();
     scene.registry.push('evil/app', '1', withoutLayers(APP));
     await using service = await scene.start();
@@ -195,35 +180,32 @@ describe('the manifest of another repository', () => {
     assertMissing(await service.request('/bundle.tar?image=evil/app:1&image=org/tool:1'));
   });
 
-  test('does not open it while another one fetches it', async () => {
+  test('gets no layer that is fetched for another repository at the same time', async () => {
     await using scene = await startScene();
     const { registry } = scene;
     registry.push('evil/app', '1', withoutLayers(APP));
     await using service = await scene.start({ CACHE_MAX_BYTES: '0' });
-    registry.defects.stallBlob = { digest: BASE_DIGEST, afterBytes: 1000 };
+    registry.defects.stallBlob = BASE_STALLS;
     const right = service.request(APP_FILE);
     await scene.untilStalled();
     const evil = service.request('/docker/evil_app_1.tar');
-    await within(registry.waitForRequest(/evil\/app\/blobs/), 'its config');
+    await within(registry.waitForRequest(/evil\/app\/blobs/), 'the request for its config');
     registry.releaseStalled();
     assertHolds(await right, APP);
     assertMissing(await evil);
   });
 
   for (const [what, urls] of [
-    ['an address where nothing is', (origin: string) => [`${origin}/nothing`]],
-    ['no address at all', () => []],
-    ['the address of the layer itself', (origin: string) => [`${origin}/v2/team/app/blobs/${BASE_DIGEST}`]],
+    ['with a URL that answers 404', (origin: string) => [`${origin}/nothing`]],
+    ['without a URL', () => []],
+    ['with the URL of the layer', (origin: string) => [`${origin}/v2/team/app/blobs/${BASE_DIGEST}`]],
   ] as const) {
     for (const layout of ['docker', 'docker-gzip', 'oci']) {
-      test(`does not open it as a foreign layer with ${what}, layout ${layout}`, async () => {
+      test(`gets no cached layer as a foreign layer ${what}, layout ${layout}`, async () => {
         await using scene = await startScene({ auth: { mode: 'token', allowAnonymous: false } });
         const { registry } = scene;
-        const mediaType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
-        const image = makeImage({
-          mediaTypes: 'docker',
-          layers: [{ ...BASE, mediaType, descriptor: { urls: urls(registry.origin) } }, OWN],
-        });
+        const base = { ...BASE, mediaType: FOREIGN_TYPE, descriptor: { urls: urls(registry.origin) } };
+        const image = makeImage({ mediaTypes: 'docker', layers: [base, OWN] });
         registry.push('evil/app', '1', without(image, BASE_DIGEST));
         await using service = await scene.start({
           REGISTRY_FOREIGN_LAYERS: 'fetch',
@@ -232,23 +214,21 @@ describe('the manifest of another repository', () => {
         });
         assert.equal((await service.request(`/${layout}/team_app_1.tar`)).status, 200);
         const reply = await service.request(`/${layout}/evil_app_1.tar`);
-        assert.equal(reply.status, 502);
-        assert.match(reply.body.toString(), /^error: (?:IMAGE_NOT_FOUND|REGISTRY_DENIED)$/m);
+        assertError(reply, 502, '(?:IMAGE_NOT_FOUND|REGISTRY_DENIED)');
         assert.ok(reply.body.length < 2000);
       });
     }
   }
 
-  test('gets a foreign layer from where it says itself, if at all', async () => {
+  test('gets a foreign layer from the URLs in its own manifest only', async () => {
     await using scene = await startScene();
     await using elsewhere = await startScriptedServer(({ url }, response) => {
       response.statusCode = url === '/layer' ? 200 : 404;
       response.end(url === '/layer' ? APP.layers[0]?.blob : '');
     });
-    const mediaType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip';
     const push = (repository: string, path: string): BuiltImage => {
-      const urls = [`${elsewhere.origin}${path}`];
-      const image = makeImage({ layers: [{ ...BASE, mediaType, descriptor: { urls } }, OWN] });
+      const descriptor = { urls: [`${elsewhere.origin}${path}`] };
+      const image = makeImage({ layers: [{ ...BASE, mediaType: FOREIGN_TYPE, descriptor }, OWN] });
       scene.registry.push(repository, '1', without(image, BASE_DIGEST));
       return image;
     };
@@ -266,15 +246,15 @@ describe('the manifest of another repository', () => {
     assert.equal(elsewhere.countRequests(/^GET \/nothing$/), 1);
   });
 
-  test('gets what the registry confirms, byte for byte', async () => {
+  test('gets cached layers that the registry confirms, byte for byte', async () => {
     await using scene = await startScene();
     scene.registry.push('friend/app', '1', APP);
     await using service = await scene.start();
     assertHolds(await service.request(APP_FILE), APP);
-    scene.asked();
+    scene.takeRequests();
     assertHolds(await service.request('/docker/friend_app_1.tar'), APP);
     assert.deepEqual(
-      scene.asked().toSorted(),
+      scene.takeRequests().toSorted(),
       [
         'GET friend/app/manifests/1',
         `GET friend/app/blobs/${APP.config.digest}`,

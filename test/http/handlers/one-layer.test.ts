@@ -1,150 +1,161 @@
-/** Different archives that share a layer share its download, and nothing else: neither a failure nor a right. */
+/** Archives that share a layer share its download, but neither its failure nor the access to it. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   APP,
+  APP_FILE,
   assertHolds,
   assertHoldsPacked,
   BASE,
   BASE_DIGEST,
+  BASE_STALLS,
+  BUNDLE,
   startScene,
   storedFiles,
   TOOL,
+  TOOL_FILE,
 } from '../../support/cached.ts';
+import type { Defects } from '../../support/defects.ts';
+import type { FakeRegistry } from '../../support/fake-registry.ts';
 import { makeImage } from '../../support/image.ts';
+import { assertError } from '../../support/reading.ts';
 import type { Reply } from '../../support/service.ts';
 import { within } from '../../support/within.ts';
 
-const BASE_STALLS = { digest: BASE_DIGEST, afterBytes: 1000 };
+const UNCACHED = { CACHE_MAX_BYTES: '0', MAX_CONCURRENT_PREPARATIONS: '10' };
+
+/** Waits until the configs of images are requested: their layers are requested at the same time. */
+async function untilConfigs(registry: FakeRegistry, count: number, ...images: readonly (typeof APP)[]) {
+  const digests = images.map(({ config }) => config.digest).join('|');
+  await within(registry.waitForRequest(new RegExp(`GET .*blobs/(?:${digests})`), count), 'a config');
+}
+
+function assertFetchedOnce(registry: FakeRegistry, images: readonly (typeof APP)[]): void {
+  for (const { digest } of images.flatMap(({ layers }) => layers)) {
+    assert.equal(registry.countRequests(new RegExp(`GET .*/blobs/${digest}`)), 1);
+  }
+}
 
 describe('archives that share a layer', () => {
-  test('share its download, whatever they are called and wherever in the registry they are', async () => {
+  test('share its download, whatever their names and repositories', async () => {
     await using scene = await startScene();
     const { registry } = scene;
-    await using service = await scene.start({ CACHE_MAX_BYTES: '0', MAX_CONCURRENT_PREPARATIONS: '10' });
+    await using service = await scene.start(UNCACHED);
     registry.defects.stallBlob = BASE_STALLS;
     const requests = [
-      ['/docker/team_app_1.tar', [APP]],
+      [APP_FILE, [APP]],
       ['/docker/team_app_2.tar', [TOOL]],
       ['/team/app:1?format=tar&name=other:1', [APP]],
-      ['/docker/org_tool_1.tar', [TOOL]],
-      ['/bundle.tar?image=team/app:1&image=org/tool:1', [APP, TOOL]],
+      [TOOL_FILE, [TOOL]],
+      [BUNDLE, [APP, TOOL]],
     ] as const;
     const replies: Promise<Reply>[] = [];
     for (const [at, [path]] of requests.entries()) {
       replies.push(service.request(path));
-      // Each asks for its config itself, at the same time as for its layers.
-      const configs = new RegExp(`GET .*blobs/(?:${APP.config.digest}|${TOOL.config.digest})`);
-      await within(registry.waitForRequest(configs, at + 1), 'the request for a config');
+      await untilConfigs(registry, at + 1, APP, TOOL);
       if (at === 0) await scene.untilStalled();
     }
     registry.releaseStalled();
-    for (const [at, reply] of (await Promise.all(replies)).entries())
+    for (const [at, reply] of (await Promise.all(replies)).entries()) {
       assertHolds(reply, ...(requests[at]?.[1] ?? []));
-    const layers = [...APP.layers, ...TOOL.layers];
-    for (const { digest } of layers) {
-      assert.equal(registry.countRequests(new RegExp(`GET .*/blobs/${digest}`)), 1);
     }
-    const asked = scene.asked();
-    // What came by way of another repository is asked after in one's own.
-    assert.ok(asked.includes(`HEAD org/tool/blobs/${BASE_DIGEST}`));
-    assert.ok(!asked.includes(`HEAD team/app/blobs/${BASE_DIGEST}`));
+    assertFetchedOnce(registry, [APP, { ...TOOL, layers: TOOL.layers.slice(1) }]);
+    const sent = scene.takeRequests();
+    // A layer from another repository needs a confirmation for one's own.
+    assert.ok(sent.includes(`HEAD org/tool/blobs/${BASE_DIGEST}`));
+    assert.ok(!sent.includes(`HEAD team/app/blobs/${BASE_DIGEST}`));
     await service.waitForLog({ event: 'request', outcome: 'ok' }, requests.length);
     assert.equal(await service.openFiles(), 0);
     assert.deepEqual(await storedFiles(service.workspace), []);
   });
 
-  test('share it between the layouts that hold it as the registry has it', async () => {
+  test('share it between the layouts that store it compressed', async () => {
     await using scene = await startScene();
     const { registry } = scene;
-    await using service = await scene.start({ CACHE_MAX_BYTES: '0' });
+    await using service = await scene.start(UNCACHED);
     registry.defects.stallBlob = BASE_STALLS;
     const packed = service.request('/docker-gzip/team_app_1.tar');
     await scene.untilStalled();
     const oci = service.request('/oci/team_app_1.tar');
-    const configs = new RegExp(`GET .*blobs/${APP.config.digest}`);
-    await within(registry.waitForRequest(configs, 2), 'the request for a config');
+    await untilConfigs(registry, 2, APP);
     registry.releaseStalled();
     assertHoldsPacked(await packed, APP);
     assert.equal((await oci).status, 200);
-    for (const { digest } of APP.layers) {
-      assert.equal(registry.countRequests(new RegExp(`GET .*/blobs/${digest}`)), 1);
-    }
+    assertFetchedOnce(registry, [APP]);
   });
 
-  for (const [how, disturb] of [
-    ['whose config is missing', { dropBlob: { digest: APP.config.digest } }],
-    ['whose config is damaged', { wrongBlobDigest: { digest: APP.config.digest } }],
-  ] as const) {
-    test(`do not share the failure of one ${how}`, async () => {
+  const thin = { ...APP, blobs: new Map([[APP.config.digest, APP.config.bytes]]) };
+  const configAndBase = {
+    stallRequests: { pattern: new RegExp(`${APP.config.digest}|${BASE_DIGEST}`), times: 2 },
+  };
+  const base = { stallRequests: { pattern: new RegExp(`other/blobs/${BASE_DIGEST}`) } };
+  const failures: readonly [
+    what: string,
+    image: typeof APP,
+    stall: Defects,
+    count: number,
+    defects: Defects,
+    code: string,
+  ][] = [
+    [
+      'whose config is missing',
+      APP,
+      configAndBase,
+      2,
+      { dropBlob: { digest: APP.config.digest } },
+      'IMAGE_NOT_FOUND',
+    ],
+    [
+      'whose config is damaged',
+      APP,
+      configAndBase,
+      2,
+      { wrongBlobDigest: { digest: APP.config.digest } },
+      'VERIFICATION_FAILED',
+    ],
+    ['whose repository does not have the layer', thin, base, 1, {}, 'IMAGE_NOT_FOUND'],
+    [
+      'that names another size for the layer',
+      makeImage({ layers: [{ ...BASE, descriptor: { size: 1 } }] }),
+      base,
+      1,
+      {},
+      'VERIFICATION_FAILED',
+    ],
+  ];
+  for (const [what, image, stall, count, defects, code] of failures) {
+    test(`do not share the failure of an archive ${what}`, async () => {
       await using scene = await startScene();
       const { registry } = scene;
-      await using service = await scene.start({ CACHE_MAX_BYTES: '0' });
-      registry.defects.stallRequests = {
-        pattern: new RegExp(`${APP.config.digest}|${BASE_DIGEST}`),
-        times: 2,
-      };
-      const broken = service.request('/docker/team_app_1.tar');
-      await scene.untilStalled(2);
-      const sound = service.request('/docker/org_tool_1.tar');
-      await within(registry.waitForRequest(new RegExp(TOOL.config.digest)), 'the request for a config');
-      Object.assign(registry.defects, disturb);
+      registry.push('team/other', '1', image);
+      await using service = await scene.start(UNCACHED);
+      Object.assign(registry.defects, stall);
+      const broken = service.request('/docker/team_other_1.tar');
+      await scene.untilStalled(count);
+      const sound = service.request(TOOL_FILE);
+      await untilConfigs(registry, 1, TOOL);
+      Object.assign(registry.defects, defects);
       registry.releaseStalled();
-      assert.equal((await broken).status, 502);
+      assertError(await broken, 502, code);
       assertHolds(await sound, TOOL);
     });
   }
 
-  test('do not share it when the one who began leaves before its config has come', async () => {
+  test('do not share the abort when the first client leaves before its config has arrived', async () => {
     await using scene = await startScene();
     const { registry } = scene;
-    await using service = await scene.start({ CACHE_MAX_BYTES: '0' });
-    registry.defects.stallRequests = { pattern: new RegExp(`${APP.config.digest}|${BASE_DIGEST}`), times: 2 };
+    await using service = await scene.start(UNCACHED);
+    Object.assign(registry.defects, configAndBase);
     const client = new AbortController();
-    const leaving = service.request('/docker/team_app_1.tar', { signal: client.signal });
+    const leaving = service.request(APP_FILE, { signal: client.signal });
     await scene.untilStalled(2);
-    const staying = service.request('/docker/org_tool_1.tar');
-    await within(registry.waitForRequest(new RegExp(TOOL.config.digest)), 'the request for a config');
+    const staying = service.request(TOOL_FILE);
+    await untilConfigs(registry, 1, TOOL);
     client.abort();
     await assert.rejects(leaving, { name: 'AbortError' });
     await service.waitForLog({ event: 'request', outcome: 'aborted' });
     registry.releaseStalled();
     assertHolds(await staying, TOOL);
-  });
-
-  test('do not share the refusal of a repository that does not have it', async () => {
-    await using scene = await startScene();
-    const { registry } = scene;
-    registry.push('team/thin', '1', { ...APP, blobs: new Map([[APP.config.digest, APP.config.bytes]]) });
-    await using service = await scene.start({ CACHE_MAX_BYTES: '0' });
-    registry.defects.stallRequests = { pattern: new RegExp(`thin/blobs/${BASE_DIGEST}`) };
-    const thin = service.request('/docker/team_thin_1.tar');
-    await scene.untilStalled();
-    const whole = service.request('/docker/org_tool_1.tar');
-    await within(registry.waitForRequest(new RegExp(TOOL.config.digest)), 'the request for a config');
-    registry.releaseStalled();
-    const refused = await thin;
-    assert.equal(refused.status, 502);
-    assert.match(refused.body.toString(), /^error: IMAGE_NOT_FOUND$/m);
-    assertHolds(await whole, TOOL);
-  });
-
-  test('do not share the failure of one that names another size for it', async () => {
-    await using scene = await startScene();
-    const { registry } = scene;
-    const wrong = makeImage({ layers: [{ ...BASE, descriptor: { size: 1 } }] });
-    registry.push('team/wrong', '1', wrong);
-    await using service = await scene.start({ CACHE_MAX_BYTES: '0' });
-    registry.defects.stallRequests = { pattern: new RegExp(`wrong/blobs/${BASE_DIGEST}`) };
-    const broken = service.request('/docker/team_wrong_1.tar');
-    await scene.untilStalled();
-    const sound = service.request('/docker/org_tool_1.tar');
-    await within(registry.waitForRequest(new RegExp(TOOL.config.digest)), 'the request for a config');
-    registry.releaseStalled();
-    const refused = await broken;
-    assert.equal(refused.status, 502);
-    assert.match(refused.body.toString(), /^error: VERIFICATION_FAILED$/m);
-    assertHolds(await sound, TOOL);
   });
 });

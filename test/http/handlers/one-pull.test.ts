@@ -1,47 +1,47 @@
-/** One pull for all who ask for the same at the same time. Nothing is kept here for who comes later. */
+/** Concurrent requests for the same archive share one pull. These services have no cache. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { gunzipSync } from 'node:zlib';
 import {
   APP,
   APP_FILE,
   assertHolds,
   BASE_DIGEST,
+  BASE_STALLS,
   type Scene,
   startScene,
   storedFiles,
   TOOL,
   wholePull,
 } from '../../support/cached.ts';
-import { readAll, sha256 } from '../../support/collect.ts';
+import { readAll } from '../../support/collect.ts';
 import { makeGzipBombLayer, makeImage, makeIndex } from '../../support/image.ts';
 import { basic } from '../../support/pair.ts';
-import { firstLine, hexOf } from '../../support/reading.ts';
+import { assertError, firstLine } from '../../support/reading.ts';
 import type { Reply, RequestOptions, TestService } from '../../support/service.ts';
 import { LARGE_BYTES } from '../../support/two-sizes.ts';
 import { within } from '../../support/within.ts';
 
-/** Room for one preparation and nobody who waits, and nothing kept. */
+/** Room for one preparation, without a queue and without a cache. */
 const ONE = { CACHE_MAX_BYTES: '0', MAX_CONCURRENT_PREPARATIONS: '1', MAX_QUEUED_PREPARATIONS: '0' };
 
-const BASE_STALLS = { digest: BASE_DIGEST, afterBytes: 1000 };
+/** How requests are gathered. */
+interface Gathering {
+  readonly path?: string;
+  /** Number of requests to the service before. */
+  readonly before?: number;
+}
 
-/**
- * Lets several ask for the same, the first first, and resolves once all of them wait for one preparation.
- *
- * @param before how many have asked the service before
- */
+/** Sends requests for the same archive. Resolves when all of them wait for one preparation. */
 async function gather(
   { registry, untilStalled }: Scene,
   service: TestService,
   options: readonly RequestOptions[],
-  path = APP_FILE,
-  before = 0,
+  { path = APP_FILE, before = 0 }: Gathering = {},
 ): Promise<readonly Promise<Reply>[]> {
   registry.defects.stallRequests = { pattern: /manifests/, times: 1 };
   const replies = options.map((one) => service.request(path, one));
-  // Whoever leaves is looked at later.
+  // The caller handles the rejections of clients that leave later.
   for (const reply of replies) reply.catch(() => undefined);
   await service.waitForCallers('manifests', before + options.length);
   await untilStalled();
@@ -50,45 +50,44 @@ async function gather(
   return replies;
 }
 
-describe('clients that come at once', () => {
-  for (const [what, path] of [
-    ['by file name', APP_FILE],
-    ['by reference', '/team/app:1?format=tar'],
-  ] as const) {
-    test(`share one pull, and one place for it (${what})`, async () => {
+/** Checks that an archive is closed and removed after the requests for it. */
+async function assertNothingStored(service: TestService): Promise<void> {
+  assert.equal(await service.openFiles(), 0);
+  assert.deepEqual(await storedFiles(service.workspace), []);
+}
+
+describe('concurrent requests', () => {
+  for (const path of [APP_FILE, '/team/app:1?format=tar']) {
+    test(`share one pull and one place: ${path}`, async () => {
       await using scene = await startScene();
       await using service = await scene.start(ONE);
       const alone = await service.request(path);
-      scene.asked();
-      const replies = await Promise.all(await gather(scene, service, new Array(50).fill({}), path, 1));
-      for (const reply of replies) {
+      scene.takeRequests();
+      const replies = await gather(scene, service, Array(50).fill({}), { path, before: 1 });
+      for (const reply of await Promise.all(replies)) {
         assert.equal(reply.status, 200, firstLine(reply));
         assert.ok(reply.body.equals(alone.body));
         assert.equal(reply.headers.etag, alone.headers.etag);
       }
       assertHolds(alone, APP);
-      assert.deepEqual(scene.asked().toSorted(), wholePull('team/app', '1', APP));
+      assert.deepEqual(scene.takeRequests().toSorted(), wholePull('team/app', '1', APP));
     });
   }
 
-  test('share the way through an index', async () => {
+  test('share the requests for an index and its image', async () => {
     await using scene = await startScene();
-    const index = makeIndex([
-      { image: APP },
-      { image: TOOL, platform: { os: 'linux', architecture: 'arm64' } },
-    ]);
-    scene.registry.push('team/multi', '1', index);
+    const arm64 = { os: 'linux', architecture: 'arm64' };
+    scene.registry.push('team/multi', '1', makeIndex([{ image: APP }, { image: TOOL, platform: arm64 }]));
     await using service = await scene.start(ONE);
-    const path = '/docker/team_multi_1.tar';
-    const replies = await Promise.all(await gather(scene, service, new Array(10).fill({}), path));
-    for (const reply of replies) assertHolds(reply, APP);
+    const replies = await gather(scene, service, Array(10).fill({}), { path: '/docker/team_multi_1.tar' });
+    for (const reply of await Promise.all(replies)) assertHolds(reply, APP);
     assert.deepEqual(
-      scene.asked().toSorted(),
+      scene.takeRequests().toSorted(),
       [`GET team/multi/manifests/${APP.manifest.digest}`, ...wholePull('team/multi', '1', APP)].toSorted(),
     );
   });
 
-  test('get it also when the one who came first leaves', async () => {
+  test('are served also if the client of the first one leaves', async () => {
     await using scene = await startScene();
     await using service = await scene.start(ONE);
     scene.registry.defects.stallBlob = BASE_STALLS;
@@ -100,53 +99,46 @@ describe('clients that come at once', () => {
     await service.waitForLog({ event: 'request', outcome: 'aborted' });
     scene.registry.releaseStalled();
     for (const reply of await Promise.all(others)) assertHolds(reply, APP);
-    assert.deepEqual(scene.asked().toSorted(), wholePull('team/app', '1', APP));
+    assert.deepEqual(scene.takeRequests().toSorted(), wholePull('team/app', '1', APP));
   });
 
-  test('and all leave take the pull along, and nothing is left of it', async () => {
+  test('end their pull and remove its files when all clients leave', async () => {
     await using scene = await startScene();
     await using service = await scene.start(ONE);
     scene.registry.defects.stallBlob = BASE_STALLS;
     const clients = new AbortController();
-    const replies = await gather(scene, service, new Array(3).fill({ signal: clients.signal }));
+    const replies = await gather(scene, service, Array(3).fill({ signal: clients.signal }));
     await scene.untilStalled();
     assert.notEqual((await storedFiles(service.workspace)).length, 0);
     clients.abort();
     for (const reply of replies) await assert.rejects(reply, { name: 'AbortError' });
     await service.waitForLog({ event: 'request', outcome: 'aborted' }, 3);
     await scene.untilQuiet();
-    assert.equal(await service.openFiles(), 0);
-    assert.deepEqual(await storedFiles(service.workspace), []);
+    await assertNothingStored(service);
     scene.registry.defects.stallBlob = undefined;
     assertHolds(await service.request(APP_FILE), APP);
   });
 
-  test('all get its failure, and who comes next begins anew', async () => {
+  test('all get the failure of their pull, and the next request starts a new one', async () => {
     await using scene = await startScene();
     await using service = await scene.start(ONE);
     scene.registry.defects.wrongBlobDigest = { digest: BASE_DIGEST, times: 1 };
     for (const reply of await Promise.all(await gather(scene, service, [{}, {}, {}]))) {
-      assert.equal(reply.status, 502);
-      assert.match(reply.body.toString(), /^error: VERIFICATION_FAILED$/m);
+      assertError(reply, 502, 'VERIFICATION_FAILED');
     }
-    await service.openFiles();
+    await assertNothingStored(service);
     const base = `GET team/app/blobs/${BASE_DIGEST}`;
-    assert.equal(scene.asked().filter((line) => line === base).length, 1);
-    assert.deepEqual(await storedFiles(service.workspace), []);
+    assert.equal(scene.takeRequests().filter((line) => line === base).length, 1);
     assertHolds(await service.request(APP_FILE), APP);
-    assert.deepEqual(scene.asked().toSorted(), wholePull('team/app', '1', APP));
+    assert.deepEqual(scene.takeRequests().toSorted(), wholePull('team/app', '1', APP));
   });
 
-  test('with other credentials than the first, who is refused, get it all the same', async () => {
-    await using scene = await startScene({
-      auth: {
-        mode: 'basic',
-        users: new Map([
-          ['one', 'a'],
-          ['two', 'b'],
-        ]),
-      },
-    });
+  test('with other credentials than the first one are served if the registry refuses the first one', async () => {
+    const users = new Map([
+      ['one', 'a'],
+      ['two', 'b'],
+    ]);
+    await using scene = await startScene({ auth: { mode: 'basic', users } });
     const { registry } = scene;
     await using service = await scene.start({ ...ONE, MAX_CONCURRENT_LAYERS: '1' });
     registry.defects.stallRequests = { pattern: /blobs/, times: 2 };
@@ -157,74 +149,22 @@ describe('clients that come at once', () => {
     await scene.untilStalled(2);
     registry.auth.users.delete('one');
     registry.releaseStalled();
-    const refused = await one;
-    assert.equal(refused.status, 502);
-    assert.match(refused.body.toString(), /^error: REGISTRY_DENIED$/m);
+    assertError(await one, 502, 'REGISTRY_DENIED');
     assertHolds(await two, APP);
   });
 
-  test('and later ones have the archive while somebody still takes it', async () => {
+  test('share the archive as long as one client still reads it', async () => {
     await using scene = await startScene();
     const image = makeImage({ layers: [await makeGzipBombLayer(LARGE_BYTES)] });
     scene.registry.push('team/large', '1', image);
     await using service = await scene.start(ONE);
     const slow = await service.open('/docker/team_large_1.tar');
-    scene.asked();
+    scene.takeRequests();
     const later = await service.request('/docker/team_large_1.tar');
     assertHolds(later, image);
-    assert.deepEqual(scene.asked(), ['GET team/large/manifests/1']);
+    assert.deepEqual(scene.takeRequests(), ['GET team/large/manifests/1']);
     assert.ok((await within(readAll(slow), 'the first archive')).equals(later.body));
     await service.waitForLog({ event: 'request', outcome: 'ok' }, 2);
-    assert.equal(await service.openFiles(), 0);
-    assert.deepEqual(await storedFiles(service.workspace), []);
+    await assertNothingStored(service);
   });
-});
-
-describe('a compressed archive', () => {
-  test('is made once for all, and its checksum is known to each', async () => {
-    let made = 0;
-    await using scene = await startScene();
-    await using service = await scene.start(ONE, {
-      tamper: (file, key) => {
-        if (key.startsWith('gzip') && file.source === 'made') made += 1;
-        return file;
-      },
-    });
-    const plain = await service.request(APP_FILE);
-    const path = '/docker/team_app_1.tgz';
-    for (const { status, body, headers } of await Promise.all(
-      await gather(scene, service, new Array(10).fill({}), path, 1),
-    )) {
-      assert.equal(status, 200);
-      assert.ok(gunzipSync(body).equals(plain.body));
-      const digest = Buffer.from(hexOf(sha256(body)), 'hex').toString('base64');
-      assert.equal(headers['repr-digest'], `sha-256=:${digest}:`);
-    }
-    assert.equal(made, 1);
-  });
-
-  for (const path of ['/docker/team_app_1.tar', '/docker/team_app_1.tgz']) {
-    test(`and its line of checksum cost one reading for all (${path})`, async () => {
-      const reads = new Map<string, number>();
-      await using scene = await startScene();
-      await using service = await scene.start(ONE, {
-        tamper: (file, key) => {
-          const read = file.read.bind(file);
-          file.read = (range) => {
-            reads.set(key, (reads.get(key) ?? 0) + 1);
-            return read(range);
-          };
-          return file;
-        },
-      });
-      const { body } = await service.request(path);
-      reads.clear();
-      const checksums = await Promise.all(
-        await gather(scene, service, new Array(10).fill({}), `${path}.sha256`, 1),
-      );
-      for (const checksum of checksums) assert.equal(firstLine(checksum).split(' ')[0], hexOf(sha256(body)));
-      assert.notEqual(reads.size, 0);
-      for (const [key, count] of reads) assert.equal(count, 1, `${key} was read ${count} times`);
-    });
-  }
 });

@@ -1,29 +1,23 @@
-/** A registry that is down, and images that are cached: what may be served then, and what not. */
+/** `CACHE_SERVE_STALE`: cached images are served while the registry cannot be reached, if they are public. */
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { APP, APP_FILE, assertHolds, blobsOf, startScene, TOOL } from '../../support/cached.ts';
+import { APP, APP_FILE, assertHolds, BUNDLE, blobsOf, startScene, TOOL } from '../../support/cached.ts';
 import type { Defects } from '../../support/defects.ts';
 import { makeIndex } from '../../support/image.ts';
 import { basic } from '../../support/pair.ts';
+import { assertError } from '../../support/reading.ts';
 import type { Reply, RequestOptions, TestService } from '../../support/service.ts';
 
 const STALE = { CACHE_SERVE_STALE: '60' };
 
-/** Ways in which a registry cannot be asked. */
-const DOWN: Readonly<Record<string, Defects>> = {
-  'cuts every connection': { resetConnections: {} },
+/** Ways in which a registry is unavailable. */
+const UNAVAILABLE: Readonly<Record<string, Defects>> = {
+  'resets connections': { resetConnections: {} },
   'does not answer': { stallRequests: {} },
-  'says 429': { failWith: { status: 429 } },
-  'says 500': { failWith: { status: 500 } },
-  'says 503': { failWith: { status: 503, headers: { 'Retry-After': '0' } } },
-};
-
-/** Answers that are the registry's word on the matter. */
-const REFUSALS: Readonly<Record<string, Defects>> = {
-  'says 401': { failWith: { status: 401 } },
-  'says 403': { failWith: { status: 403 } },
-  'says 404': { failWith: { status: 404 } },
+  'answers 429': { failWith: { status: 429 } },
+  'answers 500': { failWith: { status: 500 } },
+  'answers 503': { failWith: { status: 503, headers: { 'Retry-After': '0' } } },
 };
 
 const RIGHT: RequestOptions = { headers: { authorization: basic('user', 'secret') } };
@@ -38,25 +32,28 @@ function assertStale({ headers }: Reply): void {
 }
 
 function assertFresh({ headers }: Reply): void {
-  assert.equal(headers.warning, undefined);
-  assert.equal(headers.age, undefined);
+  assert.deepEqual([headers.warning, headers.age], [undefined, undefined]);
 }
 
-function assertDown({ status, body }: Reply): void {
-  assert.equal(status, 502);
-  assert.match(body.toString(), /^error: REGISTRY_UNREACHABLE$/m);
+function assertUnreachable(reply: Reply): void {
+  assertError(reply, 502, 'REGISTRY_UNREACHABLE');
 }
 
-describe('a registry that is gone', () => {
-  test('is an error by default, cached or not', async () => {
-    await using scene = await startScene();
-    await using service = await scene.start();
-    assertHolds(await service.request(APP_FILE), APP);
-    await scene.registry.close();
-    assertDown(await service.request(APP_FILE));
-  });
+describe('without its registry, a cached image', () => {
+  for (const [what, env] of [
+    ['unless CACHE_SERVE_STALE is set', {}],
+    ['if the cache is off', { ...STALE, CACHE_MAX_BYTES: '0' }],
+  ] as const) {
+    test(`is not served ${what}`, async () => {
+      await using scene = await startScene();
+      await using service = await scene.start(env);
+      assertHolds(await service.request(APP_FILE), APP);
+      await scene.registry.close();
+      assertUnreachable(await service.request(APP_FILE));
+    });
+  }
 
-  test('is no error where stale images will do', async () => {
+  test('is served with a warning and its age, which is logged', async () => {
     await using scene = await startScene();
     await using service = await scene.start(STALE);
     const fresh = await service.request(APP_FILE);
@@ -73,18 +70,8 @@ describe('a registry that is gone', () => {
     assert.equal(line['staleSeconds'], Number(stale.headers.age));
   });
 
-  test('is an error where nothing is kept', async () => {
-    await using scene = await startScene();
-    await using service = await scene.start({ ...STALE, CACHE_MAX_BYTES: '0' });
-    assertHolds(await service.request(APP_FILE), APP);
-    await scene.registry.close();
-    assertDown(await service.request(APP_FILE));
-  });
-});
-
-describe('a registry that cannot be asked', () => {
-  for (const [what, defects] of Object.entries(DOWN)) {
-    test(`since it ${what} leaves the cached image, until it is back`, async () => {
+  for (const [what, defects] of Object.entries(UNAVAILABLE)) {
+    test(`is served while the registry ${what}, and resolved again afterwards`, async () => {
       await using scene = await startScene();
       const { registry } = scene;
       await using service = await scene.start({ ...STALE, REGISTRY_RESPONSE_TIMEOUT: '0.2' });
@@ -102,15 +89,14 @@ describe('a registry that cannot be asked', () => {
     });
   }
 
-  for (const [what, defects] of Object.entries(REFUSALS)) {
-    test(`is none that ${what}`, async () => {
+  for (const status of [401, 403, 404]) {
+    test(`is not served after the registry has answered ${status}, but is kept`, async () => {
       await using scene = await startScene();
       await using service = await scene.start(STALE);
       assertHolds(await service.request(APP_FILE), APP);
-      Object.assign(scene.registry.defects, defects);
+      scene.registry.defects.failWith = { status };
       const reply = await service.request(APP_FILE);
-      assert.equal(reply.status, 502);
-      assert.match(reply.body.toString(), /^error: (?:REGISTRY_DENIED|IMAGE_NOT_FOUND)$/m);
+      assertError(reply, 502, '(?:REGISTRY_DENIED|IMAGE_NOT_FOUND)');
       assert.ok(reply.body.length < 2000);
       assertFresh(reply);
       Object.assign(scene.registry.defects, { failWith: undefined, resetConnections: {} });
@@ -118,28 +104,27 @@ describe('a registry that cannot be asked', () => {
     });
   }
 
-  const forms: readonly (readonly [what: string, path: string, options: RequestOptions, status: number])[] = [
-    ['compressed', '/docker/team_app_1.tgz', {}, 200],
-    ['its checksum', '/docker/team_app_1.tar.sha256', {}, 200],
-    ['by reference', '/team/app:1', {}, 200],
-    ['behind an index', '/docker/team_multi_1.tar', {}, 200],
-    ['all platforms of an index', '/platform/all/oci/team_multi_1.tar', {}, 200],
-    ['a bundle', '/bundle.tar?image=team/app:1&image=org/tool:1', {}, 200],
-    ['its header alone', APP_FILE, { method: 'HEAD' }, 200],
-  ];
-  for (const [what, path, options, status] of forms) {
-    test(`leaves of the cached image ${what}, also after a restart`, async () => {
+  for (const [path, options] of [
+    ['/docker/team_app_1.tgz', {}],
+    ['/docker/team_app_1.tar.sha256', {}],
+    ['/team/app:1', {}],
+    ['/docker/team_multi_1.tar', {}],
+    ['/platform/all/oci/team_multi_1.tar', {}],
+    [BUNDLE, {}],
+    [APP_FILE, { method: 'HEAD' }],
+  ] as const) {
+    const { method = 'GET' }: RequestOptions = options;
+    test(`is served by ${method} ${path}, also after a restart`, async () => {
       await using scene = await startScene();
       const { registry } = scene;
       registry.push('team/multi', '1', makeIndex([{ image: APP }]));
       const env = { ...STALE, CACHE_DIR: scene.directory };
-      const check = async (service: TestService, expected: Reply) => {
+      const check = async (service: TestService, fresh: Reply) => {
         const stale = await service.request(path, options);
-        assert.equal(stale.status, status, stale.body.toString());
+        assert.equal(stale.status, 200, stale.body.toString());
         assertStale(stale);
-        assert.ok(stale.body.equals(expected.body));
-        assert.equal(stale.headers.etag, expected.headers.etag);
-        assert.equal(stale.headers['content-length'], expected.headers['content-length']);
+        assert.ok(stale.body.equals(fresh.body));
+        for (const name of ['etag', 'content-length']) assert.equal(stale.headers[name], fresh.headers[name]);
       };
       let fresh: Reply;
       {
@@ -155,15 +140,14 @@ describe('a registry that cannot be asked', () => {
     });
   }
 
-  test('leaves 304 for who has the image, and parts for who has begun', async () => {
+  test('is served for If-None-Match as 304 and for If-Range in part', async () => {
     await using scene = await startScene();
     await using service = await scene.start(STALE);
     const fresh = await service.request(APP_FILE);
     const { etag = '' } = fresh.headers;
     scene.registry.defects.resetConnections = {};
     const known = await service.request(APP_FILE, { headers: { 'if-none-match': etag } });
-    assert.equal(known.status, 304);
-    assert.equal(known.headers.etag, etag);
+    assert.deepEqual([known.status, known.headers.etag], [304, etag]);
     assertStale(known);
     const part = await service.request(APP_FILE, { headers: { 'if-range': etag, range: 'bytes=1000-1999' } });
     assert.equal(part.status, 206);
@@ -171,7 +155,7 @@ describe('a registry that cannot be asked', () => {
     assert.ok(part.body.equals(fresh.body.subarray(1000, 2000)));
   });
 
-  test('leaves what a token for everybody has opened', async () => {
+  test('is served if an anonymous token granted access to it', async () => {
     await using scene = await startScene({ auth: { mode: 'token' } });
     await using service = await scene.start(STALE);
     assertHolds(await service.request(APP_FILE), APP);
@@ -180,35 +164,33 @@ describe('a registry that cannot be asked', () => {
     assertHolds(stale, APP);
     assertStale(stale);
   });
-});
 
-describe('what is not served without its registry', () => {
-  for (const [who, env, options] of [
-    ['the client’s', {}, RIGHT],
-    ['the operator’s', { REGISTRY_USERNAME: 'user', REGISTRY_PASSWORD: 'secret' }, {}],
+  for (const [owner, env, options] of [
+    ['client', {}, RIGHT],
+    ['operator', { REGISTRY_USERNAME: 'user', REGISTRY_PASSWORD: 'secret' }, {}],
   ] as const) {
     for (const mode of ['basic', 'token'] as const) {
-      test(`is an image that ${who} credentials have opened (${mode}), not even for those`, async () => {
+      test(`is not served if it needed credentials of the ${owner} (${mode}), also not with them`, async () => {
         await using scene = await startScene({ auth: { mode, allowAnonymous: false } });
         const settings = { ...STALE, ...env, CACHE_DIR: scene.directory };
         {
           await using service = await scene.start(settings);
           assertHolds(await service.request(APP_FILE, options), APP);
           scene.registry.defects.resetConnections = {};
-          for (const one of [options, {}, RIGHT]) assertDown(await service.request(APP_FILE, one));
+          for (const one of [options, {}, RIGHT]) assertUnreachable(await service.request(APP_FILE, one));
         }
         await using next = await scene.start(settings);
-        for (const one of [options, {}, RIGHT]) assertDown(await next.request(APP_FILE, one));
+        for (const one of [options, {}, RIGHT]) assertUnreachable(await next.request(APP_FILE, one));
       });
     }
   }
 
-  test('is what credentials were told after the public was told something else', async () => {
+  test('is not served once a request with credentials has resolved its tag to another image', async () => {
     await using scene = await startScene();
     const { registry } = scene;
     await using service = await scene.start(STALE);
     assertHolds(await service.request(APP_FILE), APP);
-    // The same for both: everybody may still have it.
+    // With credentials the tag resolves to the same image, so the image stays public.
     assertHolds(await service.request(APP_FILE, RIGHT), APP);
     registry.defects.resetConnections = {};
     assertHolds(await service.request(APP_FILE), APP);
@@ -216,22 +198,20 @@ describe('what is not served without its registry', () => {
     registry.push('team/app', '1', TOOL);
     assertHolds(await service.request(APP_FILE, RIGHT), TOOL);
     registry.defects.resetConnections = {};
-    assertDown(await service.request(APP_FILE));
+    assertUnreachable(await service.request(APP_FILE));
   });
 
-  test('is a tag that nobody has asked for, or what is not cached of one', async () => {
+  test('is not served by another tag, repository, layout, or bundle that lacks an image', async () => {
     await using scene = await startScene();
     await using service = await scene.start(STALE);
     assertHolds(await service.request(APP_FILE), APP);
     scene.registry.defects.resetConnections = {};
-    assertDown(await service.request('/docker/team_app_2.tar'));
-    assertDown(await service.request('/docker/org_app_1.tar'));
-    assertDown(await service.request('/docker-gzip/team_app_1.tar'));
-    assertDown(await service.request('/bundle.tar?image=team/app:1&image=org/tool:1'));
+    const others = ['/docker/team_app_2.tar', '/docker/org_app_1.tar', '/docker-gzip/team_app_1.tar', BUNDLE];
+    for (const path of others) assertUnreachable(await service.request(path));
     assertHolds(await service.request(APP_FILE), APP);
   });
 
-  test('is what was resolved too long ago', async () => {
+  test('is not served if it was resolved longer ago than CACHE_SERVE_STALE', async () => {
     await using scene = await startScene();
     const env = { CACHE_DIR: scene.directory };
     {
@@ -241,18 +221,18 @@ describe('what is not served without its registry', () => {
       const until = performance.now() + 10_000;
       let reply = await service.request(APP_FILE);
       while (reply.status === 200 && performance.now() < until) reply = await service.request(APP_FILE);
-      assertDown(reply);
+      assertUnreachable(reply);
     }
-    // It was the time, and nothing else.
     {
+      // With a longer limit it is served: the time was the only reason.
       await using patient = await scene.start({ ...env, ...STALE });
       assertHolds(await patient.request(APP_FILE), APP);
     }
     await using again = await scene.start({ ...env, CACHE_SERVE_STALE: '0.05' });
-    assertDown(await again.request(APP_FILE));
+    assertUnreachable(await again.request(APP_FILE));
     scene.registry.defects.resetConnections = undefined;
-    scene.asked();
+    scene.takeRequests();
     assertHolds(await again.request(APP_FILE), APP);
-    assert.deepEqual(blobsOf(scene.asked()), [`GET team/app/blobs/${APP.config.digest}`]);
+    assert.deepEqual(blobsOf(scene.takeRequests()), [`GET team/app/blobs/${APP.config.digest}`]);
   });
 });

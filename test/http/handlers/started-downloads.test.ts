@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { StartedDownloads } from '../../../src/http/handlers/started-downloads.ts';
 
-describe('started downloads', () => {
-  test('tell one client from another, and one address from another', () => {
+describe('StartedDownloads', () => {
+  test('distinguishes clients and URLs', () => {
     const downloads = new StartedDownloads();
     downloads.record('10.0.0.1', '/a', '"1"');
     assert.equal(downloads.mayContinue('10.0.0.1', '/a', '"1"'), true);
@@ -12,7 +12,7 @@ describe('started downloads', () => {
     assert.equal(downloads.mayContinue('10.0.0.1', '/b', '"2"'), true);
   });
 
-  test('know the last file that a client began', () => {
+  test('knows the file that a client began last', () => {
     const downloads = new StartedDownloads();
     downloads.record('10.0.0.1', '/a', '"1"');
     downloads.record('10.0.0.1', '/a', '"2"');
@@ -20,11 +20,11 @@ describe('started downloads', () => {
     assert.equal(downloads.mayContinue('10.0.0.1', '/a', '"2"'), true);
   });
 
-  test('are forgotten, the oldest first, when there are very many', () => {
+  test('forgets the oldest entry above 10 000', () => {
     const downloads = new StartedDownloads();
     downloads.record('10.0.0.1', '/first', '"1"');
     downloads.record('10.0.0.1', '/second', '"1"');
-    // Recorded again, it is no longer the oldest.
+    // A second record makes it the newest.
     downloads.record('10.0.0.1', '/first', '"1"');
     for (let number = 0; number < 9_999; number += 1) downloads.record('10.0.0.2', `/${number}`, '"1"');
     assert.equal(downloads.mayContinue('10.0.0.1', '/second', '"2"'), true, 'forgotten');

@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { describe, test } from 'node:test';
 import { requestAttributes } from '../../../src/http/observe/server-attributes.ts';
 
-/** The attributes of a request with these parts. */
+/** The attributes of a request. */
 function attributesOf({
   method = 'GET',
   url = '/',
@@ -25,7 +25,7 @@ function attributesOf({
   return requestAttributes(request as unknown as IncomingMessage, route);
 }
 
-test('a request without headers is described by its connection', () => {
+test('a request without headers has the addresses of its connection', () => {
   assert.deepEqual(attributesOf({ url: '/docker/a_1.tar', route: '/docker/{filename}' }), {
     'http.request.method': 'GET',
     'http.route': '/docker/{filename}',
@@ -43,14 +43,14 @@ test('a request without headers is described by its connection', () => {
   });
 });
 
-test('an unknown method has an attribute of its own', () => {
+test('an unknown method is _OTHER, with the method in another attribute', () => {
   const { 'http.request.method': method, 'http.request.method_original': original } = attributesOf({
     method: 'BREW',
   });
   assert.deepEqual([method, original], ['_OTHER', 'BREW']);
 });
 
-describe('the server address is the one that the client requested', () => {
+describe('server.address and server.port are those that the client requested', () => {
   const table: readonly [headers: Readonly<Record<string, string>>, address: string, port: number][] = [
     [{ host: 'images.example.com' }, 'images.example.com', 80],
     [{ host: 'images.example.com', 'x-forwarded-proto': 'https' }, 'images.example.com', 443],
@@ -70,7 +70,7 @@ describe('the server address is the one that the client requested', () => {
   }
 });
 
-describe('the client is the one that the first proxy names', () => {
+describe('client.address is the one that the first proxy names', () => {
   const table: readonly [headers: Readonly<Record<string, string>>, client: string, scheme: string][] = [
     [{ 'x-forwarded-for': '198.51.100.4, 10.0.0.1' }, '198.51.100.4', 'http'],
     [{ 'x-forwarded-for': '198.51.100.4:1234', 'x-forwarded-proto': 'HTTPS' }, '198.51.100.4', 'https'],
@@ -89,7 +89,7 @@ describe('the client is the one that the first proxy names', () => {
   }
 });
 
-describe('the full URL is the one that the client requested, without user information', () => {
+describe('url.full is the URL that the client requested, without user information', () => {
   const table: readonly [url: string, headers: Readonly<Record<string, string>>, full: string][] = [
     ['/docker/a_1.tar', { host: 'images.example.com' }, 'http://images.example.com/docker/a_1.tar'],
     ['/', { host: 'images.example.com:9090' }, 'http://images.example.com:9090/'],
@@ -107,7 +107,7 @@ describe('the full URL is the one that the client requested, without user inform
   }
 });
 
-describe('secrets in the address are not shown', () => {
+describe('url.path and url.query show no secrets', () => {
   const table: readonly [url: string, path: string, query: string | undefined][] = [
     ['/docker/a_1.tar?platform=linux/arm64', '/docker/a_1.tar', 'platform=linux/arm64'],
     ['http://proxy.example.com/docker/a_1.tar?', '/docker/a_1.tar', undefined],
@@ -136,7 +136,7 @@ describe('secrets in the address are not shown', () => {
     });
   }
 
-  test('a path is cut at the longest that a route takes', () => {
+  test('url.path is cut at 2048 characters, the longest path of a route', () => {
     const { 'url.path': path } = attributesOf({ url: `/${'a'.repeat(5000)}` });
     assert.equal(String(path).length, 2048);
   });
