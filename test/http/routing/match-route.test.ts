@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LayoutName } from '../../../src/archive/archive.ts';
 import { findRoute } from '../../../src/http/routes.ts';
-import type { ArchiveRoute, Route } from '../../../src/http/routing/route.ts';
+import type { ArchiveRoute } from '../../../src/http/routing/route.ts';
 import { testRefusals } from './refusals.ts';
 
 type Expected = Omit<ArchiveRoute, 'kind'>;
