@@ -117,13 +117,19 @@ export class ImageService {
       directory === undefined
         ? await StoreFolder.makeTemporary(workspaceDirectory)
         : await StoreFolder.openKept(directory);
-    const openStore = parts.openStore ?? Store.open<LayerReport>;
-    const store = await openStore({ folder, maxBytes: storeBytes(cache, await folder.capacity()), onDamage });
-    const manifestStore = new ManifestStore(store, folder);
-    const isOn = cache.maxBytes !== 0;
-    const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
-    const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
-    return new ImageService(resolved, { store, manifestStore, references }, parts);
+    try {
+      const openStore = parts.openStore ?? Store.open<LayerReport>;
+      const maxBytes = storeBytes(cache, await folder.capacity());
+      const store = await openStore({ folder, maxBytes, onDamage });
+      const manifestStore = new ManifestStore(store, folder);
+      const isOn = cache.maxBytes !== 0;
+      const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
+      const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
+      return new ImageService(resolved, { store, manifestStore, references }, parts);
+    } catch (error) {
+      await folder.close();
+      throw error;
+    }
   }
 
   /** Whether prepared archives are kept for later requests. */

@@ -108,6 +108,18 @@ test('closing cancels what runs, and leaves no file behind', async () => {
   assert.deepEqual(await readdir(scene.workspaceDirectory), []);
 });
 
+test('a service whose store cannot be opened gives its folder up', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'images-'));
+  try {
+    const failure = new Error('no store');
+    const options = { cache: { directory } };
+    await assert.rejects(ImageService.open(options, { openStore: () => Promise.reject(failure) }), failure);
+    await (await ImageService.open(options)).close();
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
+
 test('tags and manifests are read without pulling', async () => {
   await using scene = await start();
   assert.deepEqual(await scene.images.tags(scene.image, { signal: NEVER }), ['1']);
