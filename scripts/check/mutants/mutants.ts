@@ -7,7 +7,16 @@
  */
 
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  globSync,
+  mkdtempSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -102,6 +111,8 @@ async function runAll(): Promise<Result[]> {
   }
   const { signal } = abort;
   const directory = mkdtempSync(join(tmpdir(), 'mutants-'));
+  // Some tests give up root's rights, and must still reach their folders.
+  chmodSync(directory, 0o755);
   try {
     const first = copyTree(join(directory, '1'));
     const copies = [first];

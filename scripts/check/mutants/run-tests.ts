@@ -2,7 +2,7 @@
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -41,6 +41,7 @@ export async function runTests(
 ): Promise<TestRun> {
   signal.throwIfAborted();
   const temporary = mkdtempSync(join(directory, 'tmp-'));
+  chmodSync(temporary, 0o755);
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const child = spawn(process.execPath, [RUNNER, ...files], {
     cwd: directory,
