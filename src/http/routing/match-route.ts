@@ -35,10 +35,10 @@ export interface RoutePattern<Parsed extends { readonly route: Route }> {
 type Pattern = Pick<RoutePattern<never>, 'pattern' | 'prefixes'>;
 
 /** A row, and what its parser made of a request target. */
-type Match<Row extends RoutePattern<{ readonly route: Route }>> = {
+interface Match<Row, Parsed> {
   readonly row: Row;
-  readonly parsed: ReturnType<Row['parse']>;
-};
+  readonly parsed: Parsed;
+}
 
 /**
  * Longest path in characters. The longest meaningful one has a host of 253, a repository of 255 and a tag of 128 characters, all
@@ -64,10 +64,10 @@ const FREE_LENGTH = /\{(?:layout|filename|reference|repository|archive)\}/;
  * @throws PassthroughError `NOT_FOUND`; `INVALID_PLATFORM`, `INVALID_REGISTRY`, `INVALID_FILENAME` or `INVALID_REFERENCE` by the
  *   part that is wrong
  */
-export function matchRoute<Row extends RoutePattern<{ readonly route: Route }>>(
-  rows: readonly Row[],
+export function matchRoute<Row, Parsed extends { readonly route: Route }>(
+  rows: readonly (Row & RoutePattern<Parsed>)[],
   target: string,
-): Match<Row> {
+): Match<Row, Parsed> {
   const { path, query } = splitTarget(target);
   if (path.length > MAX_PATH_LENGTH) {
     throw new PassthroughError(
@@ -78,11 +78,11 @@ export function matchRoute<Row extends RoutePattern<{ readonly route: Route }>>(
   return matchSegments(rows, path.split('/').slice(1), query);
 }
 
-function matchSegments<Row extends RoutePattern<{ readonly route: Route }>>(
-  rows: readonly Row[],
+function matchSegments<Row, Parsed extends { readonly route: Route }>(
+  rows: readonly (Row & RoutePattern<Parsed>)[],
   segments: readonly string[],
   query: URLSearchParams,
-): Match<Row> {
+): Match<Row, Parsed> {
   const { prefix, platform, rest } = takePlatform(segments, rows);
   const [root = '', ...tail] = rest;
   const isAllowed = (row: Pattern) => platform === undefined || row.prefixes.includes('platform');
@@ -97,15 +97,12 @@ function matchSegments<Row extends RoutePattern<{ readonly route: Route }>>(
     segments: isLiteral ? tail : rest,
     query,
   };
-  const parse = (extra: Partial<RoutePath> = {}) => {
-    // The compiler cannot see that a row's parser returns what the row's type says it returns.
-    return { row, parsed: row.parse({ ...path, ...extra }) as ReturnType<Row['parse']> };
-  };
-  if (!row.pattern.endsWith('/{archive}')) return parse();
+  if (!row.pattern.endsWith('/{archive}')) return { row, parsed: row.parse(path) };
   const archive = tail.length === 0 ? undefined : matchSegments(rows, tail, query).parsed.route;
   if (archive === undefined || !isPull(archive))
     throw notFound(`expected /${root} and the path of an archive`);
-  return parse({ template: `/${root}${archive.template}`, archive });
+  const template = `/${root}${archive.template}`;
+  return { row, parsed: row.parse({ ...path, template, archive }) };
 }
 
 /** Takes `platform/…` off the front: all up to the next segment that begins a route which takes this prefix. */
