@@ -3,7 +3,7 @@ import type { Logger } from '../../telemetry/log.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 
 /** Milliseconds between a connection and the check that it causes, so that a burst of connections causes one check. */
-const DELAY_MS = 100;
+const DELAY_MS = 250;
 
 /** Share of the limit from which on a shortage is reported: what is left goes to files of the downloads under way. */
 const SHORTAGE = 0.95;
