@@ -86,6 +86,26 @@ describe('credentials', () => {
   }
 });
 
+test('the default limits take the token of a registry that requires one', async () => {
+  const basic = { username: 'user', password: 'secret' };
+  await using scene = await start(undefined, { auth: { mode: 'token', allowAnonymous: false } });
+  const resolved = await scene.images.resolve(scene.request(), { signal: NEVER, credentials: basic });
+  const archive = await scene.images.pull(resolved, { signal: NEVER });
+  assert.equal((await readAll(archive.bytes())).length, archive.size);
+  archive.close();
+});
+
+for (const [maxBytes, method] of [
+  [0, 'GET'],
+  [1, 'HEAD'],
+] as const) {
+  test(`a cache of ${maxBytes} bytes asks for a known manifest by ${method}`, async () => {
+    await using scene = await start({ cache: { maxBytes } });
+    for (let times = 0; times < 2; times += 1) await scene.images.resolve(scene.request(), { signal: NEVER });
+    assert.equal(scene.registry.requests.at(-1)?.method, method);
+  });
+}
+
 test('a preparation runs without a waiting caller, and can be looked up when it has ended', async () => {
   await using scene = await start();
   const { preparation, ended } = scene.images.prepare(scene.request(), { path: '/docker/team_app_1.tar' });

@@ -5,8 +5,11 @@ import { parsePlatform } from '../../src/image/platform.ts';
 import { listTar, readAll, sha256 } from '../support/collect.ts';
 import { type BuiltImage, compress, makeImage, makeIndex, makeLayer } from '../support/image.ts';
 import { noise } from '../support/noise.ts';
+import { recordSpans } from '../support/span-recorder.ts';
 import { within } from '../support/within.ts';
 import { layerAt, type Pulled, type PullingOptions, refusal, startPulling } from './pulling.ts';
+
+const recorder = recordSpans();
 
 const IMAGE = makeImage({
   layers: [
@@ -286,3 +289,36 @@ function withConfig(bytes: Buffer): BuiltImage {
   const image = makeImage({ layers: [{ blob, diffId: sha256(tar) }], manifest: { config } });
   return { ...image, config: { bytes, digest }, blobs: new Map([...image.blobs, [digest, bytes]]) };
 }
+
+test('an index with all its platforms is pulled with the layers of each', async () => {
+  const arm64 = makeImage({
+    platform: { os: 'linux', architecture: 'arm64' },
+    layers: [{ tar: makeLayer({ arch: 'arm64' }) }],
+  });
+  await using pulling = await startPulling(makeIndex([{ image: IMAGE }, { image: arm64 }]));
+  const image = await pulling.pull({ layout: 'oci', platform: 'all' });
+  const entries = listTar(await readAll(image.bytes()));
+  const blobs = new Set(entries.map(({ name }) => name));
+  for (const { config, manifest, layers } of [IMAGE, arm64]) {
+    for (const { digest } of [config, manifest, ...layers]) {
+      assert.ok(blobs.has(`blobs/sha256/${digest.slice('sha256:'.length)}`), digest);
+    }
+  }
+  image.release();
+  await pulling.assertIdle();
+});
+
+test('each layer has a span while it is read, with its place in the image', async () => {
+  await using pulling = await startPulling(IMAGE);
+  const image = await pulling.pull();
+  recorder.reset();
+  await readAll(image.bytes());
+  image.release();
+  assert.deepEqual(
+    recorder.spans.map(({ name, attributes }) => [name, attributes['oci.layer.index']]),
+    [
+      ['write_layer_tar_1', 1],
+      ['write_layer_tar_2', 2],
+    ],
+  );
+});

@@ -34,6 +34,15 @@ const ARM64 = imageFor('linux/arm64');
 const ARM_V6 = imageFor('linux/arm/v6');
 const ARM_V7 = imageFor('linux/arm/v7');
 
+/** All platforms of an index: its manifests down to a number of levels. */
+async function resolveAll(pushed: Pushable) {
+  await using pulling = await startPulling(pushed);
+  const reference = { registryName: pulling.fake.host, repository: REPOSITORY, tag: TAG };
+  const image = { reference, repository: pulling.repository };
+  const choice = { platform: 'all', isPlatformAsked: true } as const;
+  return await within(resolveManifest(image, choice, NEVER, { artifacts: true }), 'the manifests');
+}
+
 interface ResolveOptions extends PullingOptions {
   /** Tag or digest. */
   readonly reference?: string;
@@ -209,5 +218,28 @@ describe('resolveManifest', () => {
       defects: { wrongManifestDigest: true },
     });
     await refusal(refused, 'VERIFICATION_FAILED');
+  });
+});
+
+describe('all platforms of an index', () => {
+  test('are its manifests, attestations and nested indexes included, each once', async () => {
+    const inner = makeIndex([{ image: ARM_V6 }, { image: AMD64 }]);
+    const { manifest, children } = await resolveAll(
+      makeIndex([{ image: AMD64 }, { image: ARM64 }, { image: inner }]),
+    );
+    assert.equal(manifest.kind, 'index');
+    assert.deepEqual(
+      children.map(({ digest }) => digest),
+      [AMD64, ARM64, inner, ARM_V6].map((child) => child.manifest.digest),
+    );
+  });
+
+  test('are at most 200 manifests', async () => {
+    const images = Array.from({ length: 201 }, (_, index) => ({
+      image: makeImage({ layers: [], config: { variant: `v${index}` } }),
+    }));
+    assert.equal((await resolveAll(makeIndex(images.slice(1)))).children.length, 200);
+    const { message } = await refusal(resolveAll(makeIndex(images)), 'UNSUPPORTED_IMAGE');
+    assert.match(message, /more than 200 manifests lie below it$/);
   });
 });

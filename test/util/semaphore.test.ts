@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../src/errors.ts';
 import { KeyedSemaphore, Semaphore, type SemaphoreOptions } from '../../src/util/semaphore.ts';
@@ -125,6 +126,17 @@ describe('a semaphore', () => {
     release();
     await next.permit;
     assert.equal(timers(), before);
+  });
+
+  test('leaves no listener at the signal after a wait', async () => {
+    const semaphore = new Semaphore({ permits: 1 });
+    const release = await semaphore.acquire(NEVER);
+    const { signal } = new AbortController();
+    const waiting = semaphore.acquire(signal);
+    assert.equal(getEventListeners(signal, 'abort').length, 1);
+    release();
+    await waiting;
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
   });
 
   test('gives no permit to a caller that has left', async () => {
