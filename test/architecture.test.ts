@@ -185,7 +185,7 @@ describe('a wrong import is caught', () => {
     });
   }
 
-  test('one that nobody can read', () => {
+  test('an import that is not a literal', () => {
     assert.deepEqual(checkImports('http/x.ts', 'await import(name)'), [
       'http/x.ts: import: what it imports is not a literal',
     ]);

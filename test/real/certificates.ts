@@ -25,7 +25,7 @@ async function issue(directory: string, name: string, args: readonly string[]): 
   return pair;
 }
 
-/** A certificate authority that nobody knows. */
+/** A private certificate authority. */
 export function makeAuthority(directory: string, name = 'private-authority'): Promise<KeyPair> {
   return issue(directory, name, ['-addext', 'keyUsage=critical,keyCertSign,digitalSignature']);
 }

@@ -79,7 +79,7 @@ test(
     proxy.reset();
 
     const path = '/docker/team_app_1.tar';
-    // Before its answer, or at some byte of it: nobody knows the length yet, and this is about it.
+    // Before its answer, or at some byte: about this length, which is not known yet.
     const size = bench.base.descriptor.size + 4 * MIB;
     const leaving = () =>
       chance.below(4) === 0
@@ -167,7 +167,7 @@ test(
     const service = stack.use(await startBuiltService({ REGISTRY_URL: proxy.origin, ...env }));
     proxy.reset();
 
-    // All six may be in use at once; what nobody uses is never more than what may stay.
+    // All six may be in use at once. Unused files never exceed the limit.
     let most = 0;
     const watched = new AbortController();
     const watching = (async () => {

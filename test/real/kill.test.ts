@@ -111,7 +111,7 @@ test(
       LOG_LEVEL: 'info',
     };
     const start = async () => stack.use(await startBuiltService(env));
-    /** Clients that come again until they are told to stop, or cut off; every other one is slow. */
+    /** Clients that repeat their request until the test stops them, or they are cut off; every other one is slow. */
     const startClients = ({ port }: BuiltService, signal: AbortSignal) =>
       Array.from({ length: CLIENTS }, async (_, index) => {
         const pauseMs = index % 2 === 0 ? 0 : chance.below(MAX_PAUSE_MS);
@@ -123,7 +123,7 @@ test(
         }
       });
 
-    // How long one pull of everything takes that nobody disturbs, on an empty folder as it is then.
+    // The time of one undisturbed pull of everything, with an empty folder.
     const first = await start();
     const begun = performance.now();
     await assertAllRight(first, expected);
@@ -152,7 +152,7 @@ test(
       for (const { served, answer } of await Promise.all(clients)) {
         seen.whole += served;
         if (answer.end === 'whole') continue;
-        assert.equal(answer.end, 'cut', 'a client that has not all of it is told');
+        assert.equal(answer.end, 'cut', 'a client with a partial file sees a cut connection');
         if (answer.status === 0) seen.unanswered += 1;
         else seen.cut += 1;
       }
@@ -177,7 +177,7 @@ test(
       `starts: median ${startsMs[ROUNDS >> 1]?.toFixed(0)} ms, longest ${startsMs.at(-1)?.toFixed(0)} ms`,
     );
     if (ROUNDS >= 12) {
-      assert.ok(seen.cut + seen.unanswered > 0, 'some kill has cut somebody off');
+      assert.ok(seen.cut + seen.unanswered > 0, 'a kill has cut a client off');
       assert.ok(seen.partialFiles > 0, 'some kill has met a file that was being written');
     }
   },

@@ -122,7 +122,7 @@ export function cleanEnvironment(extra: Readonly<Record<string, string>> = {}): 
 const children = new Set<ChildProcess>();
 const directories = new Set<string>();
 
-/** Waits for the end of a child without giving way to other code. One that nobody has asked for its exit is a zombie. */
+/** Waits for the end of a child without giving way to other code. A child whose exit status was not read is a zombie. */
 function waitForEnd(child: ChildProcess): void {
   const deadline = performance.now() + EXIT_GRACE;
   const isAlive = () => {

@@ -174,11 +174,17 @@ for (const mode of ['htpasswd', 'token'] as const) {
       await assertFailure(directory, anonymous.origin, { path, args: WRONG_PASSWORD, ...REFUSED });
     });
 
-    await t.test('/registry-auth without credentials challenges before it calls anybody', async () => {
-      const asked = registry.tokenServer?.requests.length;
-      await assertFailure(directory, anonymous.origin, { path: withClient('registry-auth'), ...CHALLENGED });
-      assert.equal(registry.tokenServer?.requests.length, asked);
-    });
+    await t.test(
+      '/registry-auth without credentials challenges before any request to a registry',
+      async () => {
+        const asked = registry.tokenServer?.requests.length;
+        await assertFailure(directory, anonymous.origin, {
+          path: withClient('registry-auth'),
+          ...CHALLENGED,
+        });
+        assert.equal(registry.tokenServer?.requests.length, asked);
+      },
+    );
 
     await t.test('REGISTRY_CLIENT_AUTH=required asks the client on every route', async (t) => {
       const service = await startService(cleanup(t), {

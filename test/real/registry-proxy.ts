@@ -22,7 +22,7 @@ export interface RegistryProxy {
   reset(): void;
   /** Closes the connections that the service keeps for its next request. */
   closeIdle(): void;
-  /** Passes `bytes` of a blob on, and no more until it is told to. */
+  /** Passes `bytes` of a blob on, and then waits. */
   hold(digest: string, bytes: number): HeldBlob;
 }
 

@@ -128,7 +128,7 @@ for (const variable of ['CACHE_DIR', 'WORKSPACE_DIR']) {
       const folder = await storeFolder(variable, disk);
       await assertServed(service, 'before', expected);
 
-      // Half of the disk is taken by what is on its way, which nobody can evict.
+      // Files in use take half of the disk, and cannot be evicted.
       const held = proxy.hold(big?.[1]?.descriptor.digest ?? '', DISK_BYTES / 2);
       const refused = download(service.port, pathOf('big'));
       await held.reached;
@@ -157,7 +157,7 @@ for (const variable of ['CACHE_DIR', 'WORKSPACE_DIR']) {
       assert.deepEqual(await readinessOf(service), { status: 200, text: 'ready\n' });
       assert.doesNotMatch(service.output(), /internal_error|store_damage/);
 
-      // Somebody else fills the disk: what nobody uses can still go.
+      // Another program fills the disk. Unused files can still be evicted.
       const foreign = join(disk, 'foreign');
       await fill(foreign);
       assert.deepEqual(await readinessOf(service), { status: 200, text: 'ready\n' });
@@ -176,7 +176,7 @@ for (const variable of ['CACHE_DIR', 'WORKSPACE_DIR']) {
 }
 
 test(
-  'a disk full of layers that nobody uses is cleared for an image, and what is being sent stays',
+  'a disk full of unused layers is cleared for an image, and files that are being sent stay',
   OPTIONS,
   async (t) => {
     const stack = cleanup(t);

@@ -53,7 +53,7 @@ export interface BuiltService extends AsyncDisposable {
 
 /** What may differ from the service as it is run. */
 export interface BuiltServiceOptions {
-  /** What Node is told before the program. */
+  /** Options of Node, before the program. */
   readonly nodeArgs?: readonly string[] | undefined;
   /** Another program than the one that is built for this process. */
   readonly main?: string | undefined;

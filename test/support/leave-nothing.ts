@@ -27,7 +27,7 @@ export function disownFolder(folder: string): void {
   folders.delete(folder);
 }
 
-/** Also when this process is told to end: a service would outlive whoever reads its log. */
+/** Also when a signal ends this process: a service would outlive the reader of its log. */
 function watch(): void {
   if (isWatched) return;
   isWatched = true;

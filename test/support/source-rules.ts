@@ -50,7 +50,7 @@ const IMPURE_NAME =
  * Every module that a source imports: by static import, re-export, import of types, `import()` and `import('…')` types.
  *
  * @param source text of a module
- * @returns specifiers as they are written; `undefined` for one that is not a literal, so that nobody can know it
+ * @returns specifiers as they are written; `undefined` for one that is not a literal
  */
 export function importsOf(source: string): (string | undefined)[] {
   const code = withoutComments(source);

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 
 /** Everything as PEM. */
 export interface Certificates {
-  /** The authority, for whoever is to trust the server or the client. */
+  /** The authority, for the side that is to trust the server or the client. */
   readonly ca: string;
   /** Server certificate for `127.0.0.1`, `::1` and `localhost`, and its key. */
   readonly cert: string;

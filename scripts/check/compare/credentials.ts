@@ -120,7 +120,7 @@ export const CREDENTIAL_SCENARIOS: readonly Scenario[] = [
   },
   { name: 'tokens, from the client', auth: TOKEN, otherAuth: TOKEN, run: eachWay },
   {
-    name: 'tokens, from the operator, none for anybody else',
+    name: 'tokens, with credentials of the operator only',
     auth: { ...TOKEN, allowAnonymous: false },
     otherAuth: { ...TOKEN, allowAnonymous: false },
     env: () => ({ ...UNKEPT, ...OPERATOR }),

@@ -23,7 +23,7 @@ function goOn(visit: Visit): void {
 /** A list that is longer than any may be, on a connection that would go on. */
 const LONG_LIST = `POST /bundle.tar HTTP/1.1\r\nHost: a\r\nContent-Length: 50000\r\n\r\n${'team/app:1\n'.repeat(4_000)}`;
 
-/** Requests of an image that is not at hand, an archive or not. */
+/** Requests for an image that is not stored, an archive or not. */
 const PULLS = [APP, '/team/app:1', '/bundle.tar?image=team/app:1', '/manifest/team/app:1'];
 
 const ONE_PLACE = { MAX_CONCURRENT_PREPARATIONS: '1', MAX_QUEUED_PREPARATIONS: '0' };

@@ -99,7 +99,7 @@ export class Normaliser {
   }
 }
 
-/** Tokens are made up anew each time; credentials and tokens that a scenario has given stay as they are. */
+/** Tokens differ from run to run. Credentials and tokens of the scenario stay as they are. */
 function secretless(name: string, value: string): string {
   if (name === 'traceparent') return value.replace(/^00-[\da-f]{32}-[\da-f]{16}-/, '00-(trace)-(span)-');
   if (name !== 'authorization') return value;

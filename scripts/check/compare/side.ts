@@ -49,7 +49,7 @@ export interface Visited {
   readonly receiver: OtlpReceiver;
   /** Ports that the services have listened on. */
   readonly ports: readonly number[];
-  /** Folders whose names are made up anew each time. */
+  /** Folders whose names differ from run to run. */
   readonly folders: readonly string[];
   /** Requests that were made to wait for something, and how often is chance. */
   readonly hiddenIds: ReadonlySet<string>;

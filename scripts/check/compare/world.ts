@@ -15,7 +15,7 @@ import { fillRegistry, IMAGES } from './images.ts';
 /** How the servers of a scenario differ from well-behaved ones without credentials. */
 export interface WorldOptions {
   readonly auth?: Partial<AuthSettings>;
-  /** The second server speaks https, with a certificate that no service trusts unless it is told to. */
+  /** The second server speaks https, with a certificate that a service trusts only if the scenario configures it. */
   readonly isOtherSecure?: boolean;
   readonly otherAuth?: Partial<AuthSettings>;
 }
