@@ -117,7 +117,7 @@ export class OciLayout {
     return { descriptor, diffId: digestOf(tar) };
   }
 
-  /** Adds config and manifest of an image whose container prints `words` unless another program is given. */
+  /** Adds config and manifest of an image whose container prints `words`. */
   async image(layers: readonly Layer[], architecture: string, words: string): Promise<Descriptor> {
     const platform = { os: 'linux', architecture };
     const config = await this.#json(OCI_CONFIG, {
