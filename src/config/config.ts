@@ -6,24 +6,27 @@ import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 
+/** Where the HTTP server listens, and its limits. None of them limits the time of an answer. */
+export interface HttpSettings {
+  /** Address to listen on: a host name or an IP address. */
+  readonly host: string;
+  /** 0 for any free port. */
+  readonly port: number;
+  /** Longest wait for a complete request header, in milliseconds. */
+  readonly headerTimeoutMs: number;
+  /** How long a connection is kept for its next request, in milliseconds. */
+  readonly idleTimeoutMs: number;
+  /** Most concurrent connections. */
+  readonly maxConnections: number;
+}
+
 /** The configuration, read once and frozen: the settings of the `ImageService`, and those of its faces. */
 export interface Config
   extends Pick<
     ResolvedOptions,
     'workspaceDirectory' | 'cache' | 'limits' | 'admission' | 'prepareTimeoutMs'
   > {
-  readonly http: {
-    /** Address to listen on: a host name or an IP address. */
-    readonly host: string;
-    /** 0 for any free port. */
-    readonly port: number;
-    /** Longest wait for a complete request header, in milliseconds. */
-    readonly headerTimeoutMs: number;
-    /** How long a connection is kept for its next request, in milliseconds. */
-    readonly idleTimeoutMs: number;
-    /** Most concurrent connections. */
-    readonly maxConnections: number;
-  };
+  readonly http: HttpSettings;
   /** Most concurrent archive requests of one client; 0 for no limit. */
   readonly requestsPerClient: number;
   readonly logLevel: LogLevel;

@@ -3,6 +3,7 @@ import http, { type IncomingMessage, type Server, type ServerResponse } from 'no
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { HttpSettings } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
 import { stopping } from '../pull/preparations.ts';
 
@@ -36,21 +37,8 @@ const MAX_LINGERING = 32;
 /** `Retry-After` when all connections are in use, in seconds: idle ones have ended by then. */
 const RETRY_AFTER_FULL_S = 60;
 
-/** Where an {@link HttpServer} listens, and its limits. None of them limits the time of an answer. */
-export interface HttpServerSettings {
-  readonly host: string;
-  /** 0 for any free port. */
-  readonly port: number;
-  /** Longest wait for a header, in milliseconds: from the start of the connection, on a kept one from the first byte. */
-  readonly headerTimeoutMs: number;
-  /** How long a connection is kept for its next request, in milliseconds. */
-  readonly idleTimeoutMs: number;
-  /** Most connections at once. */
-  readonly maxConnections: number;
-}
-
 /** Settings of {@link HttpServer}, and what handles its requests. */
-export interface HttpServerOptions extends HttpServerSettings {
+export interface HttpServerOptions extends HttpSettings {
   /** Longest wait for a body after the header, in milliseconds; {@link BODY_TIMEOUT_MS} unless given. */
   readonly bodyTimeoutMs?: number;
   /** Is called for each new connection. */

@@ -1,28 +1,15 @@
+import type { Document, LayoutImage } from '../archive/layouts.ts';
 import { isPassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manifest.ts';
-import type { Reference } from '../image/reference.ts';
 import { abortedBy } from '../util/map-concurrently.ts';
 import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './fetch-layers.ts';
 import type { ArchiveRequest } from './request.ts';
 import { layerFormOf, layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
 import { fetchConfig, type VerifiedConfig } from './resolve-manifest.ts';
 
-/** A manifest or a config, held in memory. */
-interface Document {
-  readonly digest: Digest;
-  readonly bytes: Uint8Array;
-}
-
-/** An image whose bytes are all here; see `LayoutImage` for the fields. */
-export interface FetchedImage {
-  readonly name: Reference;
-  readonly root: Document & { readonly mediaType: string };
-  readonly config?: VerifiedConfig;
-  readonly descriptors: readonly Descriptor[];
-  readonly layers: readonly FetchedLayer[];
-  readonly documents: readonly Document[];
-}
+/** An image whose bytes are all here, as a layout takes it, with the files of its layers. */
+export type FetchedImage = Omit<LayoutImage, 'layers'> & { readonly layers: readonly FetchedLayer[] };
 
 /** What belongs to one call of {@link ImageFetcher.fetch}. */
 export type FetchImageCall = Pick<FetchLayersCall, 'budget' | 'progress' | 'signal'> & {

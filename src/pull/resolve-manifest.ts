@@ -259,7 +259,7 @@ function unsupported(why: string): PassthroughError {
  *
  * @throws PassthroughError `PLATFORM_NOT_FOUND` listing what the index offers
  */
-export function chooseEntry(index: Index, platform: Platform): IndexEntry {
+function chooseEntry(index: Index, platform: Platform): IndexEntry {
   const fitting = index.entries
     .map((entry) => ({ entry, distance: entry.platform && platformDistance(entry.platform, platform) }))
     .filter((candidate) => candidate.distance !== undefined)

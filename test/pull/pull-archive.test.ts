@@ -280,34 +280,6 @@ describe('a platform that the request names', () => {
   });
 });
 
-/** An image with one layer and these bytes as its config. */
-function withConfig(bytes: Buffer): BuiltImage {
-  const tar = makeLayer({ a: 'a' });
-  const blob = compress(tar, 'gzip');
-  const digest = sha256(bytes);
-  const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest, size: bytes.length };
-  const image = makeImage({ layers: [{ blob, diffId: sha256(tar) }], manifest: { config } });
-  return { ...image, config: { bytes, digest }, blobs: new Map([...image.blobs, [digest, bytes]]) };
-}
-
-test('an index with all its platforms is pulled with the layers of each', async () => {
-  const arm64 = makeImage({
-    platform: { os: 'linux', architecture: 'arm64' },
-    layers: [{ tar: makeLayer({ arch: 'arm64' }) }],
-  });
-  await using pulling = await startPulling(makeIndex([{ image: IMAGE }, { image: arm64 }]));
-  const image = await pulling.pull({ layout: 'oci', platform: 'all' });
-  const entries = listTar(await readAll(image.bytes()));
-  const blobs = new Set(entries.map(({ name }) => name));
-  for (const { config, manifest, layers } of [IMAGE, arm64]) {
-    for (const { digest } of [config, manifest, ...layers]) {
-      assert.ok(blobs.has(`blobs/sha256/${digest.slice('sha256:'.length)}`), digest);
-    }
-  }
-  image.release();
-  await pulling.assertIdle();
-});
-
 test('each layer has a span while it is read, with its place in the image', async () => {
   await using pulling = await startPulling(IMAGE);
   const image = await pulling.pull();
@@ -322,3 +294,13 @@ test('each layer has a span while it is read, with its place in the image', asyn
     ],
   );
 });
+
+/** An image with one layer and these bytes as its config. */
+function withConfig(bytes: Buffer): BuiltImage {
+  const tar = makeLayer({ a: 'a' });
+  const blob = compress(tar, 'gzip');
+  const digest = sha256(bytes);
+  const config = { mediaType: 'application/vnd.oci.image.config.v1+json', digest, size: bytes.length };
+  const image = makeImage({ layers: [{ blob, diffId: sha256(tar) }], manifest: { config } });
+  return { ...image, config: { bytes, digest }, blobs: new Map([...image.blobs, [digest, bytes]]) };
+}
