@@ -14,8 +14,8 @@ import { domainToASCII } from 'node:url';
 /** The file that holds the rules. */
 export const SUFFIXES_FILE = join(import.meta.dirname, '..', 'src', 'registry', 'auth', 'public-suffixes.ts');
 
-/** Characters of a line, at least: 10,000 rules then take less than the 300 lines of a source file. */
-const LINE_LENGTH = 700;
+/** Characters of a line, at least, where it has several groups: 500 groups then take less than the 300 lines of a source file. */
+const LINE_LENGTH = 300;
 
 /** The trie of tldts: a node's edges lie from `edgeStart[node]` to `edgeStart[node + 1]`, their labels one after the other. */
 interface Trie {
@@ -75,13 +75,13 @@ export function suffixesText(): string {
   for (const known of ['com', 'co.uk', '*.ck', '!www.ck', 'github.io']) {
     if (!all.includes(known)) throw new Error(`Cannot read the rules of tldts: ${known} is missing`);
   }
-  const rules = [...new Set(all)].filter((rule) => rule.includes('.'));
-  const key = (rule: string) => rule.replace(/^!/, '').split('.').reverse().join('.');
+  const groups = Map.groupBy(new Set(all), (rule) => rule.slice(rule.lastIndexOf('.') + 1));
   const lines = [''];
-  for (const rule of rules.sort((a, b) => (key(a) < key(b) ? -1 : 1))) {
-    const last = lines.at(-1) ?? '';
-    if (last.length < LINE_LENGTH) lines[lines.length - 1] = last === '' ? rule : `${last} ${rule}`;
-    else lines.push(rule);
+  for (const [top, rules] of [...groups].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    const below = rules.flatMap((rule) => (rule.includes('.') ? rule.slice(0, -top.length - 1) : []));
+    if (below.length === 0) continue;
+    if ((lines.at(-1) ?? '').length >= LINE_LENGTH) lines.push('');
+    lines[lines.length - 1] += `;${[top, ...below.sort()].join(' ')}`;
   }
   return `/*!
  * Rules of the Public Suffix List, https://publicsuffix.org/list/, under the Mozilla Public License 2.0,
@@ -89,13 +89,13 @@ export function suffixesText(): string {
  */
 
 /**
- * The rules of more than one label, of both sections, separated by white space: \`co.uk\`, \`*.ck\`, and exceptions as \`!www.ck\`.
- * Names are in the form of \`URL.hostname\`.
+ * The rules of more than one label, of both sections, by top-level domain: \`;uk co *.sch\` means \`co.uk\` and \`*.sch.uk\`. Exceptions
+ * begin with \`!\`. Names are in the form of \`URL.hostname\`.
  *
  * @see https://github.com/publicsuffix/list/wiki/Format
  */
 export const PUBLIC_SUFFIXES = \`
-${lines.join('\n')}
+${lines.join('\n')};
 \`;
 `;
 }
