@@ -1,5 +1,6 @@
 import { formatReference } from '../image/reference.ts';
 import {
+  accountOf,
   type BasicCredentials,
   type CredentialOwner,
   chooseCredential,
@@ -163,8 +164,12 @@ export class ImageService {
       const credential = this.#credentialFor(host, hosts, client);
       const location = { origin: host.origin, name };
       const inner = openRepository(this.#registries, { host, repository: name, credential });
-      const owner = ownerOf(credential);
-      return { location, repository: new CachingRepository(inner, { location, owner }, this.#manifests) };
+      const repository = new CachingRepository(
+        inner,
+        { location, owner: ownerOf(credential) },
+        this.#manifests,
+      );
+      return { location, repository, account: accountOf(credential) };
     };
     return withTimeLimit({ totalMs: this.#options.prepareTimeoutMs, spentMs: 0 }, signal, (both) =>
       resolveArchive(request, open, this.#policy, both),
