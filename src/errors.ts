@@ -17,6 +17,8 @@ export type ErrorCode =
   | 'INVALID_CONFIGURATION'
   /** The client must send Basic credentials, and sent none or malformed ones. */
   | 'CREDENTIALS_REQUIRED'
+  /** A page of another site makes a request with credentials, or one that changes something. */
+  | 'CROSS_SITE'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
   /** No such route. */
