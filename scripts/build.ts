@@ -9,18 +9,28 @@
  * them only with an option, and with the sources in them they would be larger than the code.
  */
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
-import { build as bundle, type Metafile, type OutputFile, type Plugin } from 'esbuild';
+import { promisify } from 'node:util';
+import {
+  type BuildOptions as BundleOptions,
+  build as bundle,
+  type Metafile,
+  type OutputFile,
+  type Plugin,
+} from 'esbuild';
 import { bundledPackages, licensesText, noticeText } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
 /** Path of the entry module in the metafile. */
 const ENTRY = 'src/main.ts';
+
+/** Start of the paths of commands, which the program loads on demand. */
+const COMMANDS = 'src/cli/';
 
 const API = '@opentelemetry/api';
 
@@ -47,34 +57,51 @@ export async function build(
 ): Promise<void> {
   const outdir = resolve(directory);
   const main = join(outdir, 'main.js');
-  const { outputFiles, metafile } = await bundle({
+  const options = {
     absWorkingDir: ROOT,
     entryPoints: [ENTRY],
     outdir,
-    chunkNames: 'chunks/[name]-[hash]',
     bundle: true,
-    splitting: true,
     platform: 'node',
     format: 'esm',
     target: 'node24',
     // OpenTelemetry's .mjs files require '@grpc/grpc-js' through createRequire, which esbuild does not see. Its .cjs files
     // use require itself.
     conditions: ['require'],
-    // CommonJS modules in the bundle require modules of Node, but an ES module has no require.
-    banner: {
-      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
-    },
     keepNames: true,
-    plugins: [...plugins],
+    define: { BUILD_COMMIT: JSON.stringify(await commit()) },
     metafile: true,
     // The result is checked before it is written.
     write: false,
     logLevel: 'warning',
+  } as const satisfies BundleOptions;
+  const { outputFiles, metafile } = await bundle({
+    ...options,
+    conditions: [...options.conditions],
+    // CommonJS modules in the bundle require modules of Node, but an ES module has no require.
+    banner: {
+      js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    },
+    chunkNames: 'chunks/[name]-[hash]',
+    splitting: true,
+    plugins: [...plugins],
   });
   const faults = bundleFaults(metafile);
   if (faults.length > 0) throw new Error(`Cannot build ${main}:\n${faults.join('\n')}`);
 
-  const files = outputFiles.map((file) => ({ path: file.path, text: withNames(file, metafile) }));
+  // With splitting, what main.ts imports lies in ten files, because commands import it, too: 20 ms for --version. So main.js is
+  // built a second time, in one file with copies of its own, and takes from the first build only what it loads on demand.
+  const { outputFiles: entries } = await bundle({
+    ...options,
+    conditions: [...options.conditions],
+    plugins: [loadedFrom(metafile, outdir), ...plugins],
+  });
+  const files = [
+    ...outputFiles
+      .filter(({ path }) => path !== main)
+      .map((file) => ({ path: file.path, text: withNames(file, metafile) })),
+    ...entries.map(({ path, text }) => ({ path, text })),
+  ];
   await rm(outdir, { recursive: true, force: true });
   for (const file of files) {
     await mkdir(dirname(file.path), { recursive: true });
@@ -113,11 +140,15 @@ function faultsOfApi({ inputs }: Metafile): string[] {
     : [`${API} must be there once, as CommonJS; there is ${[...copies].join(' and ') || 'none'}`];
 }
 
-/** Without `import()`, the program may load no package but the API. */
+/** The program and each command may load no package but the API, unless by a further `import()`. */
 function faultsOfStart({ outputs }: Metafile): string[] {
-  const [main] = Object.keys(outputs).filter((path) => outputs[path]?.entryPoint === ENTRY);
-  if (main === undefined) return [`nothing is made of ${ENTRY}`];
-  const loaded = new Set([main]);
+  const isStart = (path: string) => {
+    const entry = outputs[path]?.entryPoint;
+    return entry === ENTRY || entry?.startsWith(COMMANDS) === true;
+  };
+  const starts = Object.keys(outputs).filter(isStart);
+  if (!starts.some((path) => outputs[path]?.entryPoint === ENTRY)) return [`nothing is made of ${ENTRY}`];
+  const loaded = new Set(starts);
   // The iteration of a set includes elements that are added meanwhile.
   for (const path of loaded) {
     for (const { path: next, kind } of outputs[path]?.imports ?? []) {
@@ -169,6 +200,38 @@ function withNames({ path, text }: OutputFile, { inputs, outputs }: Metafile): s
 /** The package that a file is from; `undefined` for the program's own. */
 function packageOf(path: string): string | undefined {
   return /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1];
+}
+
+/** Leaves modules of `import()` to a build that has them as files of their own. */
+function loadedFrom({ outputs }: Metafile, outdir: string): Plugin {
+  const files = new Map(
+    Object.entries(outputs).map(([path, { entryPoint }]) => [
+      entryPoint,
+      relative(outdir, resolve(ROOT, path)),
+    ]),
+  );
+  return {
+    name: 'loaded-from',
+    setup: ({ onResolve }) =>
+      onResolve({ filter: /^\./ }, ({ kind, path, resolveDir }) => {
+        const file = files.get(relative(ROOT, join(resolveDir, path)));
+        if (kind !== 'dynamic-import') return undefined;
+        if (file === undefined) throw new Error(`Cannot find the file of ${path}`);
+        return { path: `./${file}`, external: true };
+      }),
+  };
+}
+
+/** The commit of the sources, as `--version` prints it; `unknown` outside of a git checkout, such as in a source archive. */
+async function commit(): Promise<string> {
+  const given = process.env['SOURCE_COMMIT'];
+  if (given !== undefined && given !== '') return given;
+  try {
+    const { stdout } = await promisify(execFile)('git', ['rev-parse', '--short=12', 'HEAD'], { cwd: ROOT });
+    return stdout.trim();
+  } catch {
+    return 'unknown';
+  }
 }
 
 async function declare(directory: string): Promise<void> {

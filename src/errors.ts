@@ -1,6 +1,6 @@
 /**
  * The one error class of the product, and the list of its codes. Each face has a table of what a code means there: an HTTP
- * status and title (`http/problem.ts`), an exit code (`main.ts`).
+ * status and title (`http/problem.ts`), an exit code (`cli/output/error-lines.ts`).
  */
 
 /** All reasons for which the product refuses or fails. A code names the cause, not the place where it was found. */
@@ -13,7 +13,7 @@ export type ErrorCode =
   | 'INVALID_REGISTRY'
   /** A repository, tag, digest or the whole request path is malformed. */
   | 'INVALID_REFERENCE'
-  /** A configuration variable has a value that is not allowed. */
+  /** A configuration variable or the command line has a value that is not allowed. */
   | 'INVALID_CONFIGURATION'
   /** The client must send Basic credentials, and sent none or malformed ones. */
   | 'CREDENTIALS_REQUIRED'
@@ -73,6 +73,10 @@ export interface ErrorDetails {
   readonly hints?: readonly string[];
   /** Which setting decides this; the face names the variable or flag. */
   readonly setting?: Setting;
+  /** What the image offers, for `PLATFORM_NOT_FOUND`. */
+  readonly offered?: readonly string[];
+  /** The signal that ended the work, for `ABORTED`. */
+  readonly signal?: string;
   /** Folder of the configuration that cannot be used, and why, for `INVALID_CONFIGURATION`. */
   readonly folder?: string;
   readonly reason?: string;

@@ -1,74 +1,11 @@
 #!/usr/bin/env node
-import { parseArgs } from 'node:util';
-import { serve } from './cli/serve.ts';
-import { isPassthroughError } from './errors.ts';
-import { systemErrorCode } from './util/system-error.ts';
-import { VERSION } from './version.ts';
+import { quickAnswer } from './cli/quick.ts';
 
-const HELP = `Usage: docker-http-passthrough [command]
-
-Serves container images as tar archives over plain HTTP.
-
-Commands
-  serve            answer GET /docker/{image}_{tag}.tar (the default)
-
-Options
-  -v, --version    print the version
-  -h, --help       print this text
-
-serve reads its settings from the environment and from .env in the working directory; docs/configuration.md lists
-them. The ones most often set: HTTP_PORT (8080), REGISTRY_URL (Docker Hub), REGISTRY_USERNAME, REGISTRY_PASSWORD,
-CACHE_DIR (none), LOG_LEVEL (info).
-`;
-
-/** Exit codes besides 0: the command failed; the command line or the configuration is wrong. */
-const FAILED = 1;
-const MISUSED = 2;
-
-// Without an explicit exit, an export to a collector that does not answer keeps the process alive until its timeout.
-process.exit(await main(process.argv.slice(2)));
-
-async function main(args: readonly string[]): Promise<number> {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      options: { version: { type: 'boolean', short: 'v' }, help: { type: 'boolean', short: 'h' } },
-      allowPositionals: true,
-    });
-    if (values.help === true) return print(HELP);
-    if (values.version === true) return print(`docker-http-passthrough ${VERSION}\n`);
-    const [command = 'serve', ...extra] = positionals;
-    if (command !== 'serve' || extra.length > 0) {
-      return complain(`Unknown command ${JSON.stringify(positionals.join(' '))}: see --help`, MISUSED);
-    }
-    loadDotEnv();
-    return await serve(process.env);
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const isMisuse = isPassthroughError(error, 'INVALID_CONFIGURATION') || isParseArgsError(error);
-    return complain(message, isMisuse ? MISUSED : FAILED);
-  }
+const args = process.argv.slice(2);
+const answer = quickAnswer(args);
+if (answer === undefined) {
+  const { run } = await import('./cli/run.ts');
+  // Without an explicit exit, an export to a collector that does not answer keeps the process alive until its timeout.
+  process.exit(await run(args, process.env));
 }
-
-/** Adds the variables of `.env` in the working directory, unless they are set already. The file may be missing. */
-function loadDotEnv(): void {
-  try {
-    process.loadEnvFile('.env');
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error;
-  }
-}
-
-function print(text: string): number {
-  process.stdout.write(text);
-  return 0;
-}
-
-function complain(message: string, exitCode: number): number {
-  process.stderr.write(`docker-http-passthrough: ${message}\n`);
-  return exitCode;
-}
-
-function isParseArgsError(error: unknown): boolean {
-  return systemErrorCode(error)?.startsWith('ERR_PARSE_ARGS') === true;
-}
+process.stdout.write(answer);

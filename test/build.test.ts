@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -22,6 +22,9 @@ const NO_COLLECTOR = 'http://127.0.0.1:9';
 
 /** The comment of esbuild before each module of a package. */
 const PACKAGE_MARK = /^\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm;
+
+/** An import of a file of the program that is not on demand. */
+const STATIC_IMPORT = /^(?:import|export) (?:[^"]*? from )?"(\.[^"]+)";$/gm;
 
 describe('the built program', () => {
   let folder = '';
@@ -79,13 +82,22 @@ describe('the built program', () => {
       env: { PATH: dirname(process.execPath) },
       timeout: PRINT_LIMIT_MS,
     });
-    assert.deepEqual([stdout, stderr], [`docker-http-passthrough ${version}\n`, '']);
+    assert.equal(stderr, '');
+    assert.match(stdout, /^docker-http-passthrough \S+ \(Node\.js v\d+\.\d+\.\d+, commit [0-9a-f]{12}\)\n$/);
+    assert.ok(stdout.startsWith(`docker-http-passthrough ${version} `), stdout);
   });
 
-  test('loads no package at its start except the API of OpenTelemetry', async () => {
-    assert.deepEqual(await packagesOf(main, /^(?:import|export) (?:[^"]*? from )?"(\.[^"]+)";$/gm), [
-      '@opentelemetry/api',
-    ]);
+  test('is one file until it runs a command', async () => {
+    assert.doesNotMatch(await readFile(main, 'utf8'), STATIC_IMPORT);
+  });
+
+  test('loads no package for a command except the API of OpenTelemetry', async () => {
+    const chunks = join(folder, 'chunks');
+    const commands = (await readdir(chunks)).filter((name) => /^(?:serve|pull|explain)-/.test(name));
+    assert.equal(commands.length, 3);
+    for (const name of commands) {
+      assert.deepEqual(await packagesOf(join(chunks, name), STATIC_IMPORT), ['@opentelemetry/api'], name);
+    }
     // The same search finds the SDK when it includes later imports.
     const later = await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g);
     assert.ok(later.includes('@opentelemetry/sdk-node'), later.join(' '));

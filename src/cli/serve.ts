@@ -4,6 +4,8 @@ import { ImageService } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
 import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
+import type { CommandCall } from './command.ts';
+import { useListenOptions } from './options/listen.ts';
 import { startError } from './start-error.ts';
 
 /** Signals that stop the service after its running downloads. */
@@ -15,8 +17,13 @@ const DAMAGE = 'A prepared file is missing or damaged on the disk; it is removed
 /** Signals within this time, in milliseconds, count as one: with Ctrl-C, both the terminal and npm send SIGINT. */
 const SAME_SIGNAL_MS = 1_000;
 
+/** The `serve` command. */
+export function run({ options, environment }: CommandCall): Promise<number> {
+  return useListenOptions(options, environment, () => serve(environment));
+}
+
 /**
- * The `serve` command: runs the service until the first of {@link STOP_SIGNALS}. A second signal ends the process at once.
+ * Runs the service until the first of {@link STOP_SIGNALS}. A second signal ends the process at once.
  *
  * @param environment `process.env`; if telemetry is on, it gets this product's defaults for the variables of OpenTelemetry
  * @returns the exit code

@@ -8,6 +8,7 @@ export const VARIABLES = Object.freeze({
   cacheDirectory: 'CACHE_DIR',
   foreignLayers: 'REGISTRY_FOREIGN_LAYERS',
   host: 'HTTP_HOST',
+  plainHttpHosts: 'REGISTRY_PLAIN_HTTP_HOSTS',
   port: 'HTTP_PORT',
   trustedCertificates: 'NODE_EXTRA_CA_CERTS',
   workspaceDirectory: 'WORKSPACE_DIR',

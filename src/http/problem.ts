@@ -1,5 +1,5 @@
-import { VARIABLES } from '../config/variables.ts';
-import { type ErrorCode, PassthroughError, type Setting } from '../errors.ts';
+import { hintsFor, messageFor } from '../config/hints.ts';
+import { type ErrorCode, PassthroughError } from '../errors.ts';
 
 /** An error as HTTP shows it. */
 export interface Problem {
@@ -12,21 +12,6 @@ export interface Problem {
   readonly hints: readonly string[];
   readonly error: PassthroughError;
 }
-
-/**
- * What to change for an error that a setting decides. It replaces the reason in the message: the layers that throw such an error
- * do not know the names of variables.
- */
-const REASONS: Readonly<Partial<Record<Setting, string>>> = {
-  allowedHosts: `${VARIABLES.allowedHosts} does not list it`,
-  foreignLayers: `it lies outside of the registry; set ${VARIABLES.foreignLayers}=fetch, or take layout docker-gzip, which only names it`,
-};
-
-/** A sentence on what to change, where the reason in the message stays. */
-const HINTS: Readonly<Partial<Record<Setting, string>>> = {
-  bufferedBytes: `${VARIABLES.bufferedBytes} sets how much is allowed`,
-  trustedCertificates: `A private certificate authority is trusted once ${VARIABLES.trustedCertificates} names its PEM file`,
-};
 
 const PREPARATION = { status: 502, title: 'Failed to prepare image' };
 const INTERNAL = { status: 500, title: 'Internal error' };
@@ -81,18 +66,8 @@ export function problemOf(error: unknown): Problem {
   if (status === 405) headers['Allow'] = (known.details.allow ?? []).join(', ');
   if (status === 503)
     headers['Retry-After'] = String(known.details.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_S);
-  return { status, title, headers, detail: detailOf(known), hints: hintsOf(known), error: known };
-}
-
-/** The message; its reason, which follows the last colon, names the variable if a setting decides. */
-function detailOf({ message, details: { setting } }: PassthroughError): string {
-  const reason = setting && REASONS[setting];
-  return reason === undefined ? message : `${message.slice(0, message.lastIndexOf(': '))}: ${reason}`;
-}
-
-function hintsOf({ details: { hints = [], setting } }: PassthroughError): readonly string[] {
-  const hint = setting && HINTS[setting];
-  return hint === undefined ? hints : [...hints, hint];
+  const detail = messageFor(known, 'service');
+  return { status, title, headers, detail, hints: hintsFor(known, 'service'), error: known };
 }
 
 /** Whether an error counts as a failure of a span. A client's error leaves the status of its spans unset. */

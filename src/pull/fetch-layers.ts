@@ -175,7 +175,7 @@ export class LayerFetcher {
     const seen = { compressed: 0, uncompressed: 0 };
     const tooLarge = new AbortController();
     const watch = ({ compressed, uncompressed }: LayerReport) => {
-      progress?.advance(compressed - seen.compressed);
+      progress?.advance(layer, compressed - seen.compressed);
       const more = uncompressed - seen.uncompressed;
       Object.assign(seen, { compressed, uncompressed });
       try {
@@ -203,8 +203,8 @@ export class LayerFetcher {
       file.release();
       throw error;
     }
-    progress?.advance(layer.size - seen.compressed);
-    progress?.finishLayer();
+    progress?.advance(layer, layer.size - seen.compressed);
+    progress?.finishLayer(layer);
     return file;
   }
 

@@ -18,7 +18,7 @@ export interface Preparation {
   readonly id: string;
   readonly subject: PreparationSubject;
   readonly state: PreparationState;
-  readonly progress: Omit<Progress, 'step'>;
+  readonly progress: Pick<Progress, 'layers' | 'bytes'>;
   readonly startedAt: Date;
   readonly endedAt?: Date;
   /** Why it failed. */
@@ -28,7 +28,7 @@ export interface Preparation {
 /** The work of a preparation. */
 export type PreparationWork = (
   signal: AbortSignal,
-  onProgress: (progress: Progress) => void,
+  onProgress: (progress: Omit<Progress, 'inFlight'>) => void,
 ) => Promise<void>;
 
 /** A preparation that has just started. */
@@ -83,9 +83,9 @@ export class Preparations {
     };
     const { promise: ended, resolve } = Promise.withResolvers<Preparation>();
     const entry: Entry = { preparation, abort, ended };
-    const onProgress = ({ step, ...progress }: Progress) => {
+    const onProgress = ({ step, layers, bytes }: Omit<Progress, 'inFlight'>) => {
       if (entry.preparation.endedAt !== undefined) return;
-      entry.preparation = { ...entry.preparation, state: step, progress };
+      entry.preparation = { ...entry.preparation, state: step, progress: { layers, bytes } };
     };
     const end = (state: PreparationState, error?: unknown) => {
       entry.preparation = {

@@ -4,6 +4,13 @@ export interface Progress {
   readonly layers: Count;
   /** Compressed bytes of the layers. Layers that are stored already count as done. */
   readonly bytes: Count;
+  /** The layers that are fetched now, in the order in which their first bytes came. */
+  readonly inFlight: readonly LayerProgress[];
+}
+
+/** How far a layer is, in compressed bytes. */
+export interface LayerProgress extends Count {
+  readonly digest: string;
 }
 
 /** A part of a total. */
@@ -18,12 +25,16 @@ export interface LayerReport {
   readonly uncompressed: number;
 }
 
+/** A layer, as its descriptor names it. */
+type LayerSize = { readonly digest: string; readonly size: number };
+
 /** Adds up what the parts of a preparation report. */
 export class ProgressCounter {
   readonly #onProgress: (progress: Progress) => void;
   #layers: Count = { done: 0, total: 0 };
   #bytes: Count = { done: 0, total: 0 };
   #step: Progress['step'] = 'waiting';
+  readonly #inFlight = new Map<string, LayerProgress>();
 
   /** @param onProgress receives the sums after each change */
   constructor(onProgress: (progress: Progress) => void) {
@@ -43,19 +54,23 @@ export class ProgressCounter {
     this.#report();
   }
 
-  /** Adds compressed bytes that were received. */
-  advance(bytes: number): void {
+  /** Adds compressed bytes of a layer that were received. */
+  advance({ digest, size: total }: LayerSize, bytes: number): void {
     this.#bytes = { ...this.#bytes, done: this.#bytes.done + bytes };
+    const done = (this.#inFlight.get(digest)?.done ?? 0) + bytes;
+    this.#inFlight.set(digest, { digest, done, total });
     this.#report();
   }
 
   /** Adds a layer that is ready. */
-  finishLayer(): void {
+  finishLayer({ digest }: LayerSize): void {
     this.#layers = { ...this.#layers, done: this.#layers.done + 1 };
+    this.#inFlight.delete(digest);
     this.#report();
   }
 
   #report(): void {
-    this.#onProgress({ step: this.#step, layers: this.#layers, bytes: this.#bytes });
+    const inFlight = [...this.#inFlight.values()];
+    this.#onProgress({ step: this.#step, layers: this.#layers, bytes: this.#bytes, inFlight });
   }
 }

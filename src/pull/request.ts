@@ -1,9 +1,10 @@
 import type { LayoutName } from '../archive/archive.ts';
+import { PassthroughError } from '../errors.ts';
 import { type Checksum, type Compression, formatFilename } from '../image/filename.ts';
 import type { Platform } from '../image/platform.ts';
-import { parseReference, type Reference } from '../image/reference.ts';
+import { DOCKER_HUB_NAME, parseReference, type Reference, repoTag } from '../image/reference.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
-import { type HostPolicy, selectHostOfReference } from '../registry/select-host.ts';
+import { type HostPolicy, selectHost, selectHostOfReference } from '../registry/select-host.ts';
 
 /** One image of an archive. */
 export interface ImageRequest {
@@ -37,11 +38,16 @@ const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
  * the default namespace of its registry: `library/` on Docker Hub.
  *
  * @param policy the default registry, and which registries are allowed
+ * @param scheme of the registry that the reference names, in place of the usual one
  * @throws PassthroughError `INVALID_REFERENCE`, `INVALID_REGISTRY`, `REGISTRY_NOT_ALLOWED`
  */
-export function imageRequest(text: string, policy: HostPolicy): ImageRequest {
-  const { host: hostText, repository, tag, digest } = parseReference(text);
-  return requestOf(selectHostOfReference(hostText, policy), repository, { tag, digest });
+export function imageRequest(text: string, policy: HostPolicy, scheme?: string): ImageRequest {
+  const { host: named, repository, tag, digest } = parseReference(text);
+  const host =
+    scheme === undefined || named === undefined
+      ? selectHostOfReference(named, policy)
+      : selectHost({ scheme, host: named }, policy);
+  return requestOf(host, repository, { tag, digest });
 }
 
 /** An image of a registry; its repository gets the default namespace if it has one component. */
@@ -74,6 +80,24 @@ export function archiveRequest(
   const { filename = filenameOf(images[0].name, compression) } = options;
   const isPlatformAsked = options.platform !== undefined;
   return { images, platform, isPlatformAsked, layout, compression, checksum, filename };
+}
+
+/**
+ * The name that a caller gives an image in its archive: without a registry, as `docker tag` takes it. Without a tag it keeps that
+ * of the reference.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`
+ */
+export function renamed(text: string, reference: Reference): Reference {
+  const { host, repository, tag, digest } = parseReference(text);
+  if (host !== undefined || digest !== undefined) {
+    throw new PassthroughError(
+      'INVALID_REFERENCE',
+      `Cannot use name=${JSON.stringify(text)}: expected a name, with a tag where wanted, such as my-app:1`,
+    );
+  }
+  const hasTag = text.includes(':') && tag !== undefined;
+  return { registryName: DOCKER_HUB_NAME, repository, tag: hasTag ? tag : repoTag(reference).tag };
 }
 
 /**

@@ -275,9 +275,11 @@ function chooseEntry(index: Index, platform: Platform): IndexEntry {
 
 /** The error for an image that does not exist for a platform. */
 function platformNotFound(wanted: Platform, offered: readonly Platform[]): PassthroughError {
-  const list = [...new Set(offered.map(formatPlatform))].join(', ');
+  const names = [...new Set(offered.map(formatPlatform))];
+  const list = names.join(', ');
   return new PassthroughError(
     'PLATFORM_NOT_FOUND',
     `Cannot find platform ${JSON.stringify(formatPlatform(wanted))}: the image offers ${list === '' ? 'none' : list}`,
+    { offered: names },
   );
 }

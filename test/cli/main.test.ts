@@ -29,16 +29,31 @@ describe('the command line', { concurrency: 2 }, () => {
       const { version } = JSON.parse(await readFile(PACKAGE, 'utf8')) as { version: string };
       const { code, stdout } = await runProgram([flag]);
       assert.equal(code, 0);
-      assert.equal(stdout, `docker-http-passthrough ${version}\n`);
+      const facts = `Node.js ${process.version}, commit unknown`;
+      assert.equal(stdout, `docker-http-passthrough ${version} (${facts})\n`);
     });
   }
 
   const misuses: readonly [args: readonly string[], says: RegExp][] = [
     [['frobnicate'], /"frobnicate"/],
-    [['serve', 'twice'], /"serve twice"/],
-    [['--frobnicate'], /'--frobnicate'/],
-    [['serve', '-z'], /'-z'/],
-    [['--help=yes'], /--help/],
+    [['serv'], /Unknown command "serv"\nDid you mean serve\?/],
+    [['ghcr.io/org/app:1', 'app.tar'], /An image is pulled by: docker-http-passthrough pull REF FILE/],
+    [['serve', 'twice'], /"twice" is one operand too many\nUsage: docker-http-passthrough serve\n/],
+    [['--frobnicate'], /Unknown option "--frobnicate"/],
+    [['serve', '-z'], /Unknown option "-z"/],
+    [['--prot=8080'], /Unknown option "--prot"\nDid you mean --port\?/],
+    [
+      ['--port', '1', 'pull', 'alpine', 'a.tar'],
+      /the command comes first\nBegin with: docker-http-passthrough pull/,
+    ],
+    [['--help=yes'], /Cannot use --help: it takes no value/],
+    [['serve', '--port', 'x'], /Cannot use --port="x": expected a whole number from 0 to 65535/],
+    [['--port=65536'], /Cannot use --port="65536": expected a whole number from 0 to 65535/],
+    [['serve', '--host=http://x'], /Cannot use --host="http:\/\/x": expected a host name or an IP address/],
+    [['completion', 'tcsh'], /Cannot write completion for "tcsh": expected bash, zsh or fish/],
+    [['help', 'pul'], /Unknown command "pul"\nDid you mean pull\?/],
+    [['tags'], /Cannot run tags: REPOSITORY is missing\nUsage: docker-http-passthrough tags REPOSITORY/],
+    [['tags', 'alpine:3'], /expected a repository without tag and digest/],
   ];
   for (const [args, says] of misuses) {
     test(`${args.join(' ')} is refused with exit code 2 and its name`, async () => {

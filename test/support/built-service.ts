@@ -147,7 +147,7 @@ export async function startBuiltService(
 let building: Promise<string> | undefined;
 
 /** The program, built once for this process. */
-function builtMain(): Promise<string> {
+export function builtMain(): Promise<string> {
   building ??= (async () => {
     const folder = await temporaryFolder('built-');
     await build(folder);

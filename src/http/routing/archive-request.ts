@@ -5,13 +5,7 @@ import { PassthroughError } from '../../errors.ts';
 import { devicePlatform } from '../../image/device.ts';
 import { parseEnding, parseFilename } from '../../image/filename.ts';
 import { formatPlatform, type Platform, parsePlatformChoice } from '../../image/platform.ts';
-import {
-  DOCKER_HUB_NAME,
-  formatReference,
-  parseReference,
-  type Reference,
-  repoTag,
-} from '../../image/reference.ts';
+import { formatReference, parseReference, type Reference } from '../../image/reference.ts';
 import { referenceAttributes } from '../../pull/image-attributes.ts';
 import {
   type ArchiveRequest,
@@ -19,6 +13,7 @@ import {
   filenameOf,
   type ImageRequest,
   imageRequest,
+  renamed,
 } from '../../pull/request.ts';
 import type { RegistryHost } from '../../registry/registry-host.ts';
 import { type HostPolicy, selectHost } from '../../registry/select-host.ts';
@@ -173,19 +168,6 @@ function imageOf(text: string, policy: HostPolicy, onRegistry: OnRegistry): Imag
   const image = imageRequest(text, policy);
   onRegistry(image.host, parseReference(text).host !== undefined);
   return image;
-}
-
-/** The name that a request asks for: without a registry, as `docker tag` takes it. */
-function renamed(text: string, reference: Reference): Reference {
-  const { host, repository, tag, digest } = parseReference(text);
-  if (host !== undefined || digest !== undefined) {
-    throw new PassthroughError(
-      'INVALID_REFERENCE',
-      `Cannot use name=${JSON.stringify(text)}: expected a name, with a tag where wanted, such as my-app:1`,
-    );
-  }
-  const hasTag = text.includes(':') && tag !== undefined;
-  return { registryName: DOCKER_HUB_NAME, repository, tag: hasTag ? tag : repoTag(reference).tag };
 }
 
 function readPlatform(text: string | undefined, layout: LayoutName, defaultPlatform: Platform) {

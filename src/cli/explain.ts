@@ -1,0 +1,69 @@
+import { isPassthroughError } from '../errors.ts';
+import { formatPlatform } from '../image/platform.ts';
+import { formatReference } from '../image/reference.ts';
+import { type ImageRequest, imageRequest } from '../pull/request.ts';
+import { areBound, type Credential, chooseCredential } from '../registry/auth/credentials.ts';
+import { printable } from '../util/printable.ts';
+import type { CommandCall } from './command.ts';
+import { readCredentials } from './options/credentials.ts';
+import { checkRegistryOptions } from './options/images.ts';
+import { readPlatform } from './options/platform.ts';
+import { type CommandSettings, loadSettings } from './options/settings.ts';
+import { exitCodeOf } from './output/error-lines.ts';
+import { print } from './output/print.ts';
+
+/** Columns of the names. */
+const NAME_WIDTH = 13;
+
+/** The `explain` command. */
+export async function run(call: CommandCall): Promise<number> {
+  const { options, positionals, environment } = call;
+  checkRegistryOptions(options);
+  const settings = loadSettings(environment);
+  const [text = ''] = positionals;
+  const { image, refused } = readImage(text.replace(/^docker:\/\//, ''), options.text('scheme'), settings);
+  const { platform, isAsked } = readPlatform(options);
+  const credentials = await readCredentials(options);
+  // Those of the command line win over the environment.
+  const { credentials: fixed } = settings.registry;
+  const credential = chooseCredential(
+    image.host,
+    credentials,
+    credentials === undefined ? fixed : { ...fixed, bearerToken: undefined },
+  );
+  const facts: readonly (readonly [name: string, fact: string])[] = [
+    ['reference', formatReference(image.reference)],
+    ['registry', image.host.origin],
+    ['allowed', refused === undefined ? 'yes' : `no: ${refused.message}`],
+    [
+      'platform',
+      `${platform === 'all' ? platform : formatPlatform(platform)}${isAsked ? '' : ' (this machine)'}`,
+    ],
+    ['credentials', sourceOf(credential, settings)],
+    ['token', tokenOf(image)],
+  ];
+  await print(facts.map(([name, fact]) => `${name.padEnd(NAME_WIDTH)}${printable(fact, 1000)}\n`).join(''));
+  return refused === undefined ? 0 : exitCodeOf(refused);
+}
+
+/** The image, also if its registry is not allowed. */
+function readImage(text: string, scheme: string | undefined, { registry }: CommandSettings) {
+  try {
+    return { image: imageRequest(text, registry, scheme), refused: undefined };
+  } catch (error) {
+    if (!isPassthroughError(error, 'REGISTRY_NOT_ALLOWED')) throw error;
+    return { image: imageRequest(text, { ...registry, allowedHosts: undefined }, scheme), refused: error };
+  }
+}
+
+function sourceOf(credential: Credential, { registry }: CommandSettings): string {
+  const bound = areBound(registry.credentials) ? '' : ', which goes to every registry';
+  if (credential.type === 'bearer') return `REGISTRY_BEARER_TOKEN or REGISTRY_TOKEN${bound}`;
+  if (credential.type === 'none') return 'none: anonymous';
+  return credential.source === 'client' ? '--user' : `REGISTRY_USERNAME and REGISTRY_PASSWORD${bound}`;
+}
+
+function tokenOf({ host: { tokenEndpoint } }: ImageRequest): string {
+  if (tokenEndpoint instanceof URL) return `from ${tokenEndpoint.href}`;
+  return tokenEndpoint === 'none' ? 'none: Basic goes to the registry' : 'where the registry says';
+}

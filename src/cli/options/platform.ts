@@ -1,0 +1,68 @@
+import { endianness } from 'node:os';
+import { PassthroughError } from '../../errors.ts';
+import { DEVICES, devicePlatform } from '../../image/device.ts';
+import { formatPlatform, type Platform, parsePlatformChoice } from '../../image/platform.ts';
+import { nearest } from '../../util/nearest.ts';
+import { editsOf, misuse, type ParsedOptions } from './parse.ts';
+
+/** Names of Go for the names of Node, where they differ: https://nodejs.org/api/process.html#processarch */
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', mipsel: 'mipsle' };
+
+/** The platform of a command line. */
+export interface PlatformOption {
+  readonly platform: Platform | 'all';
+  /** Whether the command line names it; else it is that of this machine. */
+  readonly isAsked: boolean;
+}
+
+/**
+ * Reads `--platform`, or `--os` and `--arch`. What is left out is that of this machine.
+ *
+ * @throws PassthroughError `INVALID_PLATFORM`; `INVALID_CONFIGURATION` if both ways name different ones
+ */
+export function readPlatform(options: ParsedOptions): PlatformOption {
+  const [text, os, arch] = ['platform', 'os', 'arch'].map((name) => options.text(name));
+  if (text === undefined && os === undefined && arch === undefined)
+    return { platform: machinePlatform(), isAsked: false };
+  const machine = machinePlatform();
+  const platform =
+    text === undefined ? parsed(`${os ?? machine.os}/${arch ?? machine.architecture}`) : parsed(text);
+  if (text !== undefined && (os !== undefined || arch !== undefined)) {
+    const other = platform === 'all' ? platform : parsed(`${os ?? platform.os}/${arch ?? archOf(platform)}`);
+    if (platform === 'all' || other === 'all' || formatPlatform(platform) !== formatPlatform(other)) {
+      throw misuse('Cannot use --platform: --os or --arch names another one', 'Give one of both forms');
+    }
+  }
+  return { platform, isAsked: true };
+}
+
+function archOf({ architecture, variant }: Platform): string {
+  return variant === undefined ? architecture : `${architecture}/${variant}`;
+}
+
+function parsed(text: string): Platform | 'all' {
+  const device = devicePlatform(text);
+  if (device !== undefined || text.includes('/')) return device ?? parsePlatformChoice(text);
+  if (text.toLowerCase() === 'all') return 'all';
+  const names = DEVICES.map(({ name }) => name);
+  const meant = nearest(text.toLowerCase(), names, editsOf);
+  const hint = meant === undefined ? `Devices: ${names.join(', ')}` : `Did you mean ${meant}?`;
+  throw new PassthroughError(
+    'INVALID_PLATFORM',
+    `Cannot parse platform ${JSON.stringify(text)}: expected os/arch, os/arch/variant or a device`,
+    { hints: [hint] },
+  );
+}
+
+/**
+ * The platform of this machine. On macOS it is Linux: no images are made for macOS, and containers run in a virtual machine with
+ * Linux there.
+ */
+export function machinePlatform(): Platform {
+  const os = { win32: 'windows', darwin: 'linux' }[process.platform as string] ?? process.platform;
+  const architecture =
+    process.arch === 'ppc64' && endianness() === 'LE'
+      ? 'ppc64le'
+      : (ARCHITECTURES[process.arch] ?? process.arch);
+  return { os, architecture };
+}

@@ -1,0 +1,196 @@
+import { isLayout } from '../archive/archive.ts';
+import { LAYOUT_TABLE } from '../archive/layouts.ts';
+import { isPassthroughError } from '../errors.ts';
+import { formatPlatform } from '../image/platform.ts';
+import { formatReference } from '../image/reference.ts';
+import type { Progress } from '../pull/progress.ts';
+import { type ArchiveRequest, archiveRequest, type ImageRequest, renamed } from '../pull/request.ts';
+import type { ResolvedArchive } from '../pull/resolve-archive.ts';
+import { printable } from '../util/printable.ts';
+import type { CommandCall } from './command.ts';
+import { type OpenedImages, openImages, readImages } from './options/images.ts';
+import { misuse, type ParsedOptions } from './options/parse.ts';
+import { type PlatformOption, readPlatform } from './options/platform.ts';
+import { type ArchiveTarget, openTarget } from './output/archive-file.ts';
+import { interruptible } from './output/interrupt.ts';
+import { print, write } from './output/print.ts';
+import { formatBytes, formatSeconds } from './progress/format.ts';
+import { openReporter, type ProgressReporter, SILENT } from './progress/reporter.ts';
+
+/** Options that `--parsed` does not show. */
+const HIDDEN = new Set(['password', 'parsed']);
+
+/** Longest path in the summary, in characters. */
+const MAX_PATH_LENGTH = 4096;
+
+/** Operands of the command line: the images, and the file. */
+interface Operands {
+  readonly references: readonly string[];
+  readonly file: string | undefined;
+}
+
+/** The `pull` command. */
+export async function run(call: CommandCall): Promise<number> {
+  const { options } = call;
+  const operands = readOperands(call);
+  if (options.has('parsed')) return await print(parsedText(operands, options));
+  if (options.has('manifest')) {
+    const { run: runManifest } = await import('./manifest.ts');
+    return await runManifest({ ...call, positionals: operands.references });
+  }
+  return await pull(operands, call);
+}
+
+/** Without `--file` the last operand is the file. `--manifest` needs none. */
+function readOperands({ options, positionals }: CommandCall): Operands {
+  const usage = 'Write: pull REF FILE, or pull REF REF… -f FILE; - is standard output';
+  const named = options.text('file');
+  if (positionals.length === 0) throw misuse('Cannot pull: the image is missing', usage);
+  if (options.has('manifest')) {
+    const references =
+      named === undefined && positionals.length === 2 ? positionals.slice(0, 1) : positionals;
+    if (references.length > 1) throw misuse('Cannot use --manifest: it is for one image', usage);
+    return { references, file: undefined };
+  }
+  if (named !== undefined) return { references: positionals, file: named };
+  if (positionals.length === 1) throw misuse('Cannot pull: the file is missing', usage);
+  if (positionals.length > 2) throw misuse('Cannot pull several images: --file is missing', usage);
+  return { references: positionals.slice(0, 1), file: positionals[1] };
+}
+
+function parsedText({ references, file }: Operands, options: ParsedOptions): string {
+  const { platform } = readPlatform(options);
+  const { os, architecture, variant } = platform === 'all' ? { os: 'all', architecture: 'all' } : platform;
+  const parsed = {
+    references,
+    ...(file !== undefined && { file }),
+    ...Object.fromEntries(options.entries.filter(([name]) => !HIDDEN.has(name))),
+    os,
+    arch: variant === undefined ? architecture : `${architecture}/${variant}`,
+  };
+  return `${JSON.stringify(parsed, null, 2)}\n`;
+}
+
+async function pull({ references, file = '-' }: Operands, call: CommandCall): Promise<number> {
+  const { options, environment } = call;
+  const named = readImages(references, call);
+  const platform = readPlatform(options);
+  const request = readRequest(named.images, { file, platform, options });
+  return await interruptible(async (signal) => {
+    const startedAt = performance.now();
+    await using target = await openTarget(file);
+    await using opened = await openImages(named, call, signal, options.text('cache'));
+    const { TERM } = environment;
+    const subject = request.images.map(({ reference }) => formatReference(reference)).join(', ');
+    const reporter = options.has('quiet') ? SILENT : openReporter(printable(subject), TERM);
+    const pulled = await writeArchive(request, { platform, opened, target, reporter, signal });
+    await target.commit();
+    const seconds = (performance.now() - startedAt) / 1000;
+    if (!options.has('quiet')) await write(process.stderr, summaryOf(pulled, file, seconds));
+    return 0;
+  });
+}
+
+function readRequest(
+  images: readonly ImageRequest[],
+  {
+    file,
+    platform,
+    options,
+  }: { readonly file: string; readonly platform: PlatformOption; readonly options: ParsedOptions },
+): ArchiveRequest {
+  const layout = options.text('layout') ?? 'docker';
+  if (!isLayout(layout)) throw misuse(`Cannot use --layout=${layout}`);
+  if (platform.platform === 'all' && !LAYOUT_TABLE[layout].holdsIndexes) {
+    throw misuse(
+      `Cannot put all platforms into layout ${layout}: only layout oci holds more than one`,
+      'Add --layout oci',
+    );
+  }
+  const format = options.text('format') ?? (/\.(?:tgz|tar\.gz)$/i.test(file) ? 'tgz' : 'tar');
+  const name = options.text('name');
+  const [first, ...more] = name === undefined ? images : images.map((image) => withName(image, name));
+  if (first === undefined || (name !== undefined && more.length > 0))
+    throw misuse('Cannot use --name: it is for one image');
+  return archiveRequest([first, ...more], {
+    platform: platform.platform,
+    layout,
+    compression: format === 'tgz' ? 'gzip' : 'none',
+  });
+}
+
+function withName(image: ImageRequest, name: string): ImageRequest {
+  return { ...image, name: renamed(name, image.reference) };
+}
+
+/** What the images of a command line resolved to. */
+interface Resolution {
+  readonly resolved: ResolvedArchive;
+  /** The only platform that is there, if it is not the one of this machine. */
+  readonly otherPlatform?: string | undefined;
+}
+
+/** What {@link writeArchive} works with. */
+interface Work {
+  readonly platform: PlatformOption;
+  readonly opened: OpenedImages;
+  readonly target: ArchiveTarget;
+  readonly reporter: ProgressReporter;
+  readonly signal: AbortSignal;
+}
+
+/** An archive that was written. */
+interface WrittenArchive extends Resolution {
+  readonly size: number;
+}
+
+async function writeArchive(request: ArchiveRequest, work: Work): Promise<WrittenArchive> {
+  const { opened, target, reporter, signal } = work;
+  try {
+    const resolution = await resolve(request, work);
+    const onProgress = (progress: Progress) => reporter.update(progress);
+    const file = await opened.service.pull(resolution.resolved, { signal, onProgress });
+    try {
+      await target.write(file.bytes(), file.size, signal);
+      return { ...resolution, size: file.size };
+    } finally {
+      file.close();
+    }
+  } finally {
+    reporter.stop();
+  }
+}
+
+/** Without a platform on the command line, an image for a single other platform is what the user wants, most likely. */
+async function resolve(request: ArchiveRequest, { opened, platform }: Work): Promise<Resolution> {
+  const { service, call } = opened;
+  try {
+    return { resolved: await service.resolve({ ...request, isPlatformAsked: true }, call) };
+  } catch (error) {
+    if (platform.isAsked || !isPassthroughError(error, 'PLATFORM_NOT_FOUND')) throw error;
+    const [otherPlatform, ...more] = error.details.offered ?? [];
+    if (otherPlatform === undefined || more.length > 0) throw error;
+    const resolved = await service.resolve({ ...request, isPlatformAsked: false }, call);
+    return { resolved, otherPlatform };
+  }
+}
+
+function summaryOf({ resolved, size, otherPlatform }: WrittenArchive, file: string, seconds: number): string {
+  const images = resolved.images.map(({ request: { reference }, manifest }) => {
+    const facts = [otherPlatform ?? platformText(manifest, resolved.request), manifest.digest].filter(
+      (fact) => fact !== '',
+    );
+    return `${printable(formatReference(reference))} (${facts.join(', ')})`;
+  });
+  const place = file === '-' ? 'standard output' : printable(file, MAX_PATH_LENGTH);
+  return `Pulled ${images.join(', ')} to ${place}: ${formatBytes(size)} in ${formatSeconds(seconds)}\n`;
+}
+
+function platformText(
+  { manifest, config }: ResolvedArchive['images'][number]['manifest'],
+  { platform }: ArchiveRequest,
+): string {
+  if (manifest.kind === 'index' || platform === 'all') return 'all platforms';
+  if (manifest.kind === 'artifact') return '';
+  return formatPlatform(config?.image?.platform ?? platform);
+}

@@ -1,0 +1,112 @@
+/** What a reader can do about an error: one table for the service and the command line. */
+
+import type { ErrorCode, PassthroughError, Setting } from '../errors.ts';
+import { systemErrorCode } from '../util/system-error.ts';
+import { VARIABLES } from './variables.ts';
+
+/** Who shows an error. The service's readers change variables and URLs, those of the command line change options. */
+export type Face = 'service' | 'commandLine';
+
+/** A text for each face; one that is left out shows nothing. */
+type Texts = Readonly<Partial<Record<Face, string>>>;
+
+/**
+ * What to change for an error that a setting decides. It replaces the reason in the message: the layers that throw such an error
+ * do not know the names of variables and options.
+ */
+const REASONS: Readonly<Partial<Record<Setting, Texts>>> = {
+  allowedHosts: both(`${VARIABLES.allowedHosts} does not list it`),
+  foreignLayers: {
+    service: `it lies outside of the registry; set ${VARIABLES.foreignLayers}=fetch, or take layout docker-gzip, which only names it`,
+    commandLine: `it lies outside of the registry; set ${VARIABLES.foreignLayers}=fetch, or take --layout docker-gzip, which only names it`,
+  },
+};
+
+/** A sentence on what to change, where the reason in the message stays. */
+const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
+  bufferedBytes: both(`${VARIABLES.bufferedBytes} sets how much is allowed`),
+  trustedCertificates: {
+    service: `A private certificate authority is trusted once ${VARIABLES.trustedCertificates} names its PEM file`,
+    commandLine:
+      'Name the PEM file of its certificate authority with --cacert; --insecure skips the verification',
+  },
+};
+
+/** Codes of OpenSSL when the other side does not speak TLS. */
+const NO_TLS = new Set([
+  'EPROTO',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+  'ERR_SSL_HTTP_REQUEST',
+]);
+
+/** A row applies to errors of its code; with `when`, only to those. The first row that applies is shown. */
+interface Row extends Texts {
+  readonly code: ErrorCode;
+  readonly when?: (error: PassthroughError) => boolean;
+}
+
+const ROWS: readonly Row[] = [
+  {
+    code: 'REGISTRY_UNREACHABLE',
+    when: ({ cause }) => NO_TLS.has(systemErrorCode(cause) ?? ''),
+    service: `It seems to speak plain http: list it in ${VARIABLES.plainHttpHosts}, or write /registry/http/… in the URL`,
+    commandLine: 'It seems to speak plain http: add --scheme http',
+  },
+  {
+    code: 'REGISTRY_UNREACHABLE',
+    when: ({ cause }) => systemErrorCode(cause) === 'ENOTFOUND',
+    commandLine: 'Check the spelling of the host; images of Docker Hub are named without a host',
+  },
+  {
+    code: 'REGISTRY_UNREACHABLE',
+    when: ({ details }) => details.setting === undefined,
+    commandLine:
+      'Check host and port; --scheme http is for registries without TLS, HTTPS_PROXY names a proxy',
+  },
+  {
+    code: 'REGISTRY_DENIED',
+    commandLine:
+      'Sign in with docker login, or give --user and --password-stdin; many registries say this of images that do not exist, too',
+  },
+  { code: 'CREDENTIALS_REQUIRED', commandLine: 'Give --user and --password-stdin' },
+  {
+    code: 'IMAGE_NOT_FOUND',
+    commandLine: 'Check name and tag: the command tags lists the tags of a repository',
+  },
+  {
+    code: 'PLATFORM_NOT_FOUND',
+    when: ({ details }) => (details.offered ?? []).length > 0,
+    commandLine: 'Choose one of these with --platform',
+  },
+  {
+    code: 'REGISTRY_FAILED',
+    when: ({ details }) => details.registryStatus === 400,
+    service: 'If it speaks https, write https in the URL',
+    commandLine: 'If it speaks https, add --scheme https',
+  },
+  { code: 'REGISTRY_RATE_LIMITED', commandLine: 'Sign in with docker login, or wait' },
+  { code: 'REGISTRY_TIMEOUT', commandLine: 'Check the way to the registry, and try again' },
+  {
+    code: 'VERIFICATION_FAILED',
+    commandLine: 'Nothing was written: a proxy on the way or the registry itself changes bytes; try again',
+  },
+];
+
+/** The message of an error; its reason, which follows the last colon, names the variable if a setting decides. */
+export function messageFor({ message, details: { setting } }: PassthroughError, face: Face): string {
+  const reason = setting && REASONS[setting]?.[face];
+  return reason === undefined ? message : `${message.slice(0, message.lastIndexOf(': '))}: ${reason}`;
+}
+
+/** What to try about an error: one sentence each, without a full stop; the first one is the most likely. */
+export function hintsFor(error: PassthroughError, face: Face): readonly string[] {
+  const { hints = [], setting } = error.details;
+  const ofSetting = setting && HINTS[setting]?.[face];
+  const row = ROWS.find(({ code, when }) => code === error.code && (when === undefined || when(error)));
+  return [...hints, ofSetting, row?.[face]].filter((hint) => hint !== undefined);
+}
+
+function both(text: string): Texts {
+  return { service: text, commandLine: text };
+}

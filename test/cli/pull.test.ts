@@ -1,0 +1,436 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { chmod, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { machinePlatform } from '../../src/cli/options/platform.ts';
+import { listTar } from '../support/collect.ts';
+import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
+import { makeImage, makeIndex, makeLayer, type Pushable } from '../support/image.ts';
+import { temporaryFolder } from './binary.ts';
+import { type Result, run, start } from './command.ts';
+
+const HERE = machinePlatform();
+const OTHER = { os: 'linux', architecture: HERE.architecture === 's390x' ? 'amd64' : 's390x' };
+
+function imageFor(platform: { os: string; architecture: string }, text: string): Pushable {
+  return makeImage({ platform, layers: [{ tar: makeLayer({ [text]: text }) }] });
+}
+
+const ONE = imageFor(HERE, 'one');
+const SINGLE_OTHER = imageFor(OTHER, 'other');
+
+/** The files of an archive. */
+function filesOf(archive: Buffer): ReadonlyMap<string, Buffer> {
+  return new Map(listTar(archive).map(({ name, content }) => [name, content]));
+}
+
+function tagsOf(archive: Buffer): readonly string[] {
+  const manifest: { RepoTags: string[] }[] = JSON.parse(String(filesOf(archive).get('manifest.json')));
+  return manifest.flatMap(({ RepoTags }) => RepoTags);
+}
+
+describe('pull', { concurrency: 2 }, () => {
+  let registry: FakeRegistry;
+  before(async () => {
+    registry = await startFakeRegistry();
+    registry.push('team/app', '1', ONE);
+    registry.push('team/app', 'other', SINGLE_OTHER);
+    registry.push('team/two', '1', imageFor(HERE, 'two'));
+    registry.push(
+      'team/index',
+      '1',
+      makeIndex([
+        { platform: HERE, image: ONE },
+        { platform: OTHER, image: SINGLE_OTHER },
+      ]),
+    );
+  });
+  after(() => registry.close());
+
+  const ref = (name: string) => `${registry.host}/${name}`;
+
+  test('writes the archive, and says image, platform, digest, file, size and time', async () => {
+    await using folder = await temporaryFolder();
+    const { code, stdout, stderr } = await run(['pull', ref('team/app:1'), 'app.tar'], { cwd: folder.path });
+    assert.equal(code, 0, stderr);
+    assert.equal(stdout.length, 0);
+    const archive = await readFile(join(folder.path, 'app.tar'));
+    assert.deepEqual(tagsOf(archive), [ref('team/app:1')]);
+    assert.deepEqual(await readdir(folder.path), ['app.tar']);
+    const platform = `${HERE.os}/${HERE.architecture}`;
+    const [first, last, ...more] = stderr.split('\n');
+    assert.equal(first, `Pulling ${ref('team/app:1')}`);
+    assert.match(last ?? '', /: \d+(?:\.\d+)? kB in \d+\.\d s$/);
+    assert.ok(
+      last?.startsWith(`Pulled ${ref('team/app:1')} (${platform}, ${ONE.manifest.digest}) to app.tar: `),
+    );
+    assert.deepEqual(more, ['']);
+  });
+
+  const forms: readonly [args: readonly string[], entry: string, options?: object][] = [
+    [['pull', '-q', 'docker://{}team/app:1', 'a.tar'], 'repositories'],
+    [['pull', '-q', '--layout', 'oci', '{}team/app:1', 'a.tar'], 'oci-layout'],
+    [['pull', '-q', '--layout=docker-gzip', '{}team/app:1', 'a.tar'], 'manifest.json'],
+    [['pull', '-q', '{}team/app:1', '-f', 'a.tar'], 'manifest.json'],
+    [['pull', '-q', '-fa.tar', '{}team/app:1'], 'manifest.json'],
+    [['pull', '-q', '--layout', 'oci', '--platform', 'all', '{}team/index:1', 'a.tar'], 'index.json'],
+  ];
+  for (const [args, entry] of forms) {
+    test(args.join(' '), async () => {
+      await using folder = await temporaryFolder();
+      const words = args.map((arg) => arg.replace('{}', `${registry.host}/`));
+      const { code, stderr } = await run(words, { cwd: folder.path });
+      assert.deepEqual([code, stderr], [0, '']);
+      assert.ok(filesOf(await readFile(join(folder.path, 'a.tar'))).has(entry));
+    });
+  }
+
+  const platforms: readonly (readonly string[])[] = [
+    ['--platform', `${OTHER.os}/${OTHER.architecture}`],
+    ['--platform', `${OTHER.os}/${OTHER.architecture}`, '-a', OTHER.architecture],
+    ['--os', OTHER.os, '--arch', OTHER.architecture],
+    [`-o${OTHER.os}`, `-a=${OTHER.architecture}`],
+    ['-a', OTHER.architecture],
+  ];
+  for (const options of platforms) {
+    test(`takes the platform of ${options.join(' ')}`, async () => {
+      await using folder = await temporaryFolder();
+      const { code, stderr } = await run(['pull', ...options, ref('team/index:1'), 'a.tar'], {
+        cwd: folder.path,
+      });
+      assert.equal(code, 0, stderr);
+      assert.ok(
+        stderr.includes(`(${OTHER.os}/${OTHER.architecture}, ${SINGLE_OTHER.manifest.digest})`),
+        stderr,
+      );
+    });
+  }
+
+  test('takes the only platform of an image, and names it, unless another one is asked for', async () => {
+    await using folder = await temporaryFolder();
+    const other = `${OTHER.os}/${OTHER.architecture}`;
+    const free = await run(['pull', ref('team/app:other'), 'a.tar'], { cwd: folder.path });
+    assert.equal(free.code, 0, free.stderr);
+    assert.ok(free.stderr.includes(`(${other}, `), free.stderr);
+    const asked = await run(['pull', '-a', HERE.architecture, ref('team/app:other'), 'b.tar'], {
+      cwd: folder.path,
+    });
+    assert.equal(asked.code, 3);
+    assert.ok(
+      asked.stderr.includes(`the image offers ${other}\nChoose one of these with --platform\n`),
+      asked.stderr,
+    );
+    assert.deepEqual(await readdir(folder.path), ['a.tar']);
+  });
+
+  test('gzips where the ending or --format says so', async () => {
+    await using folder = await temporaryFolder();
+    const table: readonly [args: readonly string[], isGzip: boolean][] = [
+      [['a.tgz'], true],
+      [['b.tar.gz'], true],
+      [['c.tar'], false],
+      [['d'], false],
+      [['--format', 'tgz', 'e.tar'], true],
+      [['--format=tar', 'f.tgz'], false],
+    ];
+    for (const [args, isGzip] of table) {
+      const { code, stderr } = await run(['pull', '-q', ref('team/app:1'), ...args], { cwd: folder.path });
+      assert.equal(code, 0, stderr);
+      const archive = await readFile(join(folder.path, args.at(-1) ?? ''));
+      assert.equal(archive.readUInt16BE() === 0x1f8b, isGzip, args.join(' '));
+    }
+  });
+
+  test('puts several images into one archive', async () => {
+    await using folder = await temporaryFolder();
+    const images = ['team/app:1', 'team/two:1'].map(ref);
+    const { code, stderr } = await run(['pull', ...images, '-f', 'lab.tar'], { cwd: folder.path });
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(tagsOf(await readFile(join(folder.path, 'lab.tar'))), images);
+  });
+
+  test('gives the image the name of --name', async () => {
+    await using folder = await temporaryFolder();
+    const { code, stderr } = await run(['pull', '-q', '--name', 'lab/x:7', ref('team/app:1'), 'a.tar'], {
+      cwd: folder.path,
+    });
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(tagsOf(await readFile(join(folder.path, 'a.tar'))), ['lab/x:7']);
+  });
+
+  test('writes to standard output, and everything else to standard error', async () => {
+    const { code, stdout, stderr } = await run(['pull', ref('team/app:1'), '-']);
+    assert.equal(code, 0, stderr);
+    assert.deepEqual(tagsOf(stdout), [ref('team/app:1')]);
+    assert.match(stderr, /^Pulling .*\nPulled .* to standard output: .*\n$/);
+  });
+
+  test('gives the same bytes each time, and those of the service', async () => {
+    const hash = (result: Result) => createHash('sha256').update(result.stdout).digest('hex');
+    const [one, two] = [
+      await run(['pull', '-q', ref('team/app:1'), '-']),
+      await run(['pull', '-q', ref('team/app:1'), '-']),
+    ];
+    assert.equal(hash(one), hash(two));
+  });
+
+  test('takes layers from --cache, and goes on from those that are there', async () => {
+    await using folder = await temporaryFolder();
+    const args = ['pull', '-q', '--cache', 'cache', ref('team/two:1')];
+    assert.equal((await run([...args, 'a.tar'], { cwd: folder.path })).code, 0);
+    const blobs = () => registry.requests.filter(({ path }) => path.includes('/team/two/blobs/')).length;
+    const before = blobs();
+    assert.equal((await run([...args, 'b.tar'], { cwd: folder.path })).code, 0);
+    // The config is asked for again, the layer is not.
+    assert.ok(blobs() - before <= 1, `${blobs() - before} requests`);
+    const files = await Promise.all(['a.tar', 'b.tar'].map((name) => readFile(join(folder.path, name))));
+    assert.ok(files[0]?.equals(files[1] ?? Buffer.alloc(0)));
+  });
+
+  test('replaces a file and keeps its mode and the link to it', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'real.tar'), 'old');
+    await chmod(join(folder.path, 'real.tar'), 0o640);
+    await symlink('real.tar', join(folder.path, 'link.tar'));
+    const { code, stderr } = await run(['pull', '-q', ref('team/app:1'), 'link.tar'], { cwd: folder.path });
+    assert.equal(code, 0, stderr);
+    assert.deepEqual((await readdir(folder.path)).sort(), ['link.tar', 'real.tar']);
+    assert.equal((await stat(join(folder.path, 'real.tar'))).mode & 0o777, 0o640);
+    assert.deepEqual(tagsOf(await readFile(join(folder.path, 'real.tar'))), [ref('team/app:1')]);
+  });
+
+  test('writes to a device as it is', async () => {
+    const { code, stderr } = await run(['pull', '-q', ref('team/app:1'), '/dev/null']);
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.ok((await stat('/dev/null')).isCharacterDevice());
+  });
+
+  test('--manifest prints the manifest or the index, and writes no file', async () => {
+    await using folder = await temporaryFolder();
+    const image = await run(['pull', '-m', 'image', ref('team/index:1'), 'a.tar'], { cwd: folder.path });
+    assert.deepEqual([image.code, image.stderr], [0, '']);
+    assert.ok(image.stdout.equals(ONE.manifest.bytes));
+    const list = await run(['pull', '--manifest=list', ref('team/index:1')], { cwd: folder.path });
+    assert.equal(JSON.parse(String(list.stdout)).manifests.length, 2);
+    const none = await run(['pull', '-mlist', ref('team/app:1')], { cwd: folder.path });
+    assert.deepEqual([none.code, none.stdout.length], [3, 0]);
+    assert.match(none.stderr, /it is for a single platform and has none/);
+    assert.deepEqual(await readdir(folder.path), []);
+  });
+
+  test('--parsed prints the options without the password, and stops', async () => {
+    const args = [
+      'pull',
+      '--parsed',
+      '-ubob',
+      '-phunter2',
+      '-olinux',
+      '-a',
+      'arm64',
+      '-i',
+      'alpine',
+      'a.tar',
+    ];
+    const { code, stdout } = await run(args);
+    assert.equal(code, 0);
+    assert.doesNotMatch(String(stdout), /hunter2/);
+    assert.deepEqual(JSON.parse(String(stdout)), {
+      references: ['alpine'],
+      file: 'a.tar',
+      user: 'bob',
+      os: 'linux',
+      arch: 'arm64',
+      insecure: true,
+    });
+  });
+
+  const misuses: readonly [args: readonly string[], says: RegExp][] = [
+    [['pull'], /the image is missing\nWrite: pull REF FILE/],
+    [['pull', 'alpine'], /the file is missing\nWrite: pull REF FILE/],
+    [['pull', 'alpine', 'nginx', 'a.tar'], /--file is missing/],
+    [['pull', 'alpine', 'a.tar', '-p', 'hunter2'], /its user name is missing\nGive --user/],
+    [['pull', 'alpine', 'a.tar', '-u', 'bob'], /the password is missing/],
+    [['pull', 'alpine', 'a.tar', '-u', 'a:b', '-p', 'hunter2'], /it has a colon/],
+    [
+      ['pull', 'alpine', 'a.tar', '-u', 'b', '-p', 'hunter2', '--password-stdin'],
+      /--password-stdin is given, too/,
+    ],
+    [['pull', 'alpine', 'a.tar', '-c', 'x.pem'], /Cannot use --cert: --key is missing/],
+    [['pull', 'alpine', 'a.tar', '-k', 'x.pem'], /Cannot use --key: --cert is missing/],
+    [
+      ['pull', 'alpine', 'a.tar', '--platform', 'all'],
+      /only layout oci holds more than one\nAdd --layout oci/,
+    ],
+    [
+      ['pull', 'alpine', 'a.tar', '--platform', 'linux/arm64', '-a', 'amd64'],
+      /--os or --arch names another one/,
+    ],
+    [
+      ['pull', 'alpine', 'a.tar', '--platform', 'ir1102'],
+      /Cannot parse platform "ir1102": .*\nDid you mean ir1101\?/,
+    ],
+    [['pull', 'alpine', 'a.tar', '--arch', 'amd46'], /unknown architecture "amd46"/],
+    [['pull', 'alpine', 'a.tar', '--layout', 'docker-zip'], /Did you mean --layout docker-gzip\?/],
+    [['pull', 'al pine', 'a.tar'], /Cannot parse reference "al pine"/],
+    [['pull', 'alpine', '.'], /Cannot write "\.": it is a folder/],
+    [['pull', '--insecrue', 'alpine', 'a.tar'], /Unknown option "--insecrue"\nDid you mean --insecure\?/],
+    [
+      ['pull', 'a.example/x', 'b.example/y', '-f', 'a.tar', '-u', 'b', '-p', 'hunter2'],
+      /the images lie at 2 registries/,
+    ],
+  ];
+  for (const [args, says] of misuses) {
+    test(`${args.join(' ')} is refused with exit code 2`, async () => {
+      await using folder = await temporaryFolder();
+      const { code, stdout, stderr } = await run(args, { cwd: folder.path });
+      assert.equal(code, 2, stderr);
+      assert.equal(stdout.length, 0);
+      assert.match(stderr, /^docker-http-passthrough: /);
+      assert.match(stderr, says);
+      assert.doesNotMatch(stderr, /hunter2|\n\s+at /);
+      assert.ok(stderr.split('\n').length <= 3, stderr);
+      assert.deepEqual(await readdir(folder.path), []);
+    });
+  }
+
+  test('what is not there is exit code 3, and says what to try', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(join(folder.path, 'a.tar'), 'old');
+    const { code, stderr } = await run(['pull', '-q', ref('team/app:none'), 'a.tar'], { cwd: folder.path });
+    assert.equal(code, 3);
+    assert.match(
+      stderr,
+      /not found.*\nCheck name and tag: the command tags lists the tags of a repository\n$/,
+    );
+    assert.equal(await readFile(join(folder.path, 'a.tar'), 'utf8'), 'old');
+    assert.deepEqual(await readdir(folder.path), ['a.tar']);
+  });
+
+  test('a folder that does not exist is an error before anything is fetched', async () => {
+    const before = registry.requests.length;
+    const { code, stderr } = await run(['pull', '-q', ref('team/two:1'), '/nonexistent/a.tar']);
+    assert.equal(code, 1);
+    assert.match(stderr, /Cannot write "\/nonexistent\/a.tar": no such file or directory \(ENOENT\)\n$/);
+    assert.equal(registry.requests.slice(before).filter(({ path }) => path.includes('team/two')).length, 0);
+  });
+
+  test('a full disk is an error that names file and size, and leaves nothing', async () => {
+    const { code, stderr } = await run(['pull', '-q', ref('team/app:1'), '/dev/full']);
+    assert.equal(code, 1);
+    assert.match(stderr, /Cannot write "\/dev\/full": the disk is full; the archive has \d+ bytes\n/);
+  });
+
+  test('a registry that nothing listens at is exit code 1, and says what to try', async () => {
+    await using folder = await temporaryFolder();
+    const { code, stderr } = await run(['pull', '-q', '127.0.0.1:9/x:1', 'a.tar'], { cwd: folder.path });
+    assert.equal(code, 1);
+    assert.match(stderr, /Cannot reach "http:\/\/127\.0\.0\.1:9": connection refused\nCheck host and port; /);
+  });
+
+  test('a registry with plain http that is asked over https says so', async () => {
+    await using folder = await temporaryFolder();
+    const { code, stderr } = await run(['pull', '-q', '-s', 'https', ref('team/app:1'), 'a.tar'], {
+      cwd: folder.path,
+    });
+    assert.equal(code, 1);
+    assert.match(stderr, /\nIt seems to speak plain http: add --scheme http\n$/);
+  });
+
+  test('an unreadable environment of the listener does not matter', async () => {
+    const env = { HTTP_PORT: 'tcp://10.0.0.1:80', LOG_LEVEL: 'loud', OTEL_TRACES_EXPORTER: 'x' };
+    const { code, stderr } = await run(['pull', '-q', ref('team/app:1'), '-'], { env });
+    assert.deepEqual([code, stderr], [0, '']);
+  });
+
+  test('variables of the registry hold, and those that are wrong are named', async () => {
+    const env = { REGISTRY_URL: registry.origin, REGISTRY_NAME: 'lab.example' };
+    const good = await run(['pull', '-q', 'team/app:1', '-'], { env });
+    assert.deepEqual(tagsOf(good.stdout), ['lab.example/team/app:1']);
+    const bad = await run(['pull', '-q', 'team/app:1', '-'], { env: { REGISTRY_URL: 'ftp://x' } });
+    assert.equal(bad.code, 2);
+    assert.match(bad.stderr, /Cannot use REGISTRY_URL="ftp:\/\/x"/);
+  });
+});
+
+describe('pull with credentials', { concurrency: 2 }, () => {
+  let registry: FakeRegistry;
+  before(async () => {
+    registry = await startFakeRegistry({ auth: { mode: 'basic', users: new Map([['bob', 'p:äss']]) } });
+    registry.push('team/app', '1', ONE);
+  });
+  after(() => registry.close());
+
+  test('uses --user with --password or --password-stdin', async () => {
+    const ref = `${registry.host}/team/app:1`;
+    for (const [args, input] of [
+      [['-u', 'bob', '-p', 'p:äss'], ''],
+      [['--user=bob', '--password-stdin'], 'p:äss\n'],
+    ] as const) {
+      const { code, stdout, stderr } = await run(['pull', '-q', ...args, ref, '-'], { input });
+      assert.equal(code, 0, stderr);
+      assert.deepEqual(tagsOf(stdout), [ref]);
+    }
+  });
+
+  test('prefers --user to the environment', async () => {
+    const env = { REGISTRY_TOKEN: 'wrong', REGISTRY_USERNAME: 'wrong', REGISTRY_PASSWORD: 'wrong' };
+    const { code, stderr } = await run(
+      ['pull', '-q', '-ubob', '-pp:äss', `${registry.host}/team/app:1`, '-'],
+      { env },
+    );
+    assert.deepEqual([code, stderr], [0, '']);
+  });
+
+  test('is refused without them with exit code 4, and never shows them', async () => {
+    for (const args of [[], ['-u', 'bob', '-p', 'hunter2']]) {
+      const { code, stderr } = await run(['pull', ...args, `${registry.host}/team/app:1`, '-']);
+      assert.equal(code, 4);
+      assert.match(stderr, /\nSign in with docker login, or give --user and --password-stdin/);
+      assert.doesNotMatch(stderr, /hunter2/);
+    }
+  });
+});
+
+describe('a pull that is stopped', { concurrency: 2 }, () => {
+  const signals: readonly [signal: NodeJS.Signals, code: number][] = [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ];
+  for (const [signal, code] of signals) {
+    test(`by ${signal} ends with ${code}, and leaves the old file and nothing else`, async () => {
+      await using registry = await startFakeRegistry({
+        defects: { stallRequests: { pattern: /\/blobs\// } },
+      });
+      registry.push('team/app', '1', ONE);
+      await using folder = await temporaryFolder();
+      await mkdir(join(folder.path, 'tmp'));
+      await writeFile(join(folder.path, 'a.tar'), 'old');
+      const workspace = join(folder.path, 'tmp');
+      const running = await start(['pull', '-q', `${registry.host}/team/app:1`, 'a.tar'], {
+        cwd: folder.path,
+        env: { WORKSPACE_DIR: workspace },
+      });
+      await registry.waitForStalled();
+      running.child.kill(signal);
+      const result = await running.ended;
+      assert.deepEqual([result.code, result.signal], [code, null], result.stderr);
+      assert.equal(result.stderr, `docker-http-passthrough: Stopped by ${signal}\n`);
+      assert.equal(await readFile(join(folder.path, 'a.tar'), 'utf8'), 'old');
+      assert.deepEqual((await readdir(folder.path, { recursive: true })).sort(), ['a.tar', 'tmp']);
+    });
+  }
+
+  test('by a blob that is not what its digest says leaves nothing, and exit code 1', async () => {
+    await using registry = await startFakeRegistry({ defects: { wrongBlobDigest: true } });
+    registry.push('team/app', '1', ONE);
+    await using folder = await temporaryFolder();
+    const { code, stderr } = await run(['pull', '-q', `${registry.host}/team/app:1`, 'a.tar'], {
+      cwd: folder.path,
+    });
+    assert.equal(code, 1);
+    assert.match(stderr, /Cannot verify .*\nNothing was written: /);
+    assert.deepEqual(await readdir(folder.path), []);
+  });
+});
