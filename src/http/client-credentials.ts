@@ -21,8 +21,8 @@ const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
  */
 export function parseBasicCredentials(authorization: string | undefined): BasicCredentials | undefined {
   if (authorization === undefined) return undefined;
-  const { scheme = '', value = '' } =
-    /^(?<scheme>\S*)\s*(?<value>.*?)\s*$/s.exec(authorization)?.groups ?? {};
+  const end = authorization.search(/\s|$/);
+  const [scheme, value] = [authorization.slice(0, end), authorization.slice(end).trim()];
   if (scheme.toLowerCase() !== 'basic') throw malformed('its scheme is not Basic');
   if (!BASE64.test(value)) throw malformed('what follows Basic is not base64');
   const text = Buffer.from(value, 'base64').toString('utf8');

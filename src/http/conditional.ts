@@ -44,17 +44,27 @@ export function parseRange(
   header: string | undefined,
   size: number,
 ): ByteRange | 'unsatisfiable' | undefined {
-  const { first, last, suffix } =
-    /^\s*bytes\s*=\s*(?:(?<first>\d+)\s*-\s*(?<last>\d*)|-\s*(?<suffix>\d+))\s*$/i.exec(header ?? '')
-      ?.groups ?? {};
-  if (suffix !== undefined) {
-    const length = Math.min(Number(suffix), size);
+  const [unit, positions] = cut(header ?? '', '=');
+  if (unit.toLowerCase() !== 'bytes' || positions === undefined) return undefined;
+  const [first, last] = cut(positions, '-');
+  if (last === undefined || first + last === '' || !isDigits(first + last)) return undefined;
+  if (first === '') {
+    const length = Math.min(Number(last), size);
     return length === 0 ? 'unsatisfiable' : { start: size - length, end: size };
   }
-  if (first === undefined) return undefined;
   const start = Number(first);
-  const end = last === undefined || last === '' ? size : Math.min(Number(last) + 1, size);
+  const end = last === '' ? size : Math.min(Number(last) + 1, size);
   // A last position before the first makes the header malformed.
-  if (last !== undefined && last !== '' && Number(last) < start) return undefined;
+  if (last !== '' && Number(last) < start) return undefined;
   return start >= size ? 'unsatisfiable' : { start, end };
+}
+
+function isDigits(text: string): boolean {
+  return /^\d+$/.test(text);
+}
+
+/** The texts around the first separator, without white space at their ends. */
+function cut(text: string, separator: string): readonly [before: string, after: string | undefined] {
+  const at = text.indexOf(separator);
+  return at === -1 ? [text.trim(), undefined] : [text.slice(0, at).trim(), text.slice(at + 1).trim()];
 }

@@ -5,6 +5,7 @@ import { type ImageRequest, imageRequest } from '../../pull/request.ts';
 import type { ManifestChoice } from '../../pull/resolve-manifest.ts';
 import type { BasicCredentials } from '../../registry/auth/credentials.ts';
 import type { HostPolicy } from '../../registry/select-host.ts';
+import { printableJson, quoted } from '../../util/printable.ts';
 import type { Application } from '../application.ts';
 import { challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
 import { isMatched } from '../conditional.ts';
@@ -55,7 +56,7 @@ export async function handleTags(context: RequestContext, route: TagsRoute, app:
     const tags = await app.images.tags(image, { signal: context.signal, credentials });
     const { registryName, repository } = image.reference;
     const document = { name: `${registryName}/${repository}`, tags };
-    sendDocument(context, Buffer.from(`${JSON.stringify(document)}\n`), {
+    sendDocument(context, Buffer.from(`${printableJson(document)}\n`), {
       'Content-Type': 'application/json',
       'Cache-Control': 'no-cache',
     });
@@ -64,10 +65,10 @@ export async function handleTags(context: RequestContext, route: TagsRoute, app:
 
 /** A repository is written as a reference without tag and digest. */
 function repositoryOf(text: string, policy: HostPolicy): ImageRequest {
-  if (/[:@][^/]*$/.test(text)) {
+  if (/[:@]/.test(text.slice(text.lastIndexOf('/') + 1))) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
-      `Cannot list the tags of ${JSON.stringify(text)}: expected a repository without tag and digest`,
+      `Cannot list the tags of ${quoted(text)}: expected a repository without tag and digest`,
     );
   }
   const { host, reference } = imageRequest(text, policy);

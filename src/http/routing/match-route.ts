@@ -1,5 +1,6 @@
 import { isLayout } from '../../archive/archive.ts';
 import { PassthroughError } from '../../errors.ts';
+import { quoted } from '../../util/printable.ts';
 import { decodeSegment, splitTarget } from './path.ts';
 import type { PullRoute, Route } from './route.ts';
 
@@ -116,7 +117,7 @@ function takePlatform(segments: readonly string[], rows: readonly Pattern[]) {
   if (length === undefined) {
     throw new PassthroughError(
       'INVALID_PLATFORM',
-      `Cannot parse platform ${JSON.stringify(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
+      `Cannot parse platform ${quoted(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
     );
   }
   const names = ['{device}', '{os}/{arch}', '{os}/{arch}/{variant}'];
