@@ -18,6 +18,7 @@ import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendProblem } from './respond.ts';
 import { findRoute } from './routes.ts';
+import { refuseInvalidHost } from './routing/host.ts';
 import { HttpServer } from './server.ts';
 
 /** Longest line of a stack in the log, in characters: its first line may quote a document. */
@@ -74,6 +75,7 @@ export class HttpService implements Application {
     const startedAt = performance.now();
     const context: RequestContext = { id: randomUUID(), request, response, signal, facts: {} };
     response.setHeader('X-Request-Id', context.id);
+    this.downloads.confirm(request.socket);
     if (this.#isStopping) response.setHeader('Connection', 'close');
     const found = routeOf(context);
     const { isProbe = false, isPull = false } = 'row' in found ? found.row : {};
@@ -95,6 +97,7 @@ export class HttpService implements Application {
   }
 
   async #answer(context: RequestContext, found: ReturnType<typeof routeOf>): Promise<void> {
+    refuseInvalidHost(context.request);
     if (!('row' in found)) throw found.error;
     const { method = '' } = context.request;
     const { methods } = found.row;

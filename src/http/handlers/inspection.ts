@@ -8,7 +8,7 @@ import type { HostPolicy } from '../../registry/select-host.ts';
 import { printableJson, quoted } from '../../util/printable.ts';
 import type { Application } from '../application.ts';
 import { challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
-import { isMatched } from '../conditional.ts';
+import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { sendDocument } from '../respond.ts';
 import { parseImage } from '../routing/archive-request.ts';
@@ -32,7 +32,7 @@ export async function handleManifest(
     const { signal, facts, request } = context;
     const { digest, bytes, mediaType } = await app.images.manifest(image, choice, { signal, credentials });
     facts.digest = digest;
-    if (isMatched(request.headers['if-none-match'], `"${digest}"`)) {
+    if (checkConditions(request, `"${digest}"`)) {
       sendNotModified(context, `"${digest}"`, { manifestDigest: digest });
       return;
     }
