@@ -17,6 +17,8 @@ const MAX_SECONDS = 2_000_000;
  */
 export class EnvironmentReader {
   readonly #environment: Environment;
+  /** Names of all variables that were read, set or not. */
+  readonly names = new Set<string>();
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -24,6 +26,7 @@ export class EnvironmentReader {
 
   /** The value without spaces at its ends; `''` for an empty variable, `undefined` for an unset one. */
   raw(name: string): string | undefined {
+    this.names.add(name);
     return this.#environment[name]?.trim();
   }
 
@@ -34,6 +37,7 @@ export class EnvironmentReader {
 
   /** The exact value, with the spaces at its ends. */
   secret(name: string): string | undefined {
+    this.names.add(name);
     return this.#environment[name] || undefined;
   }
 

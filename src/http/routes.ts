@@ -27,15 +27,11 @@ export interface ParsedRoute {
   readonly answer: (context: RequestContext, app: Application) => Promise<void>;
 }
 
-/** A row of the table of routes. */
+/** A row of the table of routes. A request of a probe has no span, and a log line at level `debug` only. */
 export interface RouteRow extends RoutePattern<ParsedRoute> {
   readonly methods: readonly string[];
-  /** Query parameters that mean something here. */
-  readonly parameters: readonly string[];
   /** Whether the answer is an archive, so that the request counts as a pull. */
   readonly isPull: boolean;
-  /** Whether a monitor asks every few seconds: such a request has no span, and a log line at level `debug` only. */
-  readonly isProbe: boolean;
   /** A line of the usage text: the request as it is typed, and what it does. */
   readonly usage: readonly [request: string, text: string];
 }
