@@ -14,6 +14,9 @@ const MAX_FILES = 4;
 /** How long a begun download is remembered, in milliseconds: a day. */
 const MAX_AGE_MS = 86_400_000;
 
+/** aria2 continues at the start of a block of this many bytes: https://aria2.github.io/manual/en/html/technical-notes.html */
+const BLOCK_BYTES = 16 * 1024;
+
 /**
  * Time for a client to close a connection after the last byte of an answer, in milliseconds. The bytes may still be on their way:
  * 4 MB of buffers take this long at 1 MBit/s.
@@ -93,7 +96,7 @@ export class StartedDownloads {
    */
   mayBelongToAnother(download: Download, position: number): boolean {
     return this.#files(download).some(
-      ({ etag, size, isFinished }) => etag !== download.etag && (!isFinished || size === position),
+      ({ etag, size, isFinished }) => etag !== download.etag && (!isFinished || isEnd(size, position)),
     );
   }
 
@@ -149,6 +152,12 @@ export class StartedDownloads {
     keys?.delete(key);
     if (keys?.size === 0) this.#keys.delete(begun.client);
   }
+}
+
+/** Whether a client that has a whole file would ask for the rest from this position on. */
+function isEnd(size: number, position: number): boolean {
+  const isLastBlock = position % BLOCK_BYTES === 0 && position < size && size - position < BLOCK_BYTES;
+  return position === size || isLastBlock;
 }
 
 function keyOf({ address, url }: Download): string {

@@ -32,6 +32,15 @@ describe('the rest of a file may belong to another one', () => {
     assert.equal(started.mayBelongToAnother(OF_OLD, 100), false);
   });
 
+  test('if that was finished, and ends in the block where the rest begins, as with aria2', () => {
+    const large = { ...OF_OLD, size: 5 * 16_384 + 100 };
+    const started = begun(large);
+    started.finish(large);
+    const positions = [1, 4, 5, 6].map((block) => started.mayBelongToAnother(OF_NEW, block * 16_384));
+    assert.deepEqual(positions, [false, false, true, false]);
+    assert.equal(started.mayBelongToAnother(OF_NEW, 5 * 16_384 + 1), false);
+  });
+
   test('for each client and URL on its own', () => {
     const started = begun(OF_OLD);
     assert.equal(started.mayBelongToAnother({ ...OF_NEW, address: '10.0.0.2' }, 50), false);
