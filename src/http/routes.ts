@@ -1,3 +1,4 @@
+import { printable } from '../util/printable.ts';
 import type { Application } from './application.ts';
 import { handleArchive } from './handlers/archive.ts';
 import { handleHealth, handleReady } from './handlers/info.ts';
@@ -166,6 +167,6 @@ function answeredBy<R extends Route>(
 
 /** Answers with what the service is and what to type. */
 async function handleUsage(context: RequestContext, _: InfoRoute, { config }: Application): Promise<void> {
-  const host = context.request.headers.host ?? `localhost:${config.http.port}`;
+  const host = printable(context.request.headers.host ?? `localhost:${config.http.port}`);
   sendText(context, 200, usageText(host, ROUTES));
 }

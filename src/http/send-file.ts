@@ -60,7 +60,7 @@ export async function sendFile(
   const range = isPartAsked ? parseRange(headers.range, size) : undefined;
   const { socket, url = '' } = request;
   const download = { address: socket.remoteAddress ?? '', url, etag, size };
-  if (ifRange === undefined && range !== undefined) {
+  if (ifRange === undefined && !namesItsFile(headers['if-match']) && range !== undefined) {
     const position = range === 'unsatisfiable' ? rangeStart(headers.range) : range.start;
     refuseForeignRest(position, download, options.downloads);
   }
@@ -90,6 +90,11 @@ export async function sendFile(
   const handedOver = options.downloads.watch(socket, download);
   await sendBytes(context, file.bytes(range), options.stallMs);
   if (range === undefined || range.end === size) handedOver();
+}
+
+/** Whether `If-Match`, which is met here, says of which file a client has a part. */
+function namesItsFile(ifMatch: string | undefined): boolean {
+  return ifMatch !== undefined && ifMatch.trim() !== '*';
 }
 
 /**

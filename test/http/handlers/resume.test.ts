@@ -119,6 +119,10 @@ describe('a download whose tag has moved', () => {
     const rest = await continueFrom(pair.service, FILE, 1000, { 'if-range': String(headers.etag) });
     assert.equal(rest.status, 206);
     assert.ok(rest.body.equals(body.subarray(1000)));
+    // If-Match says which file it is, too.
+    const matched = await continueFrom(pair.service, FILE, 1000, { 'if-match': String(headers.etag) });
+    assert.equal(matched.status, 206);
+    assert.equal((await continueFrom(pair.service, FILE, 1000, { 'if-match': '*' })).status, 412);
   });
 
   test('gets the part if the client is unknown, and clients are distinguished by address', async () => {
