@@ -61,7 +61,7 @@ export type ErrorCode =
   | 'INTERNAL';
 
 /** A setting that decides whether a request is served. */
-export type Setting = 'allowedHosts' | 'foreignLayers' | 'trustedCertificates';
+export type Setting = 'allowedHosts' | 'bufferedBytes' | 'foreignLayers' | 'trustedCertificates';
 
 /** Facts beside a message, for logs and error bodies. Never a credential. */
 export interface ErrorDetails {

@@ -25,7 +25,7 @@ export interface HttpSettings {
 export interface Config
   extends Pick<
     ResolvedOptions,
-    'workspaceDirectory' | 'cache' | 'limits' | 'admission' | 'prepareTimeoutMs'
+    'workspaceDirectory' | 'cache' | 'limits' | 'admission' | 'bufferedBytes' | 'prepareTimeoutMs'
   > {
   readonly http: HttpSettings;
   /** Most concurrent archive requests of one client; 0 for no limit. */
@@ -84,6 +84,7 @@ function readConfig(read: EnvironmentReader): Config {
       maxWaiters: read.integer('MAX_QUEUED_PREPARATIONS', admission.maxWaiters, 0, 10_000),
       maxWaitMs: read.milliseconds('QUEUE_TIMEOUT', admission.maxWaitMs / 1000),
     },
+    bufferedBytes: read.bytes('MAX_BUFFERED_BYTES', DEFAULTS.bufferedBytes),
     prepareTimeoutMs: read.milliseconds('PREPARE_TIMEOUT', DEFAULTS.prepareTimeoutMs / 1000),
     sendStallMs: read.milliseconds('SEND_STALL_TIMEOUT', 300),
     shutdownMs: read.milliseconds('SHUTDOWN_TIMEOUT', 25),

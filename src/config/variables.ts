@@ -7,6 +7,7 @@ import { nearest } from '../util/nearest.ts';
  */
 export const VARIABLES = Object.freeze({
   allowedHosts: 'REGISTRY_ALLOWED_HOSTS',
+  bufferedBytes: 'MAX_BUFFERED_BYTES',
   cacheDirectory: 'CACHE_DIR',
   foreignLayers: 'REGISTRY_FOREIGN_LAYERS',
   host: 'HTTP_HOST',

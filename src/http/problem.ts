@@ -25,6 +25,7 @@ const REASONS: Readonly<Partial<Record<Setting, string>>> = {
 
 /** A sentence on what to change, where the reason in the message stays. */
 const HINTS: Readonly<Partial<Record<Setting, string>>> = {
+  bufferedBytes: `${VARIABLES.bufferedBytes} sets how much is allowed`,
   trustedCertificates: `A private certificate authority is trusted once ${VARIABLES.trustedCertificates} names its PEM file`,
 };
 

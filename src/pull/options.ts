@@ -1,4 +1,4 @@
-import { tmpdir } from 'node:os';
+import { tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { StaticCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryAccessOptions } from '../registry/open-repository.ts';
@@ -34,6 +34,8 @@ export interface ResolvedOptions {
   readonly limits: ImageLimits;
   /** Limits concurrent preparations. */
   readonly admission: Required<SemaphoreOptions>;
+  /** Most bytes of memory that documents and decoders of all requests take together; see `MemoryBudget`. */
+  readonly bufferedBytes: number;
   /** Longest time for resolving and pulling an archive, in milliseconds. */
   readonly prepareTimeoutMs: number;
   /** Receives the name of each stored file that turns out to be damaged. */
@@ -52,6 +54,12 @@ export type ImageServiceOptions = {
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
+
+/** Most bytes of the default for `bufferedBytes`: three quarters are one zstd window of 128 MiB and some documents. */
+const USUAL_BUFFERED_BYTES = 192 * MIB;
+
+/** Part of the memory of the process that is the default for `bufferedBytes`: as much again is garbage between collections. */
+const BUFFERED_PART = 1 / 4;
 
 /** The settings that hold unless others are given. */
 export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
@@ -76,6 +84,7 @@ export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
   cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
   limits: { compressedBytes: 16 * GIB, uncompressedBytes: 32 * GIB, concurrentLayers: 4 },
   admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },
+  bufferedBytes: Math.min(USUAL_BUFFERED_BYTES, Math.floor(memoryLimit() * BUFFERED_PART)),
   prepareTimeoutMs: 3_600_000,
   onDamage: () => undefined,
 });
@@ -92,6 +101,7 @@ export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
     cache: { ...DEFAULT_OPTIONS.cache, ...given.cache },
     limits: { ...DEFAULT_OPTIONS.limits, ...given.limits },
     admission: { ...DEFAULT_OPTIONS.admission, ...given.admission },
+    bufferedBytes: given.bufferedBytes ?? DEFAULT_OPTIONS.bufferedBytes,
     prepareTimeoutMs: given.prepareTimeoutMs ?? DEFAULT_OPTIONS.prepareTimeoutMs,
     onDamage,
   });
@@ -100,4 +110,11 @@ export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
 /** The bound of the store on a file system of so many bytes. */
 export function storeBytes({ maxBytes }: CacheOptions, capacity: number): number {
   return maxBytes ?? Math.min(USUAL_STORE_BYTES, capacity / 2);
+}
+
+/** The memory that this process may use, in bytes: that of the machine, or of its container if that is less. */
+function memoryLimit(): number {
+  // Without a limit, the system reports 0 or a number beyond any memory.
+  const constrained = process.constrainedMemory();
+  return constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type Config, configWarnings, loadConfig } from '../../src/config/config.ts';
+import { DEFAULT_OPTIONS } from '../../src/pull/options.ts';
 
 const MIB = 1024 ** 2;
 
@@ -59,6 +60,7 @@ test('every setting has a default', () => {
       concurrentLayers: 4,
     },
     admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },
+    bufferedBytes: DEFAULT_OPTIONS.bufferedBytes,
     prepareTimeoutMs: 3_600_000,
     sendStallMs: 300_000,
     shutdownMs: 25_000,
@@ -105,6 +107,7 @@ describe('a variable sets its own setting', () => {
     ['MAX_TOKEN_BYTES', '3k', ({ registry }) => registry.bodyLimits.tokenBytes, 3000],
     ['MAX_ERROR_BYTES', '4', ({ registry }) => registry.bodyLimits.errorBytes, 4],
     ['WORKSPACE_DIR', '/var/tmp/x', ({ workspaceDirectory }) => workspaceDirectory, '/var/tmp/x'],
+    ['MAX_BUFFERED_BYTES', '64MiB', ({ bufferedBytes }) => bufferedBytes, 64 * MIB],
     ['MAX_COMPRESSED_BYTES', '5GB', ({ limits }) => limits.compressedBytes, 5e9],
     ['CACHE_DIR', '/var/cache/x', ({ cache }) => cache.directory, '/var/cache/x'],
     ['CACHE_MAX_BYTES', '6GiB', ({ cache }) => cache.maxBytes, 6 * 1024 * MIB],
