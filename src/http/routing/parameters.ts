@@ -37,8 +37,8 @@ const NAMES = Object.values(IGNORED_PARAMETERS)
 const IGNORED = new Set(NAMES.filter((name) => !name.endsWith('*')));
 const IGNORED_PREFIXES = NAMES.filter((name) => name.endsWith('*')).map((name) => name.slice(0, -1));
 
-/** Longest name of a parameter that an error shows, in characters. The text behind a `?` may be a secret in the wrong place. */
-const SHOWN_NAME = /^[a-z][a-z0-9_.-]{0,31}$/i;
+/** Names that an error shows. The text behind a `?` may be a secret in the wrong place, and secrets have digits. */
+const SHOWN_NAME = /^[a-z_-]{1,32}$/i;
 
 /** Most edits for a name that is meant: a quarter of its length, and one for the shortest. */
 const editsOf = (name: string): number => Math.max(1, Math.floor(name.length / 4));

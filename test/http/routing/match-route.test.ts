@@ -128,6 +128,7 @@ describe('a parameter that the route does not take', () => {
     // A name may be a secret in the wrong place.
     ['/docker/a_1.tar?hunter2:pw=1', /^Cannot use parameter: this route takes platform, arch$/],
     [`/docker/a_1.tar?${'x'.repeat(33)}=1`, /^Cannot use parameter: this/],
+    ['/docker/a_1.tar?key-7=1', /^Cannot use parameter: this/],
     ['/docker/a_1.tar?=1', /^Cannot use parameter: this/],
   ]);
 
