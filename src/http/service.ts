@@ -9,6 +9,7 @@ import type { Logger } from '../telemetry/log.ts';
 import { printableLines } from '../util/printable.ts';
 import type { Application } from './application.ts';
 import { ClientLimit } from './client-limit.ts';
+import { refuseCrossSite } from './cross-site.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
 import { DescriptorWatch } from './observe/descriptor-watch.ts';
 import { causeOf, logRequest } from './observe/request-log.ts';
@@ -98,6 +99,7 @@ export class HttpService implements Application {
 
   async #answer(context: RequestContext, found: ReturnType<typeof routeOf>): Promise<void> {
     refuseInvalidHost(context.request);
+    refuseCrossSite(context.request);
     if (!('row' in found)) throw found.error;
     const { method = '' } = context.request;
     const { methods } = found.row;
