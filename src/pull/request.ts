@@ -5,6 +5,7 @@ import type { Platform } from '../image/platform.ts';
 import { DOCKER_HUB_NAME, parseReference, type Reference, repoTag } from '../image/reference.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import { type HostPolicy, selectHost, selectHostOfReference } from '../registry/select-host.ts';
+import { quoted } from '../util/printable.ts';
 
 /** One image of an archive. */
 export interface ImageRequest {
@@ -93,7 +94,7 @@ export function renamed(text: string, reference: Reference): Reference {
   if (host !== undefined || digest !== undefined) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
-      `Cannot use name=${JSON.stringify(text)}: expected a name, with a tag where wanted, such as my-app:1`,
+      `Cannot use name=${quoted(text)}: expected a name, with a tag where wanted, such as my-app:1`,
     );
   }
   const hasTag = text.includes(':') && tag !== undefined;
