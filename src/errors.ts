@@ -57,7 +57,14 @@ export type ErrorCode =
   | 'INTERNAL';
 
 /** A setting that decides whether a request is served. */
-export type Setting = 'allowedHosts' | 'bufferedBytes' | 'foreignLayers' | 'trustedCertificates';
+export type Setting =
+  | 'allowedHosts'
+  | 'bufferedBytes'
+  | 'caCert'
+  | 'clientCert'
+  | 'clientKey'
+  | 'foreignLayers'
+  | 'trustedCertificates';
 
 /** Facts beside a message, for logs and error bodies. Never a credential. */
 export interface ErrorDetails {

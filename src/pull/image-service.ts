@@ -6,7 +6,12 @@ import {
   chooseCredential,
   ownerOf,
 } from '../registry/auth/credentials.ts';
-import { openRegistryAccess, openRepository, type RegistryAccess } from '../registry/open-repository.ts';
+import {
+  locationOf,
+  openRegistryAccess,
+  openRepository,
+  type RegistryAccess,
+} from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
@@ -109,7 +114,7 @@ export class ImageService {
   /**
    * Opens a service: its store and its connections. The caller must close it.
    *
-   * @throws PassthroughError `INVALID_CONFIGURATION` if a folder cannot be used
+   * @throws PassthroughError `INVALID_CONFIGURATION` if a folder, a certificate, a key or the namespace cannot be used
    */
   static async open(options: ImageServiceOptions = {}, parts: ReplaceableParts = {}): Promise<ImageService> {
     const resolved = resolveOptions(options);
@@ -162,7 +167,7 @@ export class ImageService {
     const hosts = request.images.map(({ host }) => host);
     const open = ({ host, reference: { repository: name } }: ImageRequest) => {
       const credential = this.#credentialFor(host, hosts, client);
-      const location = { origin: host.origin, name };
+      const location = locationOf(host, name, this.#options.registry.namespace);
       const inner = openRepository(this.#registries, { host, repository: name, credential });
       const repository = new CachingRepository(
         inner,

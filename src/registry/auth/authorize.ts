@@ -135,14 +135,15 @@ export class AuthorizedTransport implements Transport {
 
   #bearer(realm: URL, params: ReadonlyMap<string, string> = new Map()): BearerMethod {
     const { host, repository, credential, trustedRealms } = this.#options;
-    const mayReach = credential.type === 'basic' && mayReachRealm(host, realm, trustedRealms);
+    const mayReach = mayReachRealm(host, realm, trustedRealms);
     return {
       type: 'bearer',
       tokenRequest: {
         realm,
         service: params.get('service') || host.service,
         scope: params.get('scope') || `repository:${repository}:pull`,
-        credentials: mayReach ? credential.basic : undefined,
+        credentials: mayReach && credential.type === 'basic' ? credential.basic : undefined,
+        isForeign: !mayReach,
       },
     };
   }

@@ -17,6 +17,8 @@ export interface TokenRequest {
   readonly scope: string;
   /** Sent as Basic; `undefined` requests an anonymous token. */
   readonly credentials: BasicCredentials | undefined;
+  /** Whether the realm may not receive the registry's credentials, and so not the client certificate. */
+  readonly isForeign: boolean;
 }
 
 /** Largest response bodies, in bytes. */
@@ -103,9 +105,9 @@ export class TokenSource {
     if (this.#tokens.get(key)?.value === token) this.#tokens.delete(key);
   }
 
-  #key({ realm, service, scope, credentials }: TokenRequest): string {
+  #key({ realm, service, scope, credentials, isForeign }: TokenRequest): string {
     const { username = null, password = null, encoding = 'utf8' } = credentials ?? {};
-    const parts = [realm.href, service, scope, username, password, encoding];
+    const parts = [realm.href, isForeign, service, scope, username, password, encoding];
     return createHmac('sha256', this.#hashKey).update(JSON.stringify(parts)).digest('base64');
   }
 }
@@ -116,7 +118,7 @@ async function fetchToken(
   limits: TokenLimits,
   signal: AbortSignal,
 ): Promise<{ token: string; expiresIn: number }> {
-  const { realm, service, scope, credentials } = request;
+  const { realm, service, scope, credentials, isForeign } = request;
   const url = new URL(realm);
   url.searchParams.set('service', service);
   url.searchParams.set('scope', scope);
@@ -128,6 +130,7 @@ async function fetchToken(
       ...(credentials !== undefined && { authorization: basicAuthorization(credentials) }),
     },
     operation: 'token',
+    isForeign,
     template: realm.pathname,
     auth: { service, scope },
     signal,
