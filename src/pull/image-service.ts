@@ -166,7 +166,7 @@ export class ImageService {
   resolve(request: ArchiveRequest, { signal, ...client }: Call): Promise<ResolvedArchive> {
     const hosts = request.images.map(({ host }) => host);
     const open = ({ host, reference: { repository: name } }: ImageRequest) => {
-      const credential = this.#credentialFor(host, hosts, client);
+      const credential = this.#credentialFor(host, hosts, client, name);
       const location = locationOf(host, name, this.#options.registry.namespace);
       const inner = openRepository(this.#registries, { host, repository: name, credential });
       const repository = new CachingRepository(
@@ -262,7 +262,7 @@ export class ImageService {
   }
 
   #openUncached(host: RegistryHost, repository: string, client: Call): Repository {
-    const credential = this.#credentialFor(host, [host], client);
+    const credential = this.#credentialFor(host, [host], client, repository);
     return openRepository(this.#registries, { host, repository, credential });
   }
 
@@ -271,9 +271,10 @@ export class ImageService {
     host: RegistryHost,
     hosts: readonly RegistryHost[],
     { credentials, requiresClient }: Omit<Call, 'signal'>,
+    repository?: string,
   ) {
     const isSingle = hosts.every(({ origin }) => origin === host.origin);
     const client = isSingle ? credentials : undefined;
-    return chooseCredential(host, client, this.#options.registry.credentials, { requiresClient });
+    return chooseCredential(host, client, this.#options.registry.credentials, { requiresClient, repository });
   }
 }

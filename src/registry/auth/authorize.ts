@@ -142,7 +142,7 @@ export class AuthorizedTransport implements Transport {
         realm,
         service: params.get('service') || host.service,
         scope: params.get('scope') || `repository:${repository}:pull`,
-        credentials: mayReach && credential.type === 'basic' ? credential.basic : undefined,
+        credentials: mayReach ? tokenCredentials(credential) : undefined,
         isForeign: !mayReach,
       },
     };
@@ -171,6 +171,12 @@ export class AuthorizedTransport implements Transport {
       }
     }
   }
+}
+
+/** The part of a credential that a realm takes. */
+function tokenCredentials(credential: Credential): TokenRequest['credentials'] {
+  if (credential.type === 'identity') return credential.identity;
+  return credential.type === 'basic' ? credential.basic : undefined;
 }
 
 /** Whether two token requests of one pull are the same: their credentials follow from the realm. */

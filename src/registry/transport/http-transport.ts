@@ -83,7 +83,14 @@ export class HttpTransport implements Transport {
     for (const agent of Object.values(this.#agents)) agent.destroy();
   }
 
-  async #responseTo({ method, url, headers, isForeign, signal }: TransportRequest): Promise<IncomingMessage> {
+  async #responseTo({
+    method,
+    url,
+    headers,
+    body,
+    isForeign,
+    signal,
+  }: TransportRequest): Promise<IncomingMessage> {
     const { userAgent, timeouts } = this.#options;
     const { http: agent, https: ownHttps, foreignHttps } = this.#agents;
     let dialledSocket: Duplex | undefined;
@@ -115,7 +122,7 @@ export class HttpTransport implements Transport {
       outgoing.once('response', resolve).on('error', reject);
       // A connection may close without an error, for example after an unsolicited 101.
       outgoing.once('close', () => reject(new Error('the connection ended without an answer')));
-      outgoing.end();
+      outgoing.end(body);
       return await promise;
     } catch (error) {
       throw signal.aborted ? abortedError(signal) : connectionError(url, error);
