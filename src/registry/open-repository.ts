@@ -1,5 +1,6 @@
 import type { AgentOptions } from 'node:http';
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { AuthorizedTransport } from './auth/authorize.ts';
 import type { Credential } from './auth/credentials.ts';
 import { TokenSource } from './auth/token.ts';
@@ -150,7 +151,7 @@ function checkNamespace(text: string): void {
   } catch (cause) {
     throw new PassthroughError(
       'INVALID_CONFIGURATION',
-      `Cannot use namespace ${JSON.stringify(text)}: expected the host of a registry, such as docker.io`,
+      `Cannot use namespace ${quoted(text)}: expected the host of a registry, such as docker.io`,
       { cause },
     );
   }

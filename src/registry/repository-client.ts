@@ -3,6 +3,7 @@ import { type ErrorCode, PassthroughError } from '../errors.ts';
 import { type Digest, digestAlgorithm, isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
+import { quoted } from '../util/printable.ts';
 import {
   blobEndpoint,
   type Endpoint,
@@ -83,14 +84,13 @@ export class RepositoryClient implements Repository {
   constructor(transport: Transport, options: RepositoryClientOptions) {
     this.#transport = transport;
     this.#options = options;
-    const { host, repository, namespace } = options;
-    this.#place = { origin: host.origin, repository, namespace };
+    this.#place = { ...options, origin: options.host.origin };
   }
 
   async getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
     const { limits } = this.#options;
     const name = typeof reference === 'string' ? reference : reference.digest;
-    const what = `manifest ${JSON.stringify(name)}`;
+    const what = `manifest ${quoted(name)}`;
     const { bytes, headers } = await this.#getWhole(
       {
         endpoint: manifestEndpoint(this.#place, name),
@@ -117,7 +117,7 @@ export class RepositoryClient implements Repository {
     const response = await this.#send(endpoint, ACCEPT_MANIFESTS, signal, { count: 0 }, 'HEAD');
     const { status, headers } = response;
     if (status !== 200 && !isInconclusive(status)) {
-      throw await this.#failure(response, `manifest ${JSON.stringify(reference)}`);
+      throw await this.#failure(response, `manifest ${quoted(reference)}`);
     }
     // Reading the empty body to its end keeps the connection for the next request.
     await readStart(response, 1);
@@ -150,7 +150,7 @@ export class RepositoryClient implements Repository {
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
     const { limits } = this.#options;
     const endpoint = blobEndpoint(this.#place, descriptor.digest, 'config');
-    const what = `config ${JSON.stringify(descriptor.digest)}`;
+    const what = `config ${quoted(descriptor.digest)}`;
     const { bytes } = await this.#getWhole(
       { endpoint, headers: {}, maxBytes: limits.configBytes, tooLarge: 'IMAGE_TOO_LARGE', what },
       signal,
@@ -166,7 +166,7 @@ export class RepositoryClient implements Repository {
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
     const endpoint = blobEndpoint(this.#place, descriptor.digest, 'layer');
     const failure = (response: TransportResponse) =>
-      this.#failure(response, `layer ${JSON.stringify(descriptor.digest)}`);
+      this.#failure(response, `layer ${quoted(descriptor.digest)}`);
     return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
   }
 
@@ -201,7 +201,7 @@ export class RepositoryClient implements Repository {
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
     const { host, limits, foreign } = this.#options;
     const url = foreignUrl(text, { host, allowedHosts: foreign.allowedHosts });
-    const [layer, origin] = [descriptor.digest, url.origin].map((text) => JSON.stringify(text));
+    const [layer, origin] = [descriptor.digest, url.origin].map((text) => quoted(text));
     const action = `Cannot get foreign layer ${layer} from ${origin}`;
     const failure = (response: TransportResponse) => {
       const secrets = [...response.secrets, ...signatureOf(url)];

@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassthroughError } from '../../errors.ts';
+import { quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 import { DOCKER_HUB, type RegistryHost } from '../registry-host.ts';
 import { matchingKeys } from './auth-key.ts';
@@ -118,14 +119,12 @@ async function lookUp(
       // are copied to machines that lack the program.
       throw invalid(
         file.path,
-        `it names credential helper ${JSON.stringify(helper)}, and no program "docker-credential-${helper}" is found`,
+        `it names credential helper ${quoted(helper)}, and no program ${quoted(`docker-credential-${helper}`)} is found`,
       );
     }
   }
   for (const key of authKeys) {
-    const found = parseEntry(file.auths.get(key), (why) =>
-      invalid(file.path, `entry ${JSON.stringify(key)} ${why}`),
-    );
+    const found = parseEntry(file.auths.get(key), (why) => invalid(file.path, `entry ${quoted(key)} ${why}`));
     if (found !== undefined) return found;
   }
   return undefined;
@@ -220,11 +219,7 @@ function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
 }
 
 function invalid(path: string, reason: string, cause?: unknown): PassthroughError {
-  return new PassthroughError(
-    'INVALID_CONFIGURATION',
-    `Cannot use auth file ${JSON.stringify(path)}: ${reason}`,
-    {
-      ...(cause !== undefined && { cause }),
-    },
-  );
+  return new PassthroughError('INVALID_CONFIGURATION', `Cannot use auth file ${quoted(path)}: ${reason}`, {
+    ...(cause !== undefined && { cause }),
+  });
 }

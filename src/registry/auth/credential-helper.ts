@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { PassthroughError } from '../../errors.ts';
+import { printable, quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 import { abortedError } from '../transport/connection-error.ts';
 import type { BasicCredentials, IdentityToken } from './credentials.ts';
@@ -18,9 +19,6 @@ const HELPER_TIMEOUT_MS = 60_000;
 
 /** Most output of a helper, in bytes. Tokens of clouds have a few thousand. */
 const MAX_OUTPUT_BYTES = 64 * 1024;
-
-/** Longest quote of a helper's error text, in characters. */
-const MAX_QUOTE_LENGTH = 200;
 
 /** A name that `PATH` is searched for. With a slash it would be a path. */
 const HELPER_NAME = /^[a-z0-9][a-z0-9._-]*$/i;
@@ -53,14 +51,14 @@ export async function askHelper(
   if (!HELPER_NAME.test(name)) {
     throw new PassthroughError(
       'INVALID_CONFIGURATION',
-      `Cannot use credential helper ${JSON.stringify(name)}: expected the part behind "docker-credential-" in the name of a program`,
+      `Cannot use credential helper ${quoted(name)}: expected the part behind "docker-credential-" in the name of a program`,
     );
   }
   const program = `docker-credential-${name}`;
   const fail = (why: string, cause?: unknown) =>
     new PassthroughError(
       'INVALID_CONFIGURATION',
-      `Cannot get credentials of ${JSON.stringify(server)} from ${JSON.stringify(program)}: ${why}`,
+      `Cannot get credentials of ${quoted(server)} from ${quoted(program)}: ${why}`,
       cause === undefined ? {} : { cause },
     );
   let run: Run;
@@ -101,8 +99,7 @@ function parseAnswer(output: string, fail: (why: string) => PassthroughError) {
 function quoteOf(output: string, errors: string): string {
   const text = errors.trim() || output.trim();
   if (text === '' || /Secret/i.test(text)) return '';
-  const line = (text.split('\n', 1)[0] ?? '').replaceAll(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '?');
-  return `: ${line.slice(0, MAX_QUOTE_LENGTH)}`;
+  return `: ${printable(text.split('\n', 1)[0] ?? '')}`;
 }
 
 /** Runs a program to its end. It is killed at a limit, and its pipes are then not waited for: children of it may hold them. */

@@ -38,7 +38,7 @@ describe('a helper that fails', () => {
       'echo "no access to the cloud" >&2; echo more >&2; exit 1\n',
       'it ended with code 1: no access to the cloud',
     ],
-    ['printf "bad\\033[2J\\007" ; exit 3\n', 'it ended with code 3: bad?[2J?'],
+    ['printf "bad\\033[2J\\007" ; exit 3\n', 'it ended with code 3: bad\\u001b[2J\\u0007'],
     ['echo \'{"Username":"me","Secret":"secret-7Q"}\'; exit 1\n', 'it ended with code 1'],
     ['exit 1\n', 'it ended with code 1'],
     ['kill -9 $$\n', 'it ended with code null'],
