@@ -166,7 +166,7 @@ function decodeAuth(auth: string, fail: (why: string) => PassthroughError): Basi
   const text = Buffer.from(auth, 'base64').toString('utf8');
   const colon = text.indexOf(':');
   if (colon === -1) throw fail('has a field auth without a colon between user name and password');
-  return { username: text.slice(0, colon), password: text.slice(colon + 1).replace(/\0+$/, '') };
+  return { username: text.slice(0, colon), password: text.slice(colon + 1).split('\0', 1)[0] ?? '' };
 }
 
 /** @returns `undefined` for an optional file that is not there */

@@ -63,7 +63,7 @@ function parseKey(key: string): {
   try {
     const { hostname, port } = parseHost(address);
     const isApi = scheme !== undefined || /^v[12]\/?$/.test(path);
-    return { scheme: scheme?.toLowerCase(), hostname, port, path: isApi ? '' : path.replace(/\/+$/, '') };
+    return { scheme: scheme?.toLowerCase(), hostname, port, path: isApi ? '' : path.replace(/\/$/, '') };
   } catch {
     return { path: '' };
   }
