@@ -26,7 +26,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['image', 'tar'],
   ['streams'],
   ['registry', 'storage', 'archive'],
-  ['pull'],
+  ['pull', 'tarball'],
   ['config'],
   ['http'],
   ['cli', 'web', 'index.ts', 'tarball.ts'],
