@@ -2,15 +2,15 @@
 export interface Cursor {
   /** Offset of the next byte. */
   readonly position: number;
-  /** The next `length` bytes; fewer only at the end of the source. */
+  /** A copy of the next `length` bytes; fewer only at the end of the source. */
   take(length: number): Promise<Uint8Array>;
   /** Passes over `length` bytes. Returns how many there were: fewer only at the end of the source. */
   skip(length: number): Promise<number>;
-  /** The next `length` bytes in chunks that belong to the reader; fewer only at the end of the source. */
+  /** The next `length` bytes in chunks that are valid until the next one is asked for; fewer only at the end of the source. */
   chunks(length: number): AsyncGenerator<Uint8Array, void, undefined>;
 }
 
-/** Moves through a stream. Holds one chunk, of which it gives out parts. */
+/** Moves through a stream. Holds one chunk, of which it gives out parts, until it asks for the next. */
 export class StreamCursor implements Cursor {
   readonly #source: AsyncIterator<Uint8Array>;
   #chunk: Uint8Array = new Uint8Array();
@@ -32,11 +32,10 @@ export class StreamCursor implements Cursor {
     for (let left = length; left > 0; ) {
       const part = await this.#next(left);
       if (part === undefined) break;
-      parts.push(part);
+      parts.push(Uint8Array.prototype.slice.call(part));
       left -= part.byteLength;
     }
-    const [first] = parts;
-    return parts.length === 1 && first !== undefined ? first : Buffer.concat(parts);
+    return Buffer.concat(parts);
   }
 
   /** @throws what the source throws */

@@ -1,7 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { isPassthroughError, type PassthroughError } from '../../errors.ts';
 import type { Digest, DigestAlgorithm } from '../../image/digest.ts';
-import { releaseChunk } from '../../streams/chunk.ts';
+import { ownChunk, releaseChunk } from '../../streams/chunk.ts';
 import { type Compression, decompressed, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
 import type { UncompressedBudget } from '../source/archive-source.ts';
 
@@ -27,6 +27,8 @@ export interface HashOptions {
   /** Empty for a file that is no layer: it is not uncompressed then. */
   readonly uncompressed: readonly DigestAlgorithm[];
   readonly budget: UncompressedBudget;
+  /** Whether a chunk of the source is valid only until the next one is asked for. */
+  readonly isBorrowed?: boolean;
 }
 
 /**
@@ -37,7 +39,7 @@ export interface HashOptions {
  */
 export async function hashFile(
   source: AsyncIterable<Uint8Array>,
-  { what, stored, uncompressed, budget }: HashOptions,
+  { what, stored, uncompressed, budget, isBorrowed = false }: HashOptions,
 ): Promise<FileDigests> {
   const hashes = hashesOf(stored);
   let size = 0;
@@ -57,12 +59,12 @@ export async function hashFile(
   let unpacked: { readonly digests: readonly Digest[]; readonly size: number } | undefined;
   let fault: PassthroughError | undefined;
   try {
-    const { head, isEnd } = await headOf(next);
+    const { head, isEnd } = await headOf(next, isBorrowed);
     if (uncompressed.length > 0) {
       try {
         compression = detectCompression(head, what);
         if (compression !== 'none') {
-          unpacked = await hashUncompressed(restOf(head, next), { what, uncompressed, budget });
+          unpacked = await hashUncompressed(restOf(head, next, isBorrowed), { what, uncompressed, budget });
         }
       } catch (error) {
         // A fault of the source is not one of the decoder.
@@ -87,7 +89,7 @@ export async function hashFile(
 
 async function hashUncompressed(
   source: AsyncIterable<Uint8Array>,
-  { what, uncompressed, budget }: Omit<HashOptions, 'stored'>,
+  { what, uncompressed, budget }: Omit<HashOptions, 'stored' | 'isBorrowed'>,
 ): Promise<{ readonly digests: readonly Digest[]; readonly size: number }> {
   const hashes = hashesOf(uncompressed);
   let size = 0;
@@ -103,12 +105,13 @@ async function hashUncompressed(
 /** The first chunks, up to the bytes that tell the compression. */
 async function headOf(
   next: () => Promise<Uint8Array | undefined>,
+  isBorrowed: boolean,
 ): Promise<{ readonly head: Uint8Array; readonly isEnd: boolean }> {
   let head: Uint8Array = new Uint8Array();
   while (head.byteLength < HEAD_LENGTH) {
     const chunk = await next();
     if (chunk === undefined) return { head, isEnd: true };
-    head = head.byteLength === 0 ? chunk : Buffer.concat([head, chunk]);
+    head = head.byteLength === 0 && !isBorrowed ? chunk : Buffer.concat([head, chunk]);
   }
   return { head, isEnd: false };
 }
@@ -117,9 +120,13 @@ async function headOf(
 async function* restOf(
   head: Uint8Array,
   next: () => Promise<Uint8Array | undefined>,
+  isBorrowed: boolean,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   yield head;
-  for (let chunk = await next(); chunk !== undefined; chunk = await next()) yield chunk;
+  for (let chunk = await next(); chunk !== undefined; chunk = await next()) {
+    // The decoder reads a chunk in another thread, and may have several in its queue.
+    yield isBorrowed ? ownChunk(Uint8Array.prototype.slice.call(chunk)) : chunk;
+  }
 }
 
 interface NamedHash {

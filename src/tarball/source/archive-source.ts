@@ -1,9 +1,10 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { open, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { PassthroughError } from '../../errors.ts';
+import { ownChunk } from '../../streams/chunk.ts';
 import { decompressed, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
 import { cannotRead, tooLarge } from '../../tar/reader.ts';
+import { unlessAborted } from '../../util/map-concurrently.ts';
 import { MAX_UNCOMPRESSED_SIZE, READ_SIZE } from '../limits.ts';
 import { blobSource, bytesSource, fileSource, type RandomSource, readRange } from './random-source.ts';
 
@@ -58,12 +59,34 @@ async function openRaw(source: ByteSource, { signal }: ReadOptions): Promise<Ope
     });
     if (found.isDirectory()) throw cannotRead(`${JSON.stringify(path)} is a folder`);
     if (found.isFile()) return { kind: 'random', source: await fileSource(path) };
-    return { kind: 'stream', bytes: abortable(createReadStream(path, { highWaterMark: READ_SIZE }), signal) };
+    return { kind: 'stream', bytes: abortable(readPipe(path, signal), signal) };
   }
   if (source instanceof Uint8Array) return { kind: 'random', source: bytesSource(source) };
   if (source instanceof Blob) return { kind: 'random', source: blobSource(source) };
   const stream = typeof source === 'function' ? await source() : source;
   return { kind: 'stream', bytes: abortable(stream, signal) };
+}
+
+/** Reads what is no regular file, such as a pipe. A read that waits for the other side ends with the signal. */
+async function* readPipe(
+  path: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const never = new AbortController().signal;
+  const file = await open(path);
+  try {
+    for (;;) {
+      const buffer = ownChunk(Buffer.allocUnsafeSlow(READ_SIZE));
+      const { bytesRead } = await unlessAborted(file.read(buffer, 0, READ_SIZE, null), signal ?? never);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    // A pending read keeps the file open until the other side writes or leaves, so an abort does not wait for it.
+    const closed = file.close();
+    if (signal?.aborted === true) closed.catch(() => undefined);
+    else await closed;
+  }
 }
 
 /**

@@ -3,6 +3,7 @@ import * as fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { releaseChunk } from '../../streams/chunk.ts';
 import type { RandomSource } from './random-source.ts';
 
 const open = promisify(fs.open);
@@ -26,7 +27,7 @@ interface Owner {
  * Copies a stream into a temporary file that has no name: no other user can read it, and the system removes it when it is closed
  * or the process ends.
  *
- * @param source is read to its end
+ * @param source is read to its end; its chunks are taken over
  * @throws what the source throws; the system's error, such as ENOSPC
  */
 export async function spool(source: AsyncIterable<Uint8Array>): Promise<RandomSource> {
@@ -42,6 +43,7 @@ export async function spool(source: AsyncIterable<Uint8Array>): Promise<RandomSo
         at += bytesWritten;
       }
       size += chunk.byteLength;
+      releaseChunk(chunk);
     }
   } catch (error) {
     await close(descriptor);
