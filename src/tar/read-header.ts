@@ -13,8 +13,8 @@ export interface RawHeader {
   readonly linkName: Uint8Array;
   /** One character; NUL stands for `0` in v7. */
   readonly typeflag: string;
-  /** Bytes of content. */
-  readonly size: number;
+  /** Bytes of content, or what is wrong with the number, to follow "its size". */
+  readonly size: number | string;
 }
 
 /** Prefix field of star, in bytes: two times follow it. */
@@ -32,21 +32,19 @@ export function isZeroBlock(block: Uint8Array): boolean {
  * Reads a header block.
  *
  * @param block {@link BLOCK_SIZE} bytes
- * @returns the header, or what is wrong with it, to follow a colon in a message
+ * @returns `undefined` if the checksum is wrong, so that this is no header
  */
-export function parseHeader(block: Uint8Array): RawHeader | string {
+export function parseHeader(block: Uint8Array): RawHeader | undefined {
   const bytes = Buffer.from(block.buffer, block.byteOffset, block.byteLength);
   const field = ({ offset, length }: Field) => bytes.subarray(offset, offset + length);
-  if (!hasChecksum(bytes)) return 'the checksum of its header is wrong';
-  const size = parseNumber(field(FIELDS.size));
-  if (typeof size === 'string') return `its size ${size}`;
+  if (!hasChecksum(bytes)) return undefined;
   const prefix = prefixOf(bytes);
   const name = untilNul(field(FIELDS.name));
   return {
     name: prefix.byteLength === 0 ? name : Buffer.concat([prefix, Buffer.from('/'), name]),
     linkName: untilNul(field(FIELDS.linkname)),
     typeflag: String.fromCharCode(bytes[FIELDS.typeflag.offset] ?? 0),
-    size,
+    size: parseNumber(field(FIELDS.size)),
   };
 }
 

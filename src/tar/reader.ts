@@ -95,7 +95,7 @@ export async function* readTar(cursor: Cursor): AsyncGenerator<ReadEntry, void, 
     }
     if (count >= MAX_ENTRIES) throw tooLarge(`it has more than ${MAX_ENTRIES} entries`);
     const header = parseHeader(block);
-    if (typeof header === 'string') throw notTar(at, header);
+    if (header === undefined) throw notTar(at);
     const isMeta = await readMeta(cursor, header, overrides);
     if (isMeta) continue;
 
@@ -147,8 +147,10 @@ async function readMeta(cursor: Cursor, header: RawHeader, overrides: Overrides)
   }
 }
 
-async function metaContent(cursor: Cursor, { name, size }: RawHeader, limit: number): Promise<Uint8Array> {
-  const shown = quoteName(textOf(name));
+async function metaContent(cursor: Cursor, header: RawHeader, limit: number): Promise<Uint8Array> {
+  const name = textOf(header.name);
+  const shown = quoteName(name);
+  const size = sizeOf(header, name);
   if (size > limit) {
     throw tooLarge(`extended header ${shown} has ${size} bytes, more than ${limit}`);
   }
@@ -181,7 +183,7 @@ function interpret(
   if (type === 'file' && name.endsWith('/')) {
     throw cannotReadEntry(shown, 'it is a file, and its name is that of a directory');
   }
-  const size = overrides.size === undefined ? header.size : decimalOf(overrides.size, shown);
+  const size = overrides.size === undefined ? sizeOf(header, shown) : decimalOf(overrides.size, shown);
   // Readers disagree on whether such content is there.
   if (type !== 'file' && size > 0) throw cannotReadEntry(shown, `it is a ${type}, and has ${size} bytes`);
   const isLink = type === 'symlink' || type === 'hardlink';
@@ -200,6 +202,11 @@ function nameOf(bytes: Uint8Array, what: string, entry: string): string {
   } catch (cause) {
     throw cannotReadEntry(entry, `its ${what} is not UTF-8`, cause);
   }
+}
+
+function sizeOf({ size }: RawHeader, entry: string): number {
+  if (typeof size === 'string') throw cannotReadEntry(entry, `its size ${size}`);
+  return size;
 }
 
 function decimalOf(bytes: Uint8Array, entry: string): number {
@@ -253,10 +260,10 @@ function cut(at: number, length: number): PassthroughError {
   return cannotRead(`it is cut: it ends after ${at + length} bytes, ${where}`);
 }
 
-function notTar(at: number, why: string): PassthroughError {
+function notTar(at: number): PassthroughError {
   return at === 0
     ? cannotRead('it is no tar archive')
-    : cannotRead(`there is no entry at byte ${at}: ${why}`);
+    : cannotRead(`there is no entry at byte ${at}: the checksum of its header is wrong`);
 }
 
 function cutEntry({ name, size }: { readonly name: string; readonly size: number }, missing: number): Error {
