@@ -60,13 +60,19 @@ interface Field {
 function hasChecksum(bytes: Buffer): boolean {
   const { offset, length } = FIELDS.chksum;
   const expected = parseNumber(bytes.subarray(offset, offset + length));
-  let unsigned = 0;
-  let signed = 0;
-  for (let at = 0; at < BLOCK_SIZE; at += 1) {
-    const byte = at >= offset && at < offset + length ? 0x20 : (bytes[at] ?? 0);
-    unsigned += byte;
-    signed += byte > 0x7f ? byte - 0x100 : byte;
-  }
+  // The field itself counts as spaces.
+  let unsigned = length * 0x20;
+  let negative = 0;
+  const add = (start: number, end: number) => {
+    for (let at = start; at < end; at += 1) {
+      const byte = bytes[at] ?? 0;
+      unsigned += byte;
+      negative += byte >> 7;
+    }
+  };
+  add(0, offset);
+  add(offset + length, BLOCK_SIZE);
+  const signed = unsigned - 0x100 * negative;
   return expected === unsigned || expected === signed;
 }
 

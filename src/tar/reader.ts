@@ -62,6 +62,10 @@ const GNU_TYPES: ReadonlyMap<string, string> = new Map([
   ['V', 'it is a volume label of GNU tar'],
 ]);
 
+/** Made once: making a decoder takes longer than decoding a name. A byte order mark is a part of a name. */
+const STRICT = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const LENIENT = new TextDecoder('utf-8', { ignoreBOM: true });
+
 /** What the headers before an entry say about it, in bytes. */
 interface Overrides {
   path?: Uint8Array | undefined;
@@ -198,7 +202,7 @@ function nameOf(bytes: Uint8Array, what: string, entry: string): string {
   }
   if (bytes.includes(0)) throw cannotReadEntry(entry, `its ${what} contains a NUL`);
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    return STRICT.decode(bytes);
   } catch (cause) {
     throw cannotReadEntry(entry, `its ${what} is not UTF-8`, cause);
   }
@@ -233,7 +237,7 @@ async function checkEnd(cursor: Cursor): Promise<void> {
 
 /** For messages only. */
 function textOf(bytes: Uint8Array): string {
-  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
+  return LENIENT.decode(bytes);
 }
 
 /** The error for an archive that cannot be read. */

@@ -44,11 +44,11 @@ export interface OciImage {
  * @throws PassthroughError `INVALID_ARCHIVE`, `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, naming the document
  */
 export async function readOciImages(contents: Contents): Promise<readonly OciImage[]> {
-  const { table, document } = contents;
+  const { table } = contents;
   const index = table.file(INDEX_FILE);
   if (index === undefined) return [];
   await checkLayoutVersion(contents);
-  const bytes = await document(index);
+  const bytes = await contents.document(index);
   const refuse = (why: string, cause?: unknown) => cannotReadEntry(INDEX_FILE, why, cause);
   // Docker Engine 25 writes null where it has stored no manifest.
   if (parseJsonObject(bytes, refuse)['manifests'] === null) return [];
@@ -67,7 +67,7 @@ export async function readOciImages(contents: Contents): Promise<readonly OciIma
       throw cannotReadEntry(INDEX_FILE, `it names ${entry.digest}, which is not in the archive`);
     }
     checkSize(file, entry);
-    const manifestBytes = await document(file);
+    const manifestBytes = await contents.document(file);
     const verifier = new Verifier({ ...entry, what: `archive entry "${blob}"` });
     verifier.update(manifestBytes);
     verifier.finish();
@@ -87,11 +87,11 @@ export async function readOciImages(contents: Contents): Promise<readonly OciIma
   return images;
 }
 
-async function checkLayoutVersion({ table, document }: Contents): Promise<void> {
+async function checkLayoutVersion(contents: Contents): Promise<void> {
   // rules_oci leaves the file out.
-  const file = table.file(LAYOUT_FILE);
+  const file = contents.table.file(LAYOUT_FILE);
   if (file === undefined) return;
-  const fields = parseJsonObject(await document(file), (why) => cannotReadEntry(LAYOUT_FILE, why));
+  const fields = parseJsonObject(await contents.document(file), (why) => cannotReadEntry(LAYOUT_FILE, why));
   const version = fields['imageLayoutVersion'];
   if (typeof version !== 'string' || !LAYOUT_VERSION.test(version)) {
     throw cannotReadEntry(LAYOUT_FILE, `imageLayoutVersion is ${JSON.stringify(version)}, expected 1.0.0`);
