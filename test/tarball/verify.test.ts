@@ -31,7 +31,11 @@ const bySha256 = new Map([
         ...layer,
         digest: IMAGE.layers[index]?.digest as ArchiveReport['images'][0]['config'],
       }));
-      return { images: [{ ...expected({ files: {}, form: 'gzip' }).images[0], layers } as ArchiveReport['images'][0]] };
+      return {
+        images: [
+          { ...expected({ files: {}, form: 'gzip' }).images[0], layers } as ArchiveReport['images'][0],
+        ],
+      };
     },
   ],
 ]);

@@ -1,5 +1,6 @@
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.ts';
+import { quoteName } from '../../tar/quote.ts';
 import { tooLarge } from '../../tar/reader.ts';
 import { MAX_DOCUMENT_SIZE, MAX_KEPT_DOCUMENTS } from '../limits.ts';
 import type { EntryTable, TableEntry } from './entry-table.ts';
@@ -25,7 +26,7 @@ export class Contents {
    */
   document(entry: TableEntry, limit = MAX_DOCUMENT_SIZE): Promise<Uint8Array> {
     const { name, size } = entry;
-    if (size > limit) throw tooLarge(`entry "${name}" has ${size} bytes, more than ${limit}`);
+    if (size > limit) throw tooLarge(`entry ${quoteName(name)} has ${size} bytes, more than ${limit}`);
     const known = this.#documents.get(name);
     if (known !== undefined) return known;
     this.#kept += size;
@@ -50,7 +51,7 @@ export function checkSize(
   if (entry.size === size) return;
   throw new PassthroughError(
     'VERIFICATION_FAILED',
-    `Cannot verify archive entry "${entry.name}": it has ${entry.size} bytes, its descriptor says ${size}`,
+    `Cannot verify archive entry ${quoteName(entry.name)}: it has ${entry.size} bytes, its descriptor says ${size}`,
     { expected: digest },
   );
 }
@@ -60,13 +61,13 @@ export function blobName(digest: Digest): string {
   return `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
 }
 
-/** Runs a parser, and adds the name of the document to its error. */
+/** Runs a parser, and adds the name of the document to its error, unless it names one. */
 export function inDocument<T>(name: string, parse: () => T): T {
   try {
     return parse();
   } catch (error) {
-    if (!isPassthroughError(error)) throw error;
-    throw new PassthroughError(error.code, `Cannot read archive entry "${name}": ${error.message}`, {
+    if (!isPassthroughError(error) || error.code === 'INVALID_ARCHIVE') throw error;
+    throw new PassthroughError(error.code, `Cannot read archive entry ${quoteName(name)}: ${error.message}`, {
       ...error.details,
       cause: error,
     });

@@ -8,6 +8,7 @@ import { fieldsOf, type JsonFields } from '../../image/json.ts';
 import { quoteName } from '../../tar/quote.ts';
 import { cannotReadEntry, tooLarge } from '../../tar/reader.ts';
 import { MAX_IMAGES, MAX_LAYERS } from '../limits.ts';
+import { inDocument } from './contents.ts';
 
 /** Name of the file. */
 export const MANIFEST_FILE = 'manifest.json';
@@ -35,7 +36,7 @@ export function parseManifestFile(bytes: Uint8Array): readonly ManifestFileItem[
   if (items === null) throw malformed('it is null');
   if (!Array.isArray(items)) throw malformed('it is no list of images');
   if (items.length > MAX_IMAGES) throw tooLarge(`manifest.json names more than ${MAX_IMAGES} images`);
-  return items.map((item: unknown, index) => parseItem(item, `[${index}]`));
+  return inDocument(MANIFEST_FILE, () => items.map((item: unknown, index) => parseItem(item, `[${index}]`)));
 }
 
 /** @throws PassthroughError `INVALID_ARCHIVE` for what is not JSON in UTF-8 */
