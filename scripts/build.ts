@@ -5,6 +5,9 @@
  * thousand files. Modules of `import()`, such as the SDK, become separate files, so a service without telemetry does not load
  * them. The result needs no node_modules.
  *
+ * The library is bundled apart from the program. So the program stays in as few files as before, and no part of it comes with the
+ * library.
+ *
  * Nothing is minified and names are kept, so that errors and stack traces match the sources. There are no source maps: Node reads
  * them only with an option, and with the sources in them they would be larger than the code.
  */
@@ -15,13 +18,7 @@ import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import {
-  type BuildOptions as BundleOptions,
-  build as bundle,
-  type Metafile,
-  type OutputFile,
-  type Plugin,
-} from 'esbuild';
+import { build as bundle, type Metafile, type OutputFile, type Plugin } from 'esbuild';
 import { bundledPackages, licensesText, noticeText } from './bundled-packages.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -32,10 +29,29 @@ const ENTRY = 'src/main.ts';
 /** Start of the paths of commands, which the program loads on demand. */
 const COMMANDS = 'src/cli/';
 
+/** Entry modules of the library: the `exports` of package.json. */
+const LIBRARY = ['src/tarball.ts'];
+
 const API = '@opentelemetry/api';
 
 /** Optional packages: others require them in a `try`, and work without them. */
 const DISPENSABLE: ReadonlySet<string> = new Set(['supports-color', '@opentelemetry/winston-transport']);
+
+/** Options of esbuild for program and library. */
+const OPTIONS = {
+  absWorkingDir: ROOT,
+  chunkNames: 'chunks/[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node24',
+  keepNames: true,
+  metafile: true,
+  // The result is checked before it is written.
+  write: false,
+  logLevel: 'warning',
+} as const;
 
 /** Settings of a build. */
 export interface BuildOptions {
@@ -57,50 +73,42 @@ export async function build(
 ): Promise<void> {
   const outdir = resolve(directory);
   const main = join(outdir, 'main.js');
-  const options = {
-    absWorkingDir: ROOT,
+  const conditions = ['require'];
+  const define = { BUILD_COMMIT: JSON.stringify(await commit()) };
+  const { outputFiles, metafile } = await bundle({
+    ...OPTIONS,
     entryPoints: [ENTRY],
     outdir,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node24',
     // OpenTelemetry's .mjs files require '@grpc/grpc-js' through createRequire, which esbuild does not see. Its .cjs files
     // use require itself.
-    conditions: ['require'],
-    keepNames: true,
-    define: { BUILD_COMMIT: JSON.stringify(await commit()) },
-    metafile: true,
-    // The result is checked before it is written.
-    write: false,
-    logLevel: 'warning',
-  } as const satisfies BundleOptions;
-  const { outputFiles, metafile } = await bundle({
-    ...options,
-    conditions: [...options.conditions],
+    conditions,
+    define,
     // CommonJS modules in the bundle require modules of Node, but an ES module has no require.
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
-    chunkNames: 'chunks/[name]-[hash]',
-    splitting: true,
     plugins: [...plugins],
   });
-  const faults = bundleFaults(metafile);
+  const library = await bundle({ ...OPTIONS, entryPoints: LIBRARY, outdir });
+  const faults = [...bundleFaults(metafile), ...libraryFaults(library.metafile)];
   if (faults.length > 0) throw new Error(`Cannot build ${main}:\n${faults.join('\n')}`);
 
   // With splitting, what main.ts imports lies in ten files, because commands import it, too: 20 ms for --version. So main.js is
   // built a second time, in one file with copies of its own, and takes from the first build only what it loads on demand.
-  const { outputFiles: entries } = await bundle({
-    ...options,
-    conditions: [...options.conditions],
+  const entry = await bundle({
+    ...OPTIONS,
+    entryPoints: [ENTRY],
+    outdir,
+    splitting: false,
+    conditions,
+    define,
     plugins: [loadedFrom(metafile, outdir), ...plugins],
   });
   const files = [
     ...outputFiles
       .filter(({ path }) => path !== main)
       .map((file) => ({ path: file.path, text: withNames(file, metafile) })),
-    ...entries.map(({ path, text }) => ({ path, text })),
+    ...[...entry.outputFiles, ...library.outputFiles].map(({ path, text }) => ({ path, text })),
   ];
   await rm(outdir, { recursive: true, force: true });
   for (const file of files) {
@@ -124,6 +132,20 @@ export async function build(
  */
 export function bundleFaults(metafile: Metafile): string[] {
   return [...faultsOfApi(metafile), ...faultsOfStart(metafile), ...faultsOfExternals(metafile)];
+}
+
+/**
+ * Finds faults of the bundle of the library: it may contain no package, since it takes no telemetry.
+ *
+ * @param metafile esbuild's description of the bundle
+ * @returns one sentence for each fault
+ */
+export function libraryFaults(metafile: Metafile): string[] {
+  const packages = new Set(Object.keys(metafile.inputs).map(packageOf));
+  const faults = [...packages]
+    .filter((name) => name !== undefined)
+    .map((name) => `the library contains ${name}`);
+  return [...faults, ...faultsOfExternals(metafile)];
 }
 
 /**
@@ -234,7 +256,12 @@ async function commit(): Promise<string> {
   }
 }
 
-async function declare(directory: string): Promise<void> {
+/**
+ * Writes the declarations of all modules.
+ *
+ * @throws Error when the sources have errors
+ */
+export async function declare(directory: string): Promise<void> {
   const args = ['-p', join('scripts', 'tsconfig.build.json'), '--outDir', directory];
   const compiler = spawn(join(ROOT, 'node_modules', '.bin', 'tsc'), args, { cwd: ROOT, stdio: 'inherit' });
   const [code] = await once(compiler, 'exit');

@@ -51,6 +51,8 @@ export type ErrorCode =
   | 'REGISTRY_TIMEOUT'
   /** All permits for preparations are taken and their queue is full, or the service is stopping. */
   | 'BUSY'
+  /** A file is no archive of images, or its entries cannot be trusted. */
+  | 'INVALID_ARCHIVE'
   /** The image is larger than the configured limits. */
   | 'IMAGE_TOO_LARGE'
   /** The disk is full. */
@@ -63,7 +65,14 @@ export type ErrorCode =
   | 'INTERNAL';
 
 /** A setting that decides whether a request is served. */
-export type Setting = 'allowedHosts' | 'bufferedBytes' | 'foreignLayers' | 'trustedCertificates';
+export type Setting =
+  | 'allowedHosts'
+  | 'bufferedBytes'
+  | 'caCert'
+  | 'clientCert'
+  | 'clientKey'
+  | 'foreignLayers'
+  | 'trustedCertificates';
 
 /** Facts beside a message, for logs and error bodies. Never a credential. */
 export interface ErrorDetails {

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { build, bundleFaults } from '../scripts/build.ts';
+import { build, bundleFaults, libraryFaults } from '../scripts/build.ts';
 import { startBuiltService } from './support/built-service.ts';
 
 const run = promisify(execFile);
@@ -91,6 +91,16 @@ describe('the built program', () => {
     assert.doesNotMatch(await readFile(main, 'utf8'), STATIC_IMPORT);
   });
 
+  test('has a library of its own: no package, and no part of the program', async () => {
+    const library = join(folder, 'tarball.js');
+    assert.deepEqual(await packagesOf(library, /"(\.\.?\/[^"\s]+\.js)"/g), []);
+    const text = await readFile(library, 'utf8');
+    assert.doesNotMatch(text, /^\/\/ src\/(?:main|cli|http|config|pull|storage|telemetry)/m);
+    const script = `import { verify } from ${JSON.stringify(library)}; console.log(typeof verify)`;
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder });
+    assert.equal(stdout, 'function\n');
+  });
+
   test('loads no package for a command except the API of OpenTelemetry', async () => {
     const chunks = join(folder, 'chunks');
     const commands = (await readdir(chunks)).filter((name) => /^(?:serve|pull|explain)-/.test(name));
@@ -166,6 +176,14 @@ describe('a faulty bundle is found', () => {
   }
 
   test('and a valid one is accepted', () => assert.deepEqual(bundleFaults(bundle({})), []));
+
+  test('a library with a package', () => {
+    assert.deepEqual(libraryFaults(bundle({ inputs: ['src/tarball.ts'] })), []);
+    assert.deepEqual(libraryFaults(bundle({ inputs: [API], external: 'undici' })), [
+      'the library contains @opentelemetry/api',
+      'undici is left out of the bundle',
+    ]);
+  });
 
   const wrong: readonly [what: string, options: Parameters<typeof bundle>[0], fault: RegExp][] = [
     ['no API', { inputs: [SDK] }, /^@opentelemetry\/api must be there once.*none$/],

@@ -122,6 +122,23 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./tags.ts'),
   },
   {
+    name: 'inspect',
+    operands: 'FILE',
+    arity: [1, 1],
+    completes: 'file',
+    summary: 'verify an archive, and tell which images it holds',
+    text: [
+      'It reads what docker save, podman, skopeo and others write, gzipped or not; - is standard input. Every config, layer and ' +
+        'digest is verified. A bad archive is exit code 1 and a line that names the entry.',
+    ],
+    options: [{ name: 'json', text: 'print JSON: tags, config, platform and layers of each image' }],
+    examples: [
+      ['inspect alpine.tar', 'what is in an archive'],
+      ['inspect --json alpine.tar', 'for programs'],
+    ],
+    load: () => import('./inspect.ts'),
+  },
+  {
     name: 'explain',
     operands: 'REF',
     arity: [1, 1],

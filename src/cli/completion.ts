@@ -1,3 +1,4 @@
+import { quoted } from '../util/printable.ts';
 import type { Command, CommandCall } from './command.ts';
 import { PROGRAM } from './command.ts';
 import { listOf, misuse, type OptionSpec } from './options/parse.ts';
@@ -20,9 +21,7 @@ const FUNCTION = `_${PROGRAM.replaceAll('-', '_')}`;
 export async function run({ positionals: [shell = ''], commands }: CommandCall): Promise<number> {
   const script = Object.hasOwn(SCRIPTS, shell) ? SCRIPTS[shell] : undefined;
   if (script === undefined) {
-    throw misuse(
-      `Cannot write completion for ${JSON.stringify(shell)}: expected ${listOf(Object.keys(SCRIPTS))}`,
-    );
+    throw misuse(`Cannot write completion for ${quoted(shell)}: expected ${listOf(Object.keys(SCRIPTS))}`);
   }
   return await print(script(commands));
 }

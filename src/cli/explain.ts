@@ -6,7 +6,7 @@ import { areBound, type Credential, chooseCredential } from '../registry/auth/cr
 import { printable } from '../util/printable.ts';
 import type { CommandCall } from './command.ts';
 import { readCredentials } from './options/credentials.ts';
-import { checkRegistryOptions } from './options/images.ts';
+import { checkRegistryOptions, readListed } from './options/images.ts';
 import { readPlatform } from './options/platform.ts';
 import { type CommandSettings, loadSettings } from './options/settings.ts';
 import { exitCodeOf } from './output/error-lines.ts';
@@ -24,12 +24,15 @@ export async function run(call: CommandCall): Promise<number> {
   const { image, refused } = readImage(text.replace(/^docker:\/\//, ''), options.text('scheme'), settings);
   const { platform, isAsked } = readPlatform(options);
   const credentials = await readCredentials(options);
+  const { signal } = new AbortController();
+  const listed = await readListed([image], { options, environment, signal });
+  const fixed = { ...settings.registry.credentials, listed };
   // Those of the command line win over the environment.
-  const { credentials: fixed } = settings.registry;
   const credential = chooseCredential(
     image.host,
     credentials,
     credentials === undefined ? fixed : { ...fixed, bearerToken: undefined },
+    { repository: image.reference.repository },
   );
   const facts: readonly (readonly [name: string, fact: string])[] = [
     ['reference', formatReference(image.reference)],
@@ -39,7 +42,7 @@ export async function run(call: CommandCall): Promise<number> {
       'platform',
       `${platform === 'all' ? platform : formatPlatform(platform)}${isAsked ? '' : ' (this machine)'}`,
     ],
-    ['credentials', sourceOf(credential, settings)],
+    ['credentials', sourceOf(credential, listed.length > 0, settings)],
     ['token', tokenOf(image)],
   ];
   await print(facts.map(([name, fact]) => `${name.padEnd(NAME_WIDTH)}${printable(fact, 1000)}\n`).join(''));
@@ -56,11 +59,13 @@ function readImage(text: string, scheme: string | undefined, { registry }: Comma
   }
 }
 
-function sourceOf(credential: Credential, { registry }: CommandSettings): string {
-  const bound = areBound(registry.credentials) ? '' : ', which goes to every registry';
+/** @param isListed whether a file of docker login or podman login has credentials, which come before REGISTRY_USERNAME */
+function sourceOf(credential: Credential, isListed: boolean, { registry }: CommandSettings): string {
+  const bound = areBound(registry.credentials) ? '' : ', which go to every registry';
   if (credential.type === 'bearer') return `REGISTRY_BEARER_TOKEN or REGISTRY_TOKEN${bound}`;
   if (credential.type === 'none') return 'none: anonymous';
-  return credential.source === 'client' ? '--user' : `REGISTRY_USERNAME and REGISTRY_PASSWORD${bound}`;
+  if (credential.type === 'basic' && credential.source === 'client') return '--user';
+  return isListed ? 'docker login or podman login' : `REGISTRY_USERNAME and REGISTRY_PASSWORD${bound}`;
 }
 
 function tokenOf({ host: { tokenEndpoint } }: ImageRequest): string {

@@ -6,7 +6,7 @@ import { formatReference } from '../image/reference.ts';
 import type { Progress } from '../pull/progress.ts';
 import { type ArchiveRequest, archiveRequest, type ImageRequest, renamed } from '../pull/request.ts';
 import type { ResolvedArchive } from '../pull/resolve-archive.ts';
-import { printable } from '../util/printable.ts';
+import { printable, printableJson } from '../util/printable.ts';
 import type { CommandCall } from './command.ts';
 import { type OpenedImages, openImages, readImages } from './options/images.ts';
 import { misuse, type ParsedOptions } from './options/parse.ts';
@@ -68,7 +68,7 @@ function parsedText({ references, file }: Operands, options: ParsedOptions): str
     os,
     arch: variant === undefined ? architecture : `${architecture}/${variant}`,
   };
-  return `${JSON.stringify(parsed, null, 2)}\n`;
+  return `${printableJson(parsed)}\n`;
 }
 
 async function pull({ references, file = '-' }: Operands, call: CommandCall): Promise<number> {

@@ -17,9 +17,8 @@ export function quickAnswer(args: readonly string[]): string | undefined {
     const { command, isNamed, options, positionals } = readLine(args, COMMANDS);
     if (options.has('version'))
       return `${PROGRAM} ${VERSION} (Node.js ${process.version}, commit ${COMMIT})\n`;
-    const isHelp = command.name === 'help';
-    if (!isHelp && !options.has('help')) return undefined;
-    if (isNamed && !isHelp) return commandHelp(command);
+    if (options.has('help') && isNamed) return commandHelp(command);
+    if (!options.has('help') && command.name !== 'help') return undefined;
     const [name, ...more] = positionals;
     if (more.length > 0) return undefined;
     return name === undefined ? generalHelp(COMMANDS) : commandHelp(findCommand(name, COMMANDS));

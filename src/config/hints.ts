@@ -25,6 +25,9 @@ const REASONS: Readonly<Partial<Record<Setting, Texts>>> = {
 /** A sentence on what to change, where the reason in the message stays. */
 const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
   bufferedBytes: both(`${VARIABLES.bufferedBytes} sets how much is allowed`),
+  caCert: { commandLine: 'It is the file of --cacert' },
+  clientCert: { commandLine: 'It is the file of --cert' },
+  clientKey: { commandLine: 'It is the file of --key' },
   trustedCertificates: {
     service: `A private certificate authority is trusted once ${VARIABLES.trustedCertificates} names its PEM file`,
     commandLine:

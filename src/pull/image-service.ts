@@ -6,7 +6,12 @@ import {
   chooseCredential,
   ownerOf,
 } from '../registry/auth/credentials.ts';
-import { openRegistryAccess, openRepository, type RegistryAccess } from '../registry/open-repository.ts';
+import {
+  locationOf,
+  openRegistryAccess,
+  openRepository,
+  type RegistryAccess,
+} from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
@@ -109,7 +114,7 @@ export class ImageService {
   /**
    * Opens a service: its store and its connections. The caller must close it.
    *
-   * @throws PassthroughError `INVALID_CONFIGURATION` if a folder cannot be used
+   * @throws PassthroughError `INVALID_CONFIGURATION` if a folder, a certificate, a key or the namespace cannot be used
    */
   static async open(options: ImageServiceOptions = {}, parts: ReplaceableParts = {}): Promise<ImageService> {
     const resolved = resolveOptions(options);
@@ -161,8 +166,8 @@ export class ImageService {
   resolve(request: ArchiveRequest, { signal, ...client }: Call): Promise<ResolvedArchive> {
     const hosts = request.images.map(({ host }) => host);
     const open = ({ host, reference: { repository: name } }: ImageRequest) => {
-      const credential = this.#credentialFor(host, hosts, client);
-      const location = { origin: host.origin, name };
+      const credential = this.#credentialFor(host, hosts, client, name);
+      const location = locationOf(host, name, this.#options.registry.namespace);
       const inner = openRepository(this.#registries, { host, repository: name, credential });
       const repository = new CachingRepository(
         inner,
@@ -257,7 +262,7 @@ export class ImageService {
   }
 
   #openUncached(host: RegistryHost, repository: string, client: Call): Repository {
-    const credential = this.#credentialFor(host, [host], client);
+    const credential = this.#credentialFor(host, [host], client, repository);
     return openRepository(this.#registries, { host, repository, credential });
   }
 
@@ -266,9 +271,10 @@ export class ImageService {
     host: RegistryHost,
     hosts: readonly RegistryHost[],
     { credentials, requiresClient }: Omit<Call, 'signal'>,
+    repository?: string,
   ) {
     const isSingle = hosts.every(({ origin }) => origin === host.origin);
     const client = isSingle ? credentials : undefined;
-    return chooseCredential(host, client, this.#options.registry.credentials, { requiresClient });
+    return chooseCredential(host, client, this.#options.registry.credentials, { requiresClient, repository });
   }
 }

@@ -4,7 +4,14 @@ import { type Digest, digestAlgorithm, isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
 import { quoted } from '../util/printable.ts';
-import { blobEndpoint, type Endpoint, foreignEndpoint, manifestEndpoint, tagsEndpoint } from './endpoint.ts';
+import {
+  blobEndpoint,
+  type Endpoint,
+  foreignEndpoint,
+  manifestEndpoint,
+  type RepositoryPlace,
+  tagsEndpoint,
+} from './endpoint.ts';
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
 import type { HostPattern } from './host-pattern.ts';
 import { readBounded, readStart } from './read-bounded.ts';
@@ -32,6 +39,8 @@ export interface RepositoryClientOptions {
   readonly host: RegistryHost;
   /** Name of the repository, such as `library/nginx`. */
   readonly repository: string;
+  /** See `RepositoryPlace`. */
+  readonly namespace?: string | undefined;
   readonly limits: BodyLimits;
   /** Wait before a body that broke off is requested again. */
   readonly retry: RetryPolicy;
@@ -70,19 +79,21 @@ const ACCEPT_MANIFESTS = { accept: ACCEPTED_MANIFESTS.join(', ') };
 export class RepositoryClient implements Repository {
   readonly #transport: Transport;
   readonly #options: RepositoryClientOptions;
+  readonly #place: RepositoryPlace;
 
   constructor(transport: Transport, options: RepositoryClientOptions) {
     this.#transport = transport;
     this.#options = options;
+    this.#place = { ...options, origin: options.host.origin };
   }
 
   async getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
-    const { host, repository, limits } = this.#options;
+    const { limits } = this.#options;
     const name = typeof reference === 'string' ? reference : reference.digest;
     const what = `manifest ${quoted(name)}`;
     const { bytes, headers } = await this.#getWhole(
       {
-        endpoint: manifestEndpoint(host.origin, repository, name),
+        endpoint: manifestEndpoint(this.#place, name),
         headers: ACCEPT_MANIFESTS,
         maxBytes: limits.manifestBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
@@ -102,8 +113,7 @@ export class RepositoryClient implements Repository {
   }
 
   async headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
-    const { host, repository } = this.#options;
-    const endpoint = manifestEndpoint(host.origin, repository, reference);
+    const endpoint = manifestEndpoint(this.#place, reference);
     const response = await this.#send(endpoint, ACCEPT_MANIFESTS, signal, { count: 0 }, 'HEAD');
     const { status, headers } = response;
     if (status !== 200 && !isInconclusive(status)) {
@@ -123,7 +133,7 @@ export class RepositoryClient implements Repository {
 
   async listTags(signal: AbortSignal): Promise<readonly string[]> {
     const { host, repository, limits } = this.#options;
-    const endpoint = tagsEndpoint(host.origin, repository);
+    const endpoint = tagsEndpoint(this.#place);
     const body = {
       headers: { accept: 'application/json' },
       maxBytes: limits.manifestBytes,
@@ -131,16 +141,15 @@ export class RepositoryClient implements Repository {
       what: 'tag list',
     } as const;
     const getPage = async (url: URL) => {
-      const page = { ...body, endpoint: { ...endpoint, url } };
-      const { bytes, headers } = await this.#getWhole(page, signal);
+      const { bytes, headers } = await this.#getWhole({ ...body, endpoint: { ...endpoint, url } }, signal);
       return { bytes, link: [headers['link'] ?? []].flat().join(', ') };
     };
     return await collectTags(endpoint.url, getPage, `${body.what} of ${host.name}/${repository}`);
   }
 
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
-    const { host, repository, limits } = this.#options;
-    const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'config');
+    const { limits } = this.#options;
+    const endpoint = blobEndpoint(this.#place, descriptor.digest, 'config');
     const what = `config ${quoted(descriptor.digest)}`;
     const { bytes } = await this.#getWhole(
       { endpoint, headers: {}, maxBytes: limits.configBytes, tooLarge: 'IMAGE_TOO_LARGE', what },
@@ -155,16 +164,14 @@ export class RepositoryClient implements Repository {
     descriptor: Descriptor,
     signal: AbortSignal,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const { host, repository } = this.#options;
-    const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'layer');
+    const endpoint = blobEndpoint(this.#place, descriptor.digest, 'layer');
     const failure = (response: TransportResponse) =>
       this.#failure(response, `layer ${quoted(descriptor.digest)}`);
     return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
   }
 
   async checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
-    const { host, repository } = this.#options;
-    const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'layer');
+    const endpoint = blobEndpoint(this.#place, descriptor.digest, 'layer');
     const response = await this.#send(endpoint, {}, signal, { count: 0 }, 'HEAD');
     await readStart(response, 1);
     if (response.status === 200) return;

@@ -5,7 +5,7 @@ import type { Descriptor } from '../image/manifest.ts';
 export interface RepositoryLocation {
   /** Origin of the registry: scheme, host and port. */
   readonly origin: string;
-  /** Name of the repository in the registry, such as `library/nginx`. */
+  /** Name of the repository in the registry, such as `library/nginx`; behind it `?ns=` if a mirror is asked for a namespace. */
   readonly name: string;
 }
 

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { PassthroughError } from '../../errors.ts';
 import type { BasicCredentials } from '../../registry/auth/credentials.ts';
+import { quoted } from '../../util/printable.ts';
 import { misuse, type ParsedOptions } from './parse.ts';
 
 /** Longest password on standard input, in bytes: a token has some kilobytes. */
@@ -64,12 +65,8 @@ export async function readOptionFile(option: string, path: string): Promise<stri
     return await readFile(path, 'utf8');
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new PassthroughError(
-      'INVALID_CONFIGURATION',
-      `Cannot use ${option}=${JSON.stringify(path)}: ${why}`,
-      {
-        cause: error,
-      },
-    );
+    throw new PassthroughError('INVALID_CONFIGURATION', `Cannot use ${option}=${quoted(path)}: ${why}`, {
+      cause: error,
+    });
   }
 }

@@ -1,9 +1,14 @@
+import { homedir } from 'node:os';
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { type Call, ImageService } from '../../pull/image-service.ts';
 import type { ImageServiceOptions } from '../../pull/options.ts';
 import { type ImageRequest, imageRequest } from '../../pull/request.ts';
+import { authFilePaths, credentialsFor } from '../../registry/auth/auth-file.ts';
+import type { ListedCredentials, StaticCredentials } from '../../registry/auth/credentials.ts';
+import type { RegistryTls } from '../../registry/transport/tls.ts';
+import { quoted } from '../../util/printable.ts';
 import type { CommandCall } from '../command.ts';
-import { checkCredentials, readCredentials } from './credentials.ts';
+import { checkCredentials, readCredentials, readOptionFile } from './credentials.ts';
 import { misuse, type ParsedOptions } from './parse.ts';
 import { type CommandSettings, loadSettings } from './settings.ts';
 
@@ -58,26 +63,68 @@ export interface OpenedImages extends AsyncDisposable {
  * @throws PassthroughError `INVALID_CONFIGURATION`
  */
 export async function openImages(
-  { settings }: NamedImages,
-  { options }: CommandCall,
+  named: NamedImages,
+  { options, environment }: CommandCall,
   signal: AbortSignal,
   cacheDirectory?: string,
 ): Promise<OpenedImages> {
+  const { images, settings } = named;
   const credentials = await readCredentials(options);
-  const { registry } = settings;
+  const fixed = settings.registry.credentials;
+  // What the command line says wins over the environment.
+  const ofOperator: StaticCredentials =
+    credentials === undefined
+      ? { ...fixed, listed: await readListed(images, { options, environment, signal }) }
+      : { ...fixed, bearerToken: undefined, basic: undefined };
   const serviceOptions: ImageServiceOptions = {
     ...settings,
     registry: {
-      ...registry,
-      // The command line wins over the environment.
-      ...(credentials !== undefined && {
-        credentials: { ...registry.credentials, bearerToken: undefined, basic: undefined },
-      }),
+      ...settings.registry,
+      credentials: ofOperator,
+      namespace: options.text('ns'),
+      tls: await readTls(options),
     },
     cache: { directory: cacheDirectory },
   };
   const service = await open(serviceOptions, cacheDirectory);
   return { service, call: { signal, credentials }, [Symbol.asyncDispose]: () => service.close() };
+}
+
+/** What {@link readListed} reads. */
+interface ListedSource {
+  readonly options: ParsedOptions;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Looks up the credentials that `docker login` and `podman login` have left for images.
+ *
+ * @throws PassthroughError `INVALID_CONFIGURATION`
+ */
+export async function readListed(
+  images: readonly ImageRequest[],
+  { options, environment, signal }: ListedSource,
+): Promise<readonly ListedCredentials[]> {
+  const files = authFilePaths({ authFile: options.text('authfile'), environment, home: homedir() });
+  const listed: ListedCredentials[] = [];
+  for (const { host, reference } of images) {
+    const { repository } = reference;
+    // The user chooses the scheme, so that an entry may also serve plain http.
+    const lookup = { files, environment, signal, allowsPlainHttp: true };
+    const credentials = await credentialsFor(host, repository, lookup);
+    if (credentials !== undefined) listed.push({ origin: host.origin, repository, credentials });
+  }
+  return listed;
+}
+
+async function readTls(options: ParsedOptions): Promise<RegistryTls> {
+  const file = async (name: string) => {
+    const path = options.text(name);
+    return path === undefined ? undefined : await readOptionFile(`--${name}`, path);
+  };
+  const [caCert, clientCert, clientKey] = [await file('cacert'), await file('cert'), await file('key')];
+  return { caCert, clientCert, clientKey, insecure: options.has('insecure') };
 }
 
 async function open(options: ImageServiceOptions, cacheDirectory: string | undefined): Promise<ImageService> {
@@ -88,12 +135,8 @@ async function open(options: ImageServiceOptions, cacheDirectory: string | undef
       throw error;
     const { folder, reason } = error.details;
     const name = cacheDirectory === undefined ? 'WORKSPACE_DIR' : '--cache';
-    throw new PassthroughError(
-      'INVALID_CONFIGURATION',
-      `Cannot use ${name}=${JSON.stringify(folder)}: ${reason}`,
-      {
-        cause: error,
-      },
-    );
+    throw new PassthroughError('INVALID_CONFIGURATION', `Cannot use ${name}=${quoted(folder)}: ${reason}`, {
+      cause: error,
+    });
   }
 }

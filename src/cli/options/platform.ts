@@ -3,6 +3,7 @@ import { PassthroughError } from '../../errors.ts';
 import { DEVICES, devicePlatform } from '../../image/device.ts';
 import { formatPlatform, type Platform, parsePlatformChoice } from '../../image/platform.ts';
 import { nearest } from '../../util/nearest.ts';
+import { quoted } from '../../util/printable.ts';
 import { editsOf, misuse, type ParsedOptions } from './parse.ts';
 
 /** Names of Go for the names of Node, where they differ: https://nodejs.org/api/process.html#processarch */
@@ -49,7 +50,7 @@ function parsed(text: string): Platform | 'all' {
   const hint = meant === undefined ? `Devices: ${names.join(', ')}` : `Did you mean ${meant}?`;
   throw new PassthroughError(
     'INVALID_PLATFORM',
-    `Cannot parse platform ${JSON.stringify(text)}: expected os/arch, os/arch/variant or a device`,
+    `Cannot parse platform ${quoted(text)}: expected os/arch, os/arch/variant or a device`,
     { hints: [hint] },
   );
 }

@@ -1,0 +1,285 @@
+/** The commands beside pull and serve, through the built program. */
+
+import assert from 'node:assert/strict';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { COMMANDS } from '../../src/cli/commands.ts';
+import { machinePlatform } from '../../src/cli/options/platform.ts';
+import { builtMain, startBuiltService } from '../support/built-service.ts';
+import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
+import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { temporaryFolder } from './binary.ts';
+import { run, startOf } from './command.ts';
+
+const HERE = machinePlatform();
+const ONE = makeImage({ platform: HERE, layers: [{ tar: makeLayer({ one: 'one' }) }] });
+const ARM = makeImage({
+  platform: { os: 'linux', architecture: 'arm64' },
+  layers: [{ tar: makeLayer({ arm: 'arm' }) }],
+});
+const INDEX = makeIndex(HERE.architecture === 'arm64' ? [{ image: ONE }] : [{ image: ONE }, { image: ARM }]);
+
+describe('the commands', { concurrency: 2 }, () => {
+  let registry: FakeRegistry;
+  /** So that references without a host are at the registry. */
+  let env: Record<string, string> = {};
+  before(async () => {
+    registry = await startFakeRegistry();
+    registry.push('library/alpine', '3.20', INDEX);
+    registry.push('team/app', '1', ONE);
+    env = {
+      REGISTRY_URL: registry.origin,
+      REGISTRY_NAME: 'docker.io',
+      REGISTRY_DEFAULT_NAMESPACE: 'library',
+      DOCKER_CONFIG: '/nonexistent',
+      HOME: '/nonexistent',
+    };
+  });
+  after(() => registry.close());
+
+  describe('have a help', () => {
+    for (const { name, options, examples } of COMMANDS) {
+      test(`${name} --help tells its options and has examples`, async () => {
+        const { code, stdout, stderr } = await run([name, '--help']);
+        assert.deepEqual([code, stderr], [0, '']);
+        const text = String(stdout);
+        assert.match(text, new RegExp(`^Usage: docker-http-passthrough ${name}`));
+        for (const option of options) assert.ok(text.includes(`--${option.name}`), option.name);
+        assert.ok(examples.length > 0);
+        for (const line of text.split('\n')) assert.ok(line.length <= 120, line);
+        assert.equal(String((await run(['help', name])).stdout), text);
+        assert.equal(String((await run(['--help', name])).stdout), text);
+      });
+    }
+
+    test('and no two options of a command share a name', () => {
+      for (const { name, options } of COMMANDS) {
+        const names = options.flatMap((one) => [one.name, one.short, ...(one.aliases ?? [])].filter(Boolean));
+        assert.equal(new Set([...names, 'h', 'v']).size, names.length + 2, name);
+      }
+    });
+  });
+
+  describe('have examples that run:', () => {
+    for (const { name, examples } of COMMANDS) {
+      if (name === 'serve' || name === 'health') continue;
+      for (const [line] of examples) {
+        test(line, async () => {
+          await using folder = await temporaryFolder();
+          const program = `'${process.execPath}' '${await builtMain()}'`;
+          if (name === 'inspect') {
+            await startOf('bash', ['--norc', '-c', `${program} pull -q alpine:3.20 alpine.tar`], {
+              env,
+              cwd: folder.path,
+            }).ended;
+          }
+          // bash, as the words of an example are quoted for it.
+          const script = `set -o pipefail; ${program} ${line}`;
+          const { code, stdout, stderr } = await startOf('bash', ['--norc', '-c', script], {
+            env,
+            cwd: folder.path,
+          }).ended;
+          assert.equal(code, 0, stderr);
+          if (name !== 'pull') assert.ok(stdout.length > 0);
+        });
+      }
+    }
+  });
+
+  test('manifest prints the bytes of the registry to a pipe', async () => {
+    const { code, stdout, stderr } = await run(['manifest', 'alpine:3.20'], { env });
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.ok(stdout.equals(INDEX.manifest.bytes));
+    const image = await run(['manifest', '-m', 'image', 'alpine:3.20'], { env });
+    assert.ok(image.stdout.equals(ONE.manifest.bytes));
+    const { stdout: digest } = await run(['manifest', '--digest', 'alpine:3.20'], { env });
+    const { mediaType, bytes } = INDEX.manifest;
+    assert.equal(String(digest), `${INDEX.manifest.digest} ${mediaType} ${bytes.length}\n`);
+  });
+
+  test('tags prints one tag a line', async () => {
+    registry.push('team/many', '1', ONE);
+    registry.push('team/many', '2', ONE);
+    const { code, stdout } = await run(['tags', `docker://${registry.host}/team/many`]);
+    assert.deepEqual([code, String(stdout)], [0, '1\n2\n']);
+    const none = await run(['tags', 'team/none'], { env });
+    assert.equal(none.code, 3, none.stderr);
+  });
+
+  test('explain tells registry, platform and source of credentials, and no secret', async () => {
+    const { code, stdout } = await run(['explain', 'alpine'], {
+      env: { ...env, REGISTRY_USERNAME: 'bob', REGISTRY_PASSWORD: 'hunter2' },
+    });
+    assert.equal(code, 0);
+    const facts = Object.fromEntries(
+      String(stdout)
+        .trimEnd()
+        .split('\n')
+        .map((line) => [line.slice(0, 13).trim(), line.slice(13)]),
+    );
+    assert.deepEqual(facts, {
+      reference: 'docker.io/library/alpine:latest',
+      registry: registry.origin,
+      allowed: 'yes',
+      platform: `${HERE.os}/${HERE.architecture} (this machine)`,
+      credentials: 'REGISTRY_USERNAME and REGISTRY_PASSWORD',
+      token: 'where the registry says',
+    });
+    const asked = await run(['explain', '-ubob', '-phunter2', '--platform=ir1101', 'ghcr.io/x/y:1'], { env });
+    assert.match(String(asked.stdout), /^platform {5}linux\/arm64\ncredentials {2}--user$/m);
+    assert.doesNotMatch(String(stdout) + String(asked.stdout), /hunter2/);
+  });
+
+  test('explain says that a registry is not allowed, with exit code 4', async () => {
+    const { code, stdout } = await run(['explain', 'evil.example/x'], {
+      env: { ...env, REGISTRY_ALLOWED_HOSTS: 'ghcr.io' },
+    });
+    assert.equal(code, 4);
+    assert.match(String(stdout), /^allowed {6}no: /m);
+  });
+
+  test('explain and pull use the files of docker login', async () => {
+    await using closed = await startFakeRegistry({
+      auth: { mode: 'basic', users: new Map([['bob', 'hunter2']]) },
+    });
+    closed.push('team/app', '1', ONE);
+    await using folder = await temporaryFolder();
+    const auth = Buffer.from('bob:hunter2').toString('base64');
+    await writeFile(join(folder.path, 'config.json'), JSON.stringify({ auths: { [closed.host]: { auth } } }));
+    await mkdir(join(folder.path, 'empty'));
+    const ref = `${closed.host}/team/app:1`;
+    const byVariable = { HOME: join(folder.path, 'empty'), DOCKER_CONFIG: folder.path };
+    const explained = await run(['explain', ref], { env: byVariable });
+    assert.match(String(explained.stdout), /^credentials {2}docker login or podman login$/m);
+    const pulled = await run(['pull', '-q', ref, '-'], { env: byVariable });
+    assert.deepEqual([pulled.code, pulled.stderr], [0, '']);
+    const home = { HOME: join(folder.path, 'empty') };
+    const byFlag = await run(
+      ['tags', `--authfile=${join(folder.path, 'config.json')}`, `${closed.host}/team/app`],
+      { env: home },
+    );
+    assert.deepEqual([byFlag.code, String(byFlag.stdout)], [0, '1\n']);
+    assert.equal((await run(['tags', `${closed.host}/team/app`], { env: home })).code, 4);
+  });
+
+  test('--ns goes with each request to the registry', async () => {
+    const { code, stderr } = await run(['pull', '-q', '-n', 'docker.io', `${registry.host}/team/app:1`, '-']);
+    assert.deepEqual([code, stderr], [0, '']);
+    const asked = registry.requests.filter(({ path }) => path.includes('ns=docker.io'));
+    assert.deepEqual(
+      asked.map(({ path }) => path.replace(/sha256:\w+/, '…')),
+      [
+        '/v2/team/app/manifests/1?ns=docker.io',
+        '/v2/team/app/blobs/…?ns=docker.io',
+        '/v2/team/app/blobs/…?ns=docker.io',
+      ],
+    );
+  });
+
+  describe('inspect', () => {
+    test('tells what an archive holds', async () => {
+      await using folder = await temporaryFolder();
+      await run(['pull', '-q', 'team/app:1', 'a.tgz'], { env, cwd: folder.path });
+      const { code, stdout, stderr } = await run(['inspect', '--json', 'a.tgz'], { cwd: folder.path });
+      assert.deepEqual([code, stderr], [0, '']);
+      const [image, ...more] = JSON.parse(String(stdout)).images;
+      assert.deepEqual(more, []);
+      assert.deepEqual(image.tags, ['team/app:1']);
+      assert.deepEqual(
+        [image.config, image.platform],
+        [ONE.config.digest, `${HERE.os}/${HERE.architecture}`],
+      );
+      assert.deepEqual(
+        image.layers.map(({ diffId }: { diffId: string }) => diffId),
+        ONE.diffIds,
+      );
+      const text = await run(['inspect', 'a.tgz'], { cwd: folder.path });
+      assert.ok(String(text.stdout).includes(`image     team/app:1\nconfig    ${ONE.config.digest}\n`));
+      // Through a pipe.
+      const piped = await startOf(
+        'bash',
+        ['--norc', '-c', `cat a.tgz | '${process.execPath}' '${await builtMain()}' inspect --json -`],
+        { cwd: folder.path },
+      ).ended;
+      assert.equal(String(piped.stdout), String(stdout));
+    });
+
+    test('names file and fault of a bad one, with exit code 1', async () => {
+      await using folder = await temporaryFolder();
+      await run(['pull', '-q', 'team/app:1', 'a.tar'], { env, cwd: folder.path });
+      const archive = await readFile(join(folder.path, 'a.tar'));
+      await writeFile(join(folder.path, 'cut.tar'), archive.subarray(0, archive.length / 2));
+      await writeFile(join(folder.path, 'text.tar'), 'no archive');
+      for (const [file, says] of [
+        ['cut.tar', /cut\.tar: Cannot /],
+        ['text.tar', /text\.tar: Cannot /],
+        ['none.tar', /none\.tar: Cannot .*no such file/],
+      ] as const) {
+        const { code, stdout, stderr } = await run(['inspect', file], { cwd: folder.path });
+        assert.deepEqual([code, stdout.length], [1, 0], file);
+        assert.match(stderr, says);
+        assert.equal(stderr.split('\n').length, 2, stderr);
+      }
+    });
+  });
+
+  test('health asks the service', async () => {
+    await using service = await startBuiltService({});
+    const port = String(service.port);
+    const env = { HTTP_PORT: port };
+    assert.equal((await run(['health'], { env })).code, 0);
+    assert.equal((await run(['health', '--port', port])).code, 0);
+    const other = await run(['health', '--port', port, '--host', '127.0.0.2']);
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /^docker-http-passthrough: Cannot ask http:\/\/127\.0\.0\.2:\d+\/health: /);
+    await service.stop();
+    assert.equal((await run(['health'], { env })).code, 1);
+  });
+});
+
+describe('completion', { concurrency: 2 }, () => {
+  const table: readonly [words: string, expected: readonly string[]][] = [
+    ['pu', ['pull']],
+    ['pull --pla', ['--platform']],
+    ['pull --layout ', ['docker', 'docker-gzip', 'oci']],
+    ['pull --layout = o', ['oci']],
+    ['pull -s h', ['http', 'https']],
+    ['pull --user ', []],
+    ['pull alpine al', ['alpine.tar']],
+    ['inspect ', ['alpine.tar', 'folder']],
+    ['pull --cache ', ['folder']],
+    ['completion ', ['bash', 'zsh', 'fish']],
+    ['help exp', ['explain']],
+    ['tags --pass', ['--password', '--password-stdin']],
+    ['serve --', ['--port', '--host', '--help', '--version']],
+  ];
+  for (const [words, expected] of table) {
+    test(`of bash for "${words}"`, async () => {
+      await using folder = await temporaryFolder();
+      await writeFile(join(folder.path, 'alpine.tar'), '');
+      await mkdir(join(folder.path, 'folder'));
+      const list = ['docker-http-passthrough', ...words.split(' ')];
+      const script = `source <('${process.execPath}' '${await builtMain()}' completion bash)
+        COMP_WORDS=(${list.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${list.length - 1}
+        _docker_http_passthrough; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      const { stdout, stderr } = await startOf('bash', ['--norc', '-c', script], { cwd: folder.path }).ended;
+      const lines = String(stdout)
+        .split('\n')
+        .filter((line) => line !== '');
+      // Files come in the order of the folder.
+      assert.deepEqual([lines.toSorted(), stderr], [expected.toSorted(), '']);
+    });
+  }
+
+  for (const shell of ['bash', 'zsh', 'fish']) {
+    test(`of ${shell} names every command and option`, async () => {
+      const { code, stdout } = await run(['completion', shell]);
+      assert.equal(code, 0);
+      for (const { name, options } of COMMANDS) {
+        assert.ok(String(stdout).includes(name), name);
+        for (const option of options) assert.ok(String(stdout).includes(option.name), option.name);
+      }
+    });
+  }
+});
