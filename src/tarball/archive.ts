@@ -96,7 +96,7 @@ async function checkRepeats(table: EntryTable, source: RandomSource, options: Re
   const budget = new UncompressedBudget(options);
   const hash = async ({ offset, size, name }: TableEntry) => {
     const bytes = readRange(source, { start: offset, end: offset + size }, options.signal);
-    return await hashFile(bytes, { what: name, stored: ['sha256'], uncompressed: [], budget });
+    return await hashFile(bytes, { what: name, stored: ['sha256'], uncompressed: [], budget, size });
   };
   for (const [first, repeat] of table.repeats) {
     const [one, other] = [await hash(first), await hash(repeat)];

@@ -90,6 +90,7 @@ async function verifyRandom(
       stored: [algorithmOf(entry.name), ...uncompressed],
       uncompressed,
       budget,
+      size: entry.size,
     });
   };
   const files = table
@@ -135,6 +136,7 @@ async function verifyStream(
         stored: algorithms,
         uncompressed: algorithms,
         budget,
+        size: entry.size,
         isBorrowed: true,
       });
       const known = byName.get(entry.name);
@@ -193,7 +195,7 @@ function reportOf(
     images: images.map(({ tags, config, layers }) => ({
       tags,
       config: config.digest,
-      platform: platformText(config.image.platform),
+      platform: platformText(config.platform),
       layers: layers.map((layer) => reportOfLayer(layer, digests)),
     })),
   };

@@ -2,7 +2,7 @@ import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.ts';
 import { quoteName } from '../../tar/quote.ts';
 import { tooLarge } from '../../tar/reader.ts';
-import { MAX_DOCUMENT_SIZE, MAX_KEPT_DOCUMENTS } from '../limits.ts';
+import { MAX_DOCUMENT_SIZE, MAX_DOCUMENT_VALUES, MAX_KEPT_DOCUMENTS } from '../limits.ts';
 import type { EntryTable, TableEntry } from './entry-table.ts';
 
 /** The entries of an archive, and its documents. A document is read once. */
@@ -11,6 +11,7 @@ export class Contents {
   readonly #read: (entry: TableEntry) => Promise<Uint8Array>;
   readonly #documents = new Map<string, Promise<Uint8Array>>();
   #kept = 0;
+  #values = 0;
 
   /** @param read reads a whole entry, which is not larger than {@link MAX_DOCUMENT_SIZE} */
   constructor(table: EntryTable, read: (entry: TableEntry) => Promise<Uint8Array>) {
@@ -33,10 +34,23 @@ export class Contents {
     if (this.#kept > MAX_KEPT_DOCUMENTS) {
       throw tooLarge(`its documents have more than ${MAX_KEPT_DOCUMENTS} bytes`);
     }
-    const document = this.#read(entry);
+    const document = this.#read(entry).then((bytes) => this.#counted(bytes));
     this.#documents.set(name, document);
     return document;
   }
+
+  #counted(bytes: Uint8Array): Uint8Array {
+    for (const byte of bytes) if (isSeparator(byte)) this.#values += 1;
+    if (this.#values > MAX_DOCUMENT_VALUES) {
+      throw tooLarge(`its documents have more than ${MAX_DOCUMENT_VALUES} values`);
+    }
+    return bytes;
+  }
+}
+
+/** Whether a byte is one of `,`, `[`, `{`: there is one before each value in JSON. Those in texts are counted, too. */
+function isSeparator(byte: number): boolean {
+  return byte === 0x2c || byte === 0x5b || byte === 0x7b;
 }
 
 /**
