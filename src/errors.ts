@@ -13,16 +13,24 @@ export type ErrorCode =
   | 'INVALID_REGISTRY'
   /** A repository, tag, digest or the whole request path is malformed. */
   | 'INVALID_REFERENCE'
+  /** A query parameter means nothing for the route. */
+  | 'UNKNOWN_PARAMETER'
+  /** The header of a request is malformed. */
+  | 'INVALID_REQUEST'
   /** A configuration variable has a value that is not allowed. */
   | 'INVALID_CONFIGURATION'
   /** The client must send Basic credentials, and sent none or malformed ones. */
   | 'CREDENTIALS_REQUIRED'
+  /** A page of another site makes a request with credentials, or one that changes something. */
+  | 'CROSS_SITE'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
   /** No such route. */
   | 'NOT_FOUND'
   /** The route does not have this method. */
   | 'METHOD_NOT_ALLOWED'
+  /** A condition of the request does not hold, or a range may belong to another file. */
+  | 'PRECONDITION_FAILED'
   /** The connection to the registry or its token endpoint failed or broke: DNS, route, port, TLS, reset. */
   | 'REGISTRY_UNREACHABLE'
   /** The registry answered 401 or 403 to the best credentials that it may get. */
@@ -109,4 +117,13 @@ export function isPassthroughError(
   ...codes: readonly ErrorCode[]
 ): error is PassthroughError {
   return error instanceof PassthroughError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/**
+ * Whether a failure may depend on the account that a registry was asked with: it has no right, or has asked too often. Such an
+ * answer says nothing about another account. A registry that cannot be reached or fails with 5xx is down for all.
+ */
+export function dependsOnAccount(error: unknown): boolean {
+  if (isPassthroughError(error, 'REGISTRY_DENIED', 'IMAGE_NOT_FOUND', 'REGISTRY_RATE_LIMITED')) return true;
+  return isPassthroughError(error, 'REGISTRY_FAILED') && (error.details.registryStatus ?? 0) < 500;
 }

@@ -1,10 +1,12 @@
 import { isIP, isIPv6 } from 'node:net';
 import { type Platform, parsePlatform } from '../image/platform.ts';
 import { DEFAULT_OPTIONS, type ResolvedOptions } from '../pull/options.ts';
+import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
+import { refuseUnsupported, unknownVariables } from './variables.ts';
 
 /** Where the HTTP server listens, and its limits. None of them limits the time of an answer. */
 export interface HttpSettings {
@@ -49,7 +51,11 @@ const { limits, admission, ...DEFAULTS } = DEFAULT_OPTIONS;
  * @throws PassthroughError `INVALID_CONFIGURATION` naming variable, value and what is allowed
  */
 export function loadConfig(environment: Environment): Config {
-  const read = new EnvironmentReader(environment);
+  refuseUnsupported(environment);
+  return readConfig(new EnvironmentReader(environment));
+}
+
+function readConfig(read: EnvironmentReader): Config {
   return Object.freeze({
     http: {
       host: read.parsed('HTTP_HOST', '0.0.0.0', parseListenHost),
@@ -104,13 +110,13 @@ function parseListenHost(text: string): string {
  * @returns one line for the log for each
  */
 export function configWarnings({ registry, cache }: Config): readonly string[] {
-  const { bearerToken, basic, boundTo } = registry.credentials;
+  const { bearerToken, basic } = registry.credentials;
   const hasStatic = bearerToken !== undefined || basic !== undefined;
   const warnings: readonly [isGiven: boolean, message: string][] = [
     [
-      hasStatic && boundTo === undefined,
-      'REGISTRY_URL is not set, so the configured credentials are sent to whichever registry a request names; ' +
-        'set REGISTRY_URL, and REGISTRY_CREDENTIALS_HOSTS for further hosts, to bind them',
+      hasStatic && !areBound(registry.credentials),
+      'REGISTRY_URL and REGISTRY_CREDENTIALS_HOSTS are not set, so the configured credentials are sent to whichever registry a ' +
+        'request names; set one of them, or both, to bind them',
     ],
     [
       cache.staleMs > 0 && cache.maxBytes === 0,
@@ -118,6 +124,18 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
     ],
   ];
   return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
+}
+
+/**
+ * Checks for variables that mean nothing and resemble those of the service.
+ *
+ * @param environment `process.env`
+ * @returns one line for the log for each
+ */
+export function variableWarnings(environment: Environment): readonly string[] {
+  const read = new EnvironmentReader({});
+  readConfig(read);
+  return unknownVariables(environment, read.names);
 }
 
 /**

@@ -9,6 +9,7 @@ import type { Store, Stored } from '../storage/store.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently, unlessAborted } from '../util/map-concurrently.ts';
+import { quoted } from '../util/printable.ts';
 import { KeyedSemaphore } from '../util/semaphore.ts';
 import { KnownBlobs } from './cache/known-blobs.ts';
 import { fetchLayer, wrongDiffId } from './fetch-layer.ts';
@@ -29,6 +30,8 @@ export interface FetchedLayer {
 export interface LayerSource {
   readonly location: RepositoryLocation;
   readonly repository: Repository;
+  /** The client's account whose rights the repository is opened with; see `accountOf`. */
+  readonly account?: string | undefined;
 }
 
 /** What belongs to one call of {@link LayerFetcher.fetchAll}. */
@@ -67,8 +70,8 @@ export class LayerFetcher {
   }
 
   /** Whether a layer is in the store, or under way to it. */
-  has(layer: Descriptor, form: LayerForm, location: RepositoryLocation): boolean {
-    return this.#store.has(layerKey(layer, form, location));
+  has(layer: Descriptor, form: LayerForm, { location, account }: Omit<LayerSource, 'repository'>): boolean {
+    return this.#store.has(layerKey(layer, form, location), account);
   }
 
   /**
@@ -169,7 +172,7 @@ export class LayerFetcher {
     layer: Descriptor,
     { source, form, budget, progress, signal }: FetchLayersCall,
   ): Promise<Stored> {
-    const { location, repository } = source;
+    const { location, repository, account } = source;
     const seen = { compressed: 0, uncompressed: 0 };
     const tooLarge = new AbortController();
     const watch = ({ compressed, uncompressed }: LayerReport) => {
@@ -187,6 +190,7 @@ export class LayerFetcher {
     const file = await this.#store.obtain(layerKey(layer, form, location), {
       signal: AbortSignal.any([signal, tooLarge.signal]),
       onReport: watch,
+      account,
       produce: (draft, working, report) =>
         this.#downloads.run(location.origin, working, async () => {
           const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });
@@ -265,7 +269,7 @@ function diffIdsDisagree(
 ): PassthroughError {
   return new PassthroughError(
     'VERIFICATION_FAILED',
-    `Cannot verify layer ${JSON.stringify(layer.digest)}: the config gives it another diff ID at each place`,
+    `Cannot verify layer ${quoted(layer.digest)}: the config gives it another diff ID at each place`,
     { ...(expected !== undefined && { expected }), ...(actual !== undefined && { actual }) },
   );
 }

@@ -5,20 +5,19 @@ import { stopping } from '../../pull/preparations.ts';
 import type { ArchiveRequest } from '../../pull/request.ts';
 import type { ResolvedArchive } from '../../pull/resolve-archive.ts';
 import { digestsOf } from '../../pull/resolve-manifest.ts';
-import type { BasicCredentials } from '../../registry/auth/credentials.ts';
 import type { Application } from '../application.ts';
-import { challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
-import { isMatched } from '../conditional.ts';
+import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
+import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { parseArchiveRequest } from '../routing/archive-request.ts';
 import type { PullRoute } from '../routing/route.ts';
 import { sendFile, sendNotModified } from '../send-file.ts';
 import { bundleReferences } from './bundle-references.ts';
 
-/** A request for an archive, and the credentials that came with it. */
+/** A request for an archive, and what came with it for its registry. */
 export interface ParsedRequest {
   readonly request: ArchiveRequest;
-  readonly credentials: BasicCredentials | undefined;
+  readonly client: ClientAccess;
 }
 
 /**
@@ -40,7 +39,7 @@ export async function handleArchive(
       await answer(context, parsed, app);
     } catch (error) {
       const hosts = parsed.request.images.map(({ host }) => host);
-      throw route.kind === 'archive' ? error : challengeWhenDenied(error, hosts, parsed.credentials, app);
+      throw route.kind === 'archive' ? error : challengeWhenDenied(error, hosts, parsed.client, app);
     }
   } finally {
     leave();
@@ -61,12 +60,12 @@ export async function parseRequest(
   const request = await parseArchiveRequest(context, route, references, app.config);
   const hosts = request.images.map(({ host }) => host);
   const isRequired = route.kind === 'archive' && route.requiresCredentials;
-  return { request, credentials: await extractCredentials(context, isRequired, hosts, app) };
+  return { request, client: await extractCredentials(context, isRequired, hosts, app) };
 }
 
 async function answer(
   context: RequestContext,
-  { request, credentials }: ParsedRequest,
+  { request, client }: ParsedRequest,
   app: Application,
 ): Promise<void> {
   const { facts, signal } = context;
@@ -75,9 +74,9 @@ async function answer(
   let resolved: ResolvedArchive;
   let file: ArchiveFile | undefined;
   try {
-    resolved = await app.images.resolve(request, { signal, credentials });
+    resolved = await app.images.resolve(request, { signal, ...client });
     describeResolved(resolved, context, span);
-    const isKnown = isMatched(context.request.headers['if-none-match'], resolved.etag);
+    const isKnown = checkConditions(context.request, resolved.etag);
     if (!isKnown) file = await app.images.pull(resolved, { signal });
   } finally {
     facts.prepareMs = Math.round(performance.now() - startedAt);
@@ -85,25 +84,11 @@ async function answer(
   const about = { manifestDigest: facts.digest, staleMs: resolved.staleMs };
   if (file === undefined) return sendNotModified(context, resolved.etag, about);
   try {
-    const mayContinue = recordDownload(context, file, app);
-    await sendFile(context, file, { ...about, mayContinue, stallMs: app.config.sendStallMs });
+    const { downloads, config } = app;
+    await sendFile(context, file, { ...about, downloads, stallMs: config.sendStallMs });
   } finally {
     file.close();
   }
-}
-
-/** Records that the client is given the file, and returns whether it may be given a part of it without `If-Range`. */
-function recordDownload(
-  { request }: RequestContext,
-  { etag }: ArchiveFile,
-  { downloads }: Application,
-): boolean {
-  const { socket, url = '', method, headers } = request;
-  const client = socket.remoteAddress ?? '';
-  const mayContinue = downloads.mayContinue(client, url, etag);
-  // A client that asked for the rest of another file still has its beginning, and may ask for that rest again.
-  if (method === 'GET' && (headers.range === undefined || mayContinue)) downloads.record(client, url, etag);
-  return mayContinue;
 }
 
 /** Records what the references resolved to, for log and telemetry. */
