@@ -4,8 +4,8 @@ import { type Digest, digestHex, isDigest } from '../../image/digest.ts';
 import { type ImageConfig, parseImageConfig } from '../../image/image-config.ts';
 import { isForeignLayer } from '../../image/media-type.ts';
 import { Verifier } from '../../streams/verify.ts';
-import { quoteName } from '../../tar/quote.ts';
 import { cannotRead, cannotReadEntry } from '../../tar/reader.ts';
+import { quoted } from '../../util/printable.ts';
 import { MAX_MANIFEST_FILE_SIZE } from '../limits.ts';
 import { comparedName } from '../names.ts';
 import { blobName, type Contents, checkSize, inDocument } from './contents.ts';
@@ -118,7 +118,7 @@ async function imageOfItem(item: ManifestFileItem, contents: Contents): Promise<
     const source = item.sources.get(diffId) ?? sourceByName(item, path);
     if (entry !== undefined) return { diffId, entry, descriptor: source };
     if (source !== undefined && isForeignLayer(source)) return { diffId, entry, descriptor: source };
-    throw cannotReadEntry(MANIFEST_FILE, `layer ${quoteName(path)} is not in the archive`);
+    throw cannotReadEntry(MANIFEST_FILE, `layer ${quoted(path)} is not in the archive`);
   });
   return { tags: item.tags, config, layers, manifest: undefined };
 }
@@ -159,11 +159,11 @@ async function readConfig(
   contents: Contents,
 ): Promise<ArchivedImage['config']> {
   const entry = contents.table.file(path);
-  if (entry === undefined) throw cannotRead(`config ${quoteName(path)} is not in the archive`);
+  if (entry === undefined) throw cannotRead(`config ${quoted(path)} is not in the archive`);
   const bytes = await contents.document(entry);
   const claimed = claimedDigest(path) ?? claimedDigest(entry.name);
   if (claimed !== undefined) {
-    const verifier = new Verifier({ digest: claimed, what: `archive entry ${quoteName(entry.name)}` });
+    const verifier = new Verifier({ digest: claimed, what: `archive entry ${quoted(entry.name)}` });
     verifier.update(bytes);
     verifier.finish();
   }

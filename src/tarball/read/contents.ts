@@ -1,7 +1,7 @@
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.ts';
-import { quoteName } from '../../tar/quote.ts';
 import { tooLarge } from '../../tar/reader.ts';
+import { quoted } from '../../util/printable.ts';
 import { MAX_DOCUMENT_SIZE, MAX_DOCUMENT_VALUES, MAX_KEPT_DOCUMENTS } from '../limits.ts';
 import type { EntryTable, TableEntry } from './entry-table.ts';
 
@@ -27,7 +27,7 @@ export class Contents {
    */
   document(entry: TableEntry, limit = MAX_DOCUMENT_SIZE): Promise<Uint8Array> {
     const { name, size } = entry;
-    if (size > limit) throw tooLarge(`entry ${quoteName(name)} has ${size} bytes, more than ${limit}`);
+    if (size > limit) throw tooLarge(`entry ${quoted(name)} has ${size} bytes, more than ${limit}`);
     const known = this.#documents.get(name);
     if (known !== undefined) return known;
     this.#kept += size;
@@ -65,7 +65,7 @@ export function checkSize(
   if (entry.size === size) return;
   throw new PassthroughError(
     'VERIFICATION_FAILED',
-    `Cannot verify archive entry ${quoteName(entry.name)}: it has ${entry.size} bytes, its descriptor says ${size}`,
+    `Cannot verify archive entry ${quoted(entry.name)}: it has ${entry.size} bytes, its descriptor says ${size}`,
     { expected: digest },
   );
 }
@@ -81,7 +81,7 @@ export function inDocument<T>(name: string, parse: () => T): T {
     return parse();
   } catch (error) {
     if (!isPassthroughError(error) || error.code === 'INVALID_ARCHIVE') throw error;
-    throw new PassthroughError(error.code, `Cannot read archive entry ${quoteName(name)}: ${error.message}`, {
+    throw new PassthroughError(error.code, `Cannot read archive entry ${quoted(name)}: ${error.message}`, {
       ...error.details,
       cause: error,
     });
