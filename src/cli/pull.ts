@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { isLayout } from '../archive/archive.ts';
 import { LAYOUT_TABLE } from '../archive/layouts.ts';
 import { isPassthroughError } from '../errors.ts';
@@ -6,16 +7,16 @@ import { formatReference } from '../image/reference.ts';
 import type { Progress } from '../pull/progress.ts';
 import { type ArchiveRequest, archiveRequest, type ImageRequest, renamed } from '../pull/request.ts';
 import type { ResolvedArchive } from '../pull/resolve-archive.ts';
-import { printable, printableJson } from '../util/printable.ts';
+import { printable, printableJson, quoted } from '../util/printable.ts';
 import type { CommandCall } from './command.ts';
-import { type OpenedImages, openImages, readImages } from './options/images.ts';
+import { openImages, readImages } from './options/images.ts';
 import { misuse, type ParsedOptions } from './options/parse.ts';
 import { type PlatformOption, readPlatform } from './options/platform.ts';
-import { type ArchiveTarget, openTarget } from './output/archive-file.ts';
 import { interruptible } from './output/interrupt.ts';
 import { print, write } from './output/print.ts';
+import { pullToOutput, refuseTerminal } from './output/standard-output.ts';
 import { formatBytes, formatSeconds } from './progress/format.ts';
-import { openReporter, type ProgressReporter, SILENT } from './progress/reporter.ts';
+import { openReporter, SILENT } from './progress/reporter.ts';
 
 /** Options that `--parsed` does not show. */
 const HIDDEN = new Set(['password', 'parsed']);
@@ -76,19 +77,35 @@ async function pull({ references, file = '-' }: Operands, call: CommandCall): Pr
   const named = readImages(references, call);
   const platform = readPlatform(options);
   const request = readRequest(named.images, { file, platform, options });
+  if (file === '-') refuseTerminal();
+  else await refuseFolder(file);
+  const isQuiet = options.has('quiet');
   return await interruptible(async (signal) => {
     const startedAt = performance.now();
-    await using target = await openTarget(file);
     await using opened = await openImages(named, call, signal, options.text('cache'));
     const { TERM } = environment;
     const subject = request.images.map(({ reference }) => formatReference(reference)).join(', ');
-    const reporter = options.has('quiet') ? SILENT : openReporter(printable(subject), TERM);
-    const pulled = await writeArchive(request, { platform, opened, target, reporter, signal });
-    await target.commit();
+    const reporter = isQuiet ? SILENT : openReporter(printable(subject), TERM);
+    const { service } = opened;
+    const pullOptions = { ...opened.call, onProgress: (progress: Progress) => reporter.update(progress) };
+    const writeArchive = (asked: ArchiveRequest) =>
+      file === '-' ? pullToOutput(service, asked, pullOptions) : service.pullTo(asked, file, pullOptions);
+    let pulled: PulledImages;
+    try {
+      pulled = await forAnyPlatform(request, platform, writeArchive);
+    } finally {
+      reporter.stop();
+    }
     const seconds = (performance.now() - startedAt) / 1000;
-    if (!options.has('quiet')) await write(process.stderr, summaryOf(pulled, file, seconds));
+    if (!isQuiet) await write(process.stderr, summaryOf(pulled, file, seconds));
     return 0;
   });
+}
+
+async function refuseFolder(path: string): Promise<void> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isDirectory() === true)
+    throw misuse(`Cannot write ${quoted(path, MAX_PATH_LENGTH)}: it is a folder`, 'Name a file in it');
 }
 
 function readRequest(
@@ -123,59 +140,32 @@ function withName(image: ImageRequest, name: string): ImageRequest {
   return { ...image, name: renamed(name, image.reference) };
 }
 
-/** What the images of a command line resolved to. */
-interface Resolution {
+/** An archive that was written. */
+interface PulledImages {
   readonly resolved: ResolvedArchive;
+  /** Bytes. */
+  readonly size: number;
   /** The only platform that is there, if it is not the one of this machine. */
   readonly otherPlatform?: string | undefined;
 }
 
-/** What {@link writeArchive} works with. */
-interface Work {
-  readonly platform: PlatformOption;
-  readonly opened: OpenedImages;
-  readonly target: ArchiveTarget;
-  readonly reporter: ProgressReporter;
-  readonly signal: AbortSignal;
-}
-
-/** An archive that was written. */
-interface WrittenArchive extends Resolution {
-  readonly size: number;
-}
-
-async function writeArchive(request: ArchiveRequest, work: Work): Promise<WrittenArchive> {
-  const { opened, target, reporter, signal } = work;
-  try {
-    const resolution = await resolve(request, work);
-    const onProgress = (progress: Progress) => reporter.update(progress);
-    const file = await opened.service.pull(resolution.resolved, { signal, onProgress });
-    try {
-      await target.write(file.bytes(), file.size, signal);
-      return { ...resolution, size: file.size };
-    } finally {
-      file.close();
-    }
-  } finally {
-    reporter.stop();
-  }
-}
-
 /** Without a platform on the command line, an image for a single other platform is what the user wants, most likely. */
-async function resolve(request: ArchiveRequest, { opened, platform }: Work): Promise<Resolution> {
-  const { service, call } = opened;
+async function forAnyPlatform(
+  request: ArchiveRequest,
+  { isAsked }: PlatformOption,
+  work: (request: ArchiveRequest) => Promise<PulledImages>,
+): Promise<PulledImages> {
   try {
-    return { resolved: await service.resolve({ ...request, isPlatformAsked: true }, call) };
+    return await work({ ...request, isPlatformAsked: true });
   } catch (error) {
-    if (platform.isAsked || !isPassthroughError(error, 'PLATFORM_NOT_FOUND')) throw error;
+    if (isAsked || !isPassthroughError(error, 'PLATFORM_NOT_FOUND')) throw error;
     const [otherPlatform, ...more] = error.details.offered ?? [];
     if (otherPlatform === undefined || more.length > 0) throw error;
-    const resolved = await service.resolve({ ...request, isPlatformAsked: false }, call);
-    return { resolved, otherPlatform };
+    return { ...(await work({ ...request, isPlatformAsked: false })), otherPlatform };
   }
 }
 
-function summaryOf({ resolved, size, otherPlatform }: WrittenArchive, file: string, seconds: number): string {
+function summaryOf({ resolved, size, otherPlatform }: PulledImages, file: string, seconds: number): string {
   const images = resolved.images.map(({ request: { reference }, manifest }) => {
     const facts = [otherPlatform ?? platformText(manifest, resolved.request), manifest.digest].filter(
       (fact) => fact !== '',

@@ -1,11 +1,6 @@
+import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference } from '../image/reference.ts';
-import {
-  accountOf,
-  type BasicCredentials,
-  type CredentialOwner,
-  chooseCredential,
-  ownerOf,
-} from '../registry/auth/credentials.ts';
+import { accountOf, type CredentialOwner, chooseCredential, ownerOf } from '../registry/auth/credentials.ts';
 import {
   locationOf,
   openRegistryAccess,
@@ -15,61 +10,43 @@ import {
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
-import { StoreFolder } from '../storage/folder.ts';
-import { Store } from '../storage/store.ts';
+import type { Store } from '../storage/store.ts';
+import { verified } from '../streams/verify.ts';
+import { quoted } from '../util/printable.ts';
 import { Semaphore } from '../util/semaphore.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
-import { ManifestStore } from './cache/manifest-store.ts';
-import { ReferenceCache } from './cache/reference-cache.ts';
+import type { ManifestStore } from './cache/manifest-store.ts';
+import { type OpenStore, openStorage, type Storage } from './cache/open-storage.ts';
+import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
+import { copyTo, type WrittenArchive } from './direct/pull-to.ts';
 import { LayerFetcher } from './fetch-layers.ts';
 import { withTimeLimit } from './limits.ts';
-import { type ImageServiceOptions, type ResolvedOptions, resolveOptions, storeBytes } from './options.ts';
+import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
-import type { LayerReport, Progress } from './progress.ts';
+import type { LayerReport } from './progress.ts';
 import { ArchivePuller } from './pull-archive.ts';
-import type { ArchiveRequest, ImageRequest } from './request.ts';
+import type {
+  ArchiveRequest,
+  Call,
+  ImageRequest,
+  PrepareOptions,
+  PullOptions,
+  PullToOptions,
+} from './request.ts';
 import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from './resolve-archive.ts';
 import { fetchManifest, type ManifestChoice, type ServedManifest } from './resolve-manifest.ts';
 
-/** What belongs to one call. */
-export interface Call {
-  /** Stops the call and its requests to the registry. */
-  readonly signal: AbortSignal;
-  /** The client's own credentials. They are used for this call only, and only if the request names a single registry. */
-  readonly credentials?: BasicCredentials | undefined;
-  /** Whether the call must bring credentials of its own: the operator's are then not used, of whatever kind. */
-  readonly requiresClient?: boolean | undefined;
-}
-
-/** A call of {@link ImageService.pull}. */
-export interface PullOptions {
-  /** Stops the pull, and later the repair of damaged layers while the file is read. */
-  readonly signal: AbortSignal;
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-}
-
-/** A call of {@link ImageService.prepare}. */
-export interface PrepareOptions extends Omit<Call, 'signal'> {
-  /** Path under which the archive can be requested, for those who look the preparation up. */
-  readonly path: string;
-}
-
 /** Parts that tests replace, to observe or to damage them. */
 export interface ReplaceableParts {
-  readonly openStore?: typeof Store.open<LayerReport>;
+  readonly openStore?: OpenStore;
   readonly manifestsInFlight?: SharedManifests['inFlight'];
   readonly filesInFlight?: ReturnType<typeof sharedFiles>;
   readonly retry?: RetryPolicy | undefined;
 }
 
-/** What {@link ImageService.open} opens. */
-interface Opened {
-  readonly store: Store<LayerReport>;
-  readonly manifestStore: ManifestStore;
-  readonly references: ReferenceCache;
-}
+export type { Call, PrepareOptions, PullOptions } from './request.ts';
 
 /**
  * The application: resolves images at their registries, fetches and verifies their layers, and lays them out as archives. It is
@@ -87,7 +64,7 @@ export class ImageService {
 
   private constructor(
     options: ResolvedOptions,
-    { store, manifestStore, references }: Opened,
+    { store, manifestStore, references }: Storage,
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
     const { registry, limits, admission } = options;
@@ -118,25 +95,11 @@ export class ImageService {
    */
   static async open(options: ImageServiceOptions = {}, parts: ReplaceableParts = {}): Promise<ImageService> {
     const resolved = resolveOptions(options);
-    const { cache, workspaceDirectory, onDamage } = resolved;
-    const { directory, staleMs } = cache;
-    const folder =
-      directory === undefined
-        ? await StoreFolder.makeTemporary(workspaceDirectory)
-        : await StoreFolder.openKept(directory);
-    try {
-      const openStore = parts.openStore ?? Store.open<LayerReport>;
-      const maxBytes = storeBytes(cache, await folder.capacity());
-      const store = await openStore({ folder, maxBytes, onDamage });
-      const manifestStore = new ManifestStore(store, folder);
-      const isOn = cache.maxBytes !== 0;
-      const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
-      const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
-      return new ImageService(resolved, { store, manifestStore, references }, parts);
-    } catch (error) {
-      await folder.close();
-      throw error;
-    }
+    return await openStorage(
+      resolved,
+      parts.openStore,
+      (storage) => new ImageService(resolved, storage, parts),
+    );
   }
 
   /** Whether prepared archives are kept for later requests. */
@@ -197,6 +160,23 @@ export class ImageService {
   }
 
   /**
+   * Resolves and pulls an archive to a file. The file is written beside its path and renamed when all its bytes are verified, so an
+   * existing file is replaced only by a whole one.
+   *
+   * @param destination path of the file; a device or a pipe is written directly
+   * @throws PassthroughError those of {@link resolve} and {@link pull}; `CANNOT_WRITE`, `NO_SPACE`
+   */
+  async pullTo(
+    request: ArchiveRequest,
+    destination: string,
+    { signal, onProgress, ...client }: PullToOptions,
+  ): Promise<WrittenArchive> {
+    const resolved = await this.resolve(request, { signal, ...client });
+    const pull = () => this.pull(resolved, { signal, onProgress });
+    return await copyTo(destination, resolved, pull, signal);
+  }
+
+  /**
    * Starts to resolve and pull an archive without a waiting client.
    *
    * @throws PassthroughError `BUSY` when too many preparations run, or the service stops
@@ -233,6 +213,36 @@ export class ImageService {
   manifest({ host, reference }: ImageRequest, choice: ManifestChoice, call: Call): Promise<ServedManifest> {
     const repository = this.#openUncached(host, reference.repository, call);
     return fetchManifest({ reference, repository }, choice, call.signal);
+  }
+
+  /**
+   * Asks for digest, media type and size of a manifest, and fetches the manifest where HEAD does not tell them all.
+   *
+   * @returns claims of the registry, or verified facts
+   * @throws PassthroughError those of `Repository`
+   */
+  headManifest({ host, reference }: ImageRequest, call: Call): Promise<ManifestFacts> {
+    const repository = this.#openUncached(host, reference.repository, call);
+    return manifestFacts({ reference, repository }, call.signal);
+  }
+
+  /**
+   * Opens a blob of an image. Its bytes are verified when they have been read to the end, not before.
+   *
+   * @throws PassthroughError those of `Repository`; while reading, `VERIFICATION_FAILED`
+   */
+  async openBlob(
+    { host, reference }: ImageRequest,
+    descriptor: Descriptor,
+    call: Call,
+  ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+    const repository = this.#openUncached(host, reference.repository, call);
+    const { digest, size } = descriptor;
+    return verified(await repository.openLayer(descriptor, call.signal), {
+      digest,
+      size,
+      what: `blob ${quoted(digest)}`,
+    });
   }
 
   /**

@@ -3,9 +3,11 @@ import { PassthroughError } from '../errors.ts';
 import { type Checksum, type Compression, formatFilename } from '../image/filename.ts';
 import type { Platform } from '../image/platform.ts';
 import { DOCKER_HUB_NAME, parseReference, type Reference, repoTag } from '../image/reference.ts';
+import type { BasicCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import { type HostPolicy, selectHost, selectHostOfReference } from '../registry/select-host.ts';
 import { quoted } from '../util/printable.ts';
+import type { Progress } from './progress.ts';
 
 /** One image of an archive. */
 export interface ImageRequest {
@@ -30,6 +32,32 @@ export interface ArchiveRequest {
   /** Name of the archive, without the ending for a checksum. */
   readonly filename: string;
 }
+
+/** What belongs to one call. */
+export interface Call {
+  /** Stops the call and its requests to the registry. */
+  readonly signal: AbortSignal;
+  /** The client's own credentials. They are used for this call only, and only if the request names a single registry. */
+  readonly credentials?: BasicCredentials | undefined;
+  /** Whether the call must bring credentials of its own: the operator's are then not used, of whatever kind. */
+  readonly requiresClient?: boolean | undefined;
+}
+
+/** A call of `ImageService.pull`. */
+export interface PullOptions {
+  /** Stops the pull, and later the repair of damaged layers while the file is read. */
+  readonly signal: AbortSignal;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+}
+
+/** A call of `ImageService.prepare`. */
+export interface PrepareOptions extends Omit<Call, 'signal'> {
+  /** Path under which the archive can be requested, for those who look the preparation up. */
+  readonly path: string;
+}
+
+/** A call of `ImageService.pullTo`. */
+export type PullToOptions = Call & Pick<PullOptions, 'onProgress'>;
 
 /** The platform of requests that name none. */
 const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };

@@ -238,7 +238,7 @@ async function resolveAllPlatforms(
 }
 
 /** What the registry is asked for. */
-function nameOf({ digest, tag }: Reference): string {
+export function nameOf({ digest, tag }: Reference): string {
   return digest ?? tag ?? 'latest';
 }
 

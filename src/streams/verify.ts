@@ -82,6 +82,25 @@ export async function* verifying(
   }
 }
 
+/**
+ * Passes a blob on and verifies it at its end, so that a reader who gets to the end has the right bytes.
+ *
+ * @param source is closed when the reader stops early
+ * @throws PassthroughError `VERIFICATION_FAILED`; what the source throws
+ */
+export async function* verified(
+  source: AsyncGenerator<Uint8Array, void, undefined>,
+  expected: Expectation,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const verifier = new Verifier(expected);
+  try {
+    yield* verifying(source, verifier);
+    verifier.finish();
+  } finally {
+    await source.return();
+  }
+}
+
 function failure(message: string, digests: { expected?: string; actual?: string } = {}): PassthroughError {
   return new PassthroughError('VERIFICATION_FAILED', message, digests);
 }

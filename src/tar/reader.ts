@@ -4,9 +4,9 @@
  */
 
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import type { Cursor } from './cursor.ts';
 import { BLOCK_SIZE, paddingAfter } from './header.ts';
-import { quoteName } from './quote.ts';
 import { isZeroBlock, parseHeader, type RawHeader, untilNul } from './read-header.ts';
 import { parsePax } from './read-pax.ts';
 
@@ -153,15 +153,14 @@ async function readMeta(cursor: Cursor, header: RawHeader, overrides: Overrides)
 
 async function metaContent(cursor: Cursor, header: RawHeader, limit: number): Promise<Uint8Array> {
   const name = textOf(header.name);
-  const shown = quoteName(name);
   const size = sizeOf(header, name);
   if (size > limit) {
-    throw tooLarge(`extended header ${shown} has ${size} bytes, more than ${limit}`);
+    throw tooLarge(`extended header ${quoted(name)} has ${size} bytes, more than ${limit}`);
   }
   const content = await cursor.take(size);
   const padding = paddingAfter(size);
   if (content.byteLength < size || (await cursor.skip(padding)) < padding) {
-    throw cannotRead(`it ends in the middle of the extended header ${shown}`);
+    throw cannotRead(`it ends in the middle of the extended header ${quoted(name)}`);
   }
   return content;
 }
@@ -179,7 +178,7 @@ function interpret(
   if (special !== undefined) throw cannotReadEntry(shown, special);
   const flagged = TYPES.get(header.typeflag);
   if (flagged === undefined) {
-    throw cannotReadEntry(shown, `its type ${quoteName(header.typeflag)} is unknown`);
+    throw cannotReadEntry(shown, `its type ${quoted(header.typeflag)} is unknown`);
   }
   // v7 has no type for directories.
   const isOldDirectory = header.typeflag === '\0' && name.endsWith('/');
@@ -198,7 +197,7 @@ function interpret(
 
 function nameOf(bytes: Uint8Array, what: string, entry: string): string {
   if (bytes.byteLength > MAX_NAME_LENGTH) {
-    throw tooLarge(`the ${what} of entry ${quoteName(entry)} has more than ${MAX_NAME_LENGTH} bytes`);
+    throw tooLarge(`the ${what} of entry ${quoted(entry)} has more than ${MAX_NAME_LENGTH} bytes`);
   }
   if (bytes.includes(0)) throw cannotReadEntry(entry, `its ${what} contains a NUL`);
   try {
@@ -217,7 +216,7 @@ function decimalOf(bytes: Uint8Array, entry: string): number {
   const text = Buffer.from(bytes).toString('latin1');
   const size = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(size)) {
-    throw cannotReadEntry(entry, `its size ${quoteName(text)} is not a number of bytes`);
+    throw cannotReadEntry(entry, `its size ${quoted(text)} is not a number of bytes`);
   }
   return size;
 }
@@ -247,7 +246,7 @@ export function cannotRead(why: string, cause?: unknown): PassthroughError {
 
 /** The error for an entry that cannot be read. */
 export function cannotReadEntry(name: string, why: string, cause?: unknown): PassthroughError {
-  return new PassthroughError('INVALID_ARCHIVE', `Cannot read archive entry ${quoteName(name)}: ${why}`, {
+  return new PassthroughError('INVALID_ARCHIVE', `Cannot read archive entry ${quoted(name)}: ${why}`, {
     cause,
   });
 }

@@ -2,7 +2,7 @@ import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import { formatPlatform, type Platform, parsePlatform, platformDistance } from '../image/platform.ts';
 import { type Compression, detectCompression, HEAD_LENGTH } from '../streams/decompress.ts';
-import { quoteName } from '../tar/quote.ts';
+import { quoted } from '../util/printable.ts';
 import { descriptorOf, type Image, imageFrom } from './image.ts';
 import { type Layer, layerFrom, mediaTypeOf } from './layer.ts';
 import { comparedName } from './names.ts';
@@ -96,7 +96,7 @@ async function checkRepeats(table: EntryTable, source: RandomSource, options: Re
   const budget = new UncompressedBudget(options);
   const hash = async ({ offset, size, name }: TableEntry) => {
     const bytes = readRange(source, { start: offset, end: offset + size }, options.signal);
-    return await hashFile(bytes, { what: name, stored: ['sha256'], uncompressed: [], budget });
+    return await hashFile(bytes, { what: name, stored: ['sha256'], uncompressed: [], budget, size });
   };
   for (const [first, repeat] of table.repeats) {
     const [one, other] = [await hash(first), await hash(repeat)];
@@ -113,7 +113,7 @@ function choose(images: readonly Image[], tag: string | undefined, platformText?
     const what = [tag ?? 'image', ...(platformText === undefined ? [] : [platformText])].join(' for ');
     throw new PassthroughError(
       named.length === 0 ? 'IMAGE_NOT_FOUND' : 'PLATFORM_NOT_FOUND',
-      `Cannot find ${quoteName(what)} in the archive: it has ${listOf(named.length === 0 ? images : named)}`,
+      `Cannot find ${quoted(what)} in the archive: it has ${listOf(named.length === 0 ? images : named)}`,
     );
   }
   if (others.length === 0) return first;
@@ -123,7 +123,7 @@ function choose(images: readonly Image[], tag: string | undefined, platformText?
       : `the archive has several of this name: ${listOf(found)}`;
   throw new PassthroughError(
     'INVALID_REFERENCE',
-    `Cannot choose image${tag === undefined ? '' : ` ${quoteName(tag)}`}: ${reason}`,
+    `Cannot choose image${tag === undefined ? '' : ` ${quoted(tag)}`}: ${reason}`,
   );
 }
 
@@ -144,8 +144,8 @@ function forPlatform(images: readonly Image[], wanted: Platform): readonly Image
 
 function listOf(images: readonly Image[]): string {
   const names = images.map(({ tags, id, platform }) => {
-    const name = quoteName(tags.join(' ') || id);
-    return platform === undefined ? name : `${name} for ${quoteName(formatPlatform(platform)).slice(1, -1)}`;
+    const name = quoted(tags.join(' ') || id);
+    return platform === undefined ? name : `${name} for ${quoted(formatPlatform(platform)).slice(1, -1)}`;
   });
   const rest = names.length - LISTED_NAMES;
   return `${names.slice(0, LISTED_NAMES).join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
@@ -190,7 +190,7 @@ async function layerOf(
     return layer;
   }
   const range = { start: entry.offset, end: entry.offset + entry.size };
-  const what = `layer ${quoteName(entry.name)}`;
+  const what = `layer ${quoted(entry.name)}`;
   const compression = await compressionOf(source, entry, what);
   const digest = await digestOf(source, entry, { diffId, compression, what });
   const isSame = named !== undefined && named.digest === digest && named.size === entry.size;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
-import { type ImageConfig, parseImageConfig } from '../image/image-config.ts';
+import { parseImageConfig } from '../image/image-config.ts';
 import { fieldsOf, type JsonFields } from '../image/json.ts';
 import { DOCKER_MANIFEST, OCI_MANIFEST } from '../image/media-type.ts';
 import type { Platform } from '../image/platform.ts';
@@ -76,7 +76,7 @@ export function image({ config, layers, mediaTypes = 'oci' }: ImageOptions): Ima
   const digest = sha256Of(bytes);
   return imageFrom({
     tags: [],
-    config: { digest, bytes, image: parsed },
+    config: { digest, bytes, ...(parsed.platform && { platform: parsed.platform }) },
     layers: () => Promise.resolve(layers),
     manifest: undefined,
     mediaTypes,
@@ -91,7 +91,11 @@ function withRootfs(config: JsonFields, layers: readonly Layer[]): JsonFields {
 /** What an image is made from. */
 export interface ImageParts {
   readonly tags: readonly string[];
-  readonly config: { readonly digest: Digest; readonly bytes: Uint8Array; readonly image: ImageConfig };
+  readonly config: {
+    readonly digest: Digest;
+    readonly bytes: Uint8Array;
+    readonly platform?: Platform;
+  };
   readonly layers: () => Promise<readonly Layer[]>;
   /** `undefined` has one made. */
   readonly manifest: RawDocument | undefined;
@@ -106,7 +110,7 @@ export function imageFrom({ tags, config, layers, manifest, mediaTypes }: ImageP
   return {
     tags,
     id: config.digest,
-    platform: config.image.platform,
+    platform: config.platform,
     manifest: async () => fieldsOf(JSON.parse(textOf((await rawManifest()).bytes))),
     config: async () => fieldsOf(JSON.parse(textOf(config.bytes))),
     layers,

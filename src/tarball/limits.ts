@@ -14,10 +14,19 @@ export const MAX_MANIFEST_FILE_SIZE = MIB;
 export const MAX_DOCUMENT_SIZE = 4 * MIB;
 
 /**
- * Most bytes of documents that are in memory at once: 32 images with configs of 1 MiB. A real config has some 10 KiB. A pass over
- * a stream keeps all of them, since it meets configs before the file that names them.
+ * Most bytes of documents that are in memory at once: 32 images with configs of 512 KiB. A real config has some 10 KiB. A pass
+ * over a stream keeps all of them, since it meets configs before the file that names them.
  */
-export const MAX_KEPT_DOCUMENTS = 32 * MIB;
+export const MAX_KEPT_DOCUMENTS = 16 * MIB;
+
+/**
+ * Most values in all documents. `[]` has two bytes, and takes fifty when it is parsed: 16 MiB could become 400. A config and a
+ * manifest of 40 layers have 1500.
+ */
+export const MAX_DOCUMENT_VALUES = 200_000;
+
+/** Largest file that is hashed in one piece, in bytes. */
+export const SMALL_FILE_SIZE = 64 * KIB;
 
 /** Most bytes of all names together. 100,000 entries of 160 bytes, the length of a blob named by SHA-512. */
 export const MAX_NAMES_SIZE = 16 * MIB;

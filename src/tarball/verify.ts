@@ -5,9 +5,9 @@ import { formatPlatform, type Platform } from '../image/platform.ts';
 import { lendChunk, releaseChunk } from '../streams/chunk.ts';
 import { HEAD_LENGTH } from '../streams/decompress.ts';
 import { StreamCursor } from '../tar/cursor.ts';
-import { quoteName } from '../tar/quote.ts';
 import { cannotReadEntry, readTar, tooLarge } from '../tar/reader.ts';
 import { mapConcurrently } from '../util/map-concurrently.ts';
+import { quoted } from '../util/printable.ts';
 import { MAX_DOCUMENT_SIZE, MAX_KEPT_DOCUMENTS } from './limits.ts';
 import {
   type ArchivedImage,
@@ -90,6 +90,7 @@ async function verifyRandom(
       stored: [algorithmOf(entry.name), ...uncompressed],
       uncompressed,
       budget,
+      size: entry.size,
     });
   };
   const files = table
@@ -135,6 +136,7 @@ async function verifyStream(
         stored: algorithms,
         uncompressed: algorithms,
         budget,
+        size: entry.size,
         isBorrowed: true,
       });
       const known = byName.get(entry.name);
@@ -187,13 +189,13 @@ function reportOf(
   for (const [name, file] of digests) {
     const claimed = blobDigest(name);
     if (claimed !== undefined && file !== undefined)
-      check(claimed, file.stored, `archive entry ${quoteName(name)}`);
+      check(claimed, file.stored, `archive entry ${quoted(name)}`);
   }
   return {
     images: images.map(({ tags, config, layers }) => ({
       tags,
       config: config.digest,
-      platform: platformText(config.image.platform),
+      platform: platformText(config.platform),
       layers: layers.map((layer) => reportOfLayer(layer, digests)),
     })),
   };
@@ -209,7 +211,7 @@ function reportOfLayer(
   const file = digests.get(entry.name);
   if (file === undefined) throw new PassthroughError('INTERNAL', `${whatOf(entry)} was not hashed`);
   if (file.fault !== undefined) throw file.fault;
-  check(diffId, file.uncompressed, `layer ${quoteName(entry.name)}`, 'uncompressed ');
+  check(diffId, file.uncompressed, `layer ${quoted(entry.name)}`, 'uncompressed ');
   const named = /^(?<hex>[0-9a-f]{64}|[0-9a-f]{128})\.tar(?:\.gz)?$/.exec(entry.name)?.groups?.['hex'];
   const known = [...file.stored, diffId].map(digestHex);
   if (named !== undefined && !known.includes(named)) {
@@ -249,5 +251,5 @@ function rangeOf({ offset, size }: TableEntry): { readonly start: number; readon
 }
 
 function whatOf({ name }: TableEntry): string {
-  return `archive entry ${quoteName(name)}`;
+  return `archive entry ${quoted(name)}`;
 }

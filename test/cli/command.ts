@@ -30,6 +30,8 @@ export interface RunOptions {
   readonly cwd?: string | undefined;
   /** Standard input; empty unless given. */
   readonly input?: string | undefined;
+  /** Whether standard input stays open after {@link RunOptions.input}. */
+  readonly keepsInputOpen?: boolean;
 }
 
 /** Starts a command of the built program. */
@@ -41,7 +43,7 @@ export async function start(args: readonly string[], options: RunOptions = {}): 
 export function startOf(
   command: string,
   args: readonly string[],
-  { env, cwd, input = '' }: RunOptions,
+  { env, cwd, input = '', keepsInputOpen = false }: RunOptions,
 ): Running {
   const child = spawn(command, args, {
     cwd,
@@ -56,7 +58,8 @@ export function startOf(
     stderr += text;
   });
   // The command may end without reading it.
-  child.stdin.on('error', () => undefined).end(input);
+  child.stdin.on('error', () => undefined).write(input);
+  if (!keepsInputOpen) child.stdin.end();
   const { promise, resolve, reject } = Promise.withResolvers<Result>();
   child.once('error', reject);
   child.once('close', (code, signal) => resolve({ code, signal, stdout: Buffer.concat(stdout), stderr }));

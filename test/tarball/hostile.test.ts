@@ -213,12 +213,18 @@ const HOSTILE: readonly (readonly [what: string, archive: Buffer, code: ErrorCod
     'documents that are large together',
     archive({
       ...Object.fromEntries(
-        Array.from({ length: 9 }, (_, at) => [`c${at}.json`, `{"a":"${'x'.repeat(4e6)}"}`]),
+        Array.from({ length: 5 }, (_, at) => [`c${at}.json`, `{"a":"${'x'.repeat(4e6)}"}`]),
       ),
-      'manifest.json': JSON.stringify(Array.from({ length: 9 }, (_, at) => ({ Config: `c${at}.json` }))),
+      'manifest.json': JSON.stringify(Array.from({ length: 5 }, (_, at) => ({ Config: `c${at}.json` }))),
     }),
     'IMAGE_TOO_LARGE',
-    /its documents have more than 33554432 bytes$/,
+    /its documents have more than 16777216 bytes$/,
+  ],
+  [
+    'a config of many values',
+    archive({ 'config.json': `{"a":[${'[],'.repeat(200_000)}[]]}` }),
+    'IMAGE_TOO_LARGE',
+    /its documents have more than 200000 values$/,
   ],
   [
     'many images',

@@ -4,8 +4,8 @@ import { type Digest, digestHex, isDigest } from '../../image/digest.ts';
 import { type ImageConfig, parseImageConfig } from '../../image/image-config.ts';
 import { isForeignLayer } from '../../image/media-type.ts';
 import { Verifier } from '../../streams/verify.ts';
-import { quoteName } from '../../tar/quote.ts';
 import { cannotRead, cannotReadEntry } from '../../tar/reader.ts';
+import { quoted } from '../../util/printable.ts';
 import { MAX_MANIFEST_FILE_SIZE } from '../limits.ts';
 import { comparedName } from '../names.ts';
 import { blobName, type Contents, checkSize, inDocument } from './contents.ts';
@@ -23,11 +23,17 @@ export interface ArchivedLayer {
   readonly descriptor: Descriptor | undefined;
 }
 
+/** A config. The parsed document is not kept: a hostile one takes ten times the memory of its bytes. */
+export interface ArchivedConfig extends Omit<ImageConfig, 'document'> {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+}
+
 /** An image of an archive, with its documents. No layer has been read. */
 export interface ArchivedImage {
   /** Names as the archive has them. */
   readonly tags: readonly string[];
-  readonly config: { readonly digest: Digest; readonly bytes: Uint8Array; readonly image: ImageConfig };
+  readonly config: ArchivedConfig;
   /** Base first, with repetitions. */
   readonly layers: readonly ArchivedLayer[];
   /** The manifest, where the archive has one. */
@@ -107,12 +113,12 @@ async function imageOfItem(item: ManifestFileItem, contents: Contents): Promise<
   const { table } = contents;
   const config = await readConfig(item.config, item.layers.length, contents);
   const layers = item.layers.map((path, index): ArchivedLayer => {
-    const diffId = diffIdAt(config.image, index);
+    const diffId = diffIdAt(config, index);
     const entry = table.file(path);
     const source = item.sources.get(diffId) ?? sourceByName(item, path);
     if (entry !== undefined) return { diffId, entry, descriptor: source };
     if (source !== undefined && isForeignLayer(source)) return { diffId, entry, descriptor: source };
-    throw cannotReadEntry(MANIFEST_FILE, `layer ${quoteName(path)} is not in the archive`);
+    throw cannotReadEntry(MANIFEST_FILE, `layer ${quoted(path)} is not in the archive`);
   });
   return { tags: item.tags, config, layers, manifest: undefined };
 }
@@ -142,7 +148,7 @@ async function imageOfManifest(oci: OciImage, contents: Contents): Promise<Archi
     else if (!isForeignLayer(descriptor)) {
       throw cannotReadEntry(blobName(oci.digest), `layer ${descriptor.digest} is not in the archive`);
     }
-    return { diffId: diffIdAt(config.image, index), entry, descriptor };
+    return { diffId: diffIdAt(config, index), entry, descriptor };
   });
   return { tags: tagsOf(oci), config, layers, manifest: manifestOf(oci) };
 }
@@ -153,17 +159,17 @@ async function readConfig(
   contents: Contents,
 ): Promise<ArchivedImage['config']> {
   const entry = contents.table.file(path);
-  if (entry === undefined) throw cannotRead(`config ${quoteName(path)} is not in the archive`);
+  if (entry === undefined) throw cannotRead(`config ${quoted(path)} is not in the archive`);
   const bytes = await contents.document(entry);
   const claimed = claimedDigest(path) ?? claimedDigest(entry.name);
   if (claimed !== undefined) {
-    const verifier = new Verifier({ digest: claimed, what: `archive entry ${quoteName(entry.name)}` });
+    const verifier = new Verifier({ digest: claimed, what: `archive entry ${quoted(entry.name)}` });
     verifier.update(bytes);
     verifier.finish();
   }
   const digest: Digest = claimed ?? `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-  const image = inDocument(entry.name, () => parseImageConfig(bytes, layerCount));
-  return { digest, bytes, image };
+  const { platform, diffIds } = inDocument(entry.name, () => parseImageConfig(bytes, layerCount));
+  return { digest, bytes, diffIds, ...(platform && { platform }) };
 }
 
 /** The digest that the name of a config claims. */
@@ -189,7 +195,7 @@ export function blobDigest(path: string): Digest | undefined {
   return isDigest(digest) ? digest : undefined;
 }
 
-function diffIdAt({ diffIds }: ImageConfig, index: number): Digest {
+function diffIdAt({ diffIds }: ArchivedConfig, index: number): Digest {
   const diffId = diffIds[index];
   // The parser has compared the numbers.
   if (diffId === undefined) throw cannotRead(`its config has no diff ID ${index}`);

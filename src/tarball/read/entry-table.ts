@@ -1,5 +1,5 @@
-import { quoteName } from '../../tar/quote.ts';
 import { cannotRead, cannotReadEntry, type ReadEntry, tooLarge } from '../../tar/reader.ts';
+import { quoted } from '../../util/printable.ts';
 import { MAX_LINKS, MAX_NAMES_SIZE } from '../limits.ts';
 
 /** An entry of an archive, found by its name. */
@@ -70,14 +70,14 @@ export class EntryTable {
    *   file
    */
   file(path: string): TableEntry | undefined {
-    const name = plainPath(path, (why) => cannotRead(`it refers to ${quoteName(path)}, which ${why}`));
+    const name = plainPath(path, (why) => cannotRead(`it refers to ${quoted(path)}, which ${why}`));
     let entry = this.#entries.get(name);
     for (let links = 0; entry?.target !== undefined; links += 1) {
       if (links >= MAX_LINKS) throw cannotReadEntry(name, 'its links lead in a circle, or too far');
       const target: string = entry.target;
       entry = this.#entries.get(target);
       if (entry === undefined) {
-        throw cannotReadEntry(name, `it links to ${quoteName(target)}, which is not in the archive`);
+        throw cannotReadEntry(name, `it links to ${quoted(target)}, which is not in the archive`);
       }
     }
     if (entry !== undefined && entry.type !== 'file') throw cannotReadEntry(name, 'it is no file');
@@ -114,7 +114,7 @@ export function differs(name: string): Error {
 function targetOf({ name: written, type, linkName }: ReadEntry, name: string): string | undefined {
   if (linkName === undefined) return undefined;
   const folder = type === 'symlink' ? name.split('/').slice(0, -1) : [];
-  const refuse = (why: string) => cannotReadEntry(written, `its link target ${quoteName(linkName)} ${why}`);
+  const refuse = (why: string) => cannotReadEntry(written, `its link target ${quoted(linkName)} ${why}`);
   if (type === 'hardlink') return plainPath(linkName, refuse);
   if (linkName.startsWith('/')) throw refuse('is absolute');
   const path = [...folder];

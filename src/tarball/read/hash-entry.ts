@@ -1,8 +1,10 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash, hash as digestOf, type Hash } from 'node:crypto';
+import { Readable } from 'node:stream';
 import { isPassthroughError, type PassthroughError } from '../../errors.ts';
 import type { Digest, DigestAlgorithm } from '../../image/digest.ts';
 import { ownChunk, releaseChunk } from '../../streams/chunk.ts';
 import { type Compression, decompressed, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
+import { SMALL_FILE_SIZE } from '../limits.ts';
 import type { UncompressedBudget } from '../source/archive-source.ts';
 
 /** Digests of a file in an archive. */
@@ -27,6 +29,8 @@ export interface HashOptions {
   /** Empty for a file that is no layer: it is not uncompressed then. */
   readonly uncompressed: readonly DigestAlgorithm[];
   readonly budget: UncompressedBudget;
+  /** Bytes of the file, if they are known. */
+  readonly size?: number;
   /** Whether a chunk of the source is valid only until the next one is asked for. */
   readonly isBorrowed?: boolean;
 }
@@ -38,6 +42,39 @@ export interface HashOptions {
  * @throws what the source throws
  */
 export async function hashFile(
+  source: AsyncIterable<Uint8Array>,
+  options: HashOptions,
+): Promise<FileDigests> {
+  if (options.size === undefined || options.size > SMALL_FILE_SIZE) return await hashStream(source, options);
+  // An archive may have 100,000 small files, and a hash object takes longer than their bytes.
+  const bytes = Buffer.concat(await Array.fromAsync(source, (chunk) => Buffer.from(chunk)));
+  const { stored, uncompressed } = options;
+  if (uncompressed.length > 0 && mayBeCompressed(bytes)) {
+    return await hashStream(Readable.from([bytes]), { ...options, isBorrowed: false });
+  }
+  const own = [...new Set(stored)].map((algorithm): Digest => `${algorithm}:${digestOf(algorithm, bytes)}`);
+  const size = bytes.byteLength;
+  return {
+    size,
+    compression: 'none',
+    uncompressedSize: size,
+    stored: own,
+    uncompressed: own,
+    fault: undefined,
+  };
+}
+
+/** Whether a file has the first bytes of a compression, known or not. */
+function mayBeCompressed(bytes: Uint8Array): boolean {
+  try {
+    return detectCompression(bytes, '') !== 'none';
+  } catch (error) {
+    if (!isPassthroughError(error)) throw error;
+    return true;
+  }
+}
+
+async function hashStream(
   source: AsyncIterable<Uint8Array>,
   { what, stored, uncompressed, budget, isBorrowed = false }: HashOptions,
 ): Promise<FileDigests> {
@@ -89,7 +126,7 @@ export async function hashFile(
 
 async function hashUncompressed(
   source: AsyncIterable<Uint8Array>,
-  { what, uncompressed, budget }: Omit<HashOptions, 'stored' | 'isBorrowed'>,
+  { what, uncompressed, budget }: Pick<HashOptions, 'what' | 'uncompressed' | 'budget'>,
 ): Promise<{ readonly digests: readonly Digest[]; readonly size: number }> {
   const hashes = hashesOf(uncompressed);
   let size = 0;

@@ -5,8 +5,8 @@
 
 import { type Descriptor, parseDescriptor } from '../../image/descriptor.ts';
 import { fieldsOf, type JsonFields } from '../../image/json.ts';
-import { quoteName } from '../../tar/quote.ts';
 import { cannotReadEntry, tooLarge } from '../../tar/reader.ts';
+import { quoted } from '../../util/printable.ts';
 import { MAX_IMAGES, MAX_LAYERS } from '../limits.ts';
 import { inDocument } from './contents.ts';
 
@@ -54,7 +54,7 @@ function parseItem(item: unknown, at: string): ManifestFileItem {
   const odd = Object.keys(fields).find(
     (key) => !FIELDS.includes(key) && FIELDS.some((field) => field.toLowerCase() === key.toLowerCase()),
   );
-  if (odd !== undefined) throw malformed(`${at} has the field ${quoteName(odd)}, which readers may mistake`);
+  if (odd !== undefined) throw malformed(`${at} has the field ${quoted(odd)}, which readers may mistake`);
   const { Config: config } = fields;
   if (typeof config !== 'string' || config === '') throw malformed(`${at}.Config is no path`);
   const layers = textsOf(fields, 'Layers', at);
@@ -80,7 +80,7 @@ function sourcesOf(value: unknown, at: string): ReadonlyMap<string, Descriptor> 
   return new Map(
     Object.entries(fieldsOf(value)).map(([key, source]) => [
       key,
-      parseDescriptor(source, `${at}[${quoteName(key)}]`),
+      parseDescriptor(source, `${at}[${quoted(key)}]`),
     ]),
   );
 }

@@ -9,6 +9,7 @@ import { type ImageManifest, type IndexEntry, parseManifest } from '../../image/
 import { OCI_INDEX } from '../../image/media-type.ts';
 import { Verifier } from '../../streams/verify.ts';
 import { cannotReadEntry, tooLarge } from '../../tar/reader.ts';
+import { printableJson } from '../../util/printable.ts';
 import { MAX_IMAGES, MAX_INDEX_DEPTH, MAX_INDEX_ENTRIES } from '../limits.ts';
 import { shownName } from '../names.ts';
 import { blobName, type Contents, checkSize, inDocument } from './contents.ts';
@@ -94,7 +95,7 @@ async function checkLayoutVersion(contents: Contents): Promise<void> {
   const fields = parseJsonObject(await contents.document(file), (why) => cannotReadEntry(LAYOUT_FILE, why));
   const version = fields['imageLayoutVersion'];
   if (typeof version !== 'string' || !LAYOUT_VERSION.test(version)) {
-    throw cannotReadEntry(LAYOUT_FILE, `imageLayoutVersion is ${JSON.stringify(version)}, expected 1.0.0`);
+    throw cannotReadEntry(LAYOUT_FILE, `imageLayoutVersion is ${printableJson(version)}, expected 1.0.0`);
   }
 }
 

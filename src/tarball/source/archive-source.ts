@@ -5,6 +5,7 @@ import { ownChunk } from '../../streams/chunk.ts';
 import { decompressed, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
 import { cannotRead, tooLarge } from '../../tar/reader.ts';
 import { unlessAborted } from '../../util/map-concurrently.ts';
+import { quoted } from '../../util/printable.ts';
 import { MAX_UNCOMPRESSED_SIZE, READ_SIZE } from '../limits.ts';
 import { blobSource, bytesSource, fileSource, type RandomSource, readRange } from './random-source.ts';
 
@@ -57,7 +58,7 @@ async function openRaw(source: ByteSource, { signal }: ReadOptions): Promise<Ope
     const found = await stat(path).catch((cause: Error) => {
       throw cannotRead(cause.message, cause);
     });
-    if (found.isDirectory()) throw cannotRead(`${JSON.stringify(path)} is a folder`);
+    if (found.isDirectory()) throw cannotRead(`${quoted(path)} is a folder`);
     if (found.isFile()) return { kind: 'random', source: await fileSource(path) };
     return { kind: 'stream', bytes: abortable(readPipe(path, signal), signal) };
   }

@@ -130,11 +130,16 @@ export async function* readRange(
   }
 }
 
+/** Bytes of one read of headers: small entries follow each other closely. */
+const HEADERS_SIZE = 64 * 1024;
+
 /** Moves through a source and skips without reading. */
 export class RandomCursor implements Cursor {
   readonly #reader: RandomReader;
   readonly #size: number;
   #position = 0;
+  /** The bytes from an offset on that were read last. */
+  #read: { readonly start: number; readonly bytes: Uint8Array } = { start: 0, bytes: new Uint8Array() };
 
   constructor(reader: RandomReader, size: number) {
     this.#reader = reader;
@@ -148,9 +153,17 @@ export class RandomCursor implements Cursor {
 
   /** @throws what the reader throws */
   async take(length: number): Promise<Uint8Array> {
-    const bytes = await this.#reader.readAt(this.#position, Math.min(length, this.#size - this.#position));
-    this.#position += bytes.byteLength;
-    return bytes;
+    const at = this.#position;
+    const end = Math.min(at + length, this.#size);
+    const known = this.#read;
+    if (at < known.start || end > known.start + known.bytes.byteLength) {
+      const wanted = Math.min(Math.max(length, HEADERS_SIZE), this.#size - at);
+      this.#read = { start: at, bytes: await this.#reader.readAt(at, wanted) };
+    }
+    const { start, bytes } = this.#read;
+    const taken = bytes.slice(at - start, end - start);
+    this.#position += taken.byteLength;
+    return taken;
   }
 
   /** Moves on without reading. */
@@ -163,7 +176,7 @@ export class RandomCursor implements Cursor {
   /** @throws what the reader throws */
   async *chunks(length: number): AsyncGenerator<Uint8Array, void, undefined> {
     for (let left = length; left > 0; ) {
-      const chunk = await this.take(Math.min(left, READ_SIZE));
+      const chunk = await this.take(Math.min(left, HEADERS_SIZE));
       if (chunk.byteLength === 0) return;
       left -= chunk.byteLength;
       yield chunk;
