@@ -73,8 +73,10 @@ export type Setting =
   | 'caCert'
   | 'clientCert'
   | 'clientKey'
+  | 'compressedBytes'
   | 'foreignLayers'
-  | 'trustedCertificates';
+  | 'trustedCertificates'
+  | 'uncompressedBytes';
 
 /** Facts beside a message, for logs and error bodies. Never a credential. */
 export interface ErrorDetails {

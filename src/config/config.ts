@@ -6,7 +6,7 @@ import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
-import { refuseUnsupported, unknownVariables } from './variables.ts';
+import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
 
 /** Where the HTTP server listens, and its limits. None of them limits the time of an answer. */
 export interface HttpSettings {
@@ -127,7 +127,7 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
 }
 
 /**
- * Checks for variables that mean nothing and resemble those of the service.
+ * Checks for variables that have no effect: those that another one overrules, and those that resemble a variable of the service.
  *
  * @param environment `process.env`
  * @returns one line for the log for each
@@ -135,7 +135,7 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
 export function variableWarnings(environment: Environment): readonly string[] {
   const read = new EnvironmentReader({});
   readConfig(read);
-  return unknownVariables(environment, read.names);
+  return [...uselessVariables(environment), ...unknownVariables(environment, read.names)];
 }
 
 /**

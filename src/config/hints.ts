@@ -24,6 +24,8 @@ const REASONS: Readonly<Partial<Record<Setting, Texts>>> = {
 
 /** A sentence on what to change, where the reason in the message stays. */
 const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
+  compressedBytes: both(`${VARIABLES.compressedBytes} sets how much is allowed`),
+  uncompressedBytes: both(`${VARIABLES.uncompressedBytes} sets how much is allowed`),
   bufferedBytes: both(`${VARIABLES.bufferedBytes} sets how much is allowed`),
   caCert: { commandLine: 'It is the file of --cacert' },
   clientCert: { commandLine: 'It is the file of --cert' },
@@ -87,6 +89,16 @@ const ROWS: readonly Row[] = [
     when: ({ details }) => details.registryStatus === 400,
     service: 'If it speaks https, write https in the URL',
     commandLine: 'If it speaks https, add --scheme https',
+  },
+  {
+    code: 'IMAGE_TOO_LARGE',
+    when: ({ details }) => details.setting === undefined,
+    ...both(`${VARIABLES.manifestBytes} and ${VARIABLES.configBytes} set how large documents may be`),
+  },
+  {
+    code: 'NO_SPACE',
+    service: `The disk of ${VARIABLES.cacheDirectory} or ${VARIABLES.workspaceDirectory} is full, or this user's share of it`,
+    commandLine: `Layers lie in --cache, or in ${VARIABLES.workspaceDirectory} until the archive is written`,
   },
   { code: 'REGISTRY_RATE_LIMITED', commandLine: 'Sign in with docker login, or wait' },
   { code: 'REGISTRY_TIMEOUT', commandLine: 'Check the way to the registry, and try again' },

@@ -102,5 +102,8 @@ export function readPropagation(read: EnvironmentReader): PropagationPolicy {
   const name = 'OTEL_PROPAGATE_UPSTREAM';
   const text = read.text(name)?.toLowerCase();
   if (text === undefined || text === 'false') return [];
+  // Such a word means a switch, and is a valid name of a host.
+  if (text !== undefined && /^(?:yes|no|on|off|\d+)$/.test(text))
+    throw invalidVariable(name, text, 'expected true, false or a list of hosts');
   return text === 'true' ? 'all' : read.hosts(name);
 }

@@ -9,11 +9,15 @@ export const VARIABLES = Object.freeze({
   allowedHosts: 'REGISTRY_ALLOWED_HOSTS',
   bufferedBytes: 'MAX_BUFFERED_BYTES',
   cacheDirectory: 'CACHE_DIR',
+  compressedBytes: 'MAX_COMPRESSED_BYTES',
+  configBytes: 'MAX_CONFIG_BYTES',
   foreignLayers: 'REGISTRY_FOREIGN_LAYERS',
   host: 'HTTP_HOST',
+  manifestBytes: 'MAX_MANIFEST_BYTES',
   plainHttpHosts: 'REGISTRY_PLAIN_HTTP_HOSTS',
   port: 'HTTP_PORT',
   trustedCertificates: 'NODE_EXTRA_CA_CERTS',
+  uncompressedBytes: 'MAX_IMAGE_BYTES',
   workspaceDirectory: 'WORKSPACE_DIR',
 });
 
@@ -53,6 +57,29 @@ export const UNSUPPORTED_VARIABLES: readonly string[] = [
   'TLS_KEY_FILE',
   'TRUSTED_PROXIES',
 ];
+
+/**
+ * Finds variables that are set and have no effect, because another one decides or is missing.
+ *
+ * @param environment `process.env`
+ * @returns one line for the log for each
+ */
+export function uselessVariables(
+  environment: Readonly<Record<string, string | undefined>>,
+): readonly string[] {
+  const { REGISTRY_BEARER_TOKEN, REGISTRY_TOKEN, REGISTRY_USERNAME, REGISTRY_PASSWORD } = environment;
+  const warnings: readonly [isGiven: boolean, message: string][] = [
+    [
+      (REGISTRY_BEARER_TOKEN ?? '') !== '' && (REGISTRY_TOKEN ?? '') !== '',
+      'REGISTRY_TOKEN has no effect: REGISTRY_BEARER_TOKEN is set, too',
+    ],
+    [
+      (REGISTRY_USERNAME ?? '') !== '' && REGISTRY_PASSWORD === undefined,
+      'REGISTRY_USERNAME is set without REGISTRY_PASSWORD: the password is empty',
+    ],
+  ];
+  return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
+}
 
 /** Beginnings of names that are ours as a rule. */
 const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTP)_/;

@@ -1,4 +1,7 @@
-import type { Platform } from './platform.ts';
+import { PassthroughError } from '../errors.ts';
+import { nearest } from '../util/nearest.ts';
+import { quoted } from '../util/printable.ts';
+import { type Platform, parsePlatformChoice } from './platform.ts';
 
 /** A family or model of devices. A request may name it in place of its platform. */
 export interface Device {
@@ -58,4 +61,23 @@ const PLATFORMS: ReadonlyMap<string, Platform> = new Map(
  */
 export function devicePlatform(name: string): Platform | undefined {
   return PLATFORMS.get(name.toLowerCase());
+}
+
+/**
+ * Reads what a user names as a platform: a platform, a device, or `all`.
+ *
+ * @throws PassthroughError `INVALID_PLATFORM`; for a word, with the nearest device or all of them
+ */
+export function parseNamedPlatform(text: string): Platform | 'all' {
+  const device = devicePlatform(text);
+  if (device !== undefined) return device;
+  if (text.includes('/') || text.toLowerCase() === 'all') return parsePlatformChoice(text);
+  const names = DEVICES.map(({ name }) => name);
+  // One edit makes another model of a family: the hint asks, and takes none by itself.
+  const meant = nearest(text.toLowerCase(), names, ({ length }) => Math.floor(length / 2));
+  throw new PassthroughError(
+    'INVALID_PLATFORM',
+    `Cannot parse platform ${quoted(text)}: expected os/arch, os/arch/variant or a device, such as linux/arm64 or ir1101`,
+    { hints: [`${meant === undefined ? '' : `Did you mean ${meant}? `}Devices: ${names.join(', ')}`] },
+  );
 }

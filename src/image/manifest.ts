@@ -38,7 +38,7 @@ export interface ImageManifest {
   readonly layers: readonly Descriptor[];
 }
 
-/** A manifest of anything but a container image: a chart, a signature, a model. */
+/** A manifest of anything but a container image: a chart, a signature, an attestation, a model. */
 export interface ArtifactManifest {
   readonly kind: 'artifact';
   readonly mediaType: string;
@@ -108,11 +108,15 @@ export function parseManifest(
     throw unsupported(`media type ${quoted(mediaType)} is not that of an image`);
   }
   const config = parseDescriptor(document['config'], 'config');
-  const isArtifact = !isImageConfig(config.mediaType);
-  if (isArtifact && !artifacts) {
-    throw unsupported(`it is an artifact, not a container image: its config is ${quoted(config.mediaType)}`);
-  }
   const layers = parseLayers(document['layers']);
+  const isOfDocuments = layers.length > 0 && layers.every(({ mediaType }) => isDocument(mediaType));
+  const isArtifact = !isImageConfig(config.mediaType) || isOfDocuments;
+  if (isArtifact && !artifacts) {
+    const [part, type] = isOfDocuments
+      ? ['its layers are', layers[0]?.mediaType ?? '']
+      : ['its config is', config.mediaType];
+    throw unsupported(`it is an artifact, not a container image: ${part} ${quoted(type)}`);
+  }
   if (!isArtifact) return { kind: 'image', mediaType, config, layers };
   const { artifactType } = document;
   return {
@@ -122,6 +126,14 @@ export function parseManifest(
     layers,
     ...(typeof artifactType === 'string' && artifactType !== '' && { artifactType }),
   };
+}
+
+/**
+ * Whether a layer is JSON, as those of attestations (`application/vnd.in-toto+json`) and cosign's signatures. Their manifests have
+ * the config of an image, and no engine runs them.
+ */
+function isDocument(mediaType: string): boolean {
+  return /[+/]json$/.test(essence(mediaType));
 }
 
 function documentMediaType(own: unknown, contentType: string, isIndex: boolean): string {

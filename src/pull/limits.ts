@@ -1,4 +1,4 @@
-import { PassthroughError } from '../errors.ts';
+import { PassthroughError, type Setting } from '../errors.ts';
 
 /** What one archive may take. */
 export interface ImageLimits {
@@ -17,7 +17,10 @@ export interface ImageLimits {
  */
 export function checkCompressedSize(bytes: number, { compressedBytes }: ImageLimits): void {
   if (bytes > compressedBytes)
-    throw tooLarge(`its layers are ${bytes} bytes compressed, more than ${compressedBytes}`);
+    throw tooLarge(
+      'compressedBytes',
+      `its layers are ${bytes} bytes compressed, more than ${compressedBytes}`,
+    );
 }
 
 /**
@@ -51,12 +54,12 @@ export class SizeBudget {
   spend(bytes: number): void {
     this.#spent += bytes;
     if (this.#spent > this.#limit)
-      throw tooLarge(`its layers take more than ${this.#limit} bytes uncompressed`);
+      throw tooLarge('uncompressedBytes', `its layers take more than ${this.#limit} bytes uncompressed`);
   }
 }
 
-function tooLarge(why: string): PassthroughError {
-  return new PassthroughError('IMAGE_TOO_LARGE', `Cannot prepare image: ${why}`);
+function tooLarge(setting: Setting, why: string): PassthroughError {
+  return new PassthroughError('IMAGE_TOO_LARGE', `Cannot prepare image: ${why}`, { setting });
 }
 
 /** A time limit over several steps. */

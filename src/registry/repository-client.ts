@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
-import { type ErrorCode, PassthroughError } from '../errors.ts';
-import { type Digest, digestAlgorithm, isDigest } from '../image/digest.ts';
+import type { ErrorCode, PassthroughError } from '../errors.ts';
+import { isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
 import { quoted } from '../util/printable.ts';
@@ -17,13 +16,14 @@ import type { HostPattern } from './host-pattern.ts';
 import { readBounded, readStart } from './read-bounded.ts';
 import type { RegistryHost } from './registry-host.ts';
 import type { FetchedManifest, ManifestHead, Repository } from './repository.ts';
-import { errorFromResponse } from './response-error.ts';
+import { errorFromResponse, refuseHtml } from './response-error.ts';
 import { readResuming } from './resume.ts';
 import { collectTags } from './tag-list.ts';
 import { isTransient } from './transport/connection-error.ts';
 import { signatureOf } from './transport/redirect.ts';
 import { backoffMs, pause, type RetryPolicy } from './transport/retry.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport/transport.ts';
+import { digestOf, verifyDigest, verifySize } from './verify-document.ts';
 
 /** Largest small bodies by kind, in bytes. */
 export interface BodyLimits {
@@ -61,6 +61,8 @@ interface WholeBody {
   readonly tooLarge: ErrorCode;
   /** Name of the body, for messages. */
   readonly what: string;
+  /** Whether it must be JSON; a config is what its digest says. */
+  readonly isJson?: boolean;
 }
 
 /** Most requests for a small body that breaks off. */
@@ -98,6 +100,7 @@ export class RepositoryClient implements Repository {
         maxBytes: limits.manifestBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
         what,
+        isJson: true,
       },
       signal,
     );
@@ -139,6 +142,7 @@ export class RepositoryClient implements Repository {
       maxBytes: limits.manifestBytes,
       tooLarge: 'REGISTRY_FAILED',
       what: 'tag list',
+      isJson: true,
     } as const;
     const getPage = async (url: URL) => {
       const { bytes, headers } = await this.#getWhole({ ...body, endpoint: { ...endpoint, url } }, signal);
@@ -236,7 +240,7 @@ export class RepositoryClient implements Repository {
 
   /** Fetches a small body; starts again if it breaks off. */
   async #getWhole(
-    { endpoint, headers, maxBytes, tooLarge, what }: WholeBody,
+    { endpoint, headers, maxBytes, tooLarge, what, isJson = false }: WholeBody,
     signal: AbortSignal,
   ): Promise<{ bytes: Uint8Array; headers: TransportResponse['headers'] }> {
     const attempts = { count: 0 };
@@ -244,7 +248,9 @@ export class RepositoryClient implements Repository {
       const response = await this.#send(endpoint, headers, signal, attempts);
       if (response.status !== 200) throw await this.#failure(response, what);
       try {
-        return { bytes: await readBounded(response, maxBytes, what, tooLarge), headers: response.headers };
+        const bytes = await readBounded(response, maxBytes, what, tooLarge);
+        if (isJson) refuseHtml(response, bytes, this.#action(what));
+        return { bytes, headers: response.headers };
       } catch (error) {
         if (attempt === WHOLE_BODY_ATTEMPTS || !isTransient(error)) throw error;
         await pause(backoffMs(attempt, this.#options.retry), signal);
@@ -264,8 +270,12 @@ export class RepositoryClient implements Repository {
   }
 
   #failure(response: TransportResponse, what: string): Promise<PassthroughError> {
-    const { repository, host, limits } = this.#options;
-    return errorFromResponse(response, `Cannot get ${what} of ${host.name}/${repository}`, limits.errorBytes);
+    return errorFromResponse(response, this.#action(what), this.#options.limits.errorBytes);
+  }
+
+  #action(what: string): string {
+    const { repository, host } = this.#options;
+    return `Cannot get ${what} of ${host.name}/${repository}`;
   }
 }
 
@@ -275,26 +285,4 @@ export class RepositoryClient implements Repository {
  */
 function isInconclusive(status: number): boolean {
   return status === 501 || (status >= 400 && status < 500 && status !== 401 && status !== 429);
-}
-
-function verifySize(bytes: Uint8Array, { size, digest }: Descriptor, what: string): void {
-  if (bytes.byteLength === size) return;
-  throw new PassthroughError(
-    'VERIFICATION_FAILED',
-    `Cannot verify ${what}: it has ${bytes.byteLength} bytes, its descriptor says ${size}`,
-    { expected: digest, actual: digestOf(bytes, digestAlgorithm(digest)) },
-  );
-}
-
-function verifyDigest(bytes: Uint8Array, expected: Digest, what: string): void {
-  const actual = digestOf(bytes, digestAlgorithm(expected));
-  if (actual === expected) return;
-  throw new PassthroughError('VERIFICATION_FAILED', `Cannot verify ${what}: its bytes are ${actual}`, {
-    expected,
-    actual,
-  });
-}
-
-function digestOf(bytes: Uint8Array, algorithm: 'sha256' | 'sha512'): Digest {
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
 }

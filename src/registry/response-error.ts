@@ -1,4 +1,5 @@
 import { type ErrorCode, PassthroughError } from '../errors.ts';
+import { essence } from '../image/media-type.ts';
 import { printable } from '../util/printable.ts';
 import { readStart } from './read-bounded.ts';
 import { retryAfterSeconds } from './transport/retry.ts';
@@ -23,6 +24,8 @@ export async function errorFromResponse(
 ): Promise<PassthroughError> {
   const { status, headers, secrets } = response;
   const { code, message } = parseErrors(await readStart(response, maxBytes), secrets);
+  if (status === 404 && code === undefined && isHtml(headers['content-type']))
+    return noRegistry(action, status);
   const quoted = [message, code && `(${code})`].filter((part) => part !== undefined).join(' ');
   const reason = REASONS[status] ?? `the answer is ${status}`;
   const retryAfter = retryAfterSeconds(headers['retry-after']);
@@ -30,6 +33,32 @@ export async function errorFromResponse(
     registryStatus: status,
     ...(code !== undefined && { registryCode: code }),
     ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter }),
+  });
+}
+
+/**
+ * Refuses a web page where a document is expected: a host that is mistyped, or a login page on the way.
+ *
+ * @param action start of the message: what failed
+ * @throws PassthroughError `REGISTRY_FAILED`
+ */
+export function refuseHtml({ status, headers }: TransportResponse, bytes: Uint8Array, action: string): void {
+  // Some proxies call everything HTML, so that the first character decides.
+  if (
+    isHtml(headers['content-type']) &&
+    /^\uFEFF?\s*</.test(Buffer.from(bytes.subarray(0, 64)).toString('utf8'))
+  )
+    throw noRegistry(action, status);
+}
+
+function isHtml(contentType: string | undefined): boolean {
+  return essence(contentType ?? '') === 'text/html';
+}
+
+function noRegistry(action: string, status: number): PassthroughError {
+  return new PassthroughError('REGISTRY_FAILED', `${action}: this is no registry, it answered HTML`, {
+    registryStatus: status,
+    hints: ['Check host and port; a login page on the way answers HTML, too'],
   });
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { type Config, configWarnings, loadConfig } from '../../src/config/config.ts';
+import { type Config, configWarnings, loadConfig, variableWarnings } from '../../src/config/config.ts';
 import { DEFAULT_OPTIONS } from '../../src/pull/options.ts';
 
 const MIB = 1024 ** 2;
@@ -224,6 +224,21 @@ describe('warnings', () => {
     for (const sound of [{ CACHE_SERVE_STALE: '60' }, { CACHE_MAX_BYTES: '0' }])
       assert.deepEqual(warnings(sound), []);
   });
+
+  const useless: readonly [environment: Record<string, string>, warning: string | undefined][] = [
+    [{ REGISTRY_TOKEN: 'secret', REGISTRY_BEARER_TOKEN: 'secret' }, 'REGISTRY_TOKEN has no effect'],
+    [{ REGISTRY_TOKEN: '', REGISTRY_BEARER_TOKEN: 'secret' }, undefined],
+    [{ REGISTRY_USERNAME: 'user' }, 'REGISTRY_USERNAME is set without REGISTRY_PASSWORD'],
+    [{ REGISTRY_USERNAME: 'user', REGISTRY_PASSWORD: '' }, undefined],
+  ];
+  for (const [environment, warning] of useless) {
+    test(`${warning === undefined ? 'do not mention' : 'mention'} ${Object.keys(environment).join(' and ')}`, () => {
+      const [first, ...others] = variableWarnings(environment);
+      assert.equal(first?.split(':')[0], warning);
+      assert.deepEqual(others, []);
+      assert.doesNotMatch(first ?? '', /secret|user\b/);
+    });
+  }
 
   test('mention credentials that belong to no registry', () => {
     for (const loose of [

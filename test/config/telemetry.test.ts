@@ -233,7 +233,16 @@ describe('the trace context', () => {
     });
   }
 
-  for (const value of ['a b', 'https://ghcr.io/v2', 'ftp://ghcr.io', 'user:pw@ghcr.io', 'true;ghcr.io']) {
+  for (const value of [
+    'a b',
+    'https://ghcr.io/v2',
+    'ftp://ghcr.io',
+    'user:pw@ghcr.io',
+    'true;ghcr.io',
+    'yes',
+    'ON',
+    '1',
+  ]) {
     test(`is not sent with the malformed value ${JSON.stringify(value)}, which is refused`, () => {
       assert.throws(
         () => propagation(value),

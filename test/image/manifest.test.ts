@@ -23,6 +23,7 @@ const dockerImage = makeImage({ layers, mediaTypes: 'docker' });
 
 /** Parts of hand-made documents. */
 const CONFIG = { mediaType: oci.config, digest: DIGEST, size: 2 };
+const LAYER = { ...CONFIG, mediaType: oci.layer.gzip };
 const IMAGE = { schemaVersion: 2, config: CONFIG, layers: [] };
 const INDEX = { schemaVersion: 2, manifests: [] };
 
@@ -184,8 +185,24 @@ describe('parseManifest refuses', () => {
     }
   });
 
+  test('layers that are all JSON, as those of attestations, unless artifacts are allowed', () => {
+    for (const mediaType of [
+      'application/vnd.in-toto+json',
+      'application/vnd.in-toto+json; v=1',
+      'application/json',
+    ]) {
+      const image = { ...IMAGE, layers: [{ ...LAYER, mediaType }] };
+      const why = `it is an artifact, not a container image: its layers are ${JSON.stringify(mediaType)}`;
+      assert.throws(() => parseJson(image, oci.manifest), unsupported(why));
+      const bytes = Buffer.from(JSON.stringify(image));
+      assert.equal(parseManifest(bytes, oci.manifest, { artifacts: true }).kind, 'artifact');
+      const mixed = { ...IMAGE, layers: [LAYER, { ...LAYER, mediaType }] };
+      assert.equal(parseJson(mixed, oci.manifest).kind, 'image');
+    }
+  });
+
   test('more than 1000 layers', () => {
-    const image = (count: number) => ({ ...IMAGE, layers: Array(count).fill(CONFIG) });
+    const image = (count: number) => ({ ...IMAGE, layers: Array(count).fill(LAYER) });
     assert.equal(asImage(parseJson(image(1000), oci.manifest)).layers.length, 1000);
     assert.throws(() => parseJson(image(1001), oci.manifest), unsupported('it has more than 1000 layers'));
   });

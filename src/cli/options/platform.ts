@@ -1,10 +1,7 @@
 import { endianness } from 'node:os';
-import { PassthroughError } from '../../errors.ts';
-import { DEVICES, devicePlatform } from '../../image/device.ts';
-import { formatPlatform, type Platform, parsePlatformChoice } from '../../image/platform.ts';
-import { nearest } from '../../util/nearest.ts';
-import { quoted } from '../../util/printable.ts';
-import { editsOf, misuse, type ParsedOptions } from './parse.ts';
+import { parseNamedPlatform } from '../../image/device.ts';
+import { formatPlatform, type Platform } from '../../image/platform.ts';
+import { misuse, type ParsedOptions } from './parse.ts';
 
 /** Names of Go for the names of Node, where they differ: https://nodejs.org/api/process.html#processarch */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', mipsel: 'mipsle' };
@@ -27,9 +24,12 @@ export function readPlatform(options: ParsedOptions): PlatformOption {
     return { platform: machinePlatform(), isAsked: false };
   const machine = machinePlatform();
   const platform =
-    text === undefined ? parsed(`${os ?? machine.os}/${arch ?? machine.architecture}`) : parsed(text);
+    text === undefined
+      ? parseNamedPlatform(`${os ?? machine.os}/${arch ?? machine.architecture}`)
+      : parseNamedPlatform(text);
   if (text !== undefined && (os !== undefined || arch !== undefined)) {
-    const other = platform === 'all' ? platform : parsed(`${os ?? platform.os}/${arch ?? archOf(platform)}`);
+    const other =
+      platform === 'all' ? platform : parseNamedPlatform(`${os ?? platform.os}/${arch ?? archOf(platform)}`);
     if (platform === 'all' || other === 'all' || formatPlatform(platform) !== formatPlatform(other)) {
       throw misuse('Cannot use --platform: --os or --arch names another one', 'Give one of both forms');
     }
@@ -39,20 +39,6 @@ export function readPlatform(options: ParsedOptions): PlatformOption {
 
 function archOf({ architecture, variant }: Platform): string {
   return variant === undefined ? architecture : `${architecture}/${variant}`;
-}
-
-function parsed(text: string): Platform | 'all' {
-  const device = devicePlatform(text);
-  if (device !== undefined || text.includes('/')) return device ?? parsePlatformChoice(text);
-  if (text.toLowerCase() === 'all') return 'all';
-  const names = DEVICES.map(({ name }) => name);
-  const meant = nearest(text.toLowerCase(), names, editsOf);
-  const hint = meant === undefined ? `Devices: ${names.join(', ')}` : `Did you mean ${meant}?`;
-  throw new PassthroughError(
-    'INVALID_PLATFORM',
-    `Cannot parse platform ${quoted(text)}: expected os/arch, os/arch/variant or a device`,
-    { hints: [hint] },
-  );
 }
 
 /**

@@ -10,6 +10,7 @@ import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../c
 import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { parseArchiveRequest } from '../routing/archive-request.ts';
+import { withFilenameHint } from '../routing/filename-hint.ts';
 import type { PullRoute } from '../routing/route.ts';
 import { sendFile, sendNotModified } from '../send-file.ts';
 import { bundleReferences } from './bundle-references.ts';
@@ -39,7 +40,9 @@ export async function handleArchive(
       await answer(context, parsed, app);
     } catch (error) {
       const hosts = parsed.request.images.map(({ host }) => host);
-      throw route.kind === 'archive' ? error : challengeWhenDenied(error, hosts, parsed.client, app);
+      throw route.kind === 'archive'
+        ? withFilenameHint(error, route.filename)
+        : challengeWhenDenied(error, hosts, parsed.client, app);
     }
   } finally {
     leave();

@@ -1,6 +1,6 @@
 import { PassthroughError } from '../../errors.ts';
-import { devicePlatform } from '../../image/device.ts';
-import { type Platform, parsePlatform } from '../../image/platform.ts';
+import { parseNamedPlatform } from '../../image/device.ts';
+import type { Platform } from '../../image/platform.ts';
 import { type ImageRequest, imageRequest } from '../../pull/request.ts';
 import type { ManifestChoice } from '../../pull/resolve-manifest.ts';
 import type { HostPolicy } from '../../registry/select-host.ts';
@@ -93,7 +93,13 @@ async function withCredentials(
 function manifestChoice({ type, platform: text }: ManifestRoute, defaultPlatform: Platform): ManifestChoice {
   if (type === 'index') return { type, platform: undefined };
   if (text !== undefined) {
-    const platform = devicePlatform(text) ?? parsePlatform(text);
+    const platform = parseNamedPlatform(text);
+    if (platform === 'all') {
+      throw new PassthroughError(
+        'INVALID_PLATFORM',
+        'Cannot show the manifest of all platforms: ask for type=index',
+      );
+    }
     return { type, platform: { platform, isPlatformAsked: true } };
   }
   const platform = type === 'image' ? { platform: defaultPlatform, isPlatformAsked: false } : undefined;

@@ -2,9 +2,9 @@ import { type Span, trace } from '@opentelemetry/api';
 import type { LayoutName } from '../../archive/archive.ts';
 import { LAYOUT_TABLE } from '../../archive/layouts.ts';
 import { PassthroughError } from '../../errors.ts';
-import { devicePlatform } from '../../image/device.ts';
+import { parseNamedPlatform } from '../../image/device.ts';
 import { parseEnding, parseFilename } from '../../image/filename.ts';
-import { formatPlatform, type Platform, parsePlatformChoice } from '../../image/platform.ts';
+import { formatPlatform, type Platform } from '../../image/platform.ts';
 import { formatReference, parseReference, type Reference } from '../../image/reference.ts';
 import { referenceAttributes } from '../../pull/image-attributes.ts';
 import {
@@ -169,8 +169,7 @@ function imageOf(text: string, policy: HostPolicy, onRegistry: OnRegistry): Imag
 }
 
 function readPlatform(text: string | undefined, layout: LayoutName, defaultPlatform: Platform) {
-  const device = text === undefined ? undefined : devicePlatform(text);
-  const platform = device ?? (text === undefined ? defaultPlatform : parsePlatformChoice(text));
+  const platform = text === undefined ? defaultPlatform : parseNamedPlatform(text);
   if (platform === 'all' && !LAYOUT_TABLE[layout].holdsIndexes) {
     throw new PassthroughError(
       'INVALID_PLATFORM',

@@ -1,9 +1,10 @@
 import { isLayout } from '../../archive/archive.ts';
 import { PassthroughError } from '../../errors.ts';
-import { quoted } from '../../util/printable.ts';
+import { devicePlatform } from '../../image/device.ts';
+import { printable, quoted } from '../../util/printable.ts';
 import { imageFault } from './no-image.ts';
 import { refuseUnknownParameters } from './parameters.ts';
-import { decodeSegment, splitTarget } from './path.ts';
+import { decodeSegment, mayHoldCredentials, splitTarget } from './path.ts';
 import type { PullRoute, Route } from './route.ts';
 
 /** What may stand before the path of a route. */
@@ -126,6 +127,7 @@ function takePlatform(segments: readonly string[], rows: readonly Pattern[]) {
     throw new PassthroughError(
       'INVALID_PLATFORM',
       `Cannot parse platform ${quoted(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
+      { hints: hintFor(segments) },
     );
   }
   const names = ['{device}', '{os}/{arch}', '{os}/{arch}/{variant}'];
@@ -134,6 +136,16 @@ function takePlatform(segments: readonly string[], rows: readonly Pattern[]) {
     platform: parts.join('/'),
     rest: segments.slice(1 + length),
   };
+}
+
+/** A reference takes its platform as a parameter. */
+function hintFor([, ...parts]: readonly string[]): readonly string[] {
+  const length = devicePlatform(parts[0] ?? '') === undefined ? 2 : 1;
+  const [platform = '', reference = ''] = [parts.slice(0, length), parts.slice(length)].map((some) =>
+    printable(some.join('/')),
+  );
+  if (reference === '' || mayHoldCredentials(reference)) return [];
+  return [`With a reference, the platform is a parameter: /${reference}?platform=${platform}`];
 }
 
 /** Whether a segment fits the first segment of a pattern. */
