@@ -30,7 +30,7 @@ export interface PullTarCall extends PullerProgressCall {
 
 /** A file that an image was pulled to. */
 export interface PulledTar {
-  /** Path of the file, with symbolic links resolved. */
+  /** Absolute path of the file, with symbolic links resolved. */
   readonly path: string;
   /** Bytes. */
   readonly size: number;

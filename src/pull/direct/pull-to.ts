@@ -5,7 +5,7 @@ import { PartialFile } from './partial-file.ts';
 
 /** An archive that was written to a file. */
 export interface WrittenArchive {
-  /** Path of the file, with symbolic links resolved. */
+  /** Absolute path of the file, with symbolic links resolved. */
   readonly path: string;
   /** Bytes. */
   readonly size: number;
