@@ -19,10 +19,10 @@ export type FetchImageCall = Pick<FetchLayersCall, 'budget' | 'progress' | 'sign
 
 /** Fetches config and layers of images. */
 export class ImageFetcher {
-  readonly #layers: LayerFetcher;
+  readonly #layers: Pick<LayerFetcher, 'has' | 'fetchAll'>;
   readonly #policy: ResolvePolicy;
 
-  constructor(layers: LayerFetcher, policy: ResolvePolicy) {
+  constructor(layers: Pick<LayerFetcher, 'has' | 'fetchAll'>, policy: ResolvePolicy) {
     this.#layers = layers;
     this.#policy = policy;
   }

@@ -19,8 +19,9 @@ import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts'
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
 import type { ManifestStore } from './cache/manifest-store.ts';
 import { type OpenStore, openStorage, type Storage } from './cache/open-storage.ts';
+import { DirectWriter } from './direct/direct-writer.ts';
 import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
-import { copyTo, type WrittenArchive } from './direct/pull-to.ts';
+import { pullTo, type WrittenArchive } from './direct/pull-to.ts';
 import { LayerFetcher } from './fetch-layers.ts';
 import { withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
@@ -60,6 +61,7 @@ export class ImageService {
   readonly #store: Store<LayerReport>;
   readonly #manifestStore: ManifestStore;
   readonly #files: ArchiveFiles;
+  readonly #writer: DirectWriter;
   readonly #preparations = new Preparations();
 
   private constructor(
@@ -79,6 +81,7 @@ export class ImageService {
     this.#manifestStore = manifestStore;
     this.#manifests = new SharedManifests(references, manifestsInFlight);
     const layers = new LayerFetcher({ store, limits, concurrentDownloads: registry.concurrentDownloads });
+    this.#writer = new DirectWriter(layers, this.#policy);
     this.#files = new ArchiveFiles({
       store,
       limits,
@@ -160,8 +163,8 @@ export class ImageService {
   }
 
   /**
-   * Resolves and pulls an archive to a file. The file is written beside its path and renamed when all its bytes are verified, so an
-   * existing file is replaced only by a whole one.
+   * Resolves and pulls an archive to a file, without preparing it before if no store is kept. The file is written beside its path
+   * and renamed when all its bytes are verified, so an existing file is replaced only by a whole one.
    *
    * @param destination path of the file; a device or a pipe is written directly
    * @throws PassthroughError those of {@link resolve} and {@link pull}; `CANNOT_WRITE`, `NO_SPACE`
@@ -172,8 +175,11 @@ export class ImageService {
     { signal, onProgress, ...client }: PullToOptions,
   ): Promise<WrittenArchive> {
     const resolved = await this.resolve(request, { signal, ...client });
-    const pull = () => this.pull(resolved, { signal, onProgress });
-    return await copyTo(destination, resolved, pull, signal);
+    // Through a kept store, a later pull finds the layers of one that broke off.
+    const writer = this.#options.cache.directory === undefined ? this.#writer : undefined;
+    const pull = (options: PullOptions) => this.pull(resolved, options);
+    const ways = { writer, pull, totalMs: this.#options.prepareTimeoutMs };
+    return await pullTo(destination, resolved, ways, { signal, onProgress });
   }
 
   /**

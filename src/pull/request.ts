@@ -2,7 +2,13 @@ import type { LayoutName } from '../archive/archive.ts';
 import { PassthroughError } from '../errors.ts';
 import { type Checksum, type Compression, formatFilename } from '../image/filename.ts';
 import type { Platform } from '../image/platform.ts';
-import { DOCKER_HUB_NAME, parseReference, type Reference, repoTag } from '../image/reference.ts';
+import {
+  DOCKER_HUB_NAME,
+  type NamedReference,
+  parseReference,
+  type Reference,
+  repoTag,
+} from '../image/reference.ts';
 import type { BasicCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import { type HostPolicy, selectHost, selectHostOfReference } from '../registry/select-host.ts';
@@ -76,14 +82,17 @@ export function imageRequest(text: string, policy: HostPolicy, scheme?: string):
     scheme === undefined || named === undefined
       ? selectHostOfReference(named, policy)
       : selectHost({ scheme, host: named }, policy);
-  return requestOf(host, repository, { tag, digest });
+  return imageRequestAt(host, { repository, tag, digest });
 }
 
-/** An image of a registry; its repository gets the default namespace if it has one component. */
-function requestOf(
+/**
+ * An image of a registry.
+ *
+ * @param named repository, which gets the default namespace if it has one component, and tag or digest
+ */
+export function imageRequestAt(
   host: RegistryHost,
-  path: string,
-  { tag, digest }: { readonly tag: Reference['tag']; readonly digest: Reference['digest'] },
+  { repository: path, tag, digest }: Omit<NamedReference, 'host'>,
 ): ImageRequest {
   const isBare = !path.includes('/') && host.defaultNamespace !== '';
   const reference: Reference = {

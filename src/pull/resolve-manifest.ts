@@ -66,6 +66,7 @@ export interface ServedManifest {
   readonly digest: Digest;
   readonly bytes: Uint8Array;
   readonly mediaType: string;
+  readonly isIndex: boolean;
 }
 
 /** What {@link resolveManifest} accepts besides images. */
@@ -125,7 +126,7 @@ export async function fetchManifest(
 ): Promise<ServedManifest> {
   if (type !== 'index' && platform !== undefined) {
     const { digest, bytes, manifest } = await resolveManifest(image, platform, signal, { artifacts: true });
-    return { digest, bytes, mediaType: manifest.mediaType };
+    return { digest, bytes, mediaType: manifest.mediaType, isIndex: manifest.kind === 'index' };
   }
   const { reference, repository } = image;
   return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
@@ -137,7 +138,7 @@ export async function fetchManifest(
         `Cannot show the index of ${quoted(formatReference(reference))}: it is for a single platform and has none`,
       );
     }
-    return { digest: fetched.digest, bytes: fetched.bytes, mediaType };
+    return { digest: fetched.digest, bytes: fetched.bytes, mediaType, isIndex: kind === 'index' };
   });
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
 import { PassthroughError } from '../../errors.ts';
 import { quoted } from '../../util/printable.ts';
@@ -16,17 +17,20 @@ const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
  * only by a whole one. A symbolic link stays, and its target is replaced. A device or a pipe is written directly, in order.
  */
 export class PartialFile implements AsyncDisposable {
-  /** Path of the file, with symbolic links resolved. */
+  /** Absolute path of the file, with symbolic links resolved. */
   readonly path: string;
   /** Whether bytes can be written at any position; a device or a pipe takes them only in order. */
   readonly isSeekable: boolean;
+  /** The path as it was given, for messages. */
+  readonly #name: string;
   readonly #partial: string;
   readonly #file: FileHandle;
   #isOpen = true;
   #isDone = false;
 
-  private constructor(path: string, partial: string, file: FileHandle) {
-    this.path = path;
+  private constructor(name: string, path: string, partial: string, file: FileHandle) {
+    this.#name = name;
+    this.path = resolve(path);
     this.isSeekable = path !== partial;
     this.#partial = partial;
     this.#file = file;
@@ -41,13 +45,14 @@ export class PartialFile implements AsyncDisposable {
     try {
       const found = await stat(path).catch(() => undefined);
       if (found?.isDirectory() === true) throw cannotWrite(path, 'it is a folder');
-      if (found !== undefined && !found.isFile()) return new PartialFile(path, path, await open(path, 'w'));
+      if (found !== undefined && !found.isFile())
+        return new PartialFile(path, path, path, await open(path, 'w'));
       const target = await realpath(path).catch((error: unknown) => {
         if (systemErrorCode(error) === 'ENOENT') return path;
         throw error;
       });
       const partial = `${target}.${randomBytes(RANDOM_BYTES).toString('hex')}.partial`;
-      return new PartialFile(target, partial, await open(partial, 'wx'));
+      return new PartialFile(path, target, partial, await open(partial, 'wx'));
     } catch (error) {
       throw writeError(path, error);
     }
@@ -67,7 +72,7 @@ export class PartialFile implements AsyncDisposable {
         at += bytesWritten;
       }
     } catch (error) {
-      throw writeError(this.path, error);
+      throw writeError(this.#name, error);
     }
   }
 
@@ -82,7 +87,7 @@ export class PartialFile implements AsyncDisposable {
       if (this.isSeekable) await rename(this.#partial, this.path);
       this.#isDone = true;
     } catch (error) {
-      throw writeError(this.path, error);
+      throw writeError(this.#name, error);
     }
   }
 

@@ -1,11 +1,15 @@
 import { releaseChunk } from '../../streams/chunk.ts';
 import type { ArchiveFile } from '../archive-files.ts';
+import { withTimeLimit } from '../limits.ts';
+import { ProgressCounter } from '../progress.ts';
+import type { PullOptions } from '../request.ts';
 import type { ResolvedArchive } from '../resolve-archive.ts';
+import type { DirectWriter } from './direct-writer.ts';
 import { PartialFile } from './partial-file.ts';
 
 /** An archive that was written to a file. */
 export interface WrittenArchive {
-  /** Path of the file, with symbolic links resolved. */
+  /** Absolute path of the file, with symbolic links resolved. */
   readonly path: string;
   /** Bytes. */
   readonly size: number;
@@ -13,28 +17,57 @@ export interface WrittenArchive {
   readonly resolved: ResolvedArchive;
 }
 
+/** The ways to the bytes of an archive. */
+export interface Ways {
+  /** Writes the archive while its layers arrive; `undefined` if they must go through the store. */
+  readonly writer: DirectWriter | undefined;
+  /** Prepares the archive in the store. */
+  readonly pull: (options: PullOptions) => Promise<ArchiveFile>;
+  /** Longest time of resolving and writing, in milliseconds. */
+  readonly totalMs: number;
+}
+
 /**
- * Copies a pulled archive to a file.
+ * Writes a resolved archive to a file: directly where its bytes can be written in any order and are not compressed as a whole.
  *
- * @param pull pulls the archive; its file is closed
- * @throws PassthroughError what `pull` and reading throw, `CANNOT_WRITE`, `NO_SPACE`; the signal's reason
+ * @param destination path of the file
+ * @throws PassthroughError what the ways throw, `CANNOT_WRITE`, `NO_SPACE`; the signal's reason
  */
-export async function copyTo(
+export async function pullTo(
   destination: string,
   resolved: ResolvedArchive,
-  pull: () => Promise<ArchiveFile>,
-  signal: AbortSignal,
+  { writer, pull, totalMs }: Ways,
+  { signal, onProgress }: PullOptions,
 ): Promise<WrittenArchive> {
-  await using target = await PartialFile.create(destination);
-  const archive = await pull();
+  await using file = await PartialFile.create(destination);
+  const limit = { totalMs, spentMs: resolved.resolveMs };
+  const isDirect = file.isSeekable && resolved.request.compression === 'none';
+  const write = async () => {
+    if (writer === undefined || !isDirect)
+      return await copy(await pull({ signal, onProgress }), file, signal);
+    const progress = new ProgressCounter(onProgress ?? (() => undefined));
+    return await withTimeLimit(limit, signal, (both) =>
+      writer.write(resolved, file, { signal: both, progress }),
+    );
+  };
+  try {
+    const size = await write();
+    signal.throwIfAborted();
+    await file.finish();
+    return { path: file.path, size, resolved };
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  }
+}
+
+async function copy(archive: ArchiveFile, file: PartialFile, signal: AbortSignal): Promise<number> {
   try {
     for await (const chunk of archive.bytes()) {
       signal.throwIfAborted();
-      await target.write(chunk);
+      await file.write(chunk);
       releaseChunk(chunk);
     }
-    await target.finish();
-    return { path: target.path, size: archive.size, resolved };
+    return archive.size;
   } finally {
     archive.close();
   }
