@@ -26,7 +26,7 @@ import { LayerFetcher } from './fetch-layers.ts';
 import { withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
-import type { LayerReport } from './progress.ts';
+import { finished, type LayerReport } from './progress.ts';
 import { ArchivePuller } from './pull-archive.ts';
 import type {
   ArchiveRequest,
@@ -193,6 +193,8 @@ export class ImageService {
       const resolved = await this.resolve(request, { signal, ...client });
       const file = await this.pull(resolved, { signal, onProgress });
       file.close();
+      // A file that was there already has reported nothing.
+      onProgress(finished(resolved.layers));
     });
   }
 

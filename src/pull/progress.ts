@@ -25,6 +25,16 @@ export interface LayerReport {
   readonly uncompressed: number;
 }
 
+/** The progress of a preparation that has all its layers. */
+export function finished({ count, bytes }: { readonly count: number; readonly bytes: number }): Progress {
+  return {
+    step: 'fetching',
+    layers: { done: count, total: count },
+    bytes: { done: bytes, total: bytes },
+    inFlight: [],
+  };
+}
+
 /** A layer, as its descriptor names it. */
 type LayerSize = { readonly digest: string; readonly size: number };
 

@@ -35,6 +35,8 @@ export interface ResolvedArchive {
    * read the other.
    */
   readonly key: string;
+  /** The different layers of the archive, and their compressed bytes. */
+  readonly layers: { readonly count: number; readonly bytes: number };
   /** Milliseconds that resolving took: they count against the time limit of the pull. */
   readonly resolveMs: number;
   /** Milliseconds since a registry last resolved its reference, if it cannot be asked now; the longest of all images. */
@@ -70,10 +72,8 @@ export async function resolveArchive(
   for (const image of request.images) images.push(await resolveImage(image, request, open, signal));
   const layers = images.flatMap(({ manifest }) => layersOf(manifest, request, policy));
   const unique = new Map(layers.map(({ digest, size }) => [digest, size]));
-  checkCompressedSize(
-    unique.values().reduce((sum, size) => sum + size, 0),
-    policy.limits,
-  );
+  const bytes = unique.values().reduce((sum, size) => sum + size, 0);
+  checkCompressedSize(bytes, policy.limits);
   const archiveEtag = archiveIdentity({
     layout: request.layout,
     foreignLayers: foreignLayersOf(request, policy),
@@ -90,6 +90,7 @@ export async function resolveArchive(
     etag: etagOf(archiveEtag, request),
     archiveEtag,
     key: [archiveEtag, ...places].join(' '),
+    layers: { count: unique.size, bytes },
     resolveMs: performance.now() - startedAt,
     staleMs: ages.length === 0 ? undefined : Math.max(...ages),
   };

@@ -7,6 +7,7 @@ import { machinePlatform } from '../../src/cli/options/platform.ts';
 import { listTar } from '../support/collect.ts';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
 import { type BuiltImage, makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { makeCertificates } from '../support/tls.ts';
 import { temporaryFolder } from './binary.ts';
 import { type Result, run, start } from './command.ts';
 
@@ -389,6 +390,39 @@ describe('pull with credentials', { concurrency: 2 }, () => {
       assert.equal(code, 4);
       assert.match(stderr, /\nSign in with docker login, or give --user and --password-stdin/);
       assert.doesNotMatch(stderr, /hunter2/);
+    }
+  });
+});
+
+describe('pull from a registry that asks for a certificate', { concurrency: 2 }, () => {
+  test('shows that of --cert and --key, and trusts --cacert', async () => {
+    const { ca, cert, key, clientCert, clientKey } = await makeCertificates();
+    await using registry = await startFakeRegistry({ tls: { cert, key, clientCa: ca } });
+    registry.push('team/app', '1', ONE);
+    await using folder = await temporaryFolder();
+    const files = { 'ca.pem': ca, 'c.pem': clientCert, 'k.pem': clientKey, 'text.pem': 'text' };
+    for (const [name, text] of Object.entries(files)) await writeFile(join(folder.path, name), text);
+    const pull = (...options: readonly string[]) =>
+      run(['pull', '-q', '-s', 'https', ...options, `${registry.host}/team/app:1`, '-'], {
+        cwd: folder.path,
+      });
+    const shown = await pull('-x', 'ca.pem', '-c', 'c.pem', '-k', 'k.pem');
+    assert.equal(shown.code, 0, shown.stderr);
+    assert.deepEqual(tagsOf(shown.stdout), [`${registry.host}/team/app:1`]);
+    const refusals: readonly [options: readonly string[], code: number, says: RegExp][] = [
+      [['-x', 'ca.pem'], 1, /it wants a certificate of the client/],
+      [['-c', 'c.pem', '-k', 'k.pem'], 1, /its certificate is not trusted/],
+      [
+        ['-x', 'ca.pem', '-c', 'text.pem', '-k', 'k.pem'],
+        2,
+        /Cannot use the client certificate: .*\nIt is the file of --cert\n/,
+      ],
+      [['-x', 'ca.pem', '-c', 'c.pem', '-k', 'none.pem'], 2, /Cannot use --key="none\.pem": /],
+    ];
+    for (const [options, code, says] of refusals) {
+      const refused = await pull(...options);
+      assert.equal(refused.code, code, `${options.join(' ')}: ${refused.stderr}`);
+      assert.match(refused.stderr, says);
     }
   });
 });

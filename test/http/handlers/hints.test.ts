@@ -126,3 +126,23 @@ describe('an image that is too large', () => {
     });
   }
 });
+
+test('a preparation of what is there already has all its layers', async () => {
+  await using scene = await startScene();
+  scene.registry.push('lab/hello', '1', ONE);
+  await using service = await scene.start({});
+  const size = ONE.layers.reduce((sum, { blob }) => sum + blob.length, 0);
+  for (const path of ['/docker/lab_hello_1.tgz', '/docker/lab_hello_1.tgz', '/docker/lab_hello_1.tar']) {
+    const { headers } = await service.request(`/prepare${path}`, { method: 'POST' });
+    // The GET waits for the same work.
+    assert.equal((await service.request(path)).status, 200);
+    const { layers, bytes } = JSON.parse(
+      (await service.request(String(headers['location']))).body.toString(),
+    );
+    assert.deepEqual(
+      { layers, bytes },
+      { layers: { done: 1, total: 1 }, bytes: { done: size, total: size } },
+      path,
+    );
+  }
+});
