@@ -8,7 +8,8 @@ import { print } from './output/print.ts';
 /** The `tags` command. */
 export async function run(call: CommandCall): Promise<number> {
   const [repository = ''] = call.positionals;
-  if (/[:@][^/]*$/.test(repository.replace(/^docker:\/\//, ''))) {
+  const last = repository.split('/').at(-1) ?? '';
+  if (last.includes(':') || last.includes('@')) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
       `Cannot list the tags of ${quoted(repository)}: expected a repository without tag and digest`,

@@ -155,7 +155,7 @@ function add(
 function unknownOption(written: string, specs: readonly OptionSpec[], arg = written): PassthroughError {
   const names = specs.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
   // A long name with one dash: `-platform linux/arm64`.
-  const word = arg.replace(/^-+/, '').replace(/=.*$/s, '').toLowerCase();
+  const word = arg.split('=', 1).join('').replace(/^-+/, '').toLowerCase();
   const meant = word.length > 1 ? nearest(word, names, editsOf) : undefined;
   const hint = meant === undefined ? 'See --help for the options' : `Did you mean --${meant}?`;
   const shown = word.length > 1 && !arg.startsWith('--') && meant !== undefined ? `-${word}` : written;
