@@ -57,6 +57,8 @@ export interface BuiltServiceOptions {
   readonly nodeArgs?: readonly string[] | undefined;
   /** Another program than the one that is built for this process. */
   readonly main?: string | undefined;
+  /** Limit of open files, as `ulimit -n` sets it. */
+  readonly openFiles?: number | undefined;
 }
 
 /**
@@ -67,7 +69,7 @@ export interface BuiltServiceOptions {
  */
 export async function startBuiltService(
   env: Readonly<Record<string, string>> = {},
-  { nodeArgs = [], main }: BuiltServiceOptions = {},
+  { nodeArgs = [], main, openFiles }: BuiltServiceOptions = {},
 ): Promise<BuiltService> {
   const program = main ?? (await builtMain());
   await using stack = new AsyncDisposableStack();
@@ -84,7 +86,11 @@ export async function startBuiltService(
   };
 
   const begun = performance.now();
-  const child = spawn(process.execPath, [...nodeArgs, program, 'serve'], {
+  const command = [process.execPath, ...nodeArgs, program, 'serve'];
+  // The shell replaces itself by the program, so that signals and `/proc` find the program.
+  const [file = '', ...args] =
+    openFiles === undefined ? command : ['sh', '-c', `ulimit -n ${openFiles} && exec "$@"`, 'sh', ...command];
+  const child = spawn(file, args, {
     cwd: folder,
     env: variables,
     stdio: ['ignore', 'pipe', 'pipe'],
