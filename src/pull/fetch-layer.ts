@@ -9,6 +9,7 @@ import { decompressed } from '../streams/decompress.ts';
 import { rebatched } from '../streams/rebatch.ts';
 import { Verifier, verifying } from '../streams/verify.ts';
 import { instruments } from '../telemetry/metrics.ts';
+import { quoted } from '../util/printable.ts';
 import type { LayerReport } from './progress.ts';
 
 /** Bytes of one write. */
@@ -116,7 +117,7 @@ async function verifyRest(blob: AsyncIterator<Uint8Array>, verifier: Verifier): 
 }
 
 function nameOf({ digest }: Descriptor): string {
-  return `layer ${JSON.stringify(digest)}`;
+  return `layer ${quoted(digest)}`;
 }
 
 /** The error for a layer whose uncompressed bytes do not have the diff ID that the config names. */

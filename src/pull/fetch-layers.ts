@@ -9,6 +9,7 @@ import type { Store, Stored } from '../storage/store.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently, unlessAborted } from '../util/map-concurrently.ts';
+import { quoted } from '../util/printable.ts';
 import { KeyedSemaphore } from '../util/semaphore.ts';
 import { KnownBlobs } from './cache/known-blobs.ts';
 import { fetchLayer, wrongDiffId } from './fetch-layer.ts';
@@ -268,7 +269,7 @@ function diffIdsDisagree(
 ): PassthroughError {
   return new PassthroughError(
     'VERIFICATION_FAILED',
-    `Cannot verify layer ${JSON.stringify(layer.digest)}: the config gives it another diff ID at each place`,
+    `Cannot verify layer ${quoted(layer.digest)}: the config gives it another diff ID at each place`,
     { ...(expected !== undefined && { expected }), ...(actual !== undefined && { actual }) },
   );
 }
