@@ -32,7 +32,7 @@ const BATCH = 20;
 const MAX_HEADER_BYTES = 32 * 1024;
 
 /** Longest time for one input, in milliseconds: a linear parser needs a tenth of it for the largest. */
-const MAX_MS = 150;
+const MAX_MS = 250;
 
 /** Times that a slow input is repeated: the machine may have been busy. */
 const REPETITIONS = 3;
