@@ -188,10 +188,15 @@ export class LayerFetcher {
       signal: AbortSignal.any([signal, tooLarge.signal]),
       onReport: watch,
       produce: (draft, working, report) =>
-        this.#downloads.run(location.origin, working, async () => {
-          const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });
-          return { repository: location.name, ...(diffId !== undefined && { diffId }) };
-        }),
+        this.#downloads.run(
+          location.origin,
+          working,
+          async () => {
+            const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });
+            return { repository: location.name, ...(diffId !== undefined && { diffId }) };
+          },
+          location.name,
+        ),
     });
     try {
       tooLarge.signal.throwIfAborted();

@@ -11,14 +11,13 @@ import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
 import { StoreFolder } from '../storage/folder.ts';
 import { Store } from '../storage/store.ts';
-import { Semaphore } from '../util/semaphore.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
 import { ManifestStore } from './cache/manifest-store.ts';
 import { ReferenceCache } from './cache/reference-cache.ts';
 import { LayerFetcher } from './fetch-layers.ts';
-import { withTimeLimit } from './limits.ts';
+import { Places, withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions, storeBytes } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
 import type { LayerReport, Progress } from './progress.ts';
@@ -40,6 +39,8 @@ export interface PullOptions {
   /** Stops the pull, and later the repair of damaged layers while the file is read. */
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Whose pull it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
 }
 
 /** A call of {@link ImageService.prepare}. */
@@ -47,6 +48,8 @@ export interface PrepareOptions {
   readonly credentials?: BasicCredentials | undefined;
   /** Path under which the archive can be requested, for those who look the preparation up. */
   readonly path: string;
+  /** Whose preparation it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
 }
 
 /** Parts that tests replace, to observe or to damage them. */
@@ -99,7 +102,7 @@ export class ImageService {
       store,
       limits,
       puller: new ArchivePuller(layers, this.#policy),
-      admission: new Semaphore(admission),
+      places: new Places(admission),
       inFlight: filesInFlight,
     });
   }
@@ -178,10 +181,10 @@ export class ImageService {
    * @throws PassthroughError `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, `NO_SPACE`, `BUSY`, those of
    *   `Repository`, `REGISTRY_TIMEOUT` when it takes, together with resolving, longer than `prepareTimeoutMs`
    */
-  pull(resolved: ResolvedArchive, { signal, onProgress }: PullOptions): Promise<ArchiveFile> {
+  pull(resolved: ResolvedArchive, { signal, onProgress, client }: PullOptions): Promise<ArchiveFile> {
     const limits = { totalMs: this.#options.prepareTimeoutMs, spentMs: resolved.resolveMs };
     return withTimeLimit(limits, signal, (_, limit) =>
-      this.#files.open(resolved, { signal, limit, onProgress }),
+      this.#files.open(resolved, { signal, limit, onProgress, client }),
     );
   }
 
@@ -190,11 +193,11 @@ export class ImageService {
    *
    * @throws PassthroughError `BUSY` when too many preparations run, or the service stops
    */
-  prepare(request: ArchiveRequest, { credentials, path }: PrepareOptions): StartedPreparation {
+  prepare(request: ArchiveRequest, { credentials, path, client }: PrepareOptions): StartedPreparation {
     const images = request.images.map(({ reference }) => formatReference(reference));
     return this.#preparations.start({ path, images }, async (signal, onProgress) => {
       const resolved = await this.resolve(request, { signal, credentials });
-      const file = await this.pull(resolved, { signal, onProgress });
+      const file = await this.pull(resolved, { signal, onProgress, client });
       file.close();
     });
   }
