@@ -11,6 +11,7 @@ import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
 import { StoreFolder } from '../storage/folder.ts';
 import { Store } from '../storage/store.ts';
+import { MemoryBudget } from '../util/memory-budget.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
@@ -65,6 +66,7 @@ interface Opened {
   readonly store: Store<LayerReport>;
   readonly manifestStore: ManifestStore;
   readonly references: ReferenceCache;
+  readonly memory: MemoryBudget;
 }
 
 /**
@@ -83,7 +85,7 @@ export class ImageService {
 
   private constructor(
     options: ResolvedOptions,
-    { store, manifestStore, references }: Opened,
+    { store, manifestStore, references, memory }: Opened,
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
     const { registry, limits, admission } = options;
@@ -97,7 +99,8 @@ export class ImageService {
     this.#store = store;
     this.#manifestStore = manifestStore;
     this.#manifests = new SharedManifests(references, manifestsInFlight);
-    const layers = new LayerFetcher({ store, limits, concurrentDownloads: registry.concurrentDownloads });
+    const { concurrentDownloads } = registry;
+    const layers = new LayerFetcher({ store, limits, concurrentDownloads, memory });
     this.#files = new ArchiveFiles({
       store,
       limits,
@@ -128,7 +131,9 @@ export class ImageService {
       const isOn = cache.maxBytes !== 0;
       const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
       const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
-      return new ImageService(resolved, { store, manifestStore, references }, parts);
+      const { bufferedBytes, admission } = resolved;
+      const memory = new MemoryBudget({ maxBytes: bufferedBytes, maxWaitMs: admission.maxWaitMs });
+      return new ImageService(resolved, { store, manifestStore, references, memory }, parts);
     } catch (error) {
       await folder.close();
       throw error;
