@@ -39,6 +39,9 @@ export interface Config
   readonly shutdownMs: number;
 }
 
+/** The default of `MAX_CONNECTIONS`. */
+export const DEFAULT_MAX_CONNECTIONS = 10_000;
+
 const { limits, admission, ...DEFAULTS } = DEFAULT_OPTIONS;
 
 /**
@@ -56,7 +59,7 @@ export function loadConfig(environment: Environment): Config {
       port: read.integer('HTTP_PORT', 8080, 0, 65_535),
       headerTimeoutMs: read.milliseconds('HTTP_HEADER_TIMEOUT', 15),
       idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
-      maxConnections: read.integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
+      maxConnections: read.integer('MAX_CONNECTIONS', DEFAULT_MAX_CONNECTIONS, 1, 1_000_000),
     },
     requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 16, 0, 10_000),
     logLevel: readLogLevel(read),

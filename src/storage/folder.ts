@@ -183,6 +183,11 @@ export class StoreFolder {
     }
   }
 
+  /** Path of a complete file. */
+  pathOf(name: string): string {
+    return this.#prepared(name);
+  }
+
   /** Removes a file that is not finished. */
   async abandon({ writer, path }: IncomingFile): Promise<void> {
     await rm(path, { force: true }).catch(() => undefined);

@@ -5,9 +5,9 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BuiltService, startBuiltService } from '../support/built-service.ts';
 import { startFakeRegistry } from '../support/fake-registry.ts';
-import { makeImage } from '../support/image.ts';
+import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
 import type { BlobLayer } from '../support/layer.ts';
-import { residentBytes } from '../support/process-state.ts';
+import { descriptorsOf, residentBytes } from '../support/process-state.ts';
 import { connectRaw } from '../support/raw-client.ts';
 
 const MIB = 1024 ** 2;
@@ -119,4 +119,33 @@ test('layers of zstd with large windows wait for each other', { timeout: 120_000
   for (const { status } of await answers) equal(status, 200);
   t.diagnostic(`8 windows of 128 MiB: ${Math.round(cost / MIB)} MiB`);
   ok(cost < 300 * MIB);
+});
+
+test('slow readers of an archive with thousands of layers hold few files', {
+  timeout: 120_000,
+}, async (t) => {
+  await using registry = await startFakeRegistry();
+  const image = (platform: number) =>
+    makeImage({
+      platform: { os: 'linux', architecture: 'amd64', variant: `v${platform}` },
+      layers: Array.from({ length: 300 }, (_, at) => ({ tar: makeLayer({ [`${platform}/${at}`]: 'x' }) })),
+    });
+  const index = makeIndex([1, 2, 3].map((platform) => ({ image: image(platform) })));
+  registry.push('team/app', '1', index);
+  await using service = await startBuiltService({ REGISTRY_URL: registry.url }, { openFiles: 256 });
+  const path = '/platform/all/oci/team_app_1.tar';
+  const { status } = await fetch(`http://127.0.0.1:${service.port}${path}`, { method: 'HEAD' });
+  equal(status, 200);
+  await using stack = new AsyncDisposableStack();
+  for (let readers = 0; readers < 20; readers += 1) {
+    const client = stack.use(await connectRaw(service.port));
+    client.send(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    await client.waitFor(/^HTTP\/1\.1 200 /);
+    client.socket.pause();
+  }
+  const { files, sockets } = await descriptorsOf(service.pid, service.workspace);
+  t.diagnostic(`${files.length} files and ${sockets} sockets are open`);
+  ok(files.length <= 64 + 20, `${files.length} files are open`);
+  equal((await service.request('/health')).status, 200);
+  ok(service.logs().some(({ event, level }) => event === 'open_files' && level === 'warn'));
 });
