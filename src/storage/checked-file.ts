@@ -1,10 +1,9 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { lendChunk, ownChunk, releaseChunk } from '../streams/chunk.ts';
-import { systemErrorCode } from '../util/system-error.ts';
 import { BLOCK_BYTES, BlockChecksums } from './block-checksums.ts';
-import { PooledHandle, ReadMemory } from './read-memory.ts';
+import { openStored, PooledHandle, ReadMemory } from './read-memory.ts';
 import { storageError } from './storage-error.ts';
 
 /**
@@ -152,16 +151,17 @@ export class CheckedFile {
    * Opens a file that {@link CheckedFileWriter.finish} has finished.
    *
    * @param memory shared by all readers of the folder
-   * @returns `undefined` where it is missing, incomplete, or damaged after its content
-   * @throws PassthroughError `BUSY` when too many files are open, `INTERNAL`
+   * @returns `undefined` where it is missing, incomplete, damaged after its content, or no file that this process can read
+   * @throws PassthroughError `BUSY` when too many files are open
    */
   static async open(path: string, memory: ReadMemory = new ReadMemory()): Promise<CheckedFile | undefined> {
     let handle: FileHandle;
     try {
-      handle = await open(path, 'r');
+      handle = await openStored(path, memory.owner);
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return undefined;
-      throw storageError(error);
+      const failure = storageError(error);
+      if (failure.code === 'BUSY') throw failure;
+      return undefined;
     }
     const end = await readEnd(handle).catch(() => undefined);
     if (end !== undefined) return new CheckedFile(new PooledHandle(handle, path, memory), end, memory);

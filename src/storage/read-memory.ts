@@ -1,5 +1,7 @@
+import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { openFileLimit } from '../util/open-file-limit.ts';
+import { ROOT } from './make-folder.ts';
 import { ReadBudget } from './read-budget.ts';
 import { ReadCache } from './read-cache.ts';
 
@@ -18,11 +20,40 @@ const MAX_OPEN = 256;
 /** Part of the process's descriptors that stored files may take. The rest is for connections. */
 const OPEN_PART = 1 / 4;
 
+/**
+ * No symbolic link is followed, and no FIFO waits for a writer: a program that can write to the folder could put one in the place
+ * of a file.
+ */
+const OPEN_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/**
+ * Opens a stored file.
+ *
+ * @param owner its user ID; any unless given
+ * @throws the system's error; Error if it is no file, or belongs to another user
+ */
+export async function openStored(path: string, owner: number | undefined): Promise<FileHandle> {
+  const handle = await open(path, OPEN_FLAGS);
+  try {
+    const found = await handle.stat();
+    if (!found.isFile()) throw new Error('it is not a file');
+    // Who can write to a folder can replace its files, but not give them to another user.
+    const isOurs = owner === undefined || found.uid === owner || found.uid === ROOT;
+    if (!isOurs) throw new Error('it belongs to another user');
+    return handle;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
 /** What the readers of a folder's files share: memory and descriptors. */
 export class ReadMemory {
   readonly budget = new ReadBudget(BUDGET_BYTES);
   readonly cache = new ReadCache(CACHE_BYTES);
   readonly handles: HandlePool;
+  /** User ID of the files; any unless set. */
+  owner: number | undefined;
   #lastId = 0;
 
   /** @param maxOpen files that stay open */
@@ -68,7 +99,7 @@ class HandlePool {
 
 /** A file that is open while it is read, and as long after as the pool allows. */
 export class PooledHandle {
-  readonly #pool: HandlePool;
+  readonly #memory: ReadMemory;
   /** Where to open it again; `undefined` while it has no final name. */
   #path: string | undefined;
   #handle: FileHandle | undefined;
@@ -77,17 +108,17 @@ export class PooledHandle {
   #users = 0;
 
   /** @param handle is closed here */
-  constructor(handle: FileHandle, path: string | undefined, { handles }: ReadMemory) {
-    this.#pool = handles;
+  constructor(handle: FileHandle, path: string | undefined, memory: ReadMemory) {
+    this.#memory = memory;
     this.#handle = handle;
     this.#path = path;
-    handles.use(this);
+    memory.handles.use(this);
   }
 
   /** Says where the file can be opened again. Until then it stays open. */
   movedTo(path: string): void {
     this.#path = path;
-    this.#pool.use(this);
+    this.#memory.handles.use(this);
   }
 
   /**
@@ -101,7 +132,7 @@ export class PooledHandle {
       return await work(this.#handle ?? (await this.#reopen()));
     } finally {
       this.#users -= 1;
-      if (this.#handle !== undefined) this.#pool.use(this);
+      if (this.#handle !== undefined) this.#memory.handles.use(this);
     }
   }
 
@@ -116,7 +147,7 @@ export class PooledHandle {
 
   /** Closes the file for good. */
   async close(): Promise<void> {
-    this.#pool.forget(this);
+    this.#memory.handles.forget(this);
     const handle = this.#handle ?? (await this.#opening?.catch(() => undefined));
     this.#handle = undefined;
     await this.#closing;
@@ -125,7 +156,7 @@ export class PooledHandle {
 
   /** Opens the file once for all concurrent uses. */
   #reopen(): Promise<FileHandle> {
-    this.#opening ??= open(this.#path ?? '', 'r')
+    this.#opening ??= openStored(this.#path ?? '', this.#memory.owner)
       .then((handle) => {
         this.#handle = handle;
         return handle;
