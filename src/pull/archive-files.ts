@@ -10,7 +10,7 @@ import type { ByteRange } from '../tar/encoder.ts';
 import { measuringPreparation, withSpan } from '../telemetry/span.ts';
 import { BoundedMap } from '../util/bounded-map.ts';
 import { type Lease, SingleFlight } from '../util/single-flight.ts';
-import { checkUncompressedSize, type ImageLimits, type Places } from './limits.ts';
+import { checkUncompressedSize, DiskTurns, type ImageLimits, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
 import { etagOf, type ResolvedArchive } from './resolve-archive.ts';
@@ -82,6 +82,7 @@ export class ArchiveFiles {
   /** Checksums by algorithm and entity tag. Equal tags mean equal bytes, so an entry never expires. */
   readonly #checksums = new BoundedMap<string, string>({ maxCost: MAX_CHECKSUMS });
   readonly #hashing = new SingleFlight<string, string>();
+  readonly #disk = new DiskTurns();
 
   constructor(options: ArchiveFilesOptions) {
     this.#options = options;
@@ -149,10 +150,13 @@ export class ArchiveFiles {
         onReport: onProgress,
         // A refusal of one caller's credentials says nothing about those of the others.
         isPersonal: (error) => isPassthroughError(error, 'REGISTRY_DENIED'),
-        produce: (working, report) => {
-          const call = { signal: working, progress: new ProgressCounter(report), client };
-          return compression === 'gzip' ? this.#compressed(resolved, call) : this.#plain(resolved, call);
-        },
+        produce: (working, report) =>
+          this.#disk.run(working, (leave) => {
+            const call = { signal: working, progress: new ProgressCounter(report), client };
+            return compression === 'gzip'
+              ? this.#compressed(resolved, call, leave)
+              : this.#plain(resolved, call, leave);
+          }),
       });
     if (!inFlight.has(key)) return await join();
     return await withSpan('await_preparation', {}, async (span) => {
@@ -163,29 +167,28 @@ export class ArchiveFiles {
     });
   }
 
-  async #plain(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
+  async #plain(resolved: ResolvedArchive, call: PullCall, leave: () => void): Promise<SharedFile> {
     const { puller } = this.#options;
     const pulled = await this.#prepare(resolved, puller.isStored(resolved), call, () =>
       puller.pull(resolved, call),
     );
-    const { size } = pulled;
     const etag = resolved.archiveEtag;
     const checksums = this.#checksums;
     return {
       contentType: 'application/x-tar',
-      size,
+      size: pulled.size,
       etag,
       get sha256() {
         return checksums.get(`sha256 ${etag}`);
       },
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) => pulled.bytes(range, reader),
-      release: () => pulled.release(),
+      release: () => [pulled.release(), leave()],
     };
   }
 
   /** Compresses the archive into a file first, so that its length and checksum are known and ranges of it can be sent. */
-  async #compressed(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
+  async #compressed(resolved: ResolvedArchive, call: PullCall, leave: () => void): Promise<SharedFile> {
     const file =
       (await this.#findCompressed(resolved, call)) ??
       (await this.#prepare(resolved, false, call, () => this.#compress(resolved, call)));
@@ -197,7 +200,7 @@ export class ArchiveFiles {
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) =>
         readRepairing(file, range, () => this.#compress(reader.resolved, { signal: reader.signal })),
-      release: () => file.release(),
+      release: () => [file.release(), leave()],
     };
   }
 

@@ -1,4 +1,4 @@
-import { PassthroughError } from '../errors.ts';
+import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { RepositoryLocation } from '../registry/repository.ts';
 import { Semaphore, type SemaphoreOptions, type Share } from '../util/semaphore.ts';
 
@@ -102,6 +102,105 @@ export class Places {
       add(`registry ${origin}`, this.#permits + 1);
     }
     return this.#semaphore.acquire(signal, [...shares.values()]);
+  }
+}
+
+/** Longest wait for disk space that others hold, in milliseconds: a download of a large image takes minutes. */
+const MAX_SPACE_WAIT_MS = 300_000;
+
+/** Most attempts of work that meets a full disk. Each fetches its layers again. */
+const MAX_SPACE_ATTEMPTS = 3;
+
+/** Work that keeps files in use after its end, until it calls `leave`. It holds nothing when it fails. */
+type DiskWork<T> = (leave: () => void) => Promise<T>;
+
+/**
+ * Repeats work that meets a full disk while others hold files there. Without it, two images that fit one after the other fail
+ * together. Those that wait take turns, so that they do not meet again.
+ */
+export class DiskTurns {
+  readonly #turn = new Semaphore({ permits: 1 });
+  readonly #waiters = new Set<() => void>();
+  readonly #maxWaitMs: number;
+  #users = 0;
+  /** Number of uses so far. */
+  #begun = 0;
+
+  constructor(maxWaitMs: number = MAX_SPACE_WAIT_MS) {
+    this.#maxWaitMs = maxWaitMs;
+  }
+
+  /**
+   * Runs work that keeps files in use.
+   *
+   * @param signal ends the wait
+   * @throws what the work throws, `NO_SPACE` if nothing else uses the disk or it took too long; the signal's reason
+   */
+  async run<T>(signal: AbortSignal, work: DiskWork<T>): Promise<T> {
+    const isAlone = this.#users === 0 && this.#turn.isIdle;
+    const begun = this.#begun + 1;
+    try {
+      return await this.#use(work);
+    } catch (error) {
+      const wasAlone = isAlone && this.#begun === begun;
+      if (wasAlone || !isPassthroughError(error, 'NO_SPACE')) throw error;
+      const release = await this.#turn.acquire(signal);
+      try {
+        return await this.#repeat(signal, work, error);
+      } finally {
+        release();
+      }
+    }
+  }
+
+  async #repeat<T>(signal: AbortSignal, work: DiskWork<T>, first: unknown): Promise<T> {
+    let failure = first;
+    for (let attempt = 2; attempt <= MAX_SPACE_ATTEMPTS; attempt += 1) {
+      if (this.#users > 0 && !(await this.#changed(signal))) break;
+      try {
+        return await this.#use(work);
+      } catch (error) {
+        failure = error;
+        if (!isPassthroughError(error, 'NO_SPACE') || this.#users === 0) break;
+      }
+    }
+    throw failure;
+  }
+
+  async #use<T>(work: DiskWork<T>): Promise<T> {
+    this.#users += 1;
+    this.#begun += 1;
+    let hasLeft = false;
+    const leave = () => {
+      if (hasLeft) return;
+      hasLeft = true;
+      this.#users -= 1;
+      for (const wake of this.#waiters) wake();
+    };
+    try {
+      return await work(leave);
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  /** Waits until another use has ended; returns `false` if that took too long. */
+  async #changed(signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    const wake = () => resolve(true);
+    const abort = () => reject(signal.reason);
+    const timer = setTimeout(() => resolve(false), this.#maxWaitMs);
+    signal.addEventListener('abort', abort, { once: true });
+    this.#waiters.add(wake);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      this.#waiters.delete(wake);
+    }
   }
 }
 
