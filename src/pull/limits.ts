@@ -105,11 +105,29 @@ export class Places {
   }
 }
 
-/** Longest wait for disk space that others hold, in milliseconds: a download of a large image takes minutes. */
-const MAX_SPACE_WAIT_MS = 300_000;
+/** Longest waits for disk space that others hold, in milliseconds. */
+export interface SpaceWaits {
+  /** While an image is being prepared. */
+  readonly preparingMs: number;
+  /** While files are only being sent. */
+  readonly sendingMs: number;
+}
+
+/**
+ * The preparation of a large image takes minutes. A file that is sent at full speed is out in seconds; for a slow client it is no
+ * use to wait.
+ */
+const SPACE_WAITS: SpaceWaits = { preparingMs: 300_000, sendingMs: 5_000 };
 
 /** Most attempts of work that meets a full disk. Each fetches its layers again. */
 const MAX_SPACE_ATTEMPTS = 3;
+
+/** Work that waits for disk space. */
+interface SpaceWaiter {
+  readonly wake: () => void;
+  /** Begins the wait again, with the limit that holds now. */
+  readonly restart: () => void;
+}
 
 /** Work that keeps files in use after its end, until it calls `leave`. It holds nothing when it fails. */
 type DiskWork<T> = (leave: () => void) => Promise<T>;
@@ -120,14 +138,16 @@ type DiskWork<T> = (leave: () => void) => Promise<T>;
  */
 export class DiskTurns {
   readonly #turn = new Semaphore({ permits: 1 });
-  readonly #waiters = new Set<() => void>();
-  readonly #maxWaitMs: number;
+  readonly #waiters = new Set<SpaceWaiter>();
+  readonly #waits: SpaceWaits;
   #users = 0;
+  /** Those of the users that are not ready yet. */
+  #preparing = 0;
   /** Number of uses so far. */
   #begun = 0;
 
-  constructor(maxWaitMs: number = MAX_SPACE_WAIT_MS) {
-    this.#maxWaitMs = maxWaitMs;
+  constructor(waits: SpaceWaits = SPACE_WAITS) {
+    this.#waits = waits;
   }
 
   /**
@@ -175,13 +195,17 @@ export class DiskTurns {
       if (hasLeft) return;
       hasLeft = true;
       this.#users -= 1;
-      for (const wake of this.#waiters) wake();
+      for (const { wake } of this.#waiters) wake();
     };
+    this.#preparing += 1;
     try {
       return await work(leave);
     } catch (error) {
       leave();
       throw error;
+    } finally {
+      this.#preparing -= 1;
+      for (const { restart } of this.#waiters) restart();
     }
   }
 
@@ -189,17 +213,23 @@ export class DiskTurns {
   async #changed(signal: AbortSignal): Promise<boolean> {
     signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<boolean>();
-    const wake = () => resolve(true);
+    let timer: NodeJS.Timeout | undefined;
+    const restart = () => {
+      const { preparingMs, sendingMs } = this.#waits;
+      clearTimeout(timer);
+      timer = setTimeout(resolve, this.#preparing > 0 ? preparingMs : sendingMs, false);
+    };
+    const waiter: SpaceWaiter = { wake: () => resolve(true), restart };
     const abort = () => reject(signal.reason);
-    const timer = setTimeout(() => resolve(false), this.#maxWaitMs);
     signal.addEventListener('abort', abort, { once: true });
-    this.#waiters.add(wake);
+    this.#waiters.add(waiter);
+    restart();
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', abort);
-      this.#waiters.delete(wake);
+      this.#waiters.delete(waiter);
     }
   }
 }

@@ -7,8 +7,8 @@ import { within } from '../support/within.ts';
 const NEVER = new AbortController().signal;
 
 /** A disk of so many bytes, and work that takes some of it. */
-function openDisk(bytes: number, maxWaitMs = 60_000) {
-  const turns = new DiskTurns(maxWaitMs);
+function openDisk(bytes: number, waits = { preparingMs: 60_000, sendingMs: 60_000 }) {
+  const turns = new DiskTurns(waits);
   let free = bytes;
   const attempts: string[] = [];
   /** Takes a first half, then the second, and fails where that is too much. */
@@ -65,9 +65,27 @@ describe('work that meets a full disk', () => {
   });
 
   test('fails when it waits too long, with the error of the disk', async () => {
-    const { store } = openDisk(10, 5);
+    const { store } = openDisk(10, { preparingMs: 60_000, sendingMs: 5 });
     await store('first', 8);
     await assert.rejects(within(store('second', 8), 'the end'), isFull);
+  });
+
+  test('waits longer for work under way than for files that are only in use', async () => {
+    const turns = new DiskTurns({ preparingMs: 60_000, sendingMs: 5 });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const slow = turns.run(NEVER, () => promise);
+    let attempts = 0;
+    const waiting = turns.run(NEVER, async () => {
+      attempts += 1;
+      throw new PassthroughError('NO_SPACE', 'full');
+    });
+    waiting.catch(() => undefined);
+    // Ten times as long as for files that are in use.
+    await new Promise((elapsed) => setTimeout(elapsed, 50));
+    assert.equal(attempts, 1);
+    resolve();
+    await slow;
+    await assert.rejects(within(waiting, 'the end'), isFull);
   });
 
   test('does not wait beyond its signal, nor does it stop the next', async () => {
