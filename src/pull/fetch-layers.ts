@@ -30,6 +30,8 @@ export interface FetchedLayer {
 export interface LayerSource {
   readonly location: RepositoryLocation;
   readonly repository: Repository;
+  /** The client's account whose rights the repository is opened with; see `accountOf`. */
+  readonly account?: string | undefined;
 }
 
 /** What belongs to one call of {@link LayerFetcher.fetchAll}. */
@@ -72,8 +74,8 @@ export class LayerFetcher {
   }
 
   /** Whether a layer is in the store, or under way to it. */
-  has(layer: Descriptor, form: LayerForm, location: RepositoryLocation): boolean {
-    return this.#store.has(layerKey(layer, form, location));
+  has(layer: Descriptor, form: LayerForm, { location, account }: Omit<LayerSource, 'repository'>): boolean {
+    return this.#store.has(layerKey(layer, form, location), account);
   }
 
   /**
@@ -174,7 +176,7 @@ export class LayerFetcher {
     layer: Descriptor,
     { source, form, budget, progress, signal }: FetchLayersCall,
   ): Promise<Stored> {
-    const { location, repository } = source;
+    const { location, repository, account } = source;
     const memory = this.#memory;
     const seen = { compressed: 0, uncompressed: 0 };
     const tooLarge = new AbortController();
@@ -193,6 +195,7 @@ export class LayerFetcher {
     const file = await this.#store.obtain(layerKey(layer, form, location), {
       signal: AbortSignal.any([signal, tooLarge.signal]),
       onReport: watch,
+      account,
       produce: (draft, working, report) =>
         this.#downloads.run(
           location.origin,

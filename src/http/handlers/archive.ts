@@ -7,9 +7,8 @@ import { stopping } from '../../pull/preparations.ts';
 import type { ArchiveRequest } from '../../pull/request.ts';
 import type { ResolvedArchive } from '../../pull/resolve-archive.ts';
 import { digestsOf } from '../../pull/resolve-manifest.ts';
-import type { BasicCredentials } from '../../registry/auth/credentials.ts';
 import type { Application } from '../application.ts';
-import { challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
+import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
 import { clientOf } from '../client-limit.ts';
 import { isMatched } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
@@ -18,10 +17,10 @@ import type { PullRoute } from '../routing/route.ts';
 import { sendFile, sendNotModified } from '../send-file.ts';
 import { bundleReferences } from './bundle-references.ts';
 
-/** A request for an archive, and the credentials that came with it. */
+/** A request for an archive, and what came with it for its registry. */
 export interface ParsedRequest {
   readonly request: ArchiveRequest;
-  readonly credentials: BasicCredentials | undefined;
+  readonly client: ClientAccess;
 }
 
 /**
@@ -43,7 +42,7 @@ export async function handleArchive(
     prepared = await prepare(context, parsed, app);
   } catch (error) {
     const hosts = parsed.request.images.map(({ host }) => host);
-    throw route.kind === 'archive' ? error : challengeWhenDenied(error, hosts, parsed.credentials, app);
+    throw route.kind === 'archive' ? error : challengeWhenDenied(error, hosts, parsed.client, app);
   } finally {
     leave();
   }
@@ -77,7 +76,7 @@ export async function parseRequest(
   const request = await parseArchiveRequest(context, route, references, app.config);
   const hosts = request.images.map(({ host }) => host);
   const isRequired = route.kind === 'archive' && route.requiresCredentials;
-  return { request, credentials: await extractCredentials(context, isRequired, hosts, app) };
+  return { request, client: await extractCredentials(context, isRequired, hosts, app) };
 }
 
 /** An archive that is ready to be sent; without a file, the client has it already. */
@@ -88,19 +87,19 @@ interface PreparedArchive {
 
 async function prepare(
   context: RequestContext,
-  { request, credentials }: ParsedRequest,
+  { request, client }: ParsedRequest,
   app: Application,
 ): Promise<PreparedArchive> {
   const { facts, signal } = context;
   const startedAt = performance.now();
   const span = trace.getActiveSpan();
   try {
-    const resolved = await app.images.resolve(request, { signal, credentials });
+    const resolved = await app.images.resolve(request, { signal, ...client });
     describeResolved(resolved, context, span);
     const isKnown = isMatched(context.request.headers['if-none-match'], resolved.etag);
     if (isKnown) return { resolved, file: undefined };
-    const client = clientOf(addressOf(context));
-    return { resolved, file: await app.images.pull(resolved, { signal, client }) };
+    const address = clientOf(addressOf(context));
+    return { resolved, file: await app.images.pull(resolved, { signal, client: address }) };
   } finally {
     facts.prepareMs = Math.round(performance.now() - startedAt);
   }

@@ -29,14 +29,14 @@ export async function handlePrepare(
     const why = 'CACHE_MAX_BYTES is 0, so that nothing would be kept of it';
     throw new PassthroughError('NOT_FOUND', `Cannot prepare an archive beforehand: ${why}`);
   }
-  const { request, credentials } = await parseRequest(context, route.archive, app);
+  const { request, client } = await parseRequest(context, route.archive, app);
   const target = (context.request.url ?? '').replace(/^.*?\/prepare(?=\/)/, '');
   const path = mayHoldCredentials(target) ? '/REDACTED' : target;
   const address = addressOf(context);
   // It counts until the preparation ends, although the answer goes out now.
   const leave = app.clients.enter(address, 'preparation');
   const { preparation, ended } = startOrLeave(leave, () =>
-    app.images.prepare(request, { credentials, path, client: clientOf(address) }),
+    app.images.prepare(request, { ...client, path, client: clientOf(address) }),
   );
   void ended.then((result) => {
     leave();

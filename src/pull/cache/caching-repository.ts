@@ -42,6 +42,8 @@ export class CachingRepository implements Repository {
   readonly #inner: Repository;
   readonly #options: CachingRepositoryOptions;
   readonly #shared: SharedManifests;
+  /** What this pull resolves. */
+  readonly #names = new Set<string>();
   /** Whether the registry could not be asked what this pull is for. */
   #isStale = false;
 
@@ -79,7 +81,7 @@ export class CachingRepository implements Repository {
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
     const cached = await this.#cached(descriptor);
     if (cached !== undefined) return cached.bytes;
-    const bytes = await this.#inner.getConfig(descriptor, signal);
+    const bytes = await this.#ask(() => this.#inner.getConfig(descriptor, signal));
     this.#keep({ digest: descriptor.digest, bytes, contentType: '' });
     return bytes;
   }
@@ -93,11 +95,11 @@ export class CachingRepository implements Repository {
   }
 
   openLayer(descriptor: Descriptor, signal: AbortSignal): ReturnType<Repository['openLayer']> {
-    return this.#inner.openLayer(descriptor, signal);
+    return this.#ask(() => this.#inner.openLayer(descriptor, signal));
   }
 
   checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
-    return this.#inner.checkLayer(descriptor, signal);
+    return this.#ask(() => this.#inner.checkLayer(descriptor, signal));
   }
 
   openForeignLayer(descriptor: Descriptor, signal: AbortSignal): ReturnType<Repository['openLayer']> {
@@ -108,8 +110,11 @@ export class CachingRepository implements Repository {
   async #resolve(name: string, signal: AbortSignal): Promise<FetchedManifest> {
     const { location, owner } = this.#options;
     const { references } = this.#shared;
+    this.#names.add(name);
     try {
-      const found = (await this.#unchanged(name, signal)) ?? (await this.#inner.getManifest(name, signal));
+      const found = await this.#ask(
+        async () => (await this.#unchanged(name, signal)) ?? (await this.#inner.getManifest(name, signal)),
+      );
       this.#keep(found);
       references.confirm(location, name, found.digest, owner === 'none');
       return found;
@@ -137,9 +142,28 @@ export class CachingRepository implements Repository {
   async #getChild(descriptor: Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
     const cached = await this.#cached(descriptor);
     if (cached !== undefined) return cached;
-    const found = await this.#inner.getManifest(descriptor, signal);
+    const found = await this.#ask(() => this.#inner.getManifest(descriptor, signal));
     this.#keep(found);
     return found;
+  }
+
+  /**
+   * Asks the registry. What it refuses must not be served when it is down later: that forgets what this pull resolved, or all of
+   * the repository if a right was refused.
+   */
+  async #ask<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      const { location, owner } = this.#options;
+      const { references } = this.#shared;
+      const refused = refusedBy(error);
+      // That a client's account is refused says nothing about anonymous access, for which references are remembered. Otherwise any
+      // client could make the service forget by wrong credentials.
+      if (refused === 'repository' && owner !== 'client') references.forget(location, undefined);
+      if (refused === 'reference') for (const name of this.#names) references.forget(location, name);
+      throw error;
+    }
   }
 
   /** A cached document. One whose size differs from the descriptor's goes to the repository client, which refuses it. */
@@ -160,13 +184,18 @@ export class CachingRepository implements Repository {
   }
 }
 
-/** Failures that say nothing about the image or the client, only that the registry cannot answer. */
+/** Failures that say nothing about the image or the client, only that the registry cannot answer. Any other 4xx is a refusal. */
 function isRegistryDown(error: unknown): boolean {
-  return isPassthroughError(
-    error,
-    'REGISTRY_UNREACHABLE',
-    'REGISTRY_TIMEOUT',
-    'REGISTRY_FAILED',
-    'REGISTRY_RATE_LIMITED',
-  );
+  if (isPassthroughError(error, 'REGISTRY_UNREACHABLE', 'REGISTRY_TIMEOUT', 'REGISTRY_RATE_LIMITED'))
+    return true;
+  return isPassthroughError(error, 'REGISTRY_FAILED') && (error.details.registryStatus ?? 0) >= 500;
+}
+
+/** What a registry refuses by a failure: a right, which concerns the whole repository, or this reference. */
+function refusedBy(error: unknown): 'repository' | 'reference' | undefined {
+  if (!isPassthroughError(error)) return undefined;
+  const { registryStatus = 0 } = error.details;
+  if (error.code === 'REGISTRY_DENIED') return 'repository';
+  const isRefused = registryStatus >= 400 && registryStatus < 500 && registryStatus !== 429;
+  return isRefused ? 'reference' : undefined;
 }
