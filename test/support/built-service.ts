@@ -86,11 +86,10 @@ export async function startBuiltService(
   };
 
   const begun = performance.now();
-  const command = [process.execPath, ...nodeArgs, program, 'serve'];
-  // The shell replaces itself by the program, so that signals and `/proc` find the program.
-  const [file = '', ...args] =
-    openFiles === undefined ? command : ['sh', '-c', `ulimit -n ${openFiles} && exec "$@"`, 'sh', ...command];
-  const child = spawn(file, args, {
+  const node = [process.execPath, ...nodeArgs, program, 'serve'];
+  const limited = ['/bin/sh', '-c', `ulimit -n ${openFiles} && exec "$0" "$@"`, ...node];
+  const [command = '', ...args] = openFiles === undefined ? node : limited;
+  const child = spawn(command, args, {
     cwd: folder,
     env: variables,
     stdio: ['ignore', 'pipe', 'pipe'],

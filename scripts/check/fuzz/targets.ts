@@ -18,6 +18,7 @@ import { parseHost } from '../../../src/registry/registry-host.ts';
 import { retryAfterSeconds } from '../../../src/registry/transport/retry.ts';
 import { decompressed } from '../../../src/streams/decompress.ts';
 import { encodeTar, type TarSource, tarSize } from '../../../src/tar/encoder.ts';
+import { MemoryBudget } from '../../../src/util/memory-budget.ts';
 
 /** A parser, and what it must hold to. */
 export interface FuzzTarget {
@@ -45,6 +46,10 @@ const MAX_REFUSAL_CHARACTERS = 4_000;
 const UNPRINTABLE =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression finds them
   /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/;
+
+/** Memory for decoders: enough for the largest window. */
+const MEMORY = new MemoryBudget({ maxBytes: 192 * 1024 * 1024, maxWaitMs: 1_000 });
+const NEVER = new AbortController().signal;
 
 const DIGEST = `sha256:${'a'.repeat(64)}`;
 const MANIFEST = JSON.stringify({
@@ -255,8 +260,13 @@ export const TARGETS: readonly FuzzTarget[] = [
     codes: ['UNSUPPORTED_IMAGE', 'VERIFICATION_FAILED', 'IMAGE_TOO_LARGE'],
     run: async (input) => {
       // The stream takes its chunks over, so it gets a copy.
-      const whole = await bytesOf(decompressed(chunksOf(Buffer.from(input), input.length || 1), 'layer'));
-      const parts = await bytesOf(decompressed(chunksOf(Buffer.from(input), 251), 'layer'));
+      const unpacked = (length: number) => {
+        const chunks = chunksOf(Buffer.from(input), length);
+        return bytesOf(decompressed(chunks, 'layer', { memory: MEMORY, signal: NEVER }));
+      };
+      const whole = await unpacked(input.length || 1);
+      const parts = await unpacked(251);
+      check(MEMORY.used === 0, 'memory is given back');
       check(whole === parts, 'the chunks of a stream do not matter');
     },
   },
