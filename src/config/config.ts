@@ -6,6 +6,7 @@ import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
+import { refuseUnsupported, unknownVariables } from './variables.ts';
 
 /** Where the HTTP server listens, and its limits. None of them limits the time of an answer. */
 export interface HttpSettings {
@@ -53,7 +54,11 @@ const { limits, admission, ...DEFAULTS } = DEFAULT_OPTIONS;
  * @throws PassthroughError `INVALID_CONFIGURATION` naming variable, value and what is allowed
  */
 export function loadConfig(environment: Environment): Config {
-  const read = new EnvironmentReader(environment);
+  refuseUnsupported(environment);
+  return readConfig(new EnvironmentReader(environment));
+}
+
+function readConfig(read: EnvironmentReader): Config {
   return Object.freeze({
     http: {
       host: read.parsed('HTTP_HOST', '0.0.0.0', parseListenHost),
@@ -122,6 +127,18 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
     ],
   ];
   return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
+}
+
+/**
+ * Checks for variables that mean nothing and resemble those of the service.
+ *
+ * @param environment `process.env`
+ * @returns one line for the log for each
+ */
+export function variableWarnings(environment: Environment): readonly string[] {
+  const read = new EnvironmentReader({});
+  readConfig(read);
+  return unknownVariables(environment, read.names);
 }
 
 /**

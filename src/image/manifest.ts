@@ -1,4 +1,5 @@
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { type Descriptor, parseDescriptor } from './descriptor.ts';
 import { fieldsOf, parseJsonObject } from './json.ts';
 import {
@@ -104,14 +105,12 @@ export function parseManifest(
     return { kind: 'index', mediaType, entries: all.filter(mayHoldImage), all };
   }
   if (mediaType !== OCI_MANIFEST && mediaType !== DOCKER_MANIFEST) {
-    throw unsupported(`media type ${JSON.stringify(mediaType)} is not that of an image`);
+    throw unsupported(`media type ${quoted(mediaType)} is not that of an image`);
   }
   const config = parseDescriptor(document['config'], 'config');
   const isArtifact = !isImageConfig(config.mediaType);
   if (isArtifact && !artifacts) {
-    throw unsupported(
-      `it is an artifact, not a container image: its config is ${JSON.stringify(config.mediaType)}`,
-    );
+    throw unsupported(`it is an artifact, not a container image: its config is ${quoted(config.mediaType)}`);
   }
   const layers = parseLayers(document['layers']);
   if (!isArtifact) return { kind: 'image', mediaType, config, layers };

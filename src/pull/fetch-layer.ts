@@ -10,6 +10,7 @@ import { rebatched } from '../streams/rebatch.ts';
 import { Verifier, verifying } from '../streams/verify.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
+import { quoted } from '../util/printable.ts';
 import type { LayerReport } from './progress.ts';
 
 /** Bytes of one write. */
@@ -120,7 +121,7 @@ async function verifyRest(blob: AsyncIterator<Uint8Array>, verifier: Verifier): 
 }
 
 function nameOf({ digest }: Descriptor): string {
-  return `layer ${JSON.stringify(digest)}`;
+  return `layer ${quoted(digest)}`;
 }
 
 /** The error for a layer whose uncompressed bytes do not have the diff ID that the config names. */

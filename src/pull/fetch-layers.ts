@@ -10,6 +10,7 @@ import { releaseChunk } from '../streams/chunk.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently, unlessAborted } from '../util/map-concurrently.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
+import { quoted } from '../util/printable.ts';
 import { KeyedSemaphore } from '../util/semaphore.ts';
 import { KnownBlobs } from './cache/known-blobs.ts';
 import { fetchLayer, wrongDiffId } from './fetch-layer.ts';
@@ -279,7 +280,7 @@ function diffIdsDisagree(
 ): PassthroughError {
   return new PassthroughError(
     'VERIFICATION_FAILED',
-    `Cannot verify layer ${JSON.stringify(layer.digest)}: the config gives it another diff ID at each place`,
+    `Cannot verify layer ${quoted(layer.digest)}: the config gives it another diff ID at each place`,
     { ...(expected !== undefined && { expected }), ...(actual !== undefined && { actual }) },
   );
 }

@@ -6,6 +6,7 @@ import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manif
 import { isForeignLayer } from '../image/media-type.ts';
 import { formatReference } from '../image/reference.ts';
 import type { Repository, RepositoryLocation } from '../registry/repository.ts';
+import { quoted } from '../util/printable.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { ArchiveRequest, ImageRequest } from './request.ts';
 import { type ResolvedManifest, resolveManifest } from './resolve-manifest.ts';
@@ -108,7 +109,7 @@ async function resolveImage(
   if (!holdsIndexes && manifest.manifest.kind !== 'image') {
     throw new PassthroughError(
       'UNSUPPORTED_IMAGE',
-      `Cannot lay out ${JSON.stringify(formatReference(image.reference))} as ${request.layout}: only layout oci holds what is no image for one platform`,
+      `Cannot lay out ${quoted(formatReference(image.reference))} as ${request.layout}: only layout oci holds what is no image for one platform`,
     );
   }
   return { request: image, ...opened, manifest };
@@ -172,7 +173,7 @@ export function layersToFetch(
 function foreignLayerRefused(digest: Digest): PassthroughError {
   return new PassthroughError(
     'UNSUPPORTED_IMAGE',
-    `Cannot fetch layer ${JSON.stringify(digest)}: it lies outside of the registry`,
+    `Cannot fetch layer ${quoted(digest)}: it lies outside of the registry`,
     { setting: 'foreignLayers' },
   );
 }

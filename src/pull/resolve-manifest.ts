@@ -12,6 +12,7 @@ import { formatPlatform, type Platform, platformDistance } from '../image/platfo
 import { formatReference, type Reference } from '../image/reference.ts';
 import type { FetchedManifest, Repository } from '../registry/repository.ts';
 import { withSpan } from '../telemetry/span.ts';
+import { quoted } from '../util/printable.ts';
 import { digestAttributes, referenceAttributes } from './image-attributes.ts';
 
 /** A manifest whose digest is verified. */
@@ -133,7 +134,7 @@ export async function fetchManifest(
     if (type === 'index' && kind !== 'index') {
       throw new PassthroughError(
         'PLATFORM_NOT_FOUND',
-        `Cannot show the index of ${JSON.stringify(formatReference(reference))}: it is for a single platform and has none`,
+        `Cannot show the index of ${quoted(formatReference(reference))}: it is for a single platform and has none`,
       );
     }
     return { digest: fetched.digest, bytes: fetched.bytes, mediaType };
@@ -278,6 +279,6 @@ function platformNotFound(wanted: Platform, offered: readonly Platform[]): Passt
   const list = [...new Set(offered.map(formatPlatform))].join(', ');
   return new PassthroughError(
     'PLATFORM_NOT_FOUND',
-    `Cannot find platform ${JSON.stringify(formatPlatform(wanted))}: the image offers ${list === '' ? 'none' : list}`,
+    `Cannot find platform ${quoted(formatPlatform(wanted))}: the image offers ${list === '' ? 'none' : list}`,
   );
 }

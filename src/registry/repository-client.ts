@@ -3,6 +3,7 @@ import { type ErrorCode, PassthroughError } from '../errors.ts';
 import { type Digest, digestAlgorithm, isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
+import { quoted } from '../util/printable.ts';
 import { blobEndpoint, type Endpoint, foreignEndpoint, manifestEndpoint, tagsEndpoint } from './endpoint.ts';
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
 import type { HostPattern } from './host-pattern.ts';
@@ -78,7 +79,7 @@ export class RepositoryClient implements Repository {
   async getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
     const { host, repository, limits } = this.#options;
     const name = typeof reference === 'string' ? reference : reference.digest;
-    const what = `manifest ${JSON.stringify(name)}`;
+    const what = `manifest ${quoted(name)}`;
     const { bytes, headers } = await this.#getWhole(
       {
         endpoint: manifestEndpoint(host.origin, repository, name),
@@ -106,7 +107,7 @@ export class RepositoryClient implements Repository {
     const response = await this.#send(endpoint, ACCEPT_MANIFESTS, signal, { count: 0 }, 'HEAD');
     const { status, headers } = response;
     if (status !== 200 && !isInconclusive(status)) {
-      throw await this.#failure(response, `manifest ${JSON.stringify(reference)}`);
+      throw await this.#failure(response, `manifest ${quoted(reference)}`);
     }
     // Reading the empty body to its end keeps the connection for the next request.
     await readStart(response, 1);
@@ -140,7 +141,7 @@ export class RepositoryClient implements Repository {
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
     const { host, repository, limits } = this.#options;
     const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'config');
-    const what = `config ${JSON.stringify(descriptor.digest)}`;
+    const what = `config ${quoted(descriptor.digest)}`;
     const { bytes } = await this.#getWhole(
       { endpoint, headers: {}, maxBytes: limits.configBytes, tooLarge: 'IMAGE_TOO_LARGE', what },
       signal,
@@ -157,7 +158,7 @@ export class RepositoryClient implements Repository {
     const { host, repository } = this.#options;
     const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'layer');
     const failure = (response: TransportResponse) =>
-      this.#failure(response, `layer ${JSON.stringify(descriptor.digest)}`);
+      this.#failure(response, `layer ${quoted(descriptor.digest)}`);
     return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
   }
 
@@ -193,7 +194,7 @@ export class RepositoryClient implements Repository {
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
     const { host, limits, foreign } = this.#options;
     const url = foreignUrl(text, { host, allowedHosts: foreign.allowedHosts });
-    const [layer, origin] = [descriptor.digest, url.origin].map((text) => JSON.stringify(text));
+    const [layer, origin] = [descriptor.digest, url.origin].map((text) => quoted(text));
     const action = `Cannot get foreign layer ${layer} from ${origin}`;
     const failure = (response: TransportResponse) => {
       const secrets = [...response.secrets, ...signatureOf(url)];

@@ -1,4 +1,5 @@
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { nextLink } from './link.ts';
 
 /** Page size to ask for, in tags: the maximum of large registries. Registries with a smaller maximum send less. */
@@ -82,10 +83,10 @@ function nextPage(link: string, url: URL, what: string): URL | undefined {
   const named = URL.parse(reference, url);
   if (named === null) throw failure(what, 'its next page is not a URL');
   if (!/^https?:$/.test(named.protocol) || named.host !== url.host) {
-    throw failure(what, `its next page is at another origin, ${JSON.stringify(named.origin)}`);
+    throw failure(what, `its next page is at another origin, ${quoted(named.origin)}`);
   }
   if (named.pathname !== url.pathname) {
-    throw failure(what, `its next page has another path, ${JSON.stringify(named.pathname)}`);
+    throw failure(what, `its next page has another path, ${quoted(named.pathname)}`);
   }
   const next = new URL(url);
   next.search = named.search;

@@ -4,9 +4,10 @@ import { type Platform, parsePlatform } from '../../image/platform.ts';
 import { type ImageRequest, imageRequest } from '../../pull/request.ts';
 import type { ManifestChoice } from '../../pull/resolve-manifest.ts';
 import type { HostPolicy } from '../../registry/select-host.ts';
+import { printableJson, quoted } from '../../util/printable.ts';
 import type { Application } from '../application.ts';
 import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
-import { isMatched } from '../conditional.ts';
+import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { sendDocument } from '../respond.ts';
 import { parseImage } from '../routing/archive-request.ts';
@@ -33,7 +34,7 @@ export async function handleManifest(
       app.images.manifest(image, choice, { signal, ...client }),
     );
     facts.digest = digest;
-    if (isMatched(request.headers['if-none-match'], `"${digest}"`)) {
+    if (checkConditions(request, `"${digest}"`)) {
       sendNotModified(context, `"${digest}"`, { manifestDigest: digest });
       return;
     }
@@ -59,7 +60,7 @@ export async function handleTags(context: RequestContext, route: TagsRoute, app:
     );
     const { registryName, repository } = image.reference;
     const document = { name: `${registryName}/${repository}`, tags };
-    sendDocument(context, Buffer.from(`${JSON.stringify(document)}\n`), {
+    sendDocument(context, Buffer.from(`${printableJson(document)}\n`), {
       'Content-Type': 'application/json',
       'Cache-Control': 'no-cache',
     });
@@ -78,10 +79,10 @@ async function counted<T>(context: RequestContext, app: Application, lookUp: () 
 
 /** A repository is written as a reference without tag and digest. */
 function repositoryOf(text: string, policy: HostPolicy): ImageRequest {
-  if (/[:@][^/]*$/.test(text)) {
+  if (/[:@]/.test(text.slice(text.lastIndexOf('/') + 1))) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
-      `Cannot list the tags of ${JSON.stringify(text)}: expected a repository without tag and digest`,
+      `Cannot list the tags of ${quoted(text)}: expected a repository without tag and digest`,
     );
   }
   const { host, reference } = imageRequest(text, policy);
