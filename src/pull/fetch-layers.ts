@@ -9,6 +9,7 @@ import type { Store, Stored } from '../storage/store.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently, unlessAborted } from '../util/map-concurrently.ts';
+import type { MemoryBudget } from '../util/memory-budget.ts';
 import { KeyedSemaphore } from '../util/semaphore.ts';
 import { KnownBlobs } from './cache/known-blobs.ts';
 import { fetchLayer, wrongDiffId } from './fetch-layer.ts';
@@ -51,6 +52,8 @@ export interface LayerFetcherOptions {
   /** Most layers that are fetched from one registry at once. */
   readonly concurrentDownloads: number;
   readonly limits: ImageLimits;
+  /** Counts what decoders of layers take. */
+  readonly memory: MemoryBudget;
 }
 
 /** Brings layers into the store: from the store itself, from a download under way, or from the registry. */

@@ -11,6 +11,7 @@ import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
 import { StoreFolder } from '../storage/folder.ts';
 import { Store } from '../storage/store.ts';
+import { MemoryBudget } from '../util/memory-budget.ts';
 import { Semaphore } from '../util/semaphore.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
@@ -83,7 +84,9 @@ export class ImageService {
     { store, manifestStore, references }: Opened,
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
-    const { registry, limits, admission } = options;
+    const { registry, limits, admission, bufferedBytes } = options;
+    const { concurrentDownloads } = registry;
+    const memory = new MemoryBudget({ maxBytes: bufferedBytes, maxWaitMs: admission.maxWaitMs });
     this.#options = options;
     this.#policy = { limits, fetchesForeignLayers: registry.foreignLayers === 'fetch' };
     this.#registries = openRegistryAccess({
@@ -94,7 +97,7 @@ export class ImageService {
     this.#store = store;
     this.#manifestStore = manifestStore;
     this.#manifests = new SharedManifests(references, manifestsInFlight);
-    const layers = new LayerFetcher({ store, limits, concurrentDownloads: registry.concurrentDownloads });
+    const layers = new LayerFetcher({ store, limits, concurrentDownloads, memory });
     this.#files = new ArchiveFiles({
       store,
       limits,

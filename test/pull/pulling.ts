@@ -23,6 +23,7 @@ import type { Repository, RepositoryLocation } from '../../src/registry/reposito
 import { HttpTransport } from '../../src/registry/transport/http-transport.ts';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import type { Draft, Store, Stored } from '../../src/storage/store.ts';
+import { MemoryBudget } from '../../src/util/memory-budget.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
 import { openFilesIn, QUICK_RETRY, tamperedStore } from '../support/service.ts';
@@ -35,6 +36,10 @@ const LIMITS: ImageLimits = { compressedBytes: 1e9, uncompressedBytes: 1e9, conc
 /** Longer than any test runs, so that no step ends by a time limit. */
 const TIMEOUTS = { connectMs: 60_000, responseMs: 60_000, stallMs: 60_000 };
 
+const BUFFERED_BYTES = 256 * 1024 * 1024;
+/** Longer than any test runs. */
+const MEMORY_WAIT_MS = 60_000;
+
 /** A signal that never aborts. */
 export const NEVER = new AbortController().signal;
 
@@ -45,6 +50,7 @@ export interface Pulling extends AsyncDisposable {
   readonly location: RepositoryLocation;
   /** Keeps no file that is not in use. */
   readonly store: Store<LayerReport>;
+  readonly memory: MemoryBudget;
   readonly layers: LayerFetcher;
   readonly puller: ArchivePuller;
   readonly policy: ResolvePolicy;
@@ -70,6 +76,8 @@ export interface Pulled {
 /** How the registry and the parts differ from the usual. */
 export interface PullingOptions extends FakeRegistryOptions {
   readonly limits?: Partial<ImageLimits>;
+  /** Memory for documents and decoders; more than any test needs unless given. */
+  readonly bufferedBytes?: number;
   readonly timeouts?: Partial<typeof TIMEOUTS>;
   readonly fetchesForeignLayers?: boolean;
   /** Replaces a file that the store returns. */
@@ -112,7 +120,11 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   const location = { origin: host.origin, name: REPOSITORY };
   const limits = { ...LIMITS, ...options.limits };
   const policy = { limits, fetchesForeignLayers: options.fetchesForeignLayers ?? false };
-  const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8 });
+  const memory = new MemoryBudget({
+    maxBytes: options.bufferedBytes ?? BUFFERED_BYTES,
+    maxWaitMs: MEMORY_WAIT_MS,
+  });
+  const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8, memory });
   const puller = new ArchivePuller(layers, policy);
   const resolve = (given: Partial<PullRequest> = {}, signal = NEVER) => {
     const { reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG }, ...rest } = given;
@@ -136,6 +148,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     repository,
     location,
     store,
+    memory,
     layers,
     puller,
     policy,
