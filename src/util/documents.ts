@@ -1,0 +1,63 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Content } from './content.ts';
+import type { MemoryBudget } from './memory-budget.ts';
+import { Spool, type SpoolFile } from './spool.ts';
+
+/** What {@link Documents} is made from. */
+export interface DocumentsOptions {
+  /** Counts the documents that are read whole. */
+  readonly memory: MemoryBudget;
+  /** Creates a file for a document that is too large for memory. */
+  readonly openFile: () => Promise<SpoolFile>;
+}
+
+/**
+ * The documents that requests make the process hold: manifests, configs, tag lists. Large ones lie in files. They are read into
+ * memory one at a time, only to be parsed, so the budget is held for milliseconds and never while a registry or a client is slow.
+ */
+export class Documents {
+  readonly #options: DocumentsOptions;
+  #lastTurn: Promise<void> = Promise.resolve();
+
+  constructor(options: DocumentsOptions) {
+    this.#options = options;
+  }
+
+  /** Begins to collect a document. The caller must finish or abandon it. */
+  spool(): Spool {
+    return new Spool(this.#options.openFile);
+  }
+
+  /**
+   * Uses all bytes of a document. A large one gets a turn of the event loop to itself, so that many of them do not delay other
+   * requests by their sum.
+   *
+   * @param what name of the document, for messages
+   * @param use must not keep the bytes
+   * @returns what `use` returns
+   * @throws what `use` and reading throw; PassthroughError `BUSY` and `IMAGE_TOO_LARGE`, see `MemoryBudget`; the signal's reason
+   */
+  async use<T>(
+    content: Content,
+    what: string,
+    signal: AbortSignal,
+    use: (bytes: Uint8Array) => T,
+  ): Promise<T> {
+    if (content.bytes !== undefined) return use(content.bytes);
+    const lease = await this.#options.memory.reserve(content.size, what, signal);
+    try {
+      const bytes = await content.readWhole();
+      await this.turn();
+      signal.throwIfAborted();
+      return use(bytes);
+    } finally {
+      lease.release();
+    }
+  }
+
+  /** Waits for a turn of the event loop that no other long work has. */
+  turn(): Promise<void> {
+    this.#lastTurn = this.#lastTurn.then(() => nextTurn());
+    return this.#lastTurn;
+  }
+}
