@@ -1,6 +1,7 @@
 import { PassthroughError } from '../errors.ts';
-import { type Descriptor, parseDescriptor } from './descriptor.ts';
-import { fieldsOf, parseJsonObject } from './json.ts';
+import { quoted } from '../util/printable.ts';
+import { DESCRIPTOR_SHAPE, type Descriptor, parseDescriptor } from './descriptor.ts';
+import { fieldsOf, type ObjectShape, readJsonObject } from './json.ts';
 import {
   ACCEPTED_MANIFESTS,
   DOCKER_MANIFEST,
@@ -10,7 +11,7 @@ import {
   OCI_INDEX,
   OCI_MANIFEST,
 } from './media-type.ts';
-import { isUnknownPlatform, type Platform, platformOfFields } from './platform.ts';
+import { isUnknownPlatform, PLATFORM_SHAPE, type Platform, platformOfFields } from './platform.ts';
 
 export type { Descriptor } from './descriptor.ts';
 
@@ -50,6 +51,26 @@ export interface ArtifactManifest {
 /** Annotation that BuildKit puts on index entries which describe another entry. */
 const ATTESTATION_ANNOTATION = 'vnd.docker.reference.type';
 
+/** What is read of a manifest. */
+const MANIFEST_SHAPE: ObjectShape = {
+  fields: {
+    schemaVersion: 'scalar',
+    mediaType: 'scalar',
+    artifactType: 'scalar',
+    config: { fields: DESCRIPTOR_SHAPE },
+    layers: { items: { fields: DESCRIPTOR_SHAPE } },
+    manifests: {
+      items: {
+        fields: {
+          ...DESCRIPTOR_SHAPE,
+          annotations: { fields: { [ATTESTATION_ANNOTATION]: 'scalar' } },
+          platform: { fields: PLATFORM_SHAPE },
+        },
+      },
+    },
+  },
+};
+
 /**
  * Most layers of an image. Engines support 127 (overlayfs) or 125 (aufs). The limit bounds the number of open files, which the
  * size limit of manifests does not.
@@ -87,7 +108,7 @@ export function parseManifest(
   contentType: string,
   { artifacts = false }: { readonly artifacts?: boolean } = {},
 ): Index | ImageManifest | ArtifactManifest {
-  const document = parseJsonObject(bytes, unsupported);
+  const document = readJsonObject(bytes, MANIFEST_SHAPE, unsupported);
   if (document['schemaVersion'] === 1) {
     throw unsupported('it is schema 1, which registries and engines have given up; push the image again');
   }
@@ -100,18 +121,15 @@ export function parseManifest(
 
   const mediaType = documentMediaType(document['mediaType'], contentType, isIndex);
   if (mediaType === OCI_INDEX || mediaType === DOCKER_MANIFEST_LIST) {
-    const all = parseEntries(document['manifests']);
-    return { kind: 'index', mediaType, entries: all.filter(mayHoldImage), all };
+    return { kind: 'index', mediaType, ...parseEntries(document['manifests']) };
   }
   if (mediaType !== OCI_MANIFEST && mediaType !== DOCKER_MANIFEST) {
-    throw unsupported(`media type ${JSON.stringify(mediaType)} is not that of an image`);
+    throw unsupported(`media type ${quoted(mediaType)} is not that of an image`);
   }
   const config = parseDescriptor(document['config'], 'config');
   const isArtifact = !isImageConfig(config.mediaType);
   if (isArtifact && !artifacts) {
-    throw unsupported(
-      `it is an artifact, not a container image: its config is ${JSON.stringify(config.mediaType)}`,
-    );
+    throw unsupported(`it is an artifact, not a container image: its config is ${quoted(config.mediaType)}`);
   }
   const layers = parseLayers(document['layers']);
   if (!isArtifact) return { kind: 'image', mediaType, config, layers };
@@ -138,19 +156,18 @@ function parseLayers(layers: unknown): readonly Descriptor[] {
   return layers.map((layer: unknown, index) => parseDescriptor(layer, `layers[${index}]`));
 }
 
-function parseEntries(manifests: unknown): readonly IndexEntry[] {
+function parseEntries(manifests: unknown): Pick<Index, 'entries' | 'all'> {
   if (!Array.isArray(manifests)) throw unsupported('manifests is not a list');
-  return manifests.map((entry: unknown, index) => {
-    const platform = platformOfFields(fieldsOf(entry)['platform']);
-    return { ...parseDescriptor(entry, `manifests[${index}]`), ...(platform !== undefined && { platform }) };
+  const entries: IndexEntry[] = [];
+  const all = manifests.map((fields: unknown, index) => {
+    const platform = platformOfFields(fieldsOf(fields)['platform']);
+    const descriptor = parseDescriptor(fields, `manifests[${index}]`);
+    const entry = platform === undefined ? descriptor : { ...descriptor, platform };
+    const isAttestation = Object.hasOwn(fieldsOf(fieldsOf(fields)['annotations']), ATTESTATION_ANNOTATION);
+    if (!isAttestation && (platform === undefined || !isUnknownPlatform(platform))) entries.push(entry);
+    return entry;
   });
-}
-
-function mayHoldImage({ platform, annotations }: IndexEntry): boolean {
-  return (
-    !(annotations !== undefined && Object.hasOwn(annotations, ATTESTATION_ANNOTATION)) &&
-    (platform === undefined || !isUnknownPlatform(platform))
-  );
+  return { entries, all };
 }
 
 function unsupported(why: string, cause?: unknown): PassthroughError {

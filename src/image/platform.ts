@@ -1,5 +1,6 @@
 import { PassthroughError } from '../errors.ts';
 import { fieldsOf } from './json.ts';
+import type { JsonShape } from './json-shape.ts';
 import { isOsVersion, OS_VERSION_GAP_LIMIT, osVersionGap } from './os-version.ts';
 
 /** Operating system, architecture and variant, with the names of Go's `GOOS` and `GOARCH`, as in images. */
@@ -113,6 +114,14 @@ export function formatPlatform(platform: Platform): string {
   return [system, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 }
 
+/** What is read of a platform. */
+export const PLATFORM_SHAPE = {
+  os: 'scalar',
+  architecture: 'scalar',
+  variant: 'scalar',
+  'os.version': 'scalar',
+} as const satisfies Readonly<Record<string, JsonShape>>;
+
 /**
  * The platform in the fields of an index entry's `platform` or of an image config.
  *
@@ -149,12 +158,25 @@ export function normalizePlatform(platform: Platform): Platform {
  * @see https://github.com/containerd/platforms/blob/main/compare.go
  */
 export function platformDistance(offered: Platform, wanted: Platform): number | undefined {
-  const have = withVariant(offered);
+  return platformRanking(wanted)(offered);
+}
+
+/**
+ * {@link platformDistance} for one machine and many images: an index may have 25,000 entries.
+ *
+ * @param wanted platform of the machine
+ */
+export function platformRanking(wanted: Platform): (offered: Platform) => number | undefined {
   const want = withVariant(wanted);
-  if (have.os !== want.os) return undefined;
-  const step = runnable(want).indexOf(machineName(have));
-  const gap = want.os === 'windows' ? osVersionGap(have.osVersion, want.osVersion) : 0;
-  return step === -1 || gap === undefined ? undefined : step * OS_VERSION_GAP_LIMIT + gap;
+  const machines = runnable(want);
+  const architectures = new Set(machines.map((machine) => machine.slice(0, machine.indexOf('/'))));
+  return (offered) => {
+    if (osName(offered.os) !== want.os || !architectures.has(architectureName(offered))) return undefined;
+    const have = withVariant(offered);
+    const step = machines.indexOf(machineName(have));
+    const gap = want.os === 'windows' ? osVersionGap(have.osVersion, want.osVersion) : 0;
+    return step === -1 || gap === undefined ? undefined : step * OS_VERSION_GAP_LIMIT + gap;
+  };
 }
 
 /** Whether a platform is that of attestations in an index, `unknown/unknown`. */
@@ -213,6 +235,12 @@ function isVariant(architecture: string, variant: string): boolean {
   const known = VARIANTS[architecture];
   if (architecture === 'arm64') return ARM64_VARIANT.test(variant);
   return known === undefined ? /^[a-z0-9.]+$/.test(variant) : known.includes(variant);
+}
+
+/** The architecture in Go's names. */
+function architectureName({ architecture }: Platform): string {
+  const name = architecture.toLowerCase();
+  return ALIASES[name]?.architecture ?? name;
 }
 
 function osName(name: string): string {
