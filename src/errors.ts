@@ -17,6 +17,8 @@ export type ErrorCode =
   | 'INVALID_CONFIGURATION'
   /** The client must send Basic credentials, and sent none or malformed ones. */
   | 'CREDENTIALS_REQUIRED'
+  /** A page of another site makes a request with credentials, or one that changes something. */
+  | 'CROSS_SITE'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
   /** No such route. */
@@ -107,4 +109,13 @@ export function isPassthroughError(
   ...codes: readonly ErrorCode[]
 ): error is PassthroughError {
   return error instanceof PassthroughError && (codes.length === 0 || codes.includes(error.code));
+}
+
+/**
+ * Whether a failure may depend on the account that a registry was asked with: it has no right, or has asked too often. Such an
+ * answer says nothing about another account. A registry that cannot be reached or fails with 5xx is down for all.
+ */
+export function dependsOnAccount(error: unknown): boolean {
+  if (isPassthroughError(error, 'REGISTRY_DENIED', 'IMAGE_NOT_FOUND', 'REGISTRY_RATE_LIMITED')) return true;
+  return isPassthroughError(error, 'REGISTRY_FAILED') && (error.details.registryStatus ?? 0) < 500;
 }

@@ -1,6 +1,7 @@
 import { isIP, isIPv6 } from 'node:net';
 import { type Platform, parsePlatform } from '../image/platform.ts';
 import { DEFAULT_OPTIONS, type ResolvedOptions } from '../pull/options.ts';
+import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
@@ -104,13 +105,13 @@ function parseListenHost(text: string): string {
  * @returns one line for the log for each
  */
 export function configWarnings({ registry, cache }: Config): readonly string[] {
-  const { bearerToken, basic, boundTo } = registry.credentials;
+  const { bearerToken, basic } = registry.credentials;
   const hasStatic = bearerToken !== undefined || basic !== undefined;
   const warnings: readonly [isGiven: boolean, message: string][] = [
     [
-      hasStatic && boundTo === undefined,
-      'REGISTRY_URL is not set, so the configured credentials are sent to whichever registry a request names; ' +
-        'set REGISTRY_URL, and REGISTRY_CREDENTIALS_HOSTS for further hosts, to bind them',
+      hasStatic && !areBound(registry.credentials),
+      'REGISTRY_URL and REGISTRY_CREDENTIALS_HOSTS are not set, so the configured credentials are sent to whichever registry a ' +
+        'request names; set one of them, or both, to bind them',
     ],
     [
       cache.staleMs > 0 && cache.maxBytes === 0,

@@ -145,8 +145,18 @@ function readCredentials(read: EnvironmentReader, defaultHost: RegistryHost): St
     bearerToken,
     basic: username === undefined ? undefined : { username, password: password ?? '' },
     boundTo: read.text('REGISTRY_URL') === undefined ? undefined : defaultHost.origin,
-    hosts: read.hosts('REGISTRY_CREDENTIALS_HOSTS'),
+    hosts: readCredentialsHosts(read),
   };
+}
+
+/** A list without entries is refused: it looks as if it bound the credentials, and binds nothing. */
+function readCredentialsHosts(read: EnvironmentReader): readonly HostPattern[] {
+  const name = 'REGISTRY_CREDENTIALS_HOSTS';
+  const hosts = read.hosts(name);
+  const text = read.text(name);
+  if (text !== undefined && hosts.length === 0)
+    throw invalidVariable(name, text, 'expected at least one host');
+  return hosts;
 }
 
 /**

@@ -38,6 +38,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   INVALID_REGISTRY: { status: 400, title: 'Invalid registry' },
   INVALID_REFERENCE: { status: 400, title: 'Invalid image reference' },
   CREDENTIALS_REQUIRED: { status: 401, title: 'Registry credentials are required' },
+  CROSS_SITE: { status: 403, title: 'Cross-site request' },
   REGISTRY_NOT_ALLOWED: { status: 403, title: 'Registry not allowed' },
   NOT_FOUND: { status: 404, title: 'Not found' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method not allowed' },

@@ -8,6 +8,7 @@ import type { ImageService } from '../pull/image-service.ts';
 import type { Logger } from '../telemetry/log.ts';
 import type { Application } from './application.ts';
 import { ClientLimit } from './client-limit.ts';
+import { refuseCrossSite } from './cross-site.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
 import { DescriptorWatch } from './observe/descriptor-watch.ts';
 import { logRequest } from './observe/request-log.ts';
@@ -88,6 +89,7 @@ export class HttpService implements Application {
   }
 
   async #answer(context: RequestContext, found: ReturnType<typeof routeOf>): Promise<void> {
+    refuseCrossSite(context.request);
     if (!('row' in found)) throw found.error;
     const { method = '' } = context.request;
     const { methods } = found.row;

@@ -1,17 +1,15 @@
-import { createHash } from 'node:crypto';
 import { type SpanContext, trace } from '@opentelemetry/api';
-import { isPassthroughError } from '../errors.ts';
+import { dependsOnAccount, isPassthroughError } from '../errors.ts';
 import type { Checksum } from '../image/filename.ts';
 import { readRepairing } from '../storage/repairing-reader.ts';
 import type { Store, Stored } from '../storage/store.ts';
-import { releaseChunk } from '../streams/chunk.ts';
 import { gzipInto } from '../streams/gzip.ts';
 import type { ByteRange } from '../tar/encoder.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import { errorType, withSpan } from '../telemetry/span.ts';
-import { BoundedMap } from '../util/bounded-map.ts';
 import type { Semaphore } from '../util/semaphore.ts';
 import { type Lease, SingleFlight } from '../util/single-flight.ts';
+import { ChecksumCache } from './cache/checksum-cache.ts';
 import { checkUncompressedSize, type ImageLimits } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
@@ -69,9 +67,6 @@ export interface ArchiveFilesOptions {
   readonly inFlight: SingleFlight<string, SharedFile, Progress>;
 }
 
-/** Most checksums that are kept: each entry takes a few hundred bytes. */
-const MAX_CHECKSUMS = 1000;
-
 /** The single flight of {@link ArchiveFilesOptions.inFlight}. */
 export function sharedFiles(): SingleFlight<string, SharedFile, Progress> {
   return new SingleFlight((file) => file.release());
@@ -80,9 +75,7 @@ export function sharedFiles(): SingleFlight<string, SharedFile, Progress> {
 /** Prepares the files that requests ask for: the archive, the compressed archive, or the line with its checksum. */
 export class ArchiveFiles {
   readonly #options: ArchiveFilesOptions;
-  /** Checksums by algorithm and entity tag. Equal tags mean equal bytes, so an entry never expires. */
-  readonly #checksums = new BoundedMap<string, string>({ maxCost: MAX_CHECKSUMS });
-  readonly #hashing = new SingleFlight<string, string>();
+  readonly #checksums = new ChecksumCache();
 
   constructor(options: ArchiveFilesOptions) {
     this.#options = options;
@@ -118,19 +111,16 @@ export class ArchiveFiles {
 
   async #checksumOf(resolved: ResolvedArchive, checksum: Checksum, call: OpenFileCall): Promise<string> {
     const etag = etagOf(resolved.archiveEtag, { ...resolved.request, checksum: undefined });
-    const key = `${checksum} ${etag}`;
-    const known = this.#checksums.get(key);
+    const known = this.#checksums.get(checksum, etag);
     if (known !== undefined) return known;
     const { value: file, release } = await this.#share(resolved, call);
     try {
       const signal = AbortSignal.any([call.signal, call.limit]);
-      const hex =
-        (checksum === 'sha256' ? file.sha256 : undefined) ??
-        (await this.#hashing.run(key, signal, (working) =>
-          hashOf(file, checksum, { resolved, signal: working }),
-        ));
-      this.#checksums.set(key, hex);
-      return hex;
+      const read = (working: AbortSignal) => file.bytes(undefined, { resolved, signal: working });
+      if (checksum !== 'sha256' || file.sha256 === undefined)
+        return await this.#checksums.checksumOf(checksum, { ...ownedBy(resolved), etag, signal, read });
+      this.#checksums.set(checksum, etag, file.sha256);
+      return file.sha256;
     } finally {
       release();
     }
@@ -148,8 +138,7 @@ export class ArchiveFiles {
       inFlight.join(key, {
         signal: AbortSignal.any([signal, limit]),
         onReport: onProgress,
-        // A refusal of one caller's credentials says nothing about those of the others.
-        isPersonal: (error) => isPassthroughError(error, 'REGISTRY_DENIED'),
+        ...ownedBy(resolved),
         produce: (working, report) => {
           const call = { signal: working, progress: new ProgressCounter(report) };
           return compression === 'gzip' ? this.#compressed(resolved, call) : this.#plain(resolved, call);
@@ -175,7 +164,7 @@ export class ArchiveFiles {
       size,
       etag,
       get sha256() {
-        return checksums.get(`sha256 ${etag}`);
+        return checksums.get('sha256', etag);
       },
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) => pulled.bytes(range, reader),
@@ -220,6 +209,7 @@ export class ArchiveFiles {
       progress?.enter('compressing');
       return await store.obtain(compressedKey(resolved), {
         signal,
+        account: accountOf(resolved),
         produce: async (draft, working) => {
           const bytes = pulled.bytes(undefined, { resolved, signal: working });
           try {
@@ -264,19 +254,23 @@ export class ArchiveFiles {
   }
 }
 
+/** The client's account that the images are fetched with. Only a request for a single registry has one. */
+function accountOf({ images }: ResolvedArchive): string | undefined {
+  return images.find(({ account }) => account !== undefined)?.account;
+}
+
+/** Whose work it is, and which of its failures are not those of other callers: what their account was refused. */
+function ownedBy(resolved: ResolvedArchive) {
+  return {
+    account: accountOf(resolved),
+    isPersonal: (error: unknown, isSameAccount: boolean) =>
+      isPassthroughError(error, 'REGISTRY_DENIED') || (!isSameAccount && dependsOnAccount(error)),
+  };
+}
+
 /** zlib's output differs between versions, so its version is part of the key. */
 function compressedKey({ key }: ResolvedArchive): string {
   return `gzip-${process.versions.zlib} ${key}`;
-}
-
-async function hashOf(file: SharedFile, algorithm: Checksum, reader: Reader): Promise<string> {
-  const hash = createHash(algorithm);
-  for await (const bytes of file.bytes(undefined, reader)) {
-    reader.signal.throwIfAborted();
-    hash.update(bytes);
-    releaseChunk(bytes);
-  }
-  return hash.digest('hex');
 }
 
 /**

@@ -28,8 +28,8 @@ export class ImageFetcher {
   }
 
   /** Whether all layers of an image are in the store, so that fetching it is little work. */
-  has(layers: readonly Descriptor[], { location }: ResolvedImage, request: ArchiveRequest): boolean {
-    return layers.every((layer) => this.#layers.has(layer, layerFormOf(request), location));
+  has(layers: readonly Descriptor[], image: ResolvedImage, request: ArchiveRequest): boolean {
+    return layers.every((layer) => this.#layers.has(layer, layerFormOf(request), image));
   }
 
   /**

@@ -30,6 +30,8 @@ export interface FetchedLayer {
 export interface LayerSource {
   readonly location: RepositoryLocation;
   readonly repository: Repository;
+  /** The client's account whose rights the repository is opened with; see `accountOf`. */
+  readonly account?: string | undefined;
 }
 
 /** What belongs to one call of {@link LayerFetcher.fetchAll}. */
@@ -70,8 +72,8 @@ export class LayerFetcher {
   }
 
   /** Whether a layer is in the store, or under way to it. */
-  has(layer: Descriptor, form: LayerForm, location: RepositoryLocation): boolean {
-    return this.#store.has(layerKey(layer, form, location));
+  has(layer: Descriptor, form: LayerForm, { location, account }: Omit<LayerSource, 'repository'>): boolean {
+    return this.#store.has(layerKey(layer, form, location), account);
   }
 
   /**
@@ -172,7 +174,7 @@ export class LayerFetcher {
     layer: Descriptor,
     { source, form, budget, progress, signal }: FetchLayersCall,
   ): Promise<Stored> {
-    const { location, repository } = source;
+    const { location, repository, account } = source;
     const seen = { compressed: 0, uncompressed: 0 };
     const tooLarge = new AbortController();
     const watch = ({ compressed, uncompressed }: LayerReport) => {
@@ -190,6 +192,7 @@ export class LayerFetcher {
     const file = await this.#store.obtain(layerKey(layer, form, location), {
       signal: AbortSignal.any([signal, tooLarge.signal]),
       onReport: watch,
+      account,
       produce: (draft, working, report) =>
         this.#downloads.run(location.origin, working, async () => {
           const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });

@@ -1,5 +1,6 @@
 import { formatReference } from '../image/reference.ts';
 import {
+  accountOf,
   type BasicCredentials,
   type CredentialOwner,
   chooseCredential,
@@ -34,6 +35,8 @@ export interface Call {
   readonly signal: AbortSignal;
   /** The client's own credentials. They are used for this call only, and only if the request names a single registry. */
   readonly credentials?: BasicCredentials | undefined;
+  /** Whether the call must bring credentials of its own: the operator's are then not used, of whatever kind. */
+  readonly requiresClient?: boolean | undefined;
 }
 
 /** A call of {@link ImageService.pull}. */
@@ -44,8 +47,7 @@ export interface PullOptions {
 }
 
 /** A call of {@link ImageService.prepare}. */
-export interface PrepareOptions {
-  readonly credentials?: BasicCredentials | undefined;
+export interface PrepareOptions extends Omit<Call, 'signal'> {
   /** Path under which the archive can be requested, for those who look the preparation up. */
   readonly path: string;
 }
@@ -142,13 +144,13 @@ export class ImageService {
 
   /**
    * Whose credentials a request would use: the client's own if it has some and names a single registry, else the operator's
-   * where they belong to the registry, else none.
+   * where they belong to the registry and the call does not require the client's, else none.
    *
    * @param hosts the registries of the request
    */
   credentialOwners(
     hosts: readonly RegistryHost[],
-    client: BasicCredentials | undefined,
+    client: Omit<Call, 'signal'>,
   ): ReadonlySet<CredentialOwner> {
     return new Set(hosts.map((host) => ownerOf(this.#credentialFor(host, hosts, client))));
   }
@@ -159,14 +161,18 @@ export class ImageService {
    * @throws PassthroughError `IMAGE_NOT_FOUND`, `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`,
    *   `IMAGE_TOO_LARGE`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
-  resolve(request: ArchiveRequest, { signal, credentials }: Call): Promise<ResolvedArchive> {
+  resolve(request: ArchiveRequest, { signal, ...client }: Call): Promise<ResolvedArchive> {
     const hosts = request.images.map(({ host }) => host);
     const open = ({ host, reference: { repository: name } }: ImageRequest) => {
-      const credential = this.#credentialFor(host, hosts, credentials);
+      const credential = this.#credentialFor(host, hosts, client);
       const location = { origin: host.origin, name };
       const inner = openRepository(this.#registries, { host, repository: name, credential });
-      const owner = ownerOf(credential);
-      return { location, repository: new CachingRepository(inner, { location, owner }, this.#manifests) };
+      const repository = new CachingRepository(
+        inner,
+        { location, owner: ownerOf(credential) },
+        this.#manifests,
+      );
+      return { location, repository, account: accountOf(credential) };
     };
     return withTimeLimit({ totalMs: this.#options.prepareTimeoutMs, spentMs: 0 }, signal, (both) =>
       resolveArchive(request, open, this.#policy, both),
@@ -193,10 +199,10 @@ export class ImageService {
    *
    * @throws PassthroughError `BUSY` when too many preparations run, or the service stops
    */
-  prepare(request: ArchiveRequest, { credentials, path }: PrepareOptions): StartedPreparation {
+  prepare(request: ArchiveRequest, { path, ...client }: PrepareOptions): StartedPreparation {
     const images = request.images.map(({ reference }) => formatReference(reference));
     return this.#preparations.start({ path, images }, async (signal, onProgress) => {
-      const resolved = await this.resolve(request, { signal, credentials });
+      const resolved = await this.resolve(request, { signal, ...client });
       const file = await this.pull(resolved, { signal, onProgress });
       file.close();
     });
@@ -253,14 +259,19 @@ export class ImageService {
     await this.#store.close();
   }
 
-  #openUncached(host: RegistryHost, repository: string, { credentials }: Call): Repository {
-    const credential = this.#credentialFor(host, [host], credentials);
+  #openUncached(host: RegistryHost, repository: string, client: Call): Repository {
+    const credential = this.#credentialFor(host, [host], client);
     return openRepository(this.#registries, { host, repository, credential });
   }
 
   /** Credentials in a request that names several registries do not say for which of them they are. */
-  #credentialFor(host: RegistryHost, hosts: readonly RegistryHost[], client: BasicCredentials | undefined) {
+  #credentialFor(
+    host: RegistryHost,
+    hosts: readonly RegistryHost[],
+    { credentials, requiresClient }: Omit<Call, 'signal'>,
+  ) {
     const isSingle = hosts.every(({ origin }) => origin === host.origin);
-    return chooseCredential(host, isSingle ? client : undefined, this.#options.registry.credentials);
+    const client = isSingle ? credentials : undefined;
+    return chooseCredential(host, client, this.#options.registry.credentials, { requiresClient });
   }
 }

@@ -15,6 +15,8 @@ export interface ResolvedImage {
   readonly request: ImageRequest;
   readonly location: RepositoryLocation;
   readonly repository: Repository;
+  /** The client's account whose rights the repository is opened with; see `accountOf`. */
+  readonly account?: string | undefined;
   readonly manifest: ResolvedManifest;
 }
 
@@ -46,7 +48,9 @@ export interface ResolvePolicy {
 }
 
 /** Opens the repository of an image with the caller's credentials. */
-export type OpenRepository = (image: ImageRequest) => Pick<ResolvedImage, 'location' | 'repository'>;
+export type OpenRepository = (
+  image: ImageRequest,
+) => Pick<ResolvedImage, 'location' | 'repository' | 'account'>;
 
 /**
  * Resolves the images of an archive, one after the other, and makes every check that needs manifests only. Cached archives pass

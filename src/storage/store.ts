@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { isPassthroughError, PassthroughError } from '../errors.ts';
+import { dependsOnAccount, isPassthroughError, PassthroughError } from '../errors.ts';
 import type { ByteRange } from '../tar/encoder.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import { SingleFlight } from '../util/single-flight.ts';
@@ -11,7 +11,7 @@ import type { StoreFolder } from './folder.ts';
 /** Ends a lookup of a file that is not stored. */
 const MISS = new PassthroughError('INTERNAL', 'No such file');
 
-/** Failures that concern one caller alone. Another caller may have another image, repository or credentials. */
+/** Failures that concern one caller alone. Another caller may have another image or repository. */
 const PERSONAL = [
   'REGISTRY_DENIED',
   'REGISTRY_NOT_ALLOWED',
@@ -45,12 +45,14 @@ export interface ObtainOptions<Report> {
     signal: AbortSignal,
     report: (report: Report) => void,
   ) => Promise<Description>;
+  /** The account whose rights `produce` uses; see `JoinOptions.account`. */
+  readonly account?: string | undefined;
   /** Receives progress, also that of another caller's production; the latest report at once. */
   readonly onReport?: (report: Report) => void;
 }
 
 /** Options of an internal lookup: without `produce` a file that is not stored is a miss. */
-type FindOptions<Report> = Pick<ObtainOptions<Report>, 'signal' | 'onReport'> &
+type FindOptions<Report> = Omit<ObtainOptions<Report>, 'produce'> &
   Partial<Pick<ObtainOptions<Report>, 'produce'>>;
 
 /** A lease on a stored file. The file is not evicted before the release. */
@@ -114,10 +116,14 @@ export class Store<Report = never> {
     return this.#index.bytes;
   }
 
-  /** Whether a file is stored or is being produced. */
-  has(key: string): boolean {
+  /**
+   * Whether a file is stored, or is being produced so that a caller need not produce it.
+   *
+   * @param account of the caller
+   */
+  has(key: string, account?: string): boolean {
     const name = nameOf(key);
-    return this.#index.has(name) || this.#files.has(name);
+    return this.#index.has(name) || this.#files.comes(name, account);
   }
 
   /**
@@ -131,14 +137,19 @@ export class Store<Report = never> {
     return this.#obtain(key, options);
   }
 
-  async #obtain(key: string, { signal, produce, onReport }: FindOptions<Report>): Promise<Stored> {
+  async #obtain(key: string, options: FindOptions<Report>): Promise<Stored> {
+    const { signal, produce, onReport, account } = options;
     const name = nameOf(key);
     let source: StoredSource = 'shared';
     const share = await this.#files.join(name, {
       signal,
       onReport,
+      account,
       // The other caller was refused, named a wrong size or a repository without the blob, or only looked the file up.
-      isPersonal: (error) => error === MISS || isPassthroughError(error, ...PERSONAL),
+      isPersonal: (error, isSameAccount) =>
+        error === MISS ||
+        isPassthroughError(error, ...PERSONAL) ||
+        (!isSameAccount && dependsOnAccount(error)),
       produce: async (working, report) => {
         const found = await this.#reopen(name, key);
         source = found === undefined ? 'made' : 'cache';
@@ -159,7 +170,7 @@ export class Store<Report = never> {
    * @throws PassthroughError `BUSY`, `INTERNAL`; what its producer throws; the signal's reason
    */
   async find(key: string, signal: AbortSignal): Promise<Stored | undefined> {
-    if (!this.has(key)) return undefined;
+    if (!this.#index.has(nameOf(key)) && !this.#files.has(nameOf(key))) return undefined;
     try {
       return await this.#obtain(key, { signal });
     } catch (error) {

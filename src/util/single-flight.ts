@@ -23,10 +23,17 @@ export interface JoinOptions<Value, Report> {
   /** Receives progress, also that of another caller's work; the latest report at once. Must not throw. */
   readonly onReport?: ((report: Report) => void) | undefined;
   /**
+   * The account whose rights `produce` uses; `undefined` for rights that all callers have. The work uses the account only while one
+   * of its callers is here. When the last of them leaves, the work is aborted, and another caller starts it with its own.
+   */
+  readonly account?: string | undefined;
+  /**
    * Whether a failure of another caller's work says nothing about this caller, for example because the registry refused that
    * caller's credentials. This caller then starts the work again.
+   *
+   * @param isSameAccount whether the work used the rights of this caller's account
    */
-  readonly isPersonal?: ((error: unknown) => boolean) | undefined;
+  readonly isPersonal?: ((error: unknown, isSameAccount: boolean) => boolean) | undefined;
 }
 
 /** One run of the work, and its result. */
@@ -34,8 +41,14 @@ interface Run<Value, Report> {
   readonly promise: Promise<Value>;
   readonly abort: AbortController;
   readonly listeners: Set<(report: Report) => void>;
+  /** The account whose rights the work uses; see {@link JoinOptions.account}. */
+  readonly account: string | undefined;
   /** Callers that wait for the result or hold it. */
   callers: number;
+  /** Those of them that have the run's account. */
+  owners: number;
+  /** Whether the work was aborted because no caller with its account is left. */
+  isAbandoned: boolean;
   report?: Report;
   result?: { readonly value: Value };
 }
@@ -44,9 +57,10 @@ interface Run<Value, Report> {
  * Results by key. Each is produced once for all concurrent callers and then shared until the last caller releases it:
  *
  *     absent ──join──► producing ──► held ──last release──► closed
- *                        └─ the last caller leaves: aborted; the next caller starts again
+ *                        └─ the last caller leaves, or the last one with the account
+ *                           of the work: aborted; the next caller starts again
  *
- * The work goes on while one caller still waits. Nothing is kept after the last release, and no failure is kept at all.
+ * The work goes on while one caller still waits whose account it uses. Nothing is kept after the last release, and no failure is kept at all.
  */
 export class SingleFlight<Key, Value, Report = never> {
   readonly #close: (value: Value) => void;
@@ -68,27 +82,31 @@ export class SingleFlight<Key, Value, Report = never> {
    */
   async join(key: Key, options: JoinOptions<Value, Report>): Promise<Lease<Value>> {
     for (;;) {
-      const isJoined = this.#runs.has(key);
+      const joined = this.#runs.get(key);
       try {
         return await this.#join(key, options);
       } catch (error) {
-        if (!isJoined || options.signal.aborted || options.isPersonal?.(error) !== true) throw error;
+        if (joined === undefined || options.signal.aborted) throw error;
+        const isSameAccount = joined.account === options.account;
+        if (!joined.isAbandoned && options.isPersonal?.(error, isSameAccount) !== true) throw error;
       }
     }
   }
 
-  async #join(key: Key, { signal, produce, onReport }: JoinOptions<Value, Report>): Promise<Lease<Value>> {
+  async #join(key: Key, options: JoinOptions<Value, Report>): Promise<Lease<Value>> {
+    const { signal, account, onReport } = options;
     signal.throwIfAborted();
     const known = this.#runs.get(key);
     const origin = known === undefined ? 'produced' : known.result === undefined ? 'joined' : 'held';
-    const run = known ?? this.#start(key, produce);
+    const run = known ?? this.#start(key, options);
     run.callers += 1;
+    if (account === run.account) run.owners += 1;
     const aborted = Promise.withResolvers<never>();
     let isCounted = true;
     const release = (reason?: unknown) => {
       if (!isCounted) return;
       isCounted = false;
-      this.#leave(key, run, reason);
+      this.#leave(key, run, account, reason);
     };
     const abort = () => {
       // Released here, before the rejection is handled: work that exceeds a limit must stop before its next step.
@@ -133,6 +151,13 @@ export class SingleFlight<Key, Value, Report = never> {
     return this.#runs.has(key);
   }
 
+  /** Whether the result of a key is held, or will come without an account but this one, so that a caller need not produce it. */
+  comes(key: Key, account: string | undefined): boolean {
+    const run = this.#runs.get(key);
+    if (run === undefined || run.result !== undefined) return run !== undefined;
+    return !run.isAbandoned && (run.account === undefined || run.account === account);
+  }
+
   /** Makes later callers start again. Current leases stay valid. */
   forget(key: Key): void {
     this.#runs.delete(key);
@@ -148,11 +173,19 @@ export class SingleFlight<Key, Value, Report = never> {
     await Promise.allSettled(this.#working);
   }
 
-  #start(key: Key, produce: JoinOptions<Value, Report>['produce']): Run<Value, Report> {
+  #start(key: Key, { produce, account }: JoinOptions<Value, Report>): Run<Value, Report> {
     const abort = new AbortController();
     const listeners: Run<Value, Report>['listeners'] = new Set();
     const { promise, resolve } = Promise.withResolvers<Value>();
-    const run: Run<Value, Report> = { promise, abort, listeners, callers: 0 };
+    const run: Run<Value, Report> = {
+      promise,
+      abort,
+      listeners,
+      account,
+      callers: 0,
+      owners: 0,
+      isAbandoned: false,
+    };
     const report = (latest: Report) => {
       run.report = latest;
       for (const listener of listeners) listener(latest);
@@ -172,12 +205,19 @@ export class SingleFlight<Key, Value, Report = never> {
     return run;
   }
 
-  #leave(key: Key, run: Run<Value, Report>, reason: unknown): void {
+  #leave(key: Key, run: Run<Value, Report>, account: string | undefined, reason: unknown): void {
     run.callers -= 1;
-    if (run.callers > 0) return;
-    this.#forgetRun(key, run);
-    if (run.result !== undefined) this.#close(run.result.value);
-    else run.abort.abort(reason);
+    if (account === run.account) run.owners -= 1;
+    if (run.callers === 0) {
+      this.#forgetRun(key, run);
+      if (run.result !== undefined) this.#close(run.result.value);
+      else run.abort.abort(reason);
+      return;
+    }
+    if (run.result !== undefined || run.account === undefined || run.owners > 0 || run.isAbandoned) return;
+    // The run stays known until the work has ended, so that its places are free and its files gone when another caller starts again.
+    run.isAbandoned = true;
+    run.abort.abort(reason);
   }
 
   /** Removes a run, unless a newer one has its key. */

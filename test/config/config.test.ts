@@ -241,6 +241,7 @@ describe('warnings', () => {
     assert.deepEqual(warnings({}), []);
     assert.deepEqual(warnings({ REGISTRY_URL: 'https://lab.example.com', REGISTRY_TOKEN: 'secret' }), []);
     assert.deepEqual(warnings({ REGISTRY_URL: 'https://docker.io', REGISTRY_TOKEN: 'secret' }), []);
+    assert.deepEqual(warnings({ REGISTRY_CREDENTIALS_HOSTS: 'ghcr.io', REGISTRY_TOKEN: 'secret' }), []);
   });
 });
 

@@ -175,6 +175,7 @@ describe('credentials', () => {
     );
     assert.equal(credentials({ REGISTRY_URL: 'https://docker.io' }).boundTo, 'https://registry-1.docker.io');
     assert.equal(credentials({ REGISTRY_USERNAME: 'user' }).boundTo, undefined);
+    assert.throws(() => credentials({ REGISTRY_CREDENTIALS_HOSTS: ' , ' }), /REGISTRY_CREDENTIALS_HOSTS/);
   });
 });
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../src/errors.ts';
 import { parseBasicCredentials } from '../../src/http/client-credentials.ts';
+import { basicAuthorization } from '../../src/registry/auth/credentials.ts';
 
 const base64 = (text: string) => Buffer.from(text).toString('base64');
 
@@ -24,6 +25,30 @@ describe('parseBasicCredentials', () => {
       assert.deepEqual(parseBasicCredentials(header), { username, password });
     });
   }
+
+  test('keeps the bytes of another encoding than UTF-8', () => {
+    const [bytes, username, password] = [
+      Buffer.from('\xfcser:\x80p\xe4ss', 'latin1'),
+      '\xfcser',
+      '\x80p\xe4ss',
+    ];
+    const parsed = parseBasicCredentials(`Basic ${bytes.toString('base64')}`) ?? assert.fail();
+    assert.deepEqual(parsed, { username, password, encoding: 'latin1' });
+    assert.equal(basicAuthorization(parsed), `Basic ${bytes.toString('base64')}`);
+    const malformed = Buffer.from('\xfcser:p\xe4ss\x7f', 'latin1').toString('base64');
+    assert.throws(() => parseBasicCredentials(`Basic ${malformed}`), /control character/);
+  });
+
+  test('reads a header full of blanks in linear time', () => {
+    const startedAt = performance.now();
+    for (const header of [
+      `Basic ${' '.repeat(60_000)}x y`,
+      `${' '.repeat(60_000)}x`,
+      `Basic${'\t'.repeat(60_000)}`,
+    ])
+      assert.throws(() => parseBasicCredentials(header));
+    assert.ok(performance.now() - startedAt < 100);
+  });
 
   const refused: readonly [header: string, reason: RegExp][] = [
     ['', /scheme is not Basic/],

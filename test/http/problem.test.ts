@@ -10,6 +10,7 @@ const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]
   INVALID_REGISTRY: [400, 'Invalid registry'],
   INVALID_REFERENCE: [400, 'Invalid image reference'],
   CREDENTIALS_REQUIRED: [401, 'Registry credentials are required'],
+  CROSS_SITE: [403, 'Cross-site request'],
   REGISTRY_NOT_ALLOWED: [403, 'Registry not allowed'],
   NOT_FOUND: [404, 'Not found'],
   METHOD_NOT_ALLOWED: [405, 'Method not allowed'],

@@ -81,7 +81,7 @@ describe('credentials', () => {
   for (const [name, hosts, client, fixed, owners] of table) {
     test(`are ${name}`, async () => {
       await using scene = await start(fixed && { registry: { credentials: fixed } });
-      assert.deepEqual([...scene.images.credentialOwners(hosts, client)], owners);
+      assert.deepEqual([...scene.images.credentialOwners(hosts, { credentials: client })], owners);
     });
   }
 });

@@ -23,6 +23,8 @@ export interface ForManifest extends Times {
 /** A switch for requests whose `{METHOD} {path and query}` matches, or for all. */
 export interface ForRequest extends Times {
   readonly pattern?: RegExp;
+  /** The value of `Authorization`; any, unless given. */
+  readonly authorization?: string;
 }
 
 /** An error that comes before any other check, also at the token endpoint. */

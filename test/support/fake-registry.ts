@@ -318,7 +318,9 @@ class RegistryState {
 }
 
 function concerns(recorded: RecordedRequest): (one: ForRequest) => boolean {
-  return ({ pattern }) => pattern === undefined || matches(pattern, recorded);
+  return ({ pattern, authorization }) =>
+    (pattern === undefined || matches(pattern, recorded)) &&
+    (authorization === undefined || recorded.headers.authorization === authorization);
 }
 
 function redirectOf(to: string | RedirectTo | undefined): RedirectTo | undefined {

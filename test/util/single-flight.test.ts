@@ -40,7 +40,7 @@ interface State {
 
 /**
  * A step of a scene: actions in one turn of the event loop, separated by `+`, or a state to check. Actions are
- * `join CALLER [KEY] [personal]`, `leave CALLER`, `release CALLER`, `end WORK VALUE`, `fail WORK MESSAGE`, `report WORK TEXT`,
+ * `join CALLER [KEY] [personal|shared] [ACCOUNT]`, `leave CALLER`, `release CALLER`, `end WORK VALUE`, `fail WORK MESSAGE`, `report WORK TEXT`,
  * `forget` and `stop`. Works are counted from 1.
  */
 type Step = string | State;
@@ -61,17 +61,26 @@ function openScene() {
     works.push({ signal, report, end: resolve, fail: reject });
     return promise;
   };
-  const isPersonal = (error: unknown) => (error as Error).message === 'denied';
+  const isPersonal = (error: unknown, isSameAccount: boolean) => {
+    const { message } = error as Error;
+    return message === 'denied' || (message === 'throttled' && !isSameAccount);
+  };
   const workOf = (index = '') => works[Number(index) - 1] ?? assert.fail(`work ${index} was not started`);
   const callerOf = (name = '') => callers[name] ?? assert.fail(`${name} did not join`);
   const actions: Record<string, (...words: string[]) => unknown> = {
-    join: (name = '', key = 'a', kind) => {
+    join: (name = '', key = 'a', kind, account) => {
       const caller: Caller = { abort: new AbortController(), reports: [], outcome: 'waits' };
       callers[name] = caller;
       const { signal } = caller.abort;
       const onReport = (report: string) => caller.reports.push(report);
       flight
-        .join(key, { signal, produce, onReport, isPersonal: kind === 'personal' ? isPersonal : undefined })
+        .join(key, {
+          signal,
+          produce,
+          onReport,
+          account,
+          isPersonal: kind === 'personal' ? isPersonal : undefined,
+        })
         .then(
           (lease) => {
             caller.lease = lease;
@@ -122,6 +131,78 @@ async function play(steps: readonly Step[]): Promise<void> {
 }
 
 const SCENES: Readonly<Record<string, Readonly<Record<string, readonly Step[]>>>> = {
+  'work that uses an account': {
+    'is aborted when its caller leaves, and another caller starts again once it has ended': [
+      'join A a shared me + join B a shared you + join C a shared you',
+      { runs: 1 },
+      'leave A',
+      { callers: { A: 'left', B: 'waits', C: 'waits' }, works: ['left'], runs: 1, isKnown: true },
+      'fail 1 aborted',
+      { callers: { A: 'left', B: 'waits', C: 'waits' }, works: ['left', 'running'], runs: 2 },
+      'end 2 value',
+      { callers: { A: 'left', B: 'produced value', C: 'joined value' }, runs: 2 },
+    ],
+    'goes on while a caller with the same account waits': [
+      'join A a shared me + join B a shared you + join C a shared me',
+      'leave A',
+      { works: ['running'] },
+      'leave C',
+      { works: ['left'] },
+      'fail 1 aborted',
+      { callers: { A: 'left', B: 'waits', C: 'left' }, works: ['left', 'running'] },
+      'leave B',
+      'fail 2 aborted',
+      { callers: { A: 'left', B: 'left', C: 'left' }, runs: 2, isKnown: false },
+    ],
+    'goes over to a caller without an account, and then goes on for all': [
+      'join A a shared me + join B + join C a shared you',
+      'leave A',
+      'fail 1 aborted',
+      'leave B',
+      { works: ['left', 'running'] },
+      'end 2 value',
+      { callers: { A: 'left', B: 'left', C: 'joined value' } },
+    ],
+    'is not joined once its caller has left, but waited for': [
+      'join A a shared me + join B a shared you',
+      'leave A',
+      'join C a shared her',
+      { runs: 1 },
+      'fail 1 aborted',
+      { runs: 2, callers: { A: 'left', B: 'waits', C: 'waits' } },
+      'end 2 value',
+      { callers: { A: 'left', B: 'produced value', C: 'joined value' } },
+    ],
+    'gives its result all the same if it ends at that moment': [
+      'join A a shared me + join B a shared you',
+      'leave A + end 1 value',
+      { callers: { A: 'left', B: 'joined value' }, runs: 1, closed: [] },
+      'release B',
+      { closed: ['value'], isKnown: false },
+    ],
+    'ends with its last caller': [
+      'join A a shared me',
+      'leave A',
+      { works: ['left'] },
+      'fail 1 aborted',
+      { callers: { A: 'left' }, runs: 1, isKnown: false },
+    ],
+    'is held by others after its caller has left': [
+      'join A a shared me + join B a shared you',
+      'end 1 value',
+      'release A',
+      { closed: [], runs: 1 },
+      'join C a shared her',
+      { callers: { A: 'produced value', B: 'joined value', C: 'held value' } },
+    ],
+    'fails for that account alone where the failure is personal': [
+      'join A a personal me + join B a personal you + join C a personal me',
+      'fail 1 throttled',
+      { callers: { A: 'throttled', B: 'waits', C: 'throttled' }, runs: 2 },
+      'fail 2 broken',
+      { callers: { A: 'throttled', B: 'broken', C: 'throttled' }, runs: 2 },
+    ],
+  },
   'the work runs once': {
     'for all concurrent callers': [
       'join A + join B + join C',

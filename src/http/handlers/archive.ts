@@ -5,9 +5,8 @@ import { stopping } from '../../pull/preparations.ts';
 import type { ArchiveRequest } from '../../pull/request.ts';
 import type { ResolvedArchive } from '../../pull/resolve-archive.ts';
 import { digestsOf } from '../../pull/resolve-manifest.ts';
-import type { BasicCredentials } from '../../registry/auth/credentials.ts';
 import type { Application } from '../application.ts';
-import { challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
+import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
 import { isMatched } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { parseArchiveRequest } from '../routing/archive-request.ts';
@@ -15,10 +14,10 @@ import type { PullRoute } from '../routing/route.ts';
 import { sendFile, sendNotModified } from '../send-file.ts';
 import { bundleReferences } from './bundle-references.ts';
 
-/** A request for an archive, and the credentials that came with it. */
+/** A request for an archive, and what came with it for its registry. */
 export interface ParsedRequest {
   readonly request: ArchiveRequest;
-  readonly credentials: BasicCredentials | undefined;
+  readonly client: ClientAccess;
 }
 
 /**
@@ -40,7 +39,7 @@ export async function handleArchive(
       await answer(context, parsed, app);
     } catch (error) {
       const hosts = parsed.request.images.map(({ host }) => host);
-      throw route.kind === 'archive' ? error : challengeWhenDenied(error, hosts, parsed.credentials, app);
+      throw route.kind === 'archive' ? error : challengeWhenDenied(error, hosts, parsed.client, app);
     }
   } finally {
     leave();
@@ -61,12 +60,12 @@ export async function parseRequest(
   const request = await parseArchiveRequest(context, route, references, app.config);
   const hosts = request.images.map(({ host }) => host);
   const isRequired = route.kind === 'archive' && route.requiresCredentials;
-  return { request, credentials: await extractCredentials(context, isRequired, hosts, app) };
+  return { request, client: await extractCredentials(context, isRequired, hosts, app) };
 }
 
 async function answer(
   context: RequestContext,
-  { request, credentials }: ParsedRequest,
+  { request, client }: ParsedRequest,
   app: Application,
 ): Promise<void> {
   const { facts, signal } = context;
@@ -75,7 +74,7 @@ async function answer(
   let resolved: ResolvedArchive;
   let file: ArchiveFile | undefined;
   try {
-    resolved = await app.images.resolve(request, { signal, credentials });
+    resolved = await app.images.resolve(request, { signal, ...client });
     describeResolved(resolved, context, span);
     const isKnown = isMatched(context.request.headers['if-none-match'], resolved.etag);
     if (!isKnown) file = await app.images.pull(resolved, { signal });

@@ -3,10 +3,9 @@ import { devicePlatform } from '../../image/device.ts';
 import { type Platform, parsePlatform } from '../../image/platform.ts';
 import { type ImageRequest, imageRequest } from '../../pull/request.ts';
 import type { ManifestChoice } from '../../pull/resolve-manifest.ts';
-import type { BasicCredentials } from '../../registry/auth/credentials.ts';
 import type { HostPolicy } from '../../registry/select-host.ts';
 import type { Application } from '../application.ts';
-import { challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
+import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
 import { isMatched } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { sendDocument } from '../respond.ts';
@@ -27,9 +26,9 @@ export async function handleManifest(
 ): Promise<void> {
   const image = await parseImage(context, () => imageRequest(route.reference, app.config.registry));
   const choice = manifestChoice(route, app.config.defaultPlatform);
-  await withCredentials(context, image, app, async (credentials) => {
+  await withCredentials(context, image, app, async (client) => {
     const { signal, facts, request } = context;
-    const { digest, bytes, mediaType } = await app.images.manifest(image, choice, { signal, credentials });
+    const { digest, bytes, mediaType } = await app.images.manifest(image, choice, { signal, ...client });
     facts.digest = digest;
     if (isMatched(request.headers['if-none-match'], `"${digest}"`)) {
       sendNotModified(context, `"${digest}"`, { manifestDigest: digest });
@@ -51,8 +50,8 @@ export async function handleManifest(
  */
 export async function handleTags(context: RequestContext, route: TagsRoute, app: Application): Promise<void> {
   const image = await parseImage(context, () => repositoryOf(route.repository, app.config.registry));
-  await withCredentials(context, image, app, async (credentials) => {
-    const tags = await app.images.tags(image, { signal: context.signal, credentials });
+  await withCredentials(context, image, app, async (client) => {
+    const tags = await app.images.tags(image, { signal: context.signal, ...client });
     const { registryName, repository } = image.reference;
     const document = { name: `${registryName}/${repository}`, tags };
     sendDocument(context, Buffer.from(`${JSON.stringify(document)}\n`), {
@@ -80,13 +79,13 @@ async function withCredentials(
   context: RequestContext,
   { host }: ImageRequest,
   app: Application,
-  inspect: (credentials: BasicCredentials | undefined) => Promise<void>,
+  inspect: (client: ClientAccess) => Promise<void>,
 ): Promise<void> {
-  const credentials = await extractCredentials(context, false, [host], app);
+  const client = await extractCredentials(context, false, [host], app);
   try {
-    await inspect(credentials);
+    await inspect(client);
   } catch (error) {
-    throw challengeWhenDenied(error, [host], credentials, app);
+    throw challengeWhenDenied(error, [host], client, app);
   }
 }
 

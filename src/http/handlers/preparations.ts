@@ -28,10 +28,10 @@ export async function handlePrepare(
     const why = 'CACHE_MAX_BYTES is 0, so that nothing would be kept of it';
     throw new PassthroughError('NOT_FOUND', `Cannot prepare an archive beforehand: ${why}`);
   }
-  const { request, credentials } = await parseRequest(context, route.archive, app);
+  const { request, client } = await parseRequest(context, route.archive, app);
   const target = (context.request.url ?? '').replace(/^.*?\/prepare(?=\/)/, '');
   const path = mayHoldCredentials(target) ? '/REDACTED' : target;
-  const { preparation, ended } = app.images.prepare(request, { credentials, path });
+  const { preparation, ended } = app.images.prepare(request, { ...client, path });
   void ended.then((result) => logPreparation(result, app.logger));
   sendJson(context, 202, describe(preparation), {
     Location: `/preparations/${preparation.id}`,

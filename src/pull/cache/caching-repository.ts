@@ -110,6 +110,11 @@ export class CachingRepository implements Repository {
       references.confirm(location, name, found.digest, owner === 'none');
       return found;
     } catch (error) {
+      const refused = refusedBy(error);
+      // That a client's account is refused says nothing about anonymous access, for which references are remembered. Otherwise any
+      // client could make the service forget by wrong credentials.
+      if (refused === 'reference' || (refused === 'repository' && owner !== 'client'))
+        references.forget(location, refused === 'reference' ? name : undefined);
       const stale = isRegistryDown(error) ? await references.stale(location, name) : undefined;
       if (stale === undefined) throw error;
       this.#isStale = true;
@@ -156,13 +161,18 @@ export class CachingRepository implements Repository {
   }
 }
 
-/** Failures that say nothing about the image or the client, only that the registry cannot answer. */
+/** Failures that say nothing about the image or the client, only that the registry cannot answer. Any other 4xx is a refusal. */
 function isRegistryDown(error: unknown): boolean {
-  return isPassthroughError(
-    error,
-    'REGISTRY_UNREACHABLE',
-    'REGISTRY_TIMEOUT',
-    'REGISTRY_FAILED',
-    'REGISTRY_RATE_LIMITED',
-  );
+  if (isPassthroughError(error, 'REGISTRY_UNREACHABLE', 'REGISTRY_TIMEOUT', 'REGISTRY_RATE_LIMITED'))
+    return true;
+  return isPassthroughError(error, 'REGISTRY_FAILED') && (error.details.registryStatus ?? 0) >= 500;
+}
+
+/** What a registry refuses by a failure: a right, which concerns the whole repository, or this reference. */
+function refusedBy(error: unknown): 'repository' | 'reference' | undefined {
+  if (!isPassthroughError(error)) return undefined;
+  const { registryStatus = 0 } = error.details;
+  if (error.code === 'REGISTRY_DENIED') return 'repository';
+  const isRefused = registryStatus >= 400 && registryStatus < 500 && registryStatus !== 429;
+  return isRefused ? 'reference' : undefined;
 }

@@ -56,10 +56,13 @@ export class ManifestStore {
     }
   }
 
-  /** Writes the references after a short delay, as they are then. */
-  keepReferences(references: References): void {
+  /**
+   * Writes the references, as they are then: after a short delay, or now, where a killed process must not lose the change.
+   */
+  keepReferences(references: References, when: 'soon' | 'now' = 'soon'): void {
     this.#changed = references;
-    this.#timer ??= setTimeout(() => this.#write(), WRITE_DELAY_MS).unref();
+    if (when === 'now') this.#write();
+    else this.#timer ??= setTimeout(() => this.#write(), WRITE_DELAY_MS).unref();
   }
 
   /** Writes a manifest or config. */
@@ -99,15 +102,18 @@ export class ManifestStore {
     await this.#writing;
   }
 
+  /** Changes that come while a note is being written are written together, after it. */
   #write(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#writing = this.#writing.then(() => this.#writeChanged()).catch(() => undefined);
+  }
+
+  async #writeChanged(): Promise<void> {
     if (this.#changed === undefined) return;
     const references = [...this.#changed.entries()].filter(([, { resolvedAt }]) => resolvedAt !== undefined);
     this.#changed = undefined;
-    this.#writing = this.#writing
-      .then(() => this.#notes.writeNote(NOTE, JSON.stringify(references)))
-      .catch(() => undefined);
+    await this.#notes.writeNote(NOTE, JSON.stringify(references));
   }
 }
 

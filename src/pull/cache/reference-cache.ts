@@ -36,6 +36,8 @@ export class ReferenceCache {
   readonly #documents: ManifestCache;
   readonly #references: BoundedMap<string, CachedReference>;
   readonly #store: ManifestStore | undefined;
+  /** Repositories of which a reference may be remembered as resolved anonymously, so that most refusals need no search. */
+  readonly #anonymous = new Set<string>();
 
   constructor({ isOn, staleMs, store, stored = [] }: ReferenceCacheOptions) {
     this.#isOn = isOn;
@@ -43,6 +45,7 @@ export class ReferenceCache {
     this.#documents = isOn ? new ManifestCache() : new ManifestCache(0);
     this.#references = new BoundedMap({ maxCost: isOn ? MAX_REFERENCES : 0 }, stored);
     this.#store = isOn && staleMs > 0 ? store : undefined;
+    for (const [key] of this.#references.entries()) this.#anonymous.add(repositoryOf(key));
   }
 
   /** The digest that a reference last resolved to. */
@@ -74,19 +77,50 @@ export class ReferenceCache {
     const earlier = before?.digest === digest ? before.resolvedAt : undefined;
     const resolvedAt = isAnonymous ? Date.now() : earlier;
     this.#references.set(key, { digest, ...(resolvedAt !== undefined && { resolvedAt }) });
-    if (isAnonymous) this.#store?.keepReferences(this.#references);
+    if (!isAnonymous) return;
+    this.#noteAnonymous(repositoryOf(key));
+    this.#store?.keepReferences(this.#references);
+  }
+
+  /**
+   * Forgets what references resolved to, on the disk too, because the registry has refused them: they must not be served when it
+   * is down.
+   *
+   * @param name of the reference; `undefined` for all of the repository
+   */
+  forget(repository: RepositoryLocation, name: string | undefined): void {
+    const isKnown = this.#anonymous.has(keyOf(repository, ''));
+    const keys = name === undefined ? (isKnown ? this.#keysOf(repository) : []) : [keyOf(repository, name)];
+    const wasServed = keys.some((key) => this.#references.get(key)?.resolvedAt !== undefined);
+    for (const key of keys) this.#references.delete(key);
+    if (name === undefined) this.#anonymous.delete(keyOf(repository, ''));
+    if (wasServed) this.#store?.keepReferences(this.#references, 'now');
+  }
+
+  #keysOf(repository: RepositoryLocation): readonly string[] {
+    const prefix = keyOf(repository, '');
+    return Array.from(this.#references.entries(), ([key]) => key).filter((key) => key.startsWith(prefix));
+  }
+
+  /** Eviction leaves repositories without references; they go when there are more of them than references can be. */
+  #noteAnonymous(repository: string): void {
+    this.#anonymous.add(repository);
+    if (this.#anonymous.size <= MAX_REFERENCES) return;
+    this.#anonymous.clear();
+    for (const [key] of this.#references.entries()) this.#anonymous.add(repositoryOf(key));
   }
 
   /**
    * Resolves a reference without the registry.
    *
-   * @returns `undefined` unless the reference was resolved anonymously within `staleMs`
+   * @returns `undefined` unless the reference was resolved anonymously within `staleMs`. A time in the future is not: the clock was
+   *   set back, or the note is damaged, and it would be fresh for ever
    */
   async stale(repository: RepositoryLocation, name: string): Promise<StaleDocument | undefined> {
     const { digest, resolvedAt } = this.#references.get(keyOf(repository, name)) ?? {};
     if (this.#staleMs === 0 || digest === undefined || resolvedAt === undefined) return undefined;
-    const staleMs = Math.max(0, Date.now() - resolvedAt);
-    if (staleMs > this.#staleMs) return undefined;
+    const staleMs = Date.now() - resolvedAt;
+    if (!(staleMs >= 0 && staleMs <= this.#staleMs)) return undefined;
     const document = await this.staleDocument(repository, digest);
     return document && { document, staleMs };
   }
@@ -95,6 +129,11 @@ export class ReferenceCache {
   async staleDocument(repository: RepositoryLocation, digest: Digest): Promise<CachedDocument | undefined> {
     return this.document(repository, digest) ?? (await this.#store?.findDocument(repository, digest));
   }
+}
+
+/** The part of a key that names the repository, with the space behind it. */
+function repositoryOf(key: string): string {
+  return key.slice(0, key.lastIndexOf(' ') + 1);
 }
 
 function keyOf({ origin, name: repository }: RepositoryLocation, name: string): string {

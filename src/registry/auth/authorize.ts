@@ -18,12 +18,14 @@ export interface AuthorizeOptions {
   readonly tokenTransport: Transport;
 }
 
+type BearerMethod = { readonly type: 'bearer'; readonly tokenRequest: TokenRequest };
+
 /** How requests are authorized now. */
 type Method =
   | { readonly type: 'anonymous' }
   | { readonly type: 'basic'; readonly authorization: string; readonly secrets: readonly string[] }
   | { readonly type: 'static-bearer'; readonly token: string }
-  | { readonly type: 'bearer'; readonly tokenRequest: TokenRequest };
+  | BearerMethod;
 
 /** The `Authorization` header of a request. */
 interface Authorization {
@@ -32,7 +34,12 @@ interface Authorization {
   readonly secrets: readonly string[];
   /** Parameters of the token request; absent without a token. */
   readonly auth?: { readonly service: string; readonly scope: string };
+  /** Whether it is a token that was fetched earlier. */
+  readonly isCached?: boolean;
 }
+
+/** Most sendings of one request: without credentials, with a cached token that is not accepted any more, with a new one. */
+const MAX_SENDS = 3;
 
 /**
  * Authorizes the requests of one pull by the method that the registry's challenges ask for:
@@ -40,9 +47,12 @@ interface Authorization {
  *     static token ─────────────────► static-bearer        (a 401 is final)
  *     token endpoint configured
  *     or known ─────────────────────► bearer ◄──────────┐
- *     direct Basic configured ──────► basic             │ 401 Bearer: a new token,
- *     else ─────────► anonymous ──────401 Bearer────────┘ once per request
+ *     direct Basic configured ──────► basic             │ 401 Bearer: a token;
+ *     else ─────────► anonymous ──────401 Bearer────────┘ a cached one that is refused is replaced once
  *                         └───────────401 Basic─────────► basic
+ *
+ * A registry may stop to accept a token before it expires: its keys were changed, or the right was granted only after the token.
+ * So any 401 or 403 to a cached token, with or without a challenge, makes a new one.
  *
  * The manifest request itself is the probe. The pull keeps the method for later and concurrent requests. Credentials
  * are sent to the registry's own origin, and to a realm only if {@link mayReachRealm} allows it.
@@ -59,16 +69,17 @@ export class AuthorizedTransport implements Transport {
   }
 
   async send(request: TransportRequest): Promise<TransportResponse> {
-    const method = this.#method;
-    const authorization = await this.#authorizationFor(method, request);
-    const response = await this.#sendWith(authorization, request);
-    if (response.status !== 401 || response.url.origin !== this.#options.host.origin) return response;
-
-    const next = this.#nextMethod(method, authorization, parseChallenges(wwwAuthenticate(response)));
-    if (next === undefined) return response;
-    response.discard();
-    this.#method = next;
-    return await this.#sendWith(await this.#authorizationFor(next, request), request);
+    let method = this.#method;
+    for (let sends = 1; ; sends += 1) {
+      const authorization = await this.#authorizationFor(method, request);
+      const response = await this.#sendWith(authorization, request);
+      if (response.url.origin !== this.#options.host.origin || sends === MAX_SENDS) return response;
+      const next = this.#methodAfter(response, method, authorization);
+      if (next === undefined) return response;
+      response.discard();
+      method = next;
+      this.#method = next;
+    }
   }
 
   async #sendWith(
@@ -90,21 +101,31 @@ export class AuthorizedTransport implements Transport {
     return host.tokenEndpoint === 'none' ? this.#basic() : { type: 'anonymous' };
   }
 
-  /** The method after a 401; `undefined` if no other method is left. */
-  #nextMethod(
+  /** The method after a response; `undefined` if the response is final. */
+  #methodAfter(
+    { status, headers }: TransportResponse,
     used: Method,
     authorization: Authorization,
-    challenges: readonly Challenge[],
   ): Method | undefined {
-    const { host, tokens } = this.#options;
+    if (status !== 401 && status !== 403) return undefined;
+    const [token] = authorization.secrets;
+    if (used.type === 'bearer' && token !== undefined) this.#options.tokens.forget(used.tokenRequest, token);
+    const next =
+      status === 401 ? this.#challenged(used, parseChallenges(wwwAuthenticate(headers))) : undefined;
+    if (used.type !== 'bearer') return next;
+    if (authorization.isCached === true) return next ?? used;
+    // A new token for the same parameters would be refused, too.
+    return next?.type === 'bearer' && isSameRequest(next.tokenRequest, used.tokenRequest) ? undefined : next;
+  }
+
+  /** The method that the challenges of a 401 ask for; `undefined` if there is none. */
+  #challenged(used: Method, challenges: readonly Challenge[]): Method | undefined {
+    const { host } = this.#options;
     if (used.type === 'static-bearer' || host.tokenEndpoint === 'none') return undefined;
     const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.has('realm'));
     if (bearer !== undefined) {
       const realm = host.tokenEndpoint instanceof URL ? host.tokenEndpoint : realmUrl(bearer);
-      if (realm === undefined) return undefined;
-      const [token] = authorization.secrets;
-      if (used.type === 'bearer' && token !== undefined) tokens.forget(used.tokenRequest, token);
-      return this.#bearer(realm, bearer.params);
+      return realm && this.#bearer(realm, bearer.params);
     }
     const asksForBasic = challenges.some(({ scheme }) => scheme === 'basic');
     return asksForBasic && used.type === 'anonymous' && this.#options.credential.type === 'basic'
@@ -112,7 +133,7 @@ export class AuthorizedTransport implements Transport {
       : undefined;
   }
 
-  #bearer(realm: URL, params: ReadonlyMap<string, string> = new Map()): Method {
+  #bearer(realm: URL, params: ReadonlyMap<string, string> = new Map()): BearerMethod {
     const { host, repository, credential, trustedRealms } = this.#options;
     const mayReach = credential.type === 'basic' && mayReachRealm(host, realm, trustedRealms);
     return {
@@ -144,15 +165,20 @@ export class AuthorizedTransport implements Transport {
         return { header: `Bearer ${method.token}`, secrets: [method.token] };
       case 'bearer': {
         const { service, scope } = method.tokenRequest;
-        const token = await tokens.get(method.tokenRequest, tokenTransport, signal);
-        return { header: `Bearer ${token}`, secrets: [token], auth: { service, scope } };
+        const { token, isCached } = await tokens.get(method.tokenRequest, tokenTransport, signal);
+        return { header: `Bearer ${token}`, secrets: [token], auth: { service, scope }, isCached };
       }
     }
   }
 }
 
+/** Whether two token requests of one pull are the same: their credentials follow from the realm. */
+function isSameRequest(a: TokenRequest, b: TokenRequest): boolean {
+  return a.realm.href === b.realm.href && a.service === b.service && a.scope === b.scope;
+}
+
 /** All challenges of a response: Node joins repeated headers of this name by commas. */
-function wwwAuthenticate({ headers }: TransportResponse): string {
+function wwwAuthenticate(headers: TransportResponse['headers']): string {
   return headers['www-authenticate'] ?? '';
 }
 

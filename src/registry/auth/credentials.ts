@@ -1,3 +1,4 @@
+import { createHmac, randomBytes } from 'node:crypto';
 import { type HostPattern, matchesHost } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
 import { isSameOwner } from './registrable-domain.ts';
@@ -6,15 +7,17 @@ import { isSameOwner } from './registrable-domain.ts';
 export interface BasicCredentials {
   readonly username: string;
   readonly password: string;
+  /** How the two become bytes; UTF-8 unless given. With `latin1` each character stands for one byte. */
+  readonly encoding?: 'utf8' | 'latin1' | undefined;
 }
 
 /** The operator's credentials, and the registries that may receive them. */
 export interface StaticCredentials {
   readonly bearerToken: string | undefined;
   readonly basic: BasicCredentials | undefined;
-  /** Origin of the registry that they belong to. If it is `undefined`, every registry may receive them. */
+  /** Origin of the registry that they belong to. */
   readonly boundTo: string | undefined;
-  /** Further hosts that may receive bound credentials. */
+  /** Further hosts that may receive them. Without hosts and `boundTo`, every registry may. */
   readonly hosts: readonly HostPattern[];
 }
 
@@ -41,8 +44,17 @@ type CredentialSource = (
 /** The sources, in their order: the first that has a credential decides. */
 const SOURCES: readonly CredentialSource[] = [staticBearer, clientBasic, staticBasic];
 
+/** The sources where the client's right is what counts. The operator's credentials would give every client the operator's right. */
+const CLIENT_SOURCES: readonly CredentialSource[] = [clientBasic];
+
+/** Settings of {@link chooseCredential}. */
+export interface CredentialChoice {
+  /** Whether the request must bring credentials of its own, so that the operator's are not used, of whatever kind. */
+  readonly requiresClient?: boolean | undefined;
+}
+
 /**
- * Chooses the credential of one pull: that of the first of {@link SOURCES} that has one, else none.
+ * Chooses the credential of one pull: that of the first source that has one, else none.
  *
  * @param client the client's credentials, if the request has them and may use them
  * @param fixed the operator's static credentials
@@ -51,8 +63,9 @@ export function chooseCredential(
   host: RegistryHost,
   client: BasicCredentials | undefined,
   fixed: StaticCredentials,
+  { requiresClient = false }: CredentialChoice = {},
 ): Credential {
-  for (const source of SOURCES) {
+  for (const source of requiresClient ? CLIENT_SOURCES : SOURCES) {
     const credential = source(host, client, fixed);
     if (credential !== undefined) return credential;
   }
@@ -82,12 +95,17 @@ function staticBasic(host: RegistryHost, _: unknown, fixed: StaticCredentials): 
  * listed for https to http.
  */
 function belongsTo(fixed: StaticCredentials, registry: URL): boolean {
-  if (fixed.boundTo === undefined || fixed.boundTo === registry.origin) return true;
+  if (fixed.boundTo === registry.origin || !areBound(fixed)) return true;
   return fixed.hosts.some(
     (pattern) =>
       matchesHost(pattern, registry) &&
       (registry.protocol === 'https:' || pattern.scheme === 'http:' || pattern.port !== undefined),
   );
+}
+
+/** Whether static credentials belong to certain registries. Otherwise they go to whichever registry a request names. */
+export function areBound({ boundTo, hosts }: StaticCredentials): boolean {
+  return boundTo !== undefined || hosts.length > 0;
 }
 
 /**
@@ -107,9 +125,9 @@ export function mayReachRealm(host: RegistryHost, realm: URL, trusted: readonly 
   );
 }
 
-/** The value of an `Authorization` header for Basic, in UTF-8: https://www.rfc-editor.org/rfc/rfc7617#section-2 */
-export function basicAuthorization({ username, password }: BasicCredentials): string {
-  return `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}`;
+/** The value of an `Authorization` header for Basic: https://www.rfc-editor.org/rfc/rfc7617#section-2 */
+export function basicAuthorization({ username, password, encoding = 'utf8' }: BasicCredentials): string {
+  return `Basic ${Buffer.from(`${username}:${password}`, encoding).toString('base64')}`;
 }
 
 /** Who owns the credentials of a request: `none` for an anonymous one. */
@@ -121,7 +139,29 @@ export function ownerOf(credential: Credential): CredentialOwner {
   return credential.type === 'basic' && credential.source === 'client' ? 'client' : 'operator';
 }
 
-/** What a server could repeat of Basic credentials: their base64 form and the password. */
+/** Key of {@link accountOf}, so that its result tells nothing about the password. */
+const ACCOUNT_KEY = randomBytes(32);
+
+/**
+ * The client's account that a credential belongs to: equal credentials give equal names, which hold nothing of them.
+ *
+ * @returns `undefined` without a client's credentials: such work may be shared by all
+ */
+export function accountOf(credential: Credential): string | undefined {
+  if (credential.type !== 'basic' || credential.source !== 'client') return undefined;
+  return createHmac('sha256', ACCOUNT_KEY).update(basicAuthorization(credential.basic)).digest('base64');
+}
+
+/** What a server could repeat of Basic credentials: their base64 form, and the password as either encoding shows its bytes. */
 export function basicSecrets(credentials: BasicCredentials): readonly string[] {
-  return [basicAuthorization(credentials).slice('Basic '.length), credentials.password];
+  const { password, encoding = 'utf8' } = credentials;
+  const bytes = Buffer.from(password, encoding);
+  return [
+    ...new Set([
+      basicAuthorization(credentials).slice('Basic '.length),
+      password,
+      bytes.toString('utf8'),
+      bytes.toString('latin1'),
+    ]),
+  ];
 }

@@ -31,13 +31,23 @@ const EXPIRY_MARGIN_S = 5;
 /** Longest use of a token, even if its `expires_in` is longer: a revoked right must end. */
 const MAX_EXPIRES_S = 3600;
 
-/** Most cached tokens. A token has a few kilobytes, so that all have a few megabytes. */
-const MAX_TOKENS = 1000;
+/** Most memory of cached tokens, in bytes. A token has one to a few kilobytes, so a thousand and more fit. */
+const MAX_TOKEN_BYTES = 4 * 1024 * 1024;
+
+/** Memory that a token takes besides its characters: its key and the entries of two maps. */
+const OVERHEAD_BYTES = 300;
 
 interface Token {
   readonly value: string;
   /** In milliseconds of `performance.now()`. */
   readonly expiresAt: number;
+}
+
+/** A token, as {@link TokenSource.get} returns it. */
+export interface GivenToken {
+  readonly token: string;
+  /** Whether it was fetched earlier, so that the registry may have stopped to accept it. */
+  readonly isCached: boolean;
 }
 
 /**
@@ -47,7 +57,10 @@ interface Token {
  * @see https://distribution.github.io/distribution/spec/auth/token/
  */
 export class TokenSource {
-  readonly #tokens = new BoundedMap<string, Token>({ maxCost: MAX_TOKENS });
+  readonly #tokens = new BoundedMap<string, Token>({
+    maxCost: MAX_TOKEN_BYTES,
+    costOf: ({ value }) => value.length + OVERHEAD_BYTES,
+  });
   readonly #requests = new SingleFlight<string, string>();
   readonly #hashKey = randomBytes(32);
   readonly #limits: TokenLimits;
@@ -64,19 +77,21 @@ export class TokenSource {
    * @throws PassthroughError `REGISTRY_DENIED` when the realm refuses, `REGISTRY_FAILED` when its response has no
    *   token, what the transport throws, `ABORTED`
    */
-  async get(request: TokenRequest, transport: Transport, signal: AbortSignal): Promise<string> {
+  async get(request: TokenRequest, transport: Transport, signal: AbortSignal): Promise<GivenToken> {
     const key = this.#key(request);
     const cached = this.#tokens.get(key);
-    if (cached !== undefined && cached.expiresAt > performance.now()) return cached.value;
+    if (cached !== undefined && cached.expiresAt > performance.now())
+      return { token: cached.value, isCached: true };
     this.#tokens.delete(key);
     try {
-      return await this.#requests.run(key, signal, async (shared) => {
+      const fetched = await this.#requests.run(key, signal, async (shared) => {
         const { token, expiresIn } = await fetchToken(request, transport, this.#limits, shared);
         const lifetimeS = Math.min(expiresIn, MAX_EXPIRES_S) - EXPIRY_MARGIN_S;
         const expiresAt = performance.now() + lifetimeS * 1000;
         if (lifetimeS > 0) this.#tokens.set(key, { value: token, expiresAt });
         return token;
       });
+      return { token: fetched, isCached: false };
     } catch (error) {
       throw signal.aborted ? abortedError(signal) : error;
     }
@@ -89,7 +104,8 @@ export class TokenSource {
   }
 
   #key({ realm, service, scope, credentials }: TokenRequest): string {
-    const parts = [realm.href, service, scope, credentials?.username ?? null, credentials?.password ?? null];
+    const { username = null, password = null, encoding = 'utf8' } = credentials ?? {};
+    const parts = [realm.href, service, scope, username, password, encoding];
     return createHmac('sha256', this.#hashKey).update(JSON.stringify(parts)).digest('base64');
   }
 }

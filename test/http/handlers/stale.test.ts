@@ -1,7 +1,11 @@
 /** `CACHE_SERVE_STALE`: cached images are served while the registry cannot be reached, if they are public. */
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { APP, APP_FILE, assertHolds, BUNDLE, blobsOf, startScene, TOOL } from '../../support/cached.ts';
 import type { Defects } from '../../support/defects.ts';
 import { makeIndex } from '../../support/image.ts';
@@ -89,20 +93,75 @@ describe('without its registry, a cached image', () => {
     });
   }
 
-  for (const status of [401, 403, 404]) {
-    test(`is not served after the registry has answered ${status}, but is kept`, async () => {
+  for (const status of [400, 401, 402, 403, 404, 405, 410, 418, 451]) {
+    test(`is not served after the registry has answered ${status}, also not after an outage and a restart`, async () => {
       await using scene = await startScene();
-      await using service = await scene.start(STALE);
-      assertHolds(await service.request(APP_FILE), APP);
-      scene.registry.defects.failWith = { status };
-      const reply = await service.request(APP_FILE);
-      assertError(reply, 502, '(?:REGISTRY_DENIED|IMAGE_NOT_FOUND)');
-      assert.ok(reply.body.length < 2000);
-      assertFresh(reply);
-      Object.assign(scene.registry.defects, { failWith: undefined, resetConnections: {} });
-      assertHolds(await service.request(APP_FILE), APP);
+      const env = { ...STALE, CACHE_DIR: scene.directory };
+      {
+        await using service = await scene.start(env);
+        assertHolds(await service.request(APP_FILE), APP);
+        scene.registry.defects.failWith = { status };
+        const reply = await service.request(APP_FILE);
+        assertError(reply, 502, '(?:REGISTRY_DENIED|IMAGE_NOT_FOUND|REGISTRY_FAILED)');
+        assert.ok(reply.body.length < 2000);
+        assertFresh(reply);
+        Object.assign(scene.registry.defects, { failWith: undefined, resetConnections: {} });
+        assertUnreachable(await service.request(APP_FILE));
+      }
+      await using next = await scene.start(env);
+      assertUnreachable(await next.request(APP_FILE));
+      scene.registry.defects.resetConnections = undefined;
+      assertHolds(await next.request(APP_FILE), APP);
     });
   }
+
+  test('is forgotten on the disk at once when it is refused', async () => {
+    await using scene = await startScene();
+    await using service = await scene.start({ ...STALE, CACHE_DIR: scene.directory });
+    assertHolds(await service.request(APP_FILE), APP);
+    scene.registry.defects.failWith = { status: 403 };
+    assertError(await service.request(APP_FILE), 502, 'REGISTRY_DENIED');
+    const note = join(scene.directory, 'references.json');
+    const until = performance.now() + 1_500;
+    while (!existsSync(note)) {
+      assert.ok(performance.now() < until, 'the note is not written');
+      await setImmediate();
+    }
+    assert.equal(await readFile(note, 'utf8'), '[]');
+  });
+
+  test('is not served by another tag, once the repository has refused anonymous access', async () => {
+    await using scene = await startScene();
+    const { registry } = scene;
+    await using service = await scene.start(STALE);
+    const other = '/docker/team_app_2.tar';
+    for (const path of [APP_FILE, other, '/docker/org_tool_1.tar'])
+      assert.equal((await service.request(path)).status, 200);
+    registry.defects.failWith = { status: 401, pattern: /team\/app\/manifests\/1/ };
+    assertError(await service.request(APP_FILE), 502, 'REGISTRY_DENIED');
+    registry.defects.resetConnections = {};
+    for (const path of [APP_FILE, other]) assertUnreachable(await service.request(path));
+    assertHolds(await service.request('/docker/org_tool_1.tar'), TOOL);
+  });
+
+  test('is served after the registry has refused the credentials of a client, but not after it said there is none', async () => {
+    await using scene = await startScene();
+    const { registry } = scene;
+    await using service = await scene.start(STALE);
+    for (const [status, isServed] of [
+      [401, true],
+      [403, true],
+      [410, false],
+      [404, false],
+    ] as const) {
+      assertHolds(await service.request(APP_FILE), APP);
+      registry.defects.failWith = { status };
+      assert.equal((await service.request(APP_FILE, RIGHT)).status, 502);
+      Object.assign(registry.defects, { failWith: undefined, resetConnections: {} });
+      assert.equal((await service.request(APP_FILE)).status, isServed ? 200 : 502, String(status));
+      registry.defects.resetConnections = undefined;
+    }
+  });
 
   for (const [path, options] of [
     ['/docker/team_app_1.tgz', {}],

@@ -36,12 +36,15 @@ const wants =
   ({ headers }) =>
     headers['authorization'] === authorization ? {} : otherwise;
 
+const numbered = (index: number): ScriptedAnswer => ({ body: JSON.stringify({ token: `t${index}` }) });
+
 /** An authorized transport between a scripted registry and a realm that numbers its tokens. */
 function authorized(
   host: RegistryHost,
   credential: Credential,
   registry: Script | ScriptedAnswer = {},
-  realm: Script = (_, index) => ({ body: JSON.stringify({ token: `t${index}` }) }),
+  realm: Script = (_, index) => numbered(index),
+  tokens = new TokenSource(LIMITS),
 ) {
   const wire = new ScriptedTransport(typeof registry === 'function' ? registry : () => registry);
   const tokenWire = new ScriptedTransport(realm);
@@ -50,7 +53,7 @@ function authorized(
     repository: REPOSITORY,
     credential,
     trustedRealms: [],
-    tokens: new TokenSource(LIMITS),
+    tokens,
     tokenTransport: tokenWire,
   });
   const send = (url = `${host.origin}/v2/team/app/manifests/1`) => transport.send(requestTo(url));
@@ -233,6 +236,59 @@ describe('the method of a pull', () => {
   test('gets one new token per request if the registry refuses all tokens', async () => {
     const { wire, tokenWire, send } = authorized(DISCOVER, CLIENT, BEARER);
     for (let times = 0; times < 3; times += 1) assert.equal((await send()).status, 401);
-    assert.deepEqual([wire.requests.length, tokenWire.requests.length], [6, 3]);
+    assert.deepEqual([wire.requests.length, tokenWire.requests.length], [4, 3]);
+  });
+});
+
+describe('a cached token that the registry stops to accept is replaced once', () => {
+  const none = undefined;
+  const other = challenge(`Bearer realm="${REALM}",service="other",scope="${SCOPE}"`);
+  const rows: [name: string, host: RegistryHost, refusal: ScriptedAnswer, sent: (string | undefined)[]][] = [
+    ['in the pull that got it', CONFIGURED, BEARER, ['Bearer t1']],
+    ['after a 401 without a challenge', CONFIGURED, { status: 401 }, ['Bearer t1']],
+    [
+      'after a challenge without a realm',
+      CONFIGURED,
+      challenge('Bearer error="invalid_token"'),
+      ['Bearer t1'],
+    ],
+    ['after a challenge for another scheme', CONFIGURED, ASK_BASIC, ['Bearer t1']],
+    ['after a 403', CONFIGURED, { status: 403 }, ['Bearer t1']],
+    // A pull asks without credentials first, unless the realm is configured or known.
+    ['in a later pull', DISCOVER, BEARER, [none, 'Bearer t0', 'Bearer t1']],
+    ['in a later pull, also for another service', DISCOVER, other, [none, 'Bearer t1']],
+  ];
+  for (const [name, host, refusal, sent] of rows) {
+    test(name, async () => {
+      const tokens = new TokenSource(LIMITS);
+      const one = authorized(host, OPERATOR, wants('Bearer t0', BEARER), undefined, tokens);
+      await one.send();
+      // The same tokens, and a registry with other keys.
+      const later: Script = ({ headers: { authorization } }) => {
+        if (authorization === 'Bearer t1') return {};
+        return authorization === undefined && host === DISCOVER && refusal !== other ? BEARER : refusal;
+      };
+      const two = authorized(host, OPERATOR, later, (_, index) => numbered(index + 1), tokens);
+      assert.equal((await two.send()).status, 200);
+      const all = host === CONFIGURED ? ['Bearer t0', ...sent] : sent;
+      assert.deepEqual(two.wire.sent('authorization'), all);
+      assert.equal(two.tokenWire.requests.length, 1);
+    });
+  }
+
+  test('and its successor is not, where the registry refuses that, too', async () => {
+    for (const refusal of [BEARER, { status: 401 }, { status: 403 }]) {
+      const tokens = new TokenSource(LIMITS);
+      await authorized(CONFIGURED, OPERATOR, wants('Bearer t0', BEARER), undefined, tokens).send();
+      const refusing = authorized(CONFIGURED, OPERATOR, refusal, (_, index) => numbered(index + 1), tokens);
+      assert.equal((await refusing.send()).status, refusal.status);
+      assert.deepEqual(refusing.wire.sent('authorization'), ['Bearer t0', 'Bearer t1']);
+    }
+  });
+
+  test('but a request that is denied with a new one is final', async () => {
+    const { wire, tokenWire, send } = authorized(CONFIGURED, OPERATOR, { status: 403 });
+    assert.equal((await send()).status, 403);
+    assert.deepEqual([wire.requests.length, tokenWire.requests.length], [1, 1]);
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
+  accountOf,
   basicAuthorization,
   basicSecrets,
   type Credential,
@@ -86,6 +87,21 @@ describe('static credentials', () => {
     assert.deepEqual(chooseCredential(lab, undefined, fixed({ basic: OWN, boundTo: lab.origin })), OPERATOR);
   });
 
+  test('are not used where the client must send its own, of whatever kind', () => {
+    for (const own of [both, basic, fixed({ bearerToken: 'fixed', boundTo: HOME.origin })]) {
+      assert.deepEqual(chooseCredential(HOME, CLIENTS, own, { requiresClient: true }), CLIENT);
+      assert.deepEqual(chooseCredential(HOME, undefined, own, { requiresClient: true }), NONE);
+    }
+  });
+
+  test('that are bound to listed hosts alone reach no other registry, also not the default one', () => {
+    const bound = fixed({ basic: OWN, bearerToken: 'fixed', hosts: ['ghcr.io'].map(parseHostPattern) });
+    assert.deepEqual(chooseCredential(registryHost('https', 'ghcr.io'), undefined, bound), TOKEN);
+    for (const host of [DOCKER_HUB, HOME, registryHost('http', 'ghcr.io')]) {
+      assert.deepEqual(chooseCredential(host, undefined, bound), NONE);
+    }
+  });
+
   test('that are not bound reach every registry', () => {
     for (const host of [registryHost('https', 'anywhere.test'), registryHost('http', '10.0.0.5:5000')]) {
       assert.deepEqual(chooseCredential(host, undefined, basic), OPERATOR);
@@ -142,13 +158,27 @@ describe('a token realm', () => {
   }
 });
 
-test('Basic is base64 of user name and password in UTF-8', () => {
-  // The examples of RFC 7617, sections 2 and 2.1.
-  for (const [username, password, value] of [
-    ['Aladdin', 'open sesame', 'Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=='],
-    ['test', '123£', 'Basic dGVzdDoxMjPCow=='],
+test('Basic is base64 of user name and password in UTF-8, or in the bytes that a client has sent', () => {
+  // The examples of RFC 7617, sections 2 and 2.1; the last one is the second in Latin-1.
+  for (const [username, password, encoding, value, secrets] of [
+    ['Aladdin', 'open sesame', undefined, 'QWxhZGRpbjpvcGVuIHNlc2FtZQ==', ['open sesame']],
+    ['test', '123£', undefined, 'dGVzdDoxMjPCow==', ['123£', '123Â£']],
+    ['test', '123£', 'latin1', 'dGVzdDoxMjOj', ['123£', '123\ufffd']],
   ] as const) {
-    assert.equal(basicAuthorization({ username, password }), value);
-    assert.deepEqual(basicSecrets({ username, password }), [value.slice('Basic '.length), password]);
+    assert.equal(basicAuthorization({ username, password, encoding }), `Basic ${value}`);
+    assert.deepEqual(basicSecrets({ username, password, encoding }), [value, ...secrets]);
+  }
+});
+
+test('work for an account is known by its credentials, without telling them', () => {
+  const account = (username: string, password: string, source: 'client' | 'environment' = 'client') =>
+    accountOf({ type: 'basic', basic: { username, password }, source });
+  const one = account('me', 'secret');
+  assert.equal(account('me', 'secret'), one);
+  for (const other of [account('me', 'other'), account('you', 'secret')]) assert.notEqual(other, one);
+  assert.doesNotMatch(String(one), /me|secret|bWU6c2VjcmV0/);
+  // All clients share the rights of the operator, and those of an anonymous request.
+  for (const shared of [account('me', 'secret', 'environment'), accountOf(NONE), accountOf(TOKEN)]) {
+    assert.equal(shared, undefined);
   }
 });

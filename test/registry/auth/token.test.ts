@@ -21,18 +21,16 @@ const json = (body: unknown): ScriptedAnswer => ({ body: JSON.stringify(body) })
 function startCounting(fields: Readonly<Record<string, unknown>> = {}) {
   const transport = new ScriptedTransport((_, index) => json({ token: `t${index}`, ...fields }));
   const source = new TokenSource(LIMITS);
-  const get = (request: Partial<TokenRequest> = {}) =>
-    source.get({ ...REQUEST, ...request }, transport, never());
+  const get = async (request: Partial<TokenRequest> = {}) =>
+    (await source.get({ ...REQUEST, ...request }, transport, never())).token;
   return { transport, source, get };
 }
 
 /** Requests a token from a realm with one response. */
-const request = (answer: ScriptedAnswer | Script, fields: Partial<TokenRequest> = {}) =>
-  new TokenSource(LIMITS).get(
-    { ...REQUEST, ...fields },
-    new ScriptedTransport(typeof answer === 'function' ? answer : () => answer),
-    never(),
-  );
+const request = async (answer: ScriptedAnswer | Script, fields: Partial<TokenRequest> = {}) => {
+  const transport = new ScriptedTransport(typeof answer === 'function' ? answer : () => answer);
+  return (await new TokenSource(LIMITS).get({ ...REQUEST, ...fields }, transport, never())).token;
+};
 
 describe('a token request', () => {
   test('adds service and scope to the URL of the realm', async () => {
@@ -73,7 +71,7 @@ describe('a token request', () => {
     await using scene = await startScene({ auth: { tokenDelayUntilReleased: true } });
     const { server, access } = scene;
     const target = { ...REQUEST, realm: new URL(`${server.origin}/token`), service: 'fake-registry' };
-    const get = (signal = never()) => access.tokens.get(target, access.wire, signal);
+    const get = async (signal = never()) => (await access.tokens.get(target, access.wire, signal)).token;
     const aborted = { code: 'ABORTED' };
 
     const first = new AbortController();
@@ -237,6 +235,9 @@ describe('a cached token', () => {
       { credentials: { ...USER, username: 'other' } },
       { credentials: { ...USER, password: 'other' } },
       { credentials: { username: '', password: '' } },
+      // The same characters, but other bytes.
+      { credentials: { username: 'ü', password: 'x' } },
+      { credentials: { username: 'ü', password: 'x', encoding: 'latin1' } },
       // These two are equal when user and password are joined by a colon.
       { credentials: { username: 'a:b', password: 'c' } },
       { credentials: { username: 'a', password: 'b:c' } },
@@ -264,16 +265,31 @@ describe('a cached token', () => {
     const source = new TokenSource(LIMITS);
     const failed = [1, 2].map(() => source.get(REQUEST, transport, never()));
     for (const one of failed) await assert.rejects(one, { code: 'REGISTRY_FAILED' });
-    assert.equal(await source.get(REQUEST, transport, never()), 't');
+    assert.equal((await source.get(REQUEST, transport, never())).token, 't');
     assert.equal(transport.requests.length, 2);
   });
 
-  test('is evicted by last use beyond 1000 tokens', async () => {
-    const { get } = startCounting();
-    const getScope = (scope: number) => get({ scope: String(scope) });
-    for (let scope = 0; scope < 1000; scope += 1) await getScope(scope);
+  test('is known as one that the registry may not accept any more', async () => {
+    const { transport, source } = startCounting();
+    const get = () => source.get(REQUEST, transport, never());
+    const first = await Promise.all([get(), get()]);
+    assert.deepEqual(first, Array(2).fill({ token: 't0', isCached: false }));
+    assert.deepEqual(await get(), { token: 't0', isCached: true });
+  });
+
+  test('is evicted by last use, so that all tokens together have at most 4 MiB', async () => {
+    const size = 256 * 1024;
+    const transport = new ScriptedTransport((_, index) => json({ token: `t${index}`.padEnd(size, 'x') }));
+    const source = new TokenSource({ tokenBytes: 2 * size, errorBytes: 1000 });
+    const getScope = async (scope: number) => {
+      const { token } = await source.get({ ...REQUEST, scope: String(scope) }, transport, never());
+      return token.replace(/x+$/, '');
+    };
+    const fitting = 15;
+    for (let scope = 0; scope < fitting; scope += 1) await getScope(scope);
     assert.equal(await getScope(0), 't0');
-    assert.equal(await getScope(1000), 't1000');
-    assert.deepEqual(await Promise.all([0, 2, 1000, 1].map(getScope)), ['t0', 't2', 't1000', 't1001']);
+    assert.equal(await getScope(fitting), 't15');
+    const scopes = [0, 2, fitting, 1];
+    assert.deepEqual(await Promise.all(scopes.map(getScope)), ['t0', 't2', 't15', 't16']);
   });
 });
