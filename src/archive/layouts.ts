@@ -46,6 +46,8 @@ export interface Layout {
   readonly holdsIndexes: boolean;
   /** Whether the archive can name foreign layers without holding their bytes. */
   readonly namesForeignLayers: boolean;
+  /** Whether the archive repeats settings of the config, as `legacySettings` writes them. */
+  readonly repeatsSettings: boolean;
   /** Computes the entries of the archive and its size. Images stand in the order of the archive. */
   readonly arrange: (images: readonly LayoutImage[], foreignLayers: ForeignLayers) => Archive;
 }
@@ -56,6 +58,7 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     layerForm: 'uncompressed',
     holdsIndexes: false,
     namesForeignLayers: false,
+    repeatsSettings: true,
     arrange: (images) =>
       dockerLayout(
         images.map((image) => ({ ...legacyContent(image), layers: image.layers.map(uncompressedLayer) })),
@@ -65,12 +68,14 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     layerForm: 'compressed',
     holdsIndexes: false,
     namesForeignLayers: true,
+    repeatsSettings: false,
     arrange: (images, foreignLayers) => dockerGzipLayout(images.map(dockerGzipContent), { foreignLayers }),
   },
   oci: {
     layerForm: 'compressed',
     holdsIndexes: true,
     namesForeignLayers: false,
+    repeatsSettings: false,
     arrange: (images) => ociLayout(images.map(ociContent)),
   },
 };

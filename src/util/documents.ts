@@ -46,13 +46,38 @@ export class Documents {
     if (content.bytes !== undefined) return use(content.bytes);
     const lease = await this.#options.memory.reserve(content.size, what, signal);
     try {
-      const bytes = await content.readWhole();
-      await this.turn();
-      signal.throwIfAborted();
-      return use(bytes);
+      return await this.#read(content, signal, use);
     } finally {
       lease.release();
     }
+  }
+
+  /**
+   * Makes other bytes of a large document, and writes them while the memory for them is reserved.
+   *
+   * @param steps `use` makes the bytes, at most as many as the document has; `write` must not keep them
+   * @returns what `write` returns
+   * @throws as {@link use}, and what `write` throws
+   */
+  async transform<T>(
+    content: Content,
+    what: string,
+    signal: AbortSignal,
+    { use, write }: { use: (bytes: Uint8Array) => Uint8Array; write: (bytes: Uint8Array) => Promise<T> },
+  ): Promise<T> {
+    const lease = await this.#options.memory.reserve(2 * content.size, what, signal);
+    try {
+      return await write(await this.#read(content, signal, use));
+    } finally {
+      lease.release();
+    }
+  }
+
+  async #read<T>(content: Content, signal: AbortSignal, use: (bytes: Uint8Array) => T): Promise<T> {
+    const bytes = await content.readWhole();
+    await this.turn();
+    signal.throwIfAborted();
+    return use(bytes);
   }
 
   /** Waits for a turn of the event loop that no other long work has. */

@@ -1,0 +1,62 @@
+import { PassthroughError } from '../../errors.ts';
+import type { Index, IndexEntry } from '../../image/manifest.ts';
+import { formatPlatform, type Platform, platformDistance, platformRanking } from '../../image/platform.ts';
+import { printable } from '../../util/printable.ts';
+
+/** Most platforms that an error lists: as many as an official image usually has. */
+const MAX_LISTED_PLATFORMS = 8;
+
+/** Longest name of a platform in an error, in characters: `windows(10.0.20348.2655)/amd64` has 30. */
+const MAX_PLATFORM_LENGTH = 64;
+
+/**
+ * Chooses the entry of an index that runs best on a platform: the nearest variant, and the first of several equal ones. A single
+ * entry without a platform is chosen, too; its platform is then read from the config.
+ *
+ * @throws PassthroughError `PLATFORM_NOT_FOUND` listing what the index offers
+ */
+export function chooseEntry({ entries }: Index, platform: Platform): IndexEntry {
+  const distanceOf = platformRanking(platform);
+  let best: { readonly entry: IndexEntry; readonly distance: number } | undefined;
+  const unnamed: IndexEntry[] = [];
+  for (const entry of entries) {
+    const distance = entry.platform && distanceOf(entry.platform);
+    if (entry.platform === undefined) unnamed.push(entry);
+    else if (distance !== undefined && distance < (best?.distance ?? Number.POSITIVE_INFINITY))
+      best = { entry, distance };
+  }
+  const chosen = best?.entry ?? (unnamed.length === 1 ? unnamed[0] : undefined);
+  if (chosen !== undefined) return chosen;
+  throw platformNotFound(
+    platform,
+    entries.flatMap((entry) => entry.platform ?? []),
+  );
+}
+
+/**
+ * Checks that an image for one platform runs on another.
+ *
+ * @param offered `undefined` if the image does not say
+ * @throws PassthroughError `PLATFORM_NOT_FOUND`
+ */
+export function checkPlatform(wanted: Platform | 'all', offered: Platform | undefined): void {
+  if (wanted === 'all' || offered === undefined) return;
+  if (platformDistance(offered, wanted) === undefined) throw platformNotFound(wanted, [offered]);
+}
+
+/** The error for an image that does not exist for a platform. */
+function platformNotFound(wanted: Platform, offered: readonly Platform[]): PassthroughError {
+  const names = [...new Set(offered.map(formatPlatform))];
+  return new PassthroughError(
+    'PLATFORM_NOT_FOUND',
+    `Cannot find platform ${JSON.stringify(formatPlatform(wanted))}: the image offers ${listOf(names)}`,
+  );
+}
+
+/** The platforms of an image for an error: all if they are few. Their names come from the registry. */
+function listOf(names: readonly string[]): string {
+  const listed = names.slice(0, MAX_LISTED_PLATFORMS).map((name) => printable(name, MAX_PLATFORM_LENGTH));
+  if (listed.length === 0) return 'none';
+  if (listed.length === names.length) return listed.join(', ');
+  return `${names.length} platforms: ${listed.join(', ')} and ${names.length - listed.length} more`;
+}
