@@ -28,7 +28,7 @@ export interface Config
     'workspaceDirectory' | 'cache' | 'limits' | 'admission' | 'bufferedBytes' | 'prepareTimeoutMs'
   > {
   readonly http: HttpSettings;
-  /** Most concurrent archive requests of one client; 0 for no limit. */
+  /** Most concurrent work of one client, such as preparations and look-ups; 0 for no limit. */
   readonly requestsPerClient: number;
   readonly logLevel: LogLevel;
   readonly exporters: Exporters;
@@ -59,7 +59,7 @@ export function loadConfig(environment: Environment): Config {
       idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
       maxConnections: read.integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
     },
-    requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 0, 0, 10_000),
+    requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 16, 0, 10_000),
     logLevel: readLogLevel(read),
     exporters: readExporters(read),
     registry: readRegistryConfig(read),

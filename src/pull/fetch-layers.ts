@@ -194,10 +194,15 @@ export class LayerFetcher {
       onReport: watch,
       account,
       produce: (draft, working, report) =>
-        this.#downloads.run(location.origin, working, async () => {
-          const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });
-          return { repository: location.name, ...(diffId !== undefined && { diffId }) };
-        }),
+        this.#downloads.run(
+          location.origin,
+          working,
+          async () => {
+            const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });
+            return { repository: location.name, ...(diffId !== undefined && { diffId }) };
+          },
+          location.name,
+        ),
     });
     try {
       tooLarge.signal.throwIfAborted();

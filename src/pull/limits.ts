@@ -1,4 +1,6 @@
 import { PassthroughError } from '../errors.ts';
+import type { RepositoryLocation } from '../registry/repository.ts';
+import { Semaphore, type SemaphoreOptions, type Share } from '../util/semaphore.ts';
 
 /** What one archive may take. */
 export interface ImageLimits {
@@ -57,6 +59,50 @@ export class SizeBudget {
 
 function tooLarge(why: string): PassthroughError {
   return new PassthroughError('IMAGE_TOO_LARGE', `Cannot prepare image: ${why}`);
+}
+
+/** Whose preparation it is, and where its images come from. */
+export interface PlaceOwner {
+  readonly client: string | undefined;
+  readonly images: readonly { readonly location: RepositoryLocation }[];
+}
+
+/**
+ * The places for concurrent preparations. The configured number is for one client, and for one repository. A registry has one
+ * place more, for its other repositories, and there is one more for other registries. So a client, repository or registry that
+ * is slow for an hour does not stop the preparations of others.
+ */
+export class Places {
+  readonly #permits: number;
+  readonly #semaphore: Semaphore;
+
+  constructor({ permits, ...options }: SemaphoreOptions) {
+    this.#permits = permits;
+    this.#semaphore = new Semaphore({ permits: permits + 2, ...options });
+  }
+
+  /** Whether no place is taken. */
+  get isIdle(): boolean {
+    return this.#semaphore.isIdle;
+  }
+
+  /**
+   * Waits for a place. Clients take turns.
+   *
+   * @param signal ends the wait
+   * @returns gives the place back; further calls do nothing
+   * @throws PassthroughError `BUSY` when the queue is full or the wait took too long; the signal's reason
+   */
+  acquire(signal: AbortSignal, { client, images }: PlaceOwner): Promise<() => void> {
+    const shares = new Map<string, Share>();
+    const add = (key: string, permits: number) => shares.set(key, { key, permits });
+    if (client !== undefined) add(`client ${client}`, this.#permits);
+    for (const { origin, name } of images.map(({ location }) => location)) {
+      add(`repository ${origin}/${name}`, this.#permits);
+      add(`registry ${origin}`, this.#permits + 1);
+    }
+    return this.#semaphore.acquire(signal, [...shares.values()]);
+  }
 }
 
 /** A time limit over several steps. */

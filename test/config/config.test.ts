@@ -22,7 +22,7 @@ test('every setting has a default', () => {
       idleTimeoutMs: 60_000,
       maxConnections: 10_000,
     },
-    requestsPerClient: 0,
+    requestsPerClient: 16,
     logLevel: 'info',
     exporters: { TRACES: [], METRICS: [], LOGS: [] },
     registry: {

@@ -4,7 +4,7 @@ import type { RepositoryLocation } from '../../registry/repository.ts';
 import type { Store } from '../../storage/store.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
 import { contentOfBytes, MAX_SMALL_BYTES } from '../../util/content.ts';
-import { contentOfStored } from '../documents/stored-content.ts';
+import { contentOfStored, storeContent } from '../documents/stored-content.ts';
 import type { LayerReport } from '../progress.ts';
 import type { CachedDocument } from './manifest-cache.ts';
 
@@ -23,7 +23,7 @@ export interface References {
 /** Name of the note that holds the references. */
 const NOTE = 'references.json';
 
-/** No caller stops reading or writing a document: it takes milliseconds, and other callers use the file. */
+/** No caller stops a look into the store: it takes milliseconds. */
 const NEVER = new AbortController().signal;
 
 /** Delay in milliseconds before changes are written. A killed process loses the changes of this time. */
@@ -78,22 +78,8 @@ export class ManifestStore {
    */
   async keepDocument(repository: RepositoryLocation, document: CachedDocument): Promise<CachedDocument> {
     const { digest, content, contentType } = document;
-    try {
-      const file = await this.#store.obtain(keyOf(repository, digest), {
-        signal: NEVER,
-        produce: async (draft) => {
-          for await (const chunk of content.read()) {
-            await draft.write(chunk);
-            if (content.bytes === undefined) releaseChunk(chunk);
-          }
-          return { contentType };
-        },
-      });
-      content.release();
-      return { digest, content: contentOfStored(file), contentType };
-    } catch {
-      return document;
-    }
+    const key = keyOf(repository, digest);
+    return { ...document, content: await storeContent(this.#store, key, content, { contentType }) };
   }
 
   /**

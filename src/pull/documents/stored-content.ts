@@ -1,12 +1,58 @@
+import type { Description } from '../../storage/checked-file.ts';
 import type { Store, Stored } from '../../storage/store.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
 import { type Content, type ContentFile, contentOfFile } from '../../util/content.ts';
 import type { SpoolFile } from '../../util/spool.ts';
 import type { LayerReport } from '../progress.ts';
 
+/** No caller stops a copy: it takes milliseconds, and other callers use the file. */
+const NEVER = new AbortController().signal;
+
 /** Content of a stored file. Takes over its lease. */
 export function contentOfStored(file: Pick<Stored, 'size' | 'read' | 'release'>): Content {
   return contentOfFile(contentFile(file));
+}
+
+/**
+ * Makes all holders of equal content in files share one file.
+ *
+ * @param key equal keys mean equal content
+ * @param content is taken over
+ * @param description is stored with the file
+ * @returns the content of the shared file, or `content` as it is: where it is in memory, or cannot be written
+ */
+export async function shareFile(
+  store: Store<LayerReport>,
+  key: string,
+  content: Content,
+  description: Description = {},
+): Promise<Content> {
+  return content.bytes === undefined ? await storeContent(store, key, content, description) : content;
+}
+
+/** Stores content, also if it is in memory; else as {@link shareFile}. */
+export async function storeContent(
+  store: Store<LayerReport>,
+  key: string,
+  content: Content,
+  description: Description,
+): Promise<Content> {
+  try {
+    const file = await store.obtain(key, {
+      signal: NEVER,
+      produce: async (draft) => {
+        for await (const chunk of content.read()) {
+          await draft.write(chunk);
+          if (content.bytes === undefined) releaseChunk(chunk);
+        }
+        return description;
+      },
+    });
+    content.release();
+    return contentOfStored(file);
+  } catch {
+    return content;
+  }
 }
 
 /** Creates a file in a store for a document whose digest is not known yet. */
