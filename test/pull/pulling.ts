@@ -8,6 +8,8 @@ import { type ErrorCode, isPassthroughError, type PassthroughError } from '../..
 import type { Digest } from '../../src/image/digest.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
+import { childrenBytes } from '../../src/pull/documents/children-budget.ts';
+import { openSpoolFile } from '../../src/pull/documents/stored-content.ts';
 import { LayerFetcher } from '../../src/pull/fetch-layers.ts';
 import type { ImageDigests } from '../../src/pull/image-attributes.ts';
 import type { ImageLimits } from '../../src/pull/limits.ts';
@@ -23,7 +25,9 @@ import type { Repository, RepositoryLocation } from '../../src/registry/reposito
 import { HttpTransport } from '../../src/registry/transport/http-transport.ts';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import type { Draft, Store, Stored } from '../../src/storage/store.ts';
+import { Documents } from '../../src/util/documents.ts';
 import { MemoryBudget } from '../../src/util/memory-budget.ts';
+import { ampleMemory } from '../support/documents.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
 import { openFilesIn, QUICK_RETRY, tamperedStore } from '../support/service.ts';
@@ -93,12 +97,21 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   fake.push(REPOSITORY, TAG, image);
   const directory = await mkdtemp(join(tmpdir(), 'pulling-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const folder = await StoreFolder.makeTemporary(directory);
+  const tampered = tamperedStore(options.tamper, options.tamperDraft);
+  const store = await tampered.openStore({ folder, maxBytes: 0 });
+  stack.defer(() => store.close());
   const wire = new HttpTransport({
     timeouts: { ...TIMEOUTS, ...options.timeouts },
     proxyEnv: undefined,
     userAgent: 'test',
   });
   stack.defer(() => wire.close());
+  const memory = new MemoryBudget({
+    maxBytes: options.bufferedBytes ?? BUFFERED_BYTES,
+    maxWaitMs: MEMORY_WAIT_MS,
+  });
+  const documents = new Documents({ memory, openFile: () => openSpoolFile(store) });
   const bodyLimits = { manifestBytes: 1e6, configBytes: 1e6, tokenBytes: 1e6, errorBytes: 1e6 };
   const host = registryHost('http', fake.host);
   const repository = openRepository(
@@ -107,25 +120,24 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
       tokens: new TokenSource(bodyLimits),
       trustedRealms: [],
       limits: bodyLimits,
+      documents,
       userAgent: 'test',
       propagation: [],
       retry: QUICK_RETRY,
     },
     { host, repository: REPOSITORY, credential: { type: 'none' } },
   );
-  const folder = await StoreFolder.makeTemporary(directory);
-  const tampered = tamperedStore(options.tamper, options.tamperDraft);
-  const store = await tampered.openStore({ folder, maxBytes: 0 });
-  stack.defer(() => store.close());
   const location = { origin: host.origin, name: REPOSITORY };
   const limits = { ...LIMITS, ...options.limits };
-  const policy = { limits, fetchesForeignLayers: options.fetchesForeignLayers ?? false };
-  const memory = new MemoryBudget({
-    maxBytes: options.bufferedBytes ?? BUFFERED_BYTES,
-    maxWaitMs: MEMORY_WAIT_MS,
-  });
+  const policy = {
+    limits,
+    documents,
+    heldMemory: ampleMemory(),
+    childrenBytes: childrenBytes(bodyLimits.manifestBytes),
+    fetchesForeignLayers: options.fetchesForeignLayers ?? false,
+  };
   const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8, memory });
-  const puller = new ArchivePuller(layers, policy);
+  const puller = new ArchivePuller(layers, policy, store);
   const resolve = (given: Partial<PullRequest> = {}, signal = NEVER) => {
     const { reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG }, ...rest } = given;
     const request = { ...archiveRequest([{ host, reference, name: reference }], rest), ...rest };
