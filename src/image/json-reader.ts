@@ -1,9 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import { type JsonShape, MAX_PAIRS, SCALAR, type Wanted, wantedOf } from './json-shape.ts';
+import { type JsonShape, MAX_PAIRS, SCALAR, type TakeItem, type Wanted, wantedOf } from './json-shape.ts';
 
-/**
- * Most values of a document: each takes up to 0.3 µs. An index of 4 MiB has at most 25,000 entries, with 12 values each.
- */
+/** Most values of a document: each takes up to 0.3 µs. An index of 4 MiB has at most 25,000 entries, with 12 values each. */
 const MAX_VALUES = 400_000;
 
 /** Most values of a field that is read as its JSON text: `JSON.parse` reads it later, and takes up to 3 µs for each. */
@@ -61,7 +59,7 @@ const WORDS = (
  *
  * @param bytes the document
  * @param shape what is read of it
- * @throws JsonLimitError beyond the limits above; SyntaxError for other than JSON
+ * @throws JsonLimitError beyond the limits above; SyntaxError for other than JSON; what `take` of a shape throws
  * @see https://www.rfc-editor.org/rfc/rfc8259#section-2
  */
 export function readJson(bytes: Uint8Array, shape: Exclude<JsonShape, string>): unknown {
@@ -97,8 +95,7 @@ class JsonReader {
   #value(wanted: Wanted | undefined): unknown {
     const byte = this.#next();
     const start = this.#at;
-    const before = this.#values;
-    this.#values += 1;
+    const before = this.#values++;
     if (this.#values > MAX_VALUES) throw new JsonLimitError(`it has more than ${MAX_VALUES} values`);
     const isRead = wanted !== undefined && !wanted.isSource;
     let value: unknown;
@@ -106,7 +103,7 @@ class JsonReader {
       this.#passText();
       if (isRead) value = this.#decode(start, this.#at);
     } else if (byte === OPEN_OBJECT) value = wanted?.isPairs ? this.#pairs() : this.#object(wanted?.fields);
-    else if (byte === OPEN_LIST) value = this.#list(wanted?.items);
+    else if (byte === OPEN_LIST) value = this.#list(wanted?.items, wanted?.take);
     else if (byte === MINUS || isDigit(byte)) {
       this.#passNumber();
       if (isRead) value = Number(this.#bytes.toString('latin1', start, this.#at));
@@ -151,13 +148,16 @@ class JsonReader {
     return pairs;
   }
 
-  #list(wanted: Wanted | undefined): unknown {
+  #list(wanted: Wanted | undefined, take: TakeItem | undefined): unknown {
     const items: unknown[] = [];
+    let count = 0;
     this.#enter();
     if (this.#next() !== CLOSE_LIST) {
       do {
         const value = this.#value(wanted);
-        if (wanted !== undefined) items.push(value);
+        if (take !== undefined) take(value, count);
+        else if (wanted !== undefined) items.push(value);
+        count += 1;
       } while (this.#takeIf(COMMA));
     }
     this.#leave(CLOSE_LIST);

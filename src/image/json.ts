@@ -18,7 +18,7 @@ export function fieldsOf(value: unknown): JsonFields {
  * Reads some fields of a document that must be a JSON object in UTF-8.
  *
  * @param refuse makes the error to throw from the reason and the underlying error
- * @throws the error of `refuse`
+ * @throws the error of `refuse`; what `take` of a shape throws
  */
 export function readJsonObject(
   bytes: Uint8Array,
@@ -29,7 +29,8 @@ export function readJsonObject(
   try {
     value = readJson(bytes, shape);
   } catch (cause) {
-    throw cause instanceof JsonLimitError ? refuse(cause.message) : refuse('it is not JSON', cause);
+    if (cause instanceof JsonLimitError) throw refuse(cause.message);
+    throw cause instanceof SyntaxError ? refuse('it is not JSON', cause) : cause;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw refuse('it is not a JSON object');

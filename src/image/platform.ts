@@ -27,16 +27,18 @@ const ARCHITECTURES = new Set(
 );
 
 /** Other names of an architecture, from `uname -m` and package systems. Some imply a variant. */
-const ALIASES: Readonly<Record<string, Pick<Platform, 'architecture' | 'variant'>>> = {
-  i386: { architecture: '386' },
-  i686: { architecture: '386' },
-  x86: { architecture: '386' },
-  'x86-64': { architecture: 'amd64' },
-  x86_64: { architecture: 'amd64' },
-  aarch64: { architecture: 'arm64' },
-  armel: { architecture: 'arm', variant: 'v6' },
-  armhf: { architecture: 'arm', variant: 'v7' },
-};
+const ALIASES: ReadonlyMap<string, Pick<Platform, 'architecture' | 'variant'>> = new Map(
+  Object.entries({
+    i386: { architecture: '386' },
+    i686: { architecture: '386' },
+    x86: { architecture: '386' },
+    'x86-64': { architecture: 'amd64' },
+    x86_64: { architecture: 'amd64' },
+    aarch64: { architecture: 'arm64' },
+    armel: { architecture: 'arm', variant: 'v6' },
+    armhf: { architecture: 'arm', variant: 'v7' },
+  }),
+);
 
 /** Variants that a request may name. Variants of arm64 may have a minor version: {@link ARM64_VARIANT}. */
 const VARIANTS: Readonly<Record<string, readonly string[]>> = {
@@ -80,7 +82,7 @@ export function parsePlatform(text: string): Platform {
     );
   }
 
-  const { architecture, variant: impliedVariant } = ALIASES[machine] ?? { architecture: machine };
+  const { architecture, variant: impliedVariant } = ALIASES.get(machine) ?? { architecture: machine };
   if (!ARCHITECTURES.has(architecture))
     throw invalid(text, `unknown architecture ${JSON.stringify(machine)}`);
 
@@ -219,7 +221,7 @@ function machineName({ architecture, variant = '' }: Platform): string {
 function withVariant(platform: Platform): Platform {
   const { osVersion } = platform;
   const name = platform.architecture.toLowerCase();
-  const { architecture, variant: implied } = ALIASES[name] ?? { architecture: name };
+  const { architecture, variant: implied } = ALIASES.get(name) ?? { architecture: name };
   // v8.0 means v8, v9.0 means v9.
   const given = addLetter(platform.variant?.toLowerCase() ?? '').replace(/^(v[89])\.0$/, '$1');
   const variant = implied ?? (given || DEFAULT_VARIANT[architecture]);
@@ -240,7 +242,7 @@ function isVariant(architecture: string, variant: string): boolean {
 /** The architecture in Go's names. */
 function architectureName({ architecture }: Platform): string {
   const name = architecture.toLowerCase();
-  return ALIASES[name]?.architecture ?? name;
+  return ALIASES.get(name)?.architecture ?? name;
 }
 
 function osName(name: string): string {

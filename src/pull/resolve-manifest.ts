@@ -2,6 +2,7 @@ import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import {
   type ArtifactManifest,
+  type EntrySink,
   type ImageManifest,
   type Index,
   type IndexEntry,
@@ -15,7 +16,7 @@ import type { Content } from '../util/content.ts';
 import type { Documents } from '../util/documents.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
 import { ChildrenBudget } from './documents/children-budget.ts';
-import { checkPlatform, chooseEntry } from './documents/choose-entry.ts';
+import { checkPlatform, EntryChoice } from './documents/choose-entry.ts';
 import { fetchConfig, type OpenedImage, type VerifiedConfig } from './documents/fetch-config.ts';
 import { digestAttributes, referenceAttributes } from './image-attributes.ts';
 
@@ -144,7 +145,7 @@ export async function fetchManifest(
     using held = new DisposableStack();
     const { digest, content, contentType } = await repository.getManifest(nameOf(reference), signal);
     held.defer(() => content.release());
-    const { kind, mediaType } = await parse({ digest, content, contentType }, signal, any, kindOf);
+    const { kind, mediaType } = await parse({ digest, content, contentType }, signal, any, NO_ENTRIES);
     if (type === 'index' && kind !== 'index') {
       throw new PassthroughError(
         'PLATFORM_NOT_FOUND',
@@ -177,10 +178,9 @@ async function resolvePlatform(
     held.defer(() => fetched.content.release());
     if (depth === 0) staleMs = fetched.staleMs;
     // An index may have thousands of entries. Only the chosen one is kept.
-    const { manifest, entry } = await parse(fetched, signal, options, (parsed) =>
-      parsed.kind === 'index' ? { entry: chooseEntry(parsed, platform) } : { manifest: parsed },
-    );
-    if (manifest !== undefined) {
+    const choice = new EntryChoice(platform);
+    const manifest = await parse(fetched, signal, options, choice);
+    if (manifest.kind !== 'index') {
       const { digest, content } = fetched;
       const stale = staleMs === undefined ? {} : { staleMs };
       const release = releaseOf(held);
@@ -195,8 +195,8 @@ async function resolvePlatform(
         release,
       };
     }
-    isChosenByIndex ||= entry.platform !== undefined;
-    wanted = entry;
+    wanted = choice.entry;
+    isChosenByIndex ||= wanted.platform !== undefined;
   }
   throw tooDeep();
 }
@@ -211,7 +211,7 @@ async function resolveAllPlatforms(
   const get = async (wanted: string | IndexEntry, artifacts: boolean) => {
     const fetched = await repository.getManifest(wanted, signal);
     held.defer(() => fetched.content.release());
-    const manifest = await parse(fetched, signal, { ...options, artifacts }, (parsed) => parsed);
+    const manifest = await parse(fetched, signal, { ...options, artifacts });
     return { ...fetched, manifest };
   };
   const budget = held.use(new ChildrenBudget(formatReference(reference), options, signal));
@@ -239,25 +239,21 @@ function nameOf({ digest, tag }: Reference): string {
   return digest ?? tag ?? 'latest';
 }
 
-/**
- * Parses a manifest.
- *
- * @param use what is needed of it
- */
-function parse<T>(
+/** @param entries receives the entries of an index; without it, they are collected */
+function parse(
   { digest, content, contentType }: FetchedManifest,
   signal: AbortSignal,
   { artifacts, documents }: ResolveOptions,
-  use: (manifest: Index | ImageManifest | ArtifactManifest) => T,
-): Promise<T> {
+  entries?: EntrySink,
+): Promise<Index | ImageManifest | ArtifactManifest> {
+  const options = { artifacts, ...(entries !== undefined && { entries }) };
   return documents.use(content, `manifest ${JSON.stringify(digest)}`, signal, (bytes) =>
-    use(parseManifest(bytes, contentType, { artifacts })),
+    parseManifest(bytes, contentType, options),
   );
 }
 
-function kindOf({ kind, mediaType }: Index | ImageManifest | ArtifactManifest) {
-  return { kind, mediaType };
-}
+/** For a manifest of which only the kind is needed. */
+const NO_ENTRIES: EntrySink = { add: () => undefined };
 
 function tooDeep(): PassthroughError {
   return unsupported(`more than ${MAX_INDEX_DEPTH} indexes lie in each other`);

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
 import { type ObjectShape, readJsonObject } from '../image/json.ts';
+import { SeenTexts } from '../util/seen-texts.ts';
 import { nextLink } from './link.ts';
 
 /** Page size to ask for, in tags: the maximum of large registries. Registries with a smaller maximum send less. */
@@ -11,9 +12,6 @@ export const MAX_TAG_PAGES = 1000;
 
 /** Most tags of a repository. Nightly builds for ten platforms make 36,500 tags in ten years. */
 export const MAX_TAGS = 100_000;
-
-/** Bytes of a tag's hash: as many as a number holds. */
-const TAG_HASH_BYTES = 6;
 
 const TAGS_SHAPE: ObjectShape = { fields: { tags: { items: 'scalar' } } };
 
@@ -36,7 +34,7 @@ export interface TagPage {
 export type GetTagPage = (url: URL, parse: (bytes: Uint8Array) => readonly string[]) => Promise<TagPage>;
 
 /**
- * Reads a tag list page by page. Holds one page, and six bytes of a hash for each tag.
+ * Reads a tag list page by page. Holds one page, and the hashes of all tags.
  *
  * @param first URL of the first page
  * @param what name of the list, for messages
@@ -50,7 +48,7 @@ export async function* collectTags(
   getPage: GetTagPage,
   what: string,
 ): AsyncGenerator<readonly string[], void, undefined> {
-  const known = new Set<number>();
+  const known = new SeenTexts();
   const seen = new Set<string>();
   let bytes = 0;
   for (let url: URL | undefined = first; url !== undefined; ) {
@@ -62,22 +60,12 @@ export async function* collectTags(
     bytes += size;
     if (bytes > MAX_TAG_LIST_BYTES) throw failure(what, `it is larger than ${MAX_TAG_LIST_BYTES} bytes`);
     for (let at = 0; at < tags.length; at += TAGS_PER_TURN) {
-      const fresh = tags.slice(at, at + TAGS_PER_TURN).filter((tag) => isNew(tag, known));
+      const fresh = tags.slice(at, at + TAGS_PER_TURN).filter((tag) => known.add(tag));
       if (known.size > MAX_TAGS) throw failure(what, `it has more than ${MAX_TAGS} tags`);
       yield fresh;
     }
     url = nextPage(link, url, what);
   }
-}
-
-/**
- * Whether a tag comes for the first time. Of two tags with one hash only the first one is listed: among 100,000 tags the chance
- * is one in 50,000.
- */
-function isNew(tag: string, known: Set<number>): boolean {
-  const before = known.size;
-  known.add(hash('sha256', tag, 'buffer').readUIntBE(0, TAG_HASH_BYTES));
-  return known.size > before;
 }
 
 function keyOf(text: string): string {

@@ -29,7 +29,7 @@ export interface Content {
   readonly bytes: Uint8Array | undefined;
   /** Reads the bytes, or a part of them. */
   read(range?: Range): AsyncGenerator<Uint8Array, void, undefined>;
-  /** All bytes at once. The caller must have reserved the memory; see `Documents.use`. */
+  /** All bytes at once, for content in a file in memory of their own. The caller must have reserved it; see `Documents.use`. */
   readWhole(): Promise<Uint8Array>;
   /** Another hold on the same bytes, which its holder must release. */
   retain(): Content;

@@ -1,5 +1,5 @@
 import { PassthroughError } from '../../errors.ts';
-import type { Index, IndexEntry } from '../../image/manifest.ts';
+import type { EntrySink, IndexEntry } from '../../image/manifest.ts';
 import { formatPlatform, type Platform, platformDistance, platformRanking } from '../../image/platform.ts';
 import { printable } from '../../util/printable.ts';
 
@@ -12,25 +12,42 @@ const MAX_PLATFORM_LENGTH = 64;
 /**
  * Chooses the entry of an index that runs best on a platform: the nearest variant, and the first of several equal ones. A single
  * entry without a platform is chosen, too; its platform is then read from the config.
- *
- * @throws PassthroughError `PLATFORM_NOT_FOUND` listing what the index offers
  */
-export function chooseEntry({ entries }: Index, platform: Platform): IndexEntry {
-  const distanceOf = platformRanking(platform);
-  let best: { readonly entry: IndexEntry; readonly distance: number } | undefined;
-  const unnamed: IndexEntry[] = [];
-  for (const entry of entries) {
-    const distance = entry.platform && distanceOf(entry.platform);
-    if (entry.platform === undefined) unnamed.push(entry);
-    else if (distance !== undefined && distance < (best?.distance ?? Number.POSITIVE_INFINITY))
-      best = { entry, distance };
+export class EntryChoice implements EntrySink {
+  readonly #platform: Platform;
+  readonly #distanceOf: (offered: Platform) => number | undefined;
+  readonly #unnamed: IndexEntry[] = [];
+  /** Names of the platforms that are offered, for the error. */
+  readonly #names = new Set<string>();
+  #best: { readonly entry: IndexEntry; readonly distance: number } | undefined;
+
+  constructor(platform: Platform) {
+    this.#platform = platform;
+    this.#distanceOf = platformRanking(platform);
   }
-  const chosen = best?.entry ?? (unnamed.length === 1 ? unnamed[0] : undefined);
-  if (chosen !== undefined) return chosen;
-  throw platformNotFound(
-    platform,
-    entries.flatMap((entry) => entry.platform ?? []),
-  );
+
+  add(entry: IndexEntry, mayHoldImage: boolean): void {
+    if (!mayHoldImage) return;
+    if (entry.platform === undefined) {
+      if (this.#unnamed.length < 2) this.#unnamed.push(entry);
+      return;
+    }
+    const distance = this.#distanceOf(entry.platform);
+    if (distance !== undefined && distance < (this.#best?.distance ?? Number.POSITIVE_INFINITY))
+      this.#best = { entry, distance };
+    if (this.#best === undefined) this.#names.add(formatPlatform(entry.platform));
+  }
+
+  /**
+   * The chosen entry.
+   *
+   * @throws PassthroughError `PLATFORM_NOT_FOUND` listing what the index offers
+   */
+  get entry(): IndexEntry {
+    const chosen = this.#best?.entry ?? (this.#unnamed.length === 1 ? this.#unnamed[0] : undefined);
+    if (chosen === undefined) throw platformNotFound(this.#platform, [...this.#names]);
+    return chosen;
+  }
 }
 
 /**
@@ -41,12 +58,12 @@ export function chooseEntry({ entries }: Index, platform: Platform): IndexEntry 
  */
 export function checkPlatform(wanted: Platform | 'all', offered: Platform | undefined): void {
   if (wanted === 'all' || offered === undefined) return;
-  if (platformDistance(offered, wanted) === undefined) throw platformNotFound(wanted, [offered]);
+  if (platformDistance(offered, wanted) === undefined)
+    throw platformNotFound(wanted, [formatPlatform(offered)]);
 }
 
 /** The error for an image that does not exist for a platform. */
-function platformNotFound(wanted: Platform, offered: readonly Platform[]): PassthroughError {
-  const names = [...new Set(offered.map(formatPlatform))];
+function platformNotFound(wanted: Platform, names: readonly string[]): PassthroughError {
   return new PassthroughError(
     'PLATFORM_NOT_FOUND',
     `Cannot find platform ${JSON.stringify(formatPlatform(wanted))}: the image offers ${listOf(names)}`,

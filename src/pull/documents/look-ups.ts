@@ -34,10 +34,13 @@ export interface LookUpsOptions {
 }
 
 /**
- * Most look-ups at once of one client, and in one repository. A look-up takes some requests to a registry, and up to 5 MB of
- * memory for the hashes of 100,000 tags.
+ * Most look-ups at once of one client, and in one repository. A look-up takes some requests to a registry. A list of 100,000 tags
+ * takes 2 MB of memory for their hashes, and a page of 4 MB some 15 MB while it is read and written.
  */
-const MAX_LOOK_UPS = 8;
+const MAX_LOOK_UPS = 4;
+
+/** Tags that are written at once: 64 KB. The engine keeps texts of 128 KB and more until it collects the whole heap. */
+const TAGS_PER_TEXT = 512;
 
 /** What can be asked about images without pulling them. Results that are not small lie in files. */
 export class LookUps {
@@ -83,9 +86,10 @@ export class LookUps {
       try {
         let separator = '[';
         for await (const tags of repository.listTags(signal)) {
-          if (tags.length === 0) continue;
-          await write(`${separator}${JSON.stringify(tags).slice(1, -1)}`);
-          separator = ',';
+          for (let at = 0; at < tags.length; at += TAGS_PER_TEXT) {
+            await write(`${separator}${JSON.stringify(tags.slice(at, at + TAGS_PER_TEXT)).slice(1, -1)}`);
+            separator = ',';
+          }
           await documents.turn();
         }
         await write(separator === '[' ? '[]' : ']');

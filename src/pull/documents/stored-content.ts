@@ -5,6 +5,9 @@ import { type Content, type ContentFile, contentOfFile } from '../../util/conten
 import type { SpoolFile } from '../../util/spool.ts';
 import type { LayerReport } from '../progress.ts';
 
+/** Bytes of a document that a reader holds: a block of the store. */
+const STEP_BYTES = 64 * 1024;
+
 /** No caller stops a copy: it takes milliseconds, and other callers use the file. */
 const NEVER = new AbortController().signal;
 
@@ -68,7 +71,11 @@ export async function openSpoolFile(store: Store<LayerReport>): Promise<SpoolFil
 function contentFile(file: Pick<Stored, 'size' | 'read' | 'release'>): ContentFile {
   return {
     size: file.size,
-    read: (range) => file.read(range),
+    // In small steps: a slow client holds one of them, and not a chunk as large as there is memory for at the start.
+    async *read({ start, end } = { start: 0, end: file.size }) {
+      for (let at = start; at < end; at += STEP_BYTES)
+        yield* file.read({ start: at, end: Math.min(at + STEP_BYTES, end) });
+    },
     readWhole: async () => {
       const bytes = Buffer.allocUnsafeSlow(file.size);
       let at = 0;
