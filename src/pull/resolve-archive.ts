@@ -90,11 +90,15 @@ export async function resolveArchive(
     unique.values().reduce((sum, size) => sum + size, 0),
     policy.limits,
   );
-  const lease = await reserveHeld(policy.heldMemory, heldBytes(images, layers.length), {
-    what: `the ${layers.length} layers of the archive`,
-    signal,
-    reserved: images.reduce((sum, { manifest }) => sum + manifest.reservedBytes, 0),
-  });
+  const lease = await reserveHeld(
+    policy.heldMemory,
+    heldBytes(images, layers.length * LAYER_BYTES[layerFormOf(request)]),
+    {
+      what: `the ${layers.length} layers of the archive`,
+      signal,
+      reserved: images.reduce((sum, { manifest }) => sum + manifest.reservedBytes, 0),
+    },
+  );
   held.defer(() => lease?.release());
   const archiveEtag = archiveIdentity({
     layout: request.layout,
@@ -120,7 +124,7 @@ export async function resolveArchive(
 }
 
 /** Memory that an archive takes while it is prepared and sent. Configs stay in memory as they are and as settings, if small. */
-function heldBytes(images: readonly ResolvedImage[], layers: number): number {
+function heldBytes(images: readonly ResolvedImage[], layerBytes: number): number {
   const documents = images.flatMap(({ manifest: { content, manifest, children } }) => [
     content.size,
     ...children.map((child) => child.content.size),
@@ -129,7 +133,7 @@ function heldBytes(images: readonly ResolvedImage[], layers: number): number {
     ),
   ]);
   const inMemory = documents.filter((bytes) => bytes <= MAX_SMALL_BYTES);
-  return inMemory.reduce((sum, bytes) => sum + bytes, layers * LAYER_BYTES);
+  return inMemory.reduce((sum, bytes) => sum + bytes, layerBytes);
 }
 
 async function resolveImage(

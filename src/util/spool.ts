@@ -65,8 +65,11 @@ export class Spool {
 
   /** The bytes of the buffer, without the room behind them. */
   #takeBuffer(): Uint8Array {
-    const bytes = this.#buffer.subarray(0, this.#length);
-    return this.#length === this.#buffer.byteLength ? bytes : Buffer.from(bytes);
+    if (this.#length === this.#buffer.byteLength) return this.#buffer;
+    // Not from Node's pool: a small document that is kept would keep 64 KB of it.
+    const bytes = Buffer.allocUnsafeSlow(this.#length);
+    bytes.set(this.#buffer.subarray(0, this.#length));
+    return bytes;
   }
 
   #grow(bytes: number): void {

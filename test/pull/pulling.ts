@@ -62,7 +62,7 @@ export interface Pulling extends AsyncDisposable {
   pull(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<Pulled>;
   /** Number of files of the workspace that are open. */
   openFiles(): Promise<number>;
-  /** Checks that no request to the registry runs and that no file is open. */
+  /** Checks that no request to the registry runs, that no file is open, and that no memory is reserved. */
   assertIdle(): Promise<void>;
 }
 
@@ -82,6 +82,8 @@ export interface PullingOptions extends FakeRegistryOptions {
   readonly limits?: Partial<ImageLimits>;
   /** Memory for documents and decoders; more than any test needs unless given. */
   readonly bufferedBytes?: number;
+  /** Memory for what is held while archives are sent; as much unless given. */
+  readonly heldBytes?: number;
   readonly timeouts?: Partial<typeof TIMEOUTS>;
   readonly fetchesForeignLayers?: boolean;
   /** Replaces a file that the store returns. */
@@ -112,7 +114,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     maxWaitMs: MEMORY_WAIT_MS,
   });
   const documents = new Documents({ memory, openFile: () => openSpoolFile(store) });
-  const bodyLimits = { manifestBytes: 1e6, configBytes: 1e6, tokenBytes: 1e6, errorBytes: 1e6 };
+  const bodyLimits = { manifestBytes: 1e6, configBytes: 2e6, tokenBytes: 1e6, errorBytes: 1e6 };
   const host = registryHost('http', fake.host);
   const repository = openRepository(
     {
@@ -132,7 +134,10 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   const policy = {
     limits,
     documents,
-    heldMemory: ampleMemory(),
+    heldMemory:
+      options.heldBytes === undefined
+        ? ampleMemory()
+        : new MemoryBudget({ maxBytes: options.heldBytes, maxWaitMs: 1 }),
     childrenBytes: childrenBytes(bodyLimits.manifestBytes),
     fetchesForeignLayers: options.fetchesForeignLayers ?? false,
   };
@@ -144,11 +149,15 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     return resolveArchive(request, () => ({ location, repository }), policy, signal);
   };
   const pull = async (given: Partial<PullRequest> = {}, signal = NEVER): Promise<Pulled> => {
+    using held = new DisposableStack();
     const resolved = await resolve(given, signal);
+    held.defer(() => resolved.release());
     const { manifest } = resolved.images[0] ?? assert.fail('no image was resolved');
     const pulled = await puller.pull(resolved, { signal });
+    held.defer(() => pulled.release());
     const bytes = () => pulled.bytes(undefined, { resolved, signal });
-    return { size: pulled.size, digests: digestsOf(manifest), bytes, release: () => pulled.release() };
+    const all = held.move();
+    return { size: pulled.size, digests: digestsOf(manifest), bytes, release: () => all.dispose() };
   };
   const openFiles = async () => {
     await store.settled();
@@ -170,6 +179,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     assertIdle: async () => {
       await within(fake.waitForNoActiveRequests(), 'the end of all registry requests');
       assert.equal(await openFiles(), 0);
+      assert.deepEqual([memory.used, policy.heldMemory.used], [0, 0], 'no memory is reserved');
     },
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
