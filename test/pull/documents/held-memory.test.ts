@@ -34,7 +34,7 @@ describe('an archive reserves memory while it is held', () => {
   }
 
   test('and waits for others, then is refused', async () => {
-    await using pulling = await startPulling(withLayers(600), { heldBytes: 1_500_000 });
+    await using pulling = await startPulling(withLayers(600), { heldBytes: 2_000_000 });
     const first = await pulling.resolve();
     await assert.rejects(pulling.resolve(), {
       code: 'BUSY',
