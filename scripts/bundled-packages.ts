@@ -63,6 +63,9 @@ The built program contains the packages below. Their license texts are in
 THIRD-PARTY-LICENSES.txt, beside the program. "npm run build" writes this file.
 
 ${list}
+
+It also contains the rules of the Public Suffix List, https://publicsuffix.org/list/, under the
+Mozilla Public License 2.0, https://mozilla.org/MPL/2.0/.
 ${notices.join('')}`;
 }
 

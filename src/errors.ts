@@ -13,6 +13,10 @@ export type ErrorCode =
   | 'INVALID_REGISTRY'
   /** A repository, tag, digest or the whole request path is malformed. */
   | 'INVALID_REFERENCE'
+  /** A query parameter means nothing for the route. */
+  | 'UNKNOWN_PARAMETER'
+  /** The header of a request is malformed. */
+  | 'INVALID_REQUEST'
   /** A configuration variable has a value that is not allowed. */
   | 'INVALID_CONFIGURATION'
   /** The client must send Basic credentials, and sent none or malformed ones. */
@@ -25,6 +29,8 @@ export type ErrorCode =
   | 'NOT_FOUND'
   /** The route does not have this method. */
   | 'METHOD_NOT_ALLOWED'
+  /** A condition of the request does not hold, or a range may belong to another file. */
+  | 'PRECONDITION_FAILED'
   /** The connection to the registry or its token endpoint failed or broke: DNS, route, port, TLS, reset. */
   | 'REGISTRY_UNREACHABLE'
   /** The registry answered 401 or 403 to the best credentials that it may get. */

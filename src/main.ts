@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { serve } from './cli/serve.ts';
 import { isPassthroughError } from './errors.ts';
+import { printableLines, quoted } from './util/printable.ts';
 import { systemErrorCode } from './util/system-error.ts';
 import { VERSION } from './version.ts';
 
@@ -25,6 +26,10 @@ CACHE_DIR (none), LOG_LEVEL (info).
 const FAILED = 1;
 const MISUSED = 2;
 
+/** Longest line, in characters, and most lines of a complaint: it quotes what the environment holds. */
+const MAX_LINE_LENGTH = 1000;
+const MAX_LINES = 20;
+
 // Without an explicit exit, an export to a collector that does not answer keeps the process alive until its timeout.
 process.exit(await main(process.argv.slice(2)));
 
@@ -39,7 +44,7 @@ async function main(args: readonly string[]): Promise<number> {
     if (values.version === true) return print(`docker-http-passthrough ${VERSION}\n`);
     const [command = 'serve', ...extra] = positionals;
     if (command !== 'serve' || extra.length > 0) {
-      return complain(`Unknown command ${JSON.stringify(positionals.join(' '))}: see --help`, MISUSED);
+      return complain(`Unknown command ${quoted(positionals.join(' '))}: see --help`, MISUSED);
     }
     loadDotEnv();
     return await serve(process.env);
@@ -65,7 +70,7 @@ function print(text: string): number {
 }
 
 function complain(message: string, exitCode: number): number {
-  process.stderr.write(`docker-http-passthrough: ${message}\n`);
+  process.stderr.write(`docker-http-passthrough: ${printableLines(message, MAX_LINE_LENGTH, MAX_LINES)}\n`);
   return exitCode;
 }
 

@@ -1,4 +1,4 @@
-import { type Config, configWarnings, loadConfig } from '../config/config.ts';
+import { type Config, configWarnings, loadConfig, variableWarnings } from '../config/config.ts';
 import { HttpService } from '../http/service.ts';
 import { ImageService } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
@@ -33,7 +33,9 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   };
   const telemetry = await startTelemetry(config, environment, createLogger(logOptions));
   try {
-    await runService(config, createLogger({ ...logOptions, isExported: true }));
+    const logger = createLogger({ ...logOptions, isExported: true });
+    for (const message of variableWarnings(environment)) logger.log('warn', 'configuration', { message });
+    await runService(config, logger);
   } catch (error) {
     throw startError(error, config);
   } finally {

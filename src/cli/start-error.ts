@@ -1,7 +1,11 @@
 import type { Config } from '../config/config.ts';
 import { VARIABLES } from '../config/variables.ts';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { systemErrorCode } from '../util/system-error.ts';
+
+/** Longest folder in an error, in characters: twice that of a path. */
+const MAX_FOLDER_LENGTH = 8192;
 
 /** Why the service cannot listen, by the code of the system's error. */
 const LISTEN_ERRORS: ReadonlyMap<string | undefined, string> = new Map([
@@ -28,14 +32,14 @@ export function startError(error: unknown, { http, cache }: Pick<Config, 'http' 
     const variable = cache.directory === undefined ? VARIABLES.workspaceDirectory : VARIABLES.cacheDirectory;
     return new PassthroughError(
       'INVALID_CONFIGURATION',
-      `Cannot use ${variable}=${JSON.stringify(folder)}: ${reason}`,
+      `Cannot use ${variable}=${quoted(folder, MAX_FOLDER_LENGTH)}: ${reason}`,
       { cause: error },
     );
   }
   const code = systemErrorCode(error);
   const why = isListenError(error) ? LISTEN_ERRORS.get(code) : undefined;
   if (why === undefined) return error;
-  const address = `${VARIABLES.host}=${JSON.stringify(http.host)} ${VARIABLES.port}=${http.port}`;
+  const address = `${VARIABLES.host}=${quoted(http.host)} ${VARIABLES.port}=${http.port}`;
   return new PassthroughError('INVALID_CONFIGURATION', `Cannot listen on ${address}: ${why} (${code})`, {
     cause: error,
   });

@@ -6,6 +6,7 @@ import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
+import { refuseUnsupported, unknownVariables } from './variables.ts';
 
 /** Where the HTTP server listens, and its limits. None of them limits the time of an answer. */
 export interface HttpSettings {
@@ -40,6 +41,9 @@ export interface Config
   readonly shutdownMs: number;
 }
 
+/** The default of `MAX_CONNECTIONS`. */
+export const DEFAULT_MAX_CONNECTIONS = 10_000;
+
 const { limits, admission, ...DEFAULTS } = DEFAULT_OPTIONS;
 
 /**
@@ -50,14 +54,18 @@ const { limits, admission, ...DEFAULTS } = DEFAULT_OPTIONS;
  * @throws PassthroughError `INVALID_CONFIGURATION` naming variable, value and what is allowed
  */
 export function loadConfig(environment: Environment): Config {
-  const read = new EnvironmentReader(environment);
+  refuseUnsupported(environment);
+  return readConfig(new EnvironmentReader(environment));
+}
+
+function readConfig(read: EnvironmentReader): Config {
   return Object.freeze({
     http: {
       host: read.parsed('HTTP_HOST', '0.0.0.0', parseListenHost),
       port: read.integer('HTTP_PORT', 8080, 0, 65_535),
       headerTimeoutMs: read.milliseconds('HTTP_HEADER_TIMEOUT', 15),
       idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
-      maxConnections: read.integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
+      maxConnections: read.integer('MAX_CONNECTIONS', DEFAULT_MAX_CONNECTIONS, 1, 1_000_000),
     },
     requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 16, 0, 10_000),
     logLevel: readLogLevel(read),
@@ -119,6 +127,18 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
     ],
   ];
   return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
+}
+
+/**
+ * Checks for variables that mean nothing and resemble those of the service.
+ *
+ * @param environment `process.env`
+ * @returns one line for the log for each
+ */
+export function variableWarnings(environment: Environment): readonly string[] {
+  const read = new EnvironmentReader({});
+  readConfig(read);
+  return unknownVariables(environment, read.names);
 }
 
 /**

@@ -1,8 +1,12 @@
 import { PassthroughError } from '../errors.ts';
 import { type HostPattern, parseHostPattern } from '../registry/host-pattern.ts';
+import { quoted } from '../util/printable.ts';
 
 /** Variables by name, such as `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Longest value in an error, in characters: lists are long, and the operator has to find what is wrong in them. */
+const MAX_VALUE_LENGTH = 1000;
 
 /** Node's timers take at most 2^31 - 1 milliseconds, about 24 days. */
 const MAX_SECONDS = 2_000_000;
@@ -13,6 +17,8 @@ const MAX_SECONDS = 2_000_000;
  */
 export class EnvironmentReader {
   readonly #environment: Environment;
+  /** Names of all variables that were read, set or not. */
+  readonly names = new Set<string>();
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -20,6 +26,7 @@ export class EnvironmentReader {
 
   /** The value without spaces at its ends; `''` for an empty variable, `undefined` for an unset one. */
   raw(name: string): string | undefined {
+    this.names.add(name);
     return this.#environment[name]?.trim();
   }
 
@@ -30,6 +37,7 @@ export class EnvironmentReader {
 
   /** The exact value, with the spaces at its ends. */
   secret(name: string): string | undefined {
+    this.names.add(name);
     return this.#environment[name] || undefined;
   }
 
@@ -107,5 +115,8 @@ function reworded<T>(name: string, text: string, parse: (text: string) => T): T 
 export function invalidVariable(name: string, value: string, why: string): PassthroughError {
   // A URL may hold a password although none is allowed there. A password may hold any character, also `@` and `/`.
   const shown = value.replace(/^([a-z]+:\/\/)?.*@/is, '$1[redacted]@');
-  return new PassthroughError('INVALID_CONFIGURATION', `Cannot use ${name}=${JSON.stringify(shown)}: ${why}`);
+  return new PassthroughError(
+    'INVALID_CONFIGURATION',
+    `Cannot use ${name}=${quoted(shown, MAX_VALUE_LENGTH)}: ${why}`,
+  );
 }

@@ -79,7 +79,8 @@ function isEndpoint(text: string, protocol: Protocol): boolean {
  */
 function checkHeaders(read: EnvironmentReader, name: string): void {
   for (const pair of (read.text(name) ?? '').split(',').filter((part) => part.trim() !== '')) {
-    const [, key = '', value = ''] = /^\s*([^=]*?)\s*=(.*)$/s.exec(pair) ?? [];
+    const equals = pair.indexOf('=');
+    const [key, value] = [pair.slice(0, Math.max(equals, 0)).trim(), pair.slice(equals + 1)];
     if (/^[a-z0-9_.-]+$/i.test(key) && /^[ -~]*$/.test(decoded(value))) continue;
     throw new PassthroughError(
       'INVALID_CONFIGURATION',

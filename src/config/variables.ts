@@ -1,3 +1,6 @@
+import { PassthroughError } from '../errors.ts';
+import { nearest } from '../util/nearest.ts';
+
 /**
  * The variable of each setting that errors of lower layers name. These layers know settings; the command line has other names
  * for the same settings, so only the face that shows an error names the variable.
@@ -12,3 +15,92 @@ export const VARIABLES = Object.freeze({
   trustedCertificates: 'NODE_EXTRA_CA_CERTS',
   workspaceDirectory: 'WORKSPACE_DIR',
 });
+
+/** Variables of which no other file reads the value: those of Node, and one that older set-ups have and that means nothing. */
+export const OTHER_VARIABLES: readonly string[] = [VARIABLES.trustedCertificates, 'APP_MODE'];
+
+/** Variables of later versions. To ignore one in silence would open what its operator means to close. */
+export const UNSUPPORTED_VARIABLES: readonly string[] = [
+  'ARCHIVE_GZIP',
+  'ARCHIVE_START',
+  'CLIENT_ALLOWED_NETWORKS',
+  'HTTPS_ONLY',
+  'HTTPS_PORT',
+  'IOX_ALLOW_PRIVILEGED',
+  'IOX_DIGEST',
+  'IOX_PROFILE',
+  'IOX_SCHEMA_VERSION',
+  'OTEL_EXPORTER_OTLP_HEADERS_FILE',
+  'OTEL_EXPORTER_OTLP_LOGS_HEADERS_FILE',
+  'OTEL_EXPORTER_OTLP_METRICS_HEADERS_FILE',
+  'OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE',
+  'PAGE_ORIGINS',
+  'REGISTRY_AUTH_FILE',
+  'REGISTRY_BEARER_TOKEN_FILE',
+  'REGISTRY_CERTS_DIR',
+  'REGISTRY_INSECURE_HOSTS',
+  'REGISTRY_MIRRORS',
+  'REGISTRY_PASSWORD_FILE',
+  'REGISTRY_TOKEN_FILE',
+  'REGISTRY_USERNAME_FILE',
+  'SIGNATURE_KEYS',
+  'SIGNATURE_POLICY',
+  'SIGNATURE_REQUIRED_FOR',
+  'STATUS_ALLOWED_NETWORKS',
+  'TLS_CERT_FILE',
+  'TLS_CLIENT_CA_FILE',
+  'TLS_KEY_FILE',
+  'TRUSTED_PROXIES',
+];
+
+/** Beginnings of names that are ours as a rule. */
+const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTP)_/;
+
+/** Standard variables of OpenTelemetry and of proxies. */
+const STANDARD = /^OTEL_|_PROXY$/;
+
+/** The addresses that Kubernetes and Docker set for a service called `registry` or `cache`. */
+const OF_SERVICES = /_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_\w+)?|ENV_\w+)$/;
+
+/** Most edits for a name that is meant. */
+const MAX_EDITS = 2;
+
+/** Longest name that is looked at, in characters. */
+const MAX_NAME_LENGTH = 64;
+
+/**
+ * Refuses the variables that this version does not support. An empty one counts as unset.
+ *
+ * @throws PassthroughError `INVALID_CONFIGURATION` naming the variable; its value is not shown
+ */
+export function refuseUnsupported(environment: Readonly<Record<string, string | undefined>>): void {
+  const set = Object.keys(environment).filter((name) => isSet(environment[name]));
+  const name = set.find((one) => UNSUPPORTED_VARIABLES.includes(one));
+  if (name === undefined) return;
+  throw new PassthroughError('INVALID_CONFIGURATION', `Cannot use ${name}: this version does not support it`);
+}
+
+/**
+ * Finds variables that mean nothing and whose names resemble those of the service: they are mistyped as a rule.
+ *
+ * @param known names that are read
+ * @returns a sentence for each, without its value
+ */
+export function unknownVariables(
+  environment: Readonly<Record<string, string | undefined>>,
+  known: ReadonlySet<string>,
+): readonly string[] {
+  const names = new Set([...known, ...OTHER_VARIABLES, ...UNSUPPORTED_VARIABLES]);
+  return Object.entries(environment).flatMap(([name, value]) => {
+    const upper = name.toUpperCase();
+    const isPlain = /^\w+$/.test(name) && name.length <= MAX_NAME_LENGTH;
+    if (!isSet(value) || !isPlain || names.has(name) || STANDARD.test(upper)) return [];
+    const meant = nearest(upper, names, () => MAX_EDITS);
+    if (meant === undefined && (!FAMILIES.test(upper) || OF_SERVICES.test(upper))) return [];
+    return [`${name} is set and has no effect${meant === undefined ? '' : `; did you mean ${meant}?`}`];
+  });
+}
+
+function isSet(value: string | undefined): boolean {
+  return value !== undefined && value.trim() !== '';
+}

@@ -1,5 +1,7 @@
 /** Conditional and range requests: https://www.rfc-editor.org/rfc/rfc9110#section-13 and section-14. */
 
+import type { IncomingMessage } from 'node:http';
+import { PassthroughError } from '../errors.ts';
 import type { ByteRange } from '../tar/encoder.ts';
 
 /**
@@ -16,7 +18,52 @@ import type { ByteRange } from '../tar/encoder.ts';
 export function isMatched(header: string | undefined, etag: string): boolean {
   if (header === undefined) return false;
   if (header.trim() === '*') return true;
-  return [...header.matchAll(/(?:W\/)?("[^"]*")/g)].some(([, tag]) => tag === etag);
+  return entityTags(header).some(([, tag]) => tag === etag);
+}
+
+/**
+ * What `If-Match` and `If-None-Match` of a request say about a representation, in the order that the standard asks for: the first
+ * one decides whether the second one counts.
+ *
+ * @param etag strong tag of the representation, quotes included
+ * @returns `met` to answer as usual, `not modified` for 304, `failed` for 412
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2
+ */
+export function evaluateConditions(
+  { method, headers }: Pick<IncomingMessage, 'method' | 'headers'>,
+  etag: string,
+): 'met' | 'not modified' | 'failed' {
+  if (headers['if-match'] !== undefined && !isStronglyMatched(headers['if-match'], etag)) return 'failed';
+  if (!isMatched(headers['if-none-match'], etag)) return 'met';
+  return method === 'GET' || method === 'HEAD' ? 'not modified' : 'failed';
+}
+
+/**
+ * Refuses a request whose condition is not met.
+ *
+ * @returns whether the client has the current representation already, so that the answer is 304
+ * @throws PassthroughError `PRECONDITION_FAILED`
+ */
+export function checkConditions(request: Pick<IncomingMessage, 'method' | 'headers'>, etag: string): boolean {
+  const result = evaluateConditions(request, etag);
+  if (result !== 'failed') return result === 'not modified';
+  const name = request.headers['if-match'] === undefined ? 'If-None-Match' : 'If-Match';
+  const why = name === 'If-Match' ? `does not name it` : 'names it';
+  throw new PassthroughError('PRECONDITION_FAILED', `Cannot send ETag ${etag}: ${name} ${why}`);
+}
+
+/** `If-Match` compares strongly: a weak tag matches nothing. https://www.rfc-editor.org/rfc/rfc9110#field.if-match */
+function isStronglyMatched(header: string, etag: string): boolean {
+  return (
+    header.trim() === '*' || entityTags(header).some(([weak, tag]) => weak === undefined && tag === etag)
+  );
+}
+
+/** The tags of a list: the mark of a weak one, and the opaque tag with its quotes. */
+function entityTags(
+  header: string,
+): readonly (readonly [weak: string | undefined, tag: string | undefined])[] {
+  return Array.from(header.matchAll(/(W\/)?("[^"]*")/g), ([, weak, tag]) => [weak, tag]);
 }
 
 /**
@@ -44,17 +91,38 @@ export function parseRange(
   header: string | undefined,
   size: number,
 ): ByteRange | 'unsatisfiable' | undefined {
-  const { first, last, suffix } =
-    /^\s*bytes\s*=\s*(?:(?<first>\d+)\s*-\s*(?<last>\d*)|-\s*(?<suffix>\d+))\s*$/i.exec(header ?? '')
-      ?.groups ?? {};
-  if (suffix !== undefined) {
-    const length = Math.min(Number(suffix), size);
+  const [unit, positions] = cut(header ?? '', '=');
+  if (unit.toLowerCase() !== 'bytes' || positions === undefined) return undefined;
+  const [first, last] = cut(positions, '-');
+  if (last === undefined || first + last === '' || !isDigits(first + last)) return undefined;
+  if (first === '') {
+    const length = Math.min(Number(last), size);
     return length === 0 ? 'unsatisfiable' : { start: size - length, end: size };
   }
-  if (first === undefined) return undefined;
   const start = Number(first);
-  const end = last === undefined || last === '' ? size : Math.min(Number(last) + 1, size);
+  const end = last === '' ? size : Math.min(Number(last) + 1, size);
   // A last position before the first makes the header malformed.
-  if (last !== undefined && last !== '' && Number(last) < start) return undefined;
+  if (last !== '' && Number(last) < start) return undefined;
   return start >= size ? 'unsatisfiable' : { start, end };
+}
+
+/**
+ * Where a range begins that the file does not have.
+ *
+ * @returns `NaN` for a range of the last bytes
+ */
+export function rangeStart(header: string | undefined): number {
+  const [, positions = ''] = cut(header ?? '', '=');
+  const [first] = cut(positions, '-');
+  return first === '' ? Number.NaN : Number(first);
+}
+
+function isDigits(text: string): boolean {
+  return /^\d+$/.test(text);
+}
+
+/** The texts around the first separator, without white space at their ends. */
+function cut(text: string, separator: string): readonly [before: string, after: string | undefined] {
+  const at = text.indexOf(separator);
+  return at === -1 ? [text.trim(), undefined] : [text.slice(0, at).trim(), text.slice(at + 1).trim()];
 }

@@ -1,5 +1,6 @@
 import { VARIABLES } from '../config/variables.ts';
 import { type ErrorCode, PassthroughError, type Setting } from '../errors.ts';
+import { printable, printableJson } from '../util/printable.ts';
 
 /** An error as HTTP shows it. */
 export interface Problem {
@@ -37,11 +38,14 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   INVALID_PLATFORM: { status: 400, title: 'Invalid platform' },
   INVALID_REGISTRY: { status: 400, title: 'Invalid registry' },
   INVALID_REFERENCE: { status: 400, title: 'Invalid image reference' },
+  UNKNOWN_PARAMETER: { status: 400, title: 'Unknown parameter' },
+  INVALID_REQUEST: { status: 400, title: 'Invalid request' },
   CREDENTIALS_REQUIRED: { status: 401, title: 'Registry credentials are required' },
   CROSS_SITE: { status: 403, title: 'Cross-site request' },
   REGISTRY_NOT_ALLOWED: { status: 403, title: 'Registry not allowed' },
   NOT_FOUND: { status: 404, title: 'Not found' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method not allowed' },
+  PRECONDITION_FAILED: { status: 412, title: 'Precondition failed' },
   REGISTRY_UNREACHABLE: PREPARATION,
   REGISTRY_DENIED: PREPARATION,
   IMAGE_NOT_FOUND: PREPARATION,
@@ -63,6 +67,14 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
 /** `Retry-After` in seconds, unless the error has one: the window of a rate limit is a minute at least. */
 const DEFAULT_RETRY_AFTER_S = 60;
 
+/**
+ * Longest line of an error, in characters. Each quote in it is shorter: this is the guard for text that was quoted by another way.
+ */
+const MAX_DETAIL_LENGTH = 1000;
+
+/** Longest list of images in an error, in characters. A bundle may have 32. */
+const MAX_IMAGE_LENGTH = 1000;
+
 /** The challenge to a client without credentials. Browsers show the realm, IOS does not. */
 const BASIC_CHALLENGE = 'Basic realm="registry credentials"';
 
@@ -81,7 +93,9 @@ export function problemOf(error: unknown): Problem {
   if (status === 405) headers['Allow'] = (known.details.allow ?? []).join(', ');
   if (status === 503)
     headers['Retry-After'] = String(known.details.retryAfterSeconds ?? DEFAULT_RETRY_AFTER_S);
-  return { status, title, headers, detail: detailOf(known), hints: hintsOf(known), error: known };
+  const detail = printable(detailOf(known), MAX_DETAIL_LENGTH);
+  const hints = hintsOf(known).map((hint) => printable(hint, MAX_DETAIL_LENGTH));
+  return { status, title, headers, detail, hints, error: known };
 }
 
 /** The message; its reason, which follows the last colon, names the variable if a setting decides. */
@@ -113,13 +127,17 @@ export interface ProblemContext {
 export function formatText(problem: Problem, context: ProblemContext): string {
   const { details, code } = problem.error;
   const facts = [
-    ['image', context.image],
+    ['image', shown(context.image)],
     ['error', code],
     ['registry status', details.registryStatus],
-    ['registry code', details.registryCode],
+    ['registry code', shown(details.registryCode)],
     ['request', context.requestId],
   ].flatMap(([name, value]) => (value === undefined ? [] : [`${name}: ${value}`]));
   return `${[`${problem.title}: ${problem.detail}`, '', ...problem.hints, ...facts].join('\n')}\n`;
+}
+
+function shown(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : printable(text, MAX_IMAGE_LENGTH);
 }
 
 /**
@@ -130,15 +148,15 @@ export function formatText(problem: Problem, context: ProblemContext): string {
 export function formatJson(problem: Problem, context: ProblemContext): string {
   const { status, title, detail, hints, error } = problem;
   const { registryStatus, registryCode } = error.details;
-  return `${JSON.stringify({
+  return `${printableJson({
     type: `urn:docker-http-passthrough:problem:${error.code.toLowerCase().replaceAll('_', '-')}`,
     title,
     status,
     detail,
     code: error.code,
-    image: context.image,
+    image: shown(context.image),
     registryStatus,
-    registryCode,
+    registryCode: shown(registryCode),
     hints: hints.length === 0 ? undefined : hints,
     requestId: context.requestId,
   })}\n`;

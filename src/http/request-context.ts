@@ -17,6 +17,8 @@ export interface RequestFacts {
   prepareMs?: number;
   error?: string;
   message?: string;
+  /** What the system said of a failed connection. */
+  cause?: string;
 }
 
 /** One request, and what its handling needs. */

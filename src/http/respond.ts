@@ -1,3 +1,4 @@
+import { printableJson } from '../util/printable.ts';
 import { formatJson, formatText, type Problem, prefersJson } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 
@@ -55,7 +56,7 @@ export function sendJson(
   value: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  const body = Buffer.from(`${JSON.stringify(value)}\n`);
+  const body = Buffer.from(`${printableJson(value)}\n`);
   response.writeHead(status, {
     'Content-Type': 'application/json',
     'Content-Length': body.byteLength,

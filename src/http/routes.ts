@@ -1,3 +1,4 @@
+import { printable } from '../util/printable.ts';
 import type { Application } from './application.ts';
 import { handleArchive } from './handlers/archive.ts';
 import { handleHealth, handleReady } from './handlers/info.ts';
@@ -27,15 +28,11 @@ export interface ParsedRoute {
   readonly answer: (context: RequestContext, app: Application) => Promise<void>;
 }
 
-/** A row of the table of routes. */
+/** A row of the table of routes. A request of a probe has no span, and a log line at level `debug` only. */
 export interface RouteRow extends RoutePattern<ParsedRoute> {
   readonly methods: readonly string[];
-  /** Query parameters that mean something here. */
-  readonly parameters: readonly string[];
   /** Whether the answer is an archive, so that the request counts as a pull. */
   readonly isPull: boolean;
-  /** Whether a monitor asks every few seconds: such a request has no span, and a log line at level `debug` only. */
-  readonly isProbe: boolean;
   /** A line of the usage text: the request as it is typed, and what it does. */
   readonly usage: readonly [request: string, text: string];
 }
@@ -170,6 +167,6 @@ function answeredBy<R extends Route>(
 
 /** Answers with what the service is and what to type. */
 async function handleUsage(context: RequestContext, _: InfoRoute, { config }: Application): Promise<void> {
-  const host = context.request.headers.host ?? `localhost:${config.http.port}`;
+  const host = printable(context.request.headers.host ?? `localhost:${config.http.port}`);
   sendText(context, 200, usageText(host, ROUTES));
 }

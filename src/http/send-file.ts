@@ -5,7 +5,8 @@ import type { ArchiveFile } from '../pull/archive-files.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import type { Content } from '../util/content.ts';
-import { mayBePartial, parseRange } from './conditional.ts';
+import { mayBePartial, parseRange, rangeStart } from './conditional.ts';
+import type { Download, StartedDownloads } from './handlers/started-downloads.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendDocument } from './respond.ts';
@@ -24,8 +25,8 @@ const STALE_WARNING =
 
 /** How a file is sent. */
 export interface SendFileOptions extends AboutFile {
-  /** Whether a `Range` without `If-Range` may be answered in part. */
-  readonly mayContinue: boolean;
+  /** What clients have begun to download. */
+  readonly downloads: StartedDownloads;
   /** Longest time without a byte taken by the client, in milliseconds. */
   readonly stallMs: number;
 }
@@ -57,9 +58,14 @@ export async function sendFile(
   const { headers, method } = request;
   const { size, etag } = file;
   const ifRange = headers['if-range']?.toString();
-  const isSameFile = ifRange === undefined ? options.mayContinue : mayBePartial(ifRange, etag);
-  const isPartAsked = method === 'GET' && isSameFile;
+  const isPartAsked = method === 'GET' && mayBePartial(ifRange, etag);
   const range = isPartAsked ? parseRange(headers.range, size) : undefined;
+  const { socket, url = '' } = request;
+  const download = { address: socket.remoteAddress ?? '', url, etag, size };
+  if (ifRange === undefined && !namesItsFile(headers['if-match']) && range !== undefined) {
+    const position = range === 'unsatisfiable' ? rangeStart(headers.range) : range.start;
+    refuseForeignRest(position, download, options.downloads);
+  }
   const common = {
     ...validators(etag, options),
     'Accept-Ranges': 'bytes',
@@ -82,7 +88,31 @@ export async function sendFile(
     response.end();
     return;
   }
+  options.downloads.begin(download);
+  const handedOver = options.downloads.watch(socket, download);
   await sendBytes(context, file.bytes(range), options.stallMs);
+  if (range === undefined || range.end === size) handedOver();
+}
+
+/** Whether `If-Match`, which is met here, says of which file a client has a part. */
+function namesItsFile(ifMatch: string | undefined): boolean {
+  return ifMatch !== undefined && ifMatch.trim() !== '*';
+}
+
+/**
+ * Refuses a part without `If-Range` that may be appended to the beginning of another file. Any answer but an error is appended:
+ * wget skips as many bytes of a 200 as it has, and appends the rest.
+ *
+ * @throws PassthroughError `PRECONDITION_FAILED`
+ */
+function refuseForeignRest(position: number, download: Download, downloads: StartedDownloads): void {
+  if (position === 0 || !downloads.mayBelongToAnother(download, position)) return;
+  const why = 'this address has downloaded another file from this URL, and the image has changed since';
+  throw new PassthroughError('PRECONDITION_FAILED', `Cannot continue the download: ${why}`, {
+    hints: [
+      'Remove the part and download the file again. If-Range with the ETag of the part says which file it is of.',
+    ],
+  });
 }
 
 /**

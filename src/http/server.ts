@@ -44,6 +44,8 @@ export interface HttpServerOptions extends HttpSettings {
   readonly bodyTimeoutMs?: number;
   /** Is called for each new connection. */
   readonly onConnection?: () => void;
+  /** Whether file descriptors are short, so that a new connection is refused. */
+  readonly isShort?: () => boolean;
   /**
    * Answers a request, and settles when the answer is out. Must not reject.
    *
@@ -127,16 +129,19 @@ export class HttpServer {
    * `Retry-After`.
    */
   #count(socket: Socket): void {
-    const { maxConnections, onConnection } = this.#options;
+    const { maxConnections, onConnection, isShort } = this.#options;
     onConnection?.();
-    if (this.#connections < maxConnections) {
+    const isFull = this.#connections >= maxConnections;
+    if (!isFull && isShort?.() !== true) {
       this.#connections += 1;
       socket.once('close', () => {
         this.#connections -= 1;
       });
       return;
     }
-    const why = `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
+    const why = isFull
+      ? `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`
+      : 'nearly all file descriptors of the process are in use';
     const text = plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
     if (this.#lingering >= MAX_LINGERING) {
       socket.end(text);

@@ -2,23 +2,31 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import { context as otel } from '@opentelemetry/api';
-import type { Config } from '../config/config.ts';
+import { type Config, DEFAULT_MAX_CONNECTIONS } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
 import type { ImageService } from '../pull/image-service.ts';
 import type { Logger } from '../telemetry/log.ts';
+import { printableLines } from '../util/printable.ts';
 import type { Application } from './application.ts';
 import { ClientLimit } from './client-limit.ts';
 import { refuseCrossSite } from './cross-site.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
-import { DescriptorWatch } from './observe/descriptor-watch.ts';
-import { logRequest } from './observe/request-log.ts';
+import { affordableConnections, DescriptorWatch, descriptorWarning } from './observe/descriptor-watch.ts';
+import { causeOf, logRequest } from './observe/request-log.ts';
 import { recordRequest } from './observe/request-metrics.ts';
 import { withServerSpan } from './observe/server-span.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendProblem } from './respond.ts';
 import { findRoute } from './routes.ts';
+import { refuseInvalidHost } from './routing/host.ts';
 import { HttpServer } from './server.ts';
+
+/** Longest line of a stack in the log, in characters: its first line may quote a document. */
+const MAX_STACK_LINE_LENGTH = 1000;
+
+/** Most lines of a stack in the log: Node's have ten below the message. */
+const MAX_STACK_LINES = 40;
 
 /** The HTTP face of an {@link ImageService}: routes requests to their handlers, and traces, measures and logs them. */
 export class HttpService implements Application {
@@ -46,9 +54,14 @@ export class HttpService implements Application {
   static async start(images: ImageService, config: Config, logger: Logger): Promise<RunningService> {
     const service = new HttpService(images, config, logger);
     const descriptors = new DescriptorWatch(logger);
+    const { maxConnections } = config.http;
+    const message = descriptorWarning(maxConnections, maxConnections === DEFAULT_MAX_CONNECTIONS);
+    if (message !== undefined) logger.log('warn', 'open_files', { message });
     const server = await HttpServer.start({
       ...config.http,
+      maxConnections: affordableConnections(maxConnections),
       onConnection: () => descriptors.check(),
+      isShort: () => descriptors.isShort,
       handle: (request, response, signal) => service.#handle(request, response, signal),
     });
     const stop = async () => {
@@ -68,6 +81,7 @@ export class HttpService implements Application {
     const startedAt = performance.now();
     const context: RequestContext = { id: randomUUID(), request, response, signal, facts: {} };
     response.setHeader('X-Request-Id', context.id);
+    this.downloads.confirm(request.socket);
     if (this.#isStopping) response.setHeader('Connection', 'close');
     const found = routeOf(context);
     const { isProbe = false, isPull = false } = 'row' in found ? found.row : {};
@@ -89,6 +103,7 @@ export class HttpService implements Application {
   }
 
   async #answer(context: RequestContext, found: ReturnType<typeof routeOf>): Promise<void> {
+    refuseInvalidHost(context.request);
     refuseCrossSite(context.request);
     if (!('row' in found)) throw found.error;
     const { method = '' } = context.request;
@@ -105,15 +120,21 @@ export class HttpService implements Application {
     const problem = problemOf(error);
     context.facts.error = problem.error.code;
     context.facts.message = problem.detail;
+    const cause = causeOf(problem.error);
+    if (cause !== undefined) context.facts.cause = cause;
     if (problem.error.code === 'INTERNAL') {
-      const cause = problem.error.cause ?? error;
+      const fault = problem.error.cause ?? error;
       this.logger.log('error', 'internal_error', {
         id: context.id,
-        stack: cause instanceof Error ? cause.stack : String(cause),
+        stack: printableLines(stackOf(fault), MAX_STACK_LINE_LENGTH, MAX_STACK_LINES),
       });
     }
     sendProblem(context, problem);
   }
+}
+
+function stackOf(fault: unknown): string {
+  return fault instanceof Error ? (fault.stack ?? fault.message) : String(fault);
 }
 
 /** A service that answers. */

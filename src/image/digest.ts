@@ -1,4 +1,5 @@
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 
 /**
  * A content digest, `algorithm:hex`.
@@ -38,7 +39,7 @@ export function parseDigest(text: string): Digest {
   if (isDigest(text)) return text;
   throw new PassthroughError(
     'INVALID_REFERENCE',
-    `Cannot parse digest ${JSON.stringify(text)}: expected sha256 or sha512 and lower-case hex`,
+    `Cannot parse digest ${quoted(text)}: expected sha256 or sha512 and lower-case hex`,
   );
 }
 

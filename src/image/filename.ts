@@ -1,4 +1,5 @@
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { type Digest, digestAlgorithm, digestHex, isDigest } from './digest.ts';
 import { repositoryFault, tagFault } from './reference.ts';
 
@@ -52,7 +53,7 @@ const CHECKSUMS: readonly Checksum[] = ['sha256', 'sha512', 'md5'];
  */
 export function parseFilename(filename: string, defaultNamespace: string): ImageFilename {
   const fail = (why: string) =>
-    new PassthroughError('INVALID_FILENAME', `Cannot parse filename ${JSON.stringify(filename)}: ${why}`);
+    new PassthroughError('INVALID_FILENAME', `Cannot parse filename ${quoted(filename)}: ${why}`);
 
   const { stem, ...ending } = parseEnding(filename);
   const separator = stem.lastIndexOf('_');
@@ -83,7 +84,7 @@ export function parseEnding(
   }
   throw new PassthroughError(
     'INVALID_FILENAME',
-    `Cannot parse filename ${JSON.stringify(filename)}: it must end in .tar, .tar.gz or .tgz, each of which .sha256, .sha512 or .md5 may follow`,
+    `Cannot parse filename ${quoted(filename)}: it must end in .tar, .tar.gz or .tgz, each of which .sha256, .sha512 or .md5 may follow`,
   );
 }
 
@@ -95,7 +96,7 @@ function repositoryPath(image: string): string {
 function versionFault(version: string): string | undefined {
   if (!version.includes('=')) return tagFault(version);
   return parseVersion(version).digest === undefined
-    ? `digest ${JSON.stringify(version)} must be "sha256=" and 64, or "sha512=" and 128 lower-case hex digits`
+    ? `digest ${quoted(version)} must be "sha256=" and 64, or "sha512=" and 128 lower-case hex digits`
     : undefined;
 }
 

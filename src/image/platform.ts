@@ -1,4 +1,5 @@
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { fieldsOf } from './json.ts';
 import type { JsonShape } from './json-shape.ts';
 import { isOsVersion, OS_VERSION_GAP_LIMIT, osVersionGap } from './os-version.ts';
@@ -72,25 +73,21 @@ export function parsePlatform(text: string): Platform {
   const [system = '', machine = '', givenVariant] = parts.map((part) => part.toLowerCase());
   const { name = system, version } = /^(?<name>[^()]+)\((?<version>[^()]*)\)$/.exec(system)?.groups ?? {};
   const os = osName(name);
-  if (!OPERATING_SYSTEMS.has(os)) throw invalid(text, `unknown operating system ${JSON.stringify(name)}`);
+  if (!OPERATING_SYSTEMS.has(os)) throw invalid(text, `unknown operating system ${quoted(name)}`);
   if (version !== undefined && os !== 'windows')
     throw invalid(text, `${os} images have no version to choose by`);
   if (version !== undefined && !isOsVersion(version)) {
-    throw invalid(
-      text,
-      `unknown version ${JSON.stringify(version)} of Windows, expected one such as 10.0.17763`,
-    );
+    throw invalid(text, `unknown version ${quoted(version)} of Windows, expected one such as 10.0.17763`);
   }
 
   const { architecture, variant: impliedVariant } = ALIASES.get(machine) ?? { architecture: machine };
-  if (!ARCHITECTURES.has(architecture))
-    throw invalid(text, `unknown architecture ${JSON.stringify(machine)}`);
+  if (!ARCHITECTURES.has(architecture)) throw invalid(text, `unknown architecture ${quoted(machine)}`);
 
   const variant = impliedVariant ?? (givenVariant === undefined ? undefined : addLetter(givenVariant));
   if (variant !== undefined && !isVariant(architecture, variant)) {
     const known = VARIANTS[architecture];
     const offer = known === undefined ? '' : `, expected one of ${known.join(', ')}`;
-    throw invalid(text, `unknown variant ${JSON.stringify(variant)} of ${architecture}${offer}`);
+    throw invalid(text, `unknown variant ${quoted(variant)} of ${architecture}${offer}`);
   }
   return {
     os,
@@ -260,5 +257,5 @@ function isText(value: unknown): value is string {
 }
 
 function invalid(text: string, why: string): PassthroughError {
-  return new PassthroughError('INVALID_PLATFORM', `Cannot parse platform ${JSON.stringify(text)}: ${why}`);
+  return new PassthroughError('INVALID_PLATFORM', `Cannot parse platform ${quoted(text)}: ${why}`);
 }

@@ -1,4 +1,5 @@
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { type Digest, digestHex, isDigest } from './digest.ts';
 
 /** Name of Docker Hub in references, tags and telemetry. */
@@ -53,9 +54,9 @@ export function repositoryFault(repository: string): string | undefined {
   }
   for (const component of repository.split('/')) {
     if (component === '') return 'repository has an empty component';
-    if (/[A-Z]/.test(component)) return `repository component ${JSON.stringify(component)} is not lower case`;
+    if (/[A-Z]/.test(component)) return `repository component ${quoted(component)} is not lower case`;
     if (!COMPONENT.test(component)) {
-      return `repository component ${JSON.stringify(component)} must be a-z and 0-9, joined by ".", "_", "__" or "-"`;
+      return `repository component ${quoted(component)} must be a-z and 0-9, joined by ".", "_", "__" or "-"`;
     }
   }
   return undefined;
@@ -71,7 +72,7 @@ export function tagFault(tag: string): string | undefined {
   if (tag === '') return 'tag is empty';
   if (tag.length > MAX_TAG_LENGTH) return `tag is longer than ${MAX_TAG_LENGTH} characters`;
   if (!TAG.test(tag)) {
-    return `tag ${JSON.stringify(tag)} must be letters, digits, "_", "." and "-", and start with neither "." nor "-"`;
+    return `tag ${quoted(tag)} must be letters, digits, "_", "." and "-", and start with neither "." nor "-"`;
   }
   return undefined;
 }
@@ -98,19 +99,19 @@ export function parseReference(text: string): NamedReference {
     );
   }
   const fail = (why: string) =>
-    new PassthroughError('INVALID_REFERENCE', `Cannot parse reference ${JSON.stringify(text)}: ${why}`);
+    new PassthroughError('INVALID_REFERENCE', `Cannot parse reference ${quoted(text)}: ${why}`);
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(name)) throw fail('it begins with a scheme, and is no URL');
   if (/^[a-f0-9]{64}$/.test(text)) throw fail('64 hex digits are the ID of an image, not the name of one');
 
   const host = hostOf(name);
   const [repository = '', tag] = cut(host === undefined ? name : name.slice(host.length + 1), ':');
   if (host !== undefined && !HOST.test(host)) {
-    throw fail(`host ${JSON.stringify(host)} is not a name or address with an optional port`);
+    throw fail(`host ${quoted(host)} is not a name or address with an optional port`);
   }
   const fault = repositoryFault(repository) ?? (tag === undefined ? undefined : tagFault(tag));
   if (fault !== undefined) throw fail(fault);
   if (digest !== undefined && !isDigest(digest)) {
-    throw fail(`digest ${JSON.stringify(digest)} must be sha256 or sha512 and lower-case hex`);
+    throw fail(`digest ${quoted(digest)} must be sha256 or sha512 and lower-case hex`);
   }
   return { host, repository, tag: tag ?? (digest === undefined ? 'latest' : undefined), digest };
 }

@@ -8,7 +8,7 @@ import type { ByteRange } from '../tar/encoder.ts';
 import { measuringPreparation, withSpan } from '../telemetry/span.ts';
 import { type Lease, SingleFlight } from '../util/single-flight.ts';
 import { ChecksumCache } from './cache/checksum-cache.ts';
-import { checkUncompressedSize, type ImageLimits, type Places } from './limits.ts';
+import { checkUncompressedSize, DiskTurns, type ImageLimits, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
 import { etagOf, type ResolvedArchive } from './resolve-archive.ts';
@@ -75,6 +75,7 @@ export function sharedFiles(): SingleFlight<string, SharedFile, Progress> {
 export class ArchiveFiles {
   readonly #options: ArchiveFilesOptions;
   readonly #checksums = new ChecksumCache();
+  readonly #disk = new DiskTurns();
 
   constructor(options: ArchiveFilesOptions) {
     this.#options = options;
@@ -138,10 +139,13 @@ export class ArchiveFiles {
         signal: AbortSignal.any([signal, limit]),
         onReport: onProgress,
         ...ownedBy(resolved),
-        produce: (working, report) => {
-          const call = { signal: working, progress: new ProgressCounter(report), client };
-          return compression === 'gzip' ? this.#compressed(resolved, call) : this.#plain(resolved, call);
-        },
+        produce: (working, report) =>
+          this.#disk.run(working, (leave) => {
+            const call = { signal: working, progress: new ProgressCounter(report), client };
+            return compression === 'gzip'
+              ? this.#compressed(resolved, call, leave)
+              : this.#plain(resolved, call, leave);
+          }),
       });
     if (!inFlight.has(key)) return await join();
     return await withSpan('await_preparation', {}, async (span) => {
@@ -152,29 +156,28 @@ export class ArchiveFiles {
     });
   }
 
-  async #plain(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
+  async #plain(resolved: ResolvedArchive, call: PullCall, leave: () => void): Promise<SharedFile> {
     const { puller } = this.#options;
     const pulled = await this.#prepare(resolved, puller.isStored(resolved), call, () =>
       puller.pull(resolved, call),
     );
-    const { size } = pulled;
     const etag = resolved.archiveEtag;
     const checksums = this.#checksums;
     return {
       contentType: 'application/x-tar',
-      size,
+      size: pulled.size,
       etag,
       get sha256() {
         return checksums.get('sha256', etag);
       },
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) => pulled.bytes(range, reader),
-      release: () => pulled.release(),
+      release: () => [pulled.release(), leave()],
     };
   }
 
   /** Compresses the archive into a file first, so that its length and checksum are known and ranges of it can be sent. */
-  async #compressed(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
+  async #compressed(resolved: ResolvedArchive, call: PullCall, leave: () => void): Promise<SharedFile> {
     const file =
       (await this.#findCompressed(resolved, call)) ??
       (await this.#prepare(resolved, false, call, () => this.#compress(resolved, call)));
@@ -186,7 +189,7 @@ export class ArchiveFiles {
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) =>
         readRepairing(file, range, () => this.#compress(reader.resolved, { signal: reader.signal })),
-      release: () => file.release(),
+      release: () => [file.release(), leave()],
     };
   }
 

@@ -10,6 +10,7 @@ import { releaseChunk } from '../streams/chunk.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently, unlessAborted } from '../util/map-concurrently.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
+import { quoted } from '../util/printable.ts';
 import { KeyedSemaphore } from '../util/semaphore.ts';
 import { KnownBlobs } from './cache/known-blobs.ts';
 import { fetchLayer, wrongDiffId } from './fetch-layer.ts';
@@ -54,7 +55,7 @@ export interface LayerFetcherOptions {
   /** Most layers that are fetched from one registry at once. */
   readonly concurrentDownloads: number;
   readonly limits: ImageLimits;
-  /** Counts what decoders of layers take. */
+  /** Counts the memory of decoders. */
   readonly memory: MemoryBudget;
 }
 
@@ -64,8 +65,10 @@ export class LayerFetcher {
   readonly #limits: ImageLimits;
   readonly #knownBlobs = new KnownBlobs();
   readonly #downloads: KeyedSemaphore;
+  readonly #memory: MemoryBudget;
 
-  constructor({ store, concurrentDownloads, limits }: LayerFetcherOptions) {
+  constructor({ store, concurrentDownloads, limits, memory }: LayerFetcherOptions) {
+    this.#memory = memory;
     this.#store = store;
     this.#limits = limits;
     this.#downloads = new KeyedSemaphore(concurrentDownloads);
@@ -175,6 +178,7 @@ export class LayerFetcher {
     { source, form, budget, progress, signal }: FetchLayersCall,
   ): Promise<Stored> {
     const { location, repository, account } = source;
+    const memory = this.#memory;
     const seen = { compressed: 0, uncompressed: 0 };
     const tooLarge = new AbortController();
     const watch = ({ compressed, uncompressed }: LayerReport) => {
@@ -198,7 +202,7 @@ export class LayerFetcher {
           location.origin,
           working,
           async () => {
-            const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });
+            const diffId = await fetchLayer({ layer, form, open, draft, memory, signal: working, report });
             return { repository: location.name, ...(diffId !== undefined && { diffId }) };
           },
           location.name,
@@ -276,7 +280,7 @@ function diffIdsDisagree(
 ): PassthroughError {
   return new PassthroughError(
     'VERIFICATION_FAILED',
-    `Cannot verify layer ${JSON.stringify(layer.digest)}: the config gives it another diff ID at each place`,
+    `Cannot verify layer ${quoted(layer.digest)}: the config gives it another diff ID at each place`,
     { ...(expected !== undefined && { expected }), ...(actual !== undefined && { actual }) },
   );
 }

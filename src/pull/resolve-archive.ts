@@ -9,6 +9,7 @@ import type { Repository, RepositoryLocation } from '../registry/repository.ts';
 import { MAX_SMALL_BYTES } from '../util/content.ts';
 import type { Documents } from '../util/documents.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
+import { quoted } from '../util/printable.ts';
 import { LAYER_BYTES, reserveHeld } from './documents/held-memory.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { ArchiveRequest, ImageRequest } from './request.ts';
@@ -153,7 +154,7 @@ async function resolveImage(
     manifest.release();
     throw new PassthroughError(
       'UNSUPPORTED_IMAGE',
-      `Cannot lay out ${JSON.stringify(formatReference(image.reference))} as ${request.layout}: only layout oci holds what is no image for one platform`,
+      `Cannot lay out ${quoted(formatReference(image.reference))} as ${request.layout}: only layout oci holds what is no image for one platform`,
     );
   }
   return { request: image, ...opened, manifest };
@@ -217,7 +218,7 @@ export function layersToFetch(
 function foreignLayerRefused(digest: Digest): PassthroughError {
   return new PassthroughError(
     'UNSUPPORTED_IMAGE',
-    `Cannot fetch layer ${JSON.stringify(digest)}: it lies outside of the registry`,
+    `Cannot fetch layer ${quoted(digest)}: it lies outside of the registry`,
     { setting: 'foreignLayers' },
   );
 }

@@ -15,6 +15,7 @@ import { withSpan } from '../telemetry/span.ts';
 import type { Content } from '../util/content.ts';
 import type { Documents } from '../util/documents.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
+import { quoted } from '../util/printable.ts';
 import { ChildrenBudget } from './documents/children-budget.ts';
 import { checkPlatform, EntryChoice } from './documents/choose-entry.ts';
 import { fetchConfig, type OpenedImage, type VerifiedConfig } from './documents/fetch-config.ts';
@@ -149,7 +150,7 @@ export async function fetchManifest(
     if (type === 'index' && kind !== 'index') {
       throw new PassthroughError(
         'PLATFORM_NOT_FOUND',
-        `Cannot show the index of ${JSON.stringify(formatReference(reference))}: it is for a single platform and has none`,
+        `Cannot show the index of ${quoted(formatReference(reference))}: it is for a single platform and has none`,
       );
     }
     held.move();
@@ -247,7 +248,7 @@ function parse(
   entries?: EntrySink,
 ): Promise<Index | ImageManifest | ArtifactManifest> {
   const options = { artifacts, ...(entries !== undefined && { entries }) };
-  return documents.use(content, `manifest ${JSON.stringify(digest)}`, signal, (bytes) =>
+  return documents.use(content, `manifest ${quoted(digest)}`, signal, (bytes) =>
     parseManifest(bytes, contentType, options),
   );
 }

@@ -1,4 +1,5 @@
 import { type ErrorDetails, isPassthroughError, PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { type HostPattern, matchesHost } from './host-pattern.ts';
 import type { RegistryHost } from './registry-host.ts';
 
@@ -39,7 +40,7 @@ export function foreignUrl(text: string, { host, allowedHosts }: ForeignPolicy):
   const refusal = (why: string, details: ErrorDetails = {}) =>
     new PassthroughError(
       'REGISTRY_NOT_ALLOWED',
-      `Cannot fetch a foreign layer from ${JSON.stringify(url.origin)}: ${why}`,
+      `Cannot fetch a foreign layer from ${quoted(url.origin)}: ${why}`,
       details,
     );
   if (url.username !== '' || url.password !== '') throw refusal('its address has credentials in it');

@@ -1,4 +1,5 @@
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { parseHost, registryHost } from './registry-host.ts';
 
 /** An entry of a list of hosts: `ghcr.io`, `*.example.com`, `10.0.0.5:5000`, `http://lab.example.com`. */
@@ -27,7 +28,7 @@ export function parseHostPattern(text: string): HostPattern {
   if (protocol !== undefined && protocol !== 'http' && protocol !== 'https') {
     throw new PassthroughError(
       'INVALID_REGISTRY',
-      `Cannot parse host ${JSON.stringify(text)}: expected http or https`,
+      `Cannot parse host ${quoted(text)}: expected http or https`,
     );
   }
   const isWildcard = rest.startsWith('*.');

@@ -1,6 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { PassthroughError } from '../errors.ts';
 import { DOCKER_HUB_NAME } from '../image/reference.ts';
+import { quoted } from '../util/printable.ts';
 
 /** A registry, and its settings for the first request. */
 export interface RegistryHost {
@@ -38,7 +39,7 @@ const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 export function registryHost(scheme: string, host: string): RegistryHost {
   const { hostname, port } = parseHost(host);
   if (scheme !== 'http' && scheme !== 'https') {
-    throw invalidRegistry(`scheme ${JSON.stringify(scheme)}`, 'expected http or https');
+    throw invalidRegistry(`scheme ${quoted(scheme)}`, 'expected http or https');
   }
   if (isDockerHub(hostname, port, scheme)) return DOCKER_HUB;
   const url = new URL(`${scheme}://${hostname}${port === undefined ? '' : `:${port}`}`);
@@ -74,7 +75,7 @@ function isDockerHub(hostname: string, port: number | undefined, scheme: string)
  * @throws PassthroughError `INVALID_REGISTRY` for userinfo, path, empty parts, control characters, a port out of range
  */
 export function parseHost(host: string): { readonly hostname: string; readonly port: number | undefined } {
-  const fail = (why: string) => invalidRegistry(`host ${JSON.stringify(host)}`, why);
+  const fail = (why: string) => invalidRegistry(`host ${quoted(host)}`, why);
   if (host === '') throw fail('it is empty');
   // Not quoted: the text before the @ may be a password, and errors are logged.
   if (host.includes('@')) throw invalidRegistry('host', 'credentials do not belong in the address');

@@ -4,6 +4,7 @@ import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
 import type { Content } from '../util/content.ts';
 import type { Documents } from '../util/documents.ts';
+import { quoted } from '../util/printable.ts';
 import { blobEndpoint, type Endpoint, foreignEndpoint, manifestEndpoint, tagsEndpoint } from './endpoint.ts';
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
 import type { HostPattern } from './host-pattern.ts';
@@ -96,7 +97,7 @@ export class RepositoryClient implements Repository {
         headers: ACCEPT_MANIFESTS,
         maxBytes: limits.manifestBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
-        what: `manifest ${JSON.stringify(name)}`,
+        what: `manifest ${quoted(name)}`,
         expected: { size: descriptor?.size, digest },
       },
       signal,
@@ -114,7 +115,7 @@ export class RepositoryClient implements Repository {
     const response = await this.#send(endpoint, ACCEPT_MANIFESTS, signal, { count: 0 }, 'HEAD');
     const { status, headers } = response;
     if (status !== 200 && !isInconclusive(status)) {
-      throw await this.#failure(response, `manifest ${JSON.stringify(reference)}`);
+      throw await this.#failure(response, `manifest ${quoted(reference)}`);
     }
     // Reading the empty body to its end keeps the connection for the next request.
     await readStart(response, 1);
@@ -157,7 +158,7 @@ export class RepositoryClient implements Repository {
         headers: {},
         maxBytes: limits.configBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
-        what: `config ${JSON.stringify(digest)}`,
+        what: `config ${quoted(digest)}`,
         expected: { size, digest },
       },
       signal,
@@ -172,7 +173,7 @@ export class RepositoryClient implements Repository {
     const { host, repository } = this.#options;
     const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'layer');
     const failure = (response: TransportResponse) =>
-      this.#failure(response, `layer ${JSON.stringify(descriptor.digest)}`);
+      this.#failure(response, `layer ${quoted(descriptor.digest)}`);
     return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
   }
 
@@ -208,7 +209,7 @@ export class RepositoryClient implements Repository {
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
     const { host, limits, foreign } = this.#options;
     const url = foreignUrl(text, { host, allowedHosts: foreign.allowedHosts });
-    const [layer, origin] = [descriptor.digest, url.origin].map((text) => JSON.stringify(text));
+    const [layer, origin] = [descriptor.digest, url.origin].map((text) => quoted(text));
     const action = `Cannot get foreign layer ${layer} from ${origin}`;
     const failure = (response: TransportResponse) => {
       const secrets = [...response.secrets, ...signatureOf(url)];

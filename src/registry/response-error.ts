@@ -1,4 +1,5 @@
 import { type ErrorCode, PassthroughError } from '../errors.ts';
+import { printable } from '../util/printable.ts';
 import { readStart } from './read-bounded.ts';
 import { retryAfterSeconds } from './transport/retry.ts';
 import type { TransportResponse } from './transport/transport.ts';
@@ -6,12 +7,9 @@ import type { TransportResponse } from './transport/transport.ts';
 /** Most bytes of an error body to read, unless configured. An OCI error has a few hundred. */
 export const DEFAULT_MAX_ERROR_BYTES = 64 * 1024;
 
-/** Longest quote of a server's message or code, in characters: an error must fit into a few lines of a console. */
-const MAX_QUOTE_LENGTH = 200;
-
 /**
  * Makes an error from an unexpected response. Quotes the server's error code and message in the form of the distribution
- * specification, without control characters and without the secrets of the request.
+ * specification, printable and without the secrets of the request.
  *
  * @param response its body is read or discarded here
  * @param action start of the message: what failed
@@ -68,17 +66,13 @@ function record(value: unknown): Record<string, unknown> {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
 }
 
-/**
- * Makes a server's text safe to show: one line, without secrets and control characters, at most {@link
- * MAX_QUOTE_LENGTH}.
- */
+/** A server's text on one line, without the secrets of the request, printable and short. */
 function quote(value: unknown, secrets: readonly string[]): string | undefined {
   if (typeof value !== 'string') return undefined;
-  // Secrets are redacted first: after cleaning or cutting, a secret would no longer be found.
+  // Secrets are redacted first: after escaping or cutting, a secret would no longer be found.
   const clean = secrets
     .filter((secret) => secret !== '')
     .reduce((text, secret) => text.replaceAll(secret, '[redacted]'), value);
-  const line = clean.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ').trim();
-  if (line === '') return undefined;
-  return line.length > MAX_QUOTE_LENGTH ? `${line.slice(0, MAX_QUOTE_LENGTH)}…` : line;
+  const line = clean.replace(/\s+/g, ' ').trim();
+  return line === '' ? undefined : printable(line);
 }

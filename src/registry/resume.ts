@@ -1,4 +1,5 @@
 import { isPassthroughError, PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { isTransient } from './transport/connection-error.ts';
 import { backoffMs, pause, type RetryPolicy } from './transport/retry.ts';
 import type { TransportResponse } from './transport/transport.ts';
@@ -99,8 +100,8 @@ function bytesToSkip(response: TransportResponse, offset: number): number {
   const skip = offset - Number(start ?? Number.NaN);
   if (skip >= 0) return skip;
   response.discard();
-  const origin = JSON.stringify(response.url.origin);
-  const got = JSON.stringify(contentRange ?? 'no Content-Range');
+  const origin = quoted(response.url.origin);
+  const got = quoted(contentRange ?? 'no Content-Range');
   throw new PassthroughError(
     'REGISTRY_FAILED',
     `Cannot go on reading from ${origin}: asked for bytes from ${offset}, got ${got}`,

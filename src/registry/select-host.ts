@@ -1,5 +1,6 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { type HostPattern, matchesHost } from './host-pattern.ts';
 import { DOCKER_HUB, parseHost, type RegistryHost, registryHost } from './registry-host.ts';
 
@@ -76,7 +77,7 @@ function checkAllowed(host: RegistryHost, policy: HostPolicy): RegistryHost {
   if (allowedHosts !== undefined && !allowedHosts.some((pattern) => matchesHost(pattern, url))) {
     throw new PassthroughError(
       'REGISTRY_NOT_ALLOWED',
-      `Cannot use registry ${JSON.stringify(host.name)}: it is not in the list of allowed registries`,
+      `Cannot use registry ${quoted(host.name)}: it is not in the list of allowed registries`,
       { setting: 'allowedHosts' },
     );
   }

@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
 import { type ObjectShape, readJsonObject } from '../image/json.ts';
+import { quoted } from '../util/printable.ts';
 import { SeenTexts } from '../util/seen-texts.ts';
 import { nextLink } from './link.ts';
 
@@ -92,10 +93,10 @@ function nextPage(link: string, url: URL, what: string): URL | undefined {
   const named = URL.parse(reference, url);
   if (named === null) throw failure(what, 'its next page is not a URL');
   if (!/^https?:$/.test(named.protocol) || named.host !== url.host) {
-    throw failure(what, `its next page is at another origin, ${JSON.stringify(named.origin)}`);
+    throw failure(what, `its next page is at another origin, ${quoted(named.origin)}`);
   }
   if (named.pathname !== url.pathname) {
-    throw failure(what, `its next page has another path, ${JSON.stringify(named.pathname)}`);
+    throw failure(what, `its next page has another path, ${quoted(named.pathname)}`);
   }
   const next = new URL(url);
   next.search = named.search;

@@ -1,5 +1,6 @@
 import { getSystemErrorMessage } from 'node:util';
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 
 /** System errors that say "the disk, or this user's share of it, is full". */
@@ -27,6 +28,9 @@ export function storageError(error: unknown): PassthroughError {
   return asCode(code, error) ?? workspaceError(code ?? 'the system gives no code', error);
 }
 
+/** Longest folder in an error, in characters: the operator sees it whole, also when it is longer than a path may be (4096). */
+const MAX_FOLDER_LENGTH = 8192;
+
 /**
  * The error for a folder that was removed and cannot be created again.
  *
@@ -34,7 +38,7 @@ export function storageError(error: unknown): PassthroughError {
  */
 export function removedFolderError(directory: string, error: unknown): PassthroughError {
   const reason = reasonOf(error);
-  const cause = new Error(`Cannot create folder ${JSON.stringify(directory)} again: ${reason}`, {
+  const cause = new Error(`Cannot create folder ${quoted(directory)} again: ${reason}`, {
     cause: error,
   });
   return (
@@ -46,7 +50,7 @@ export function removedFolderError(directory: string, error: unknown): Passthrou
 /** The error for a folder of the configuration that cannot be used, with `folder` and `reason`. */
 export function unusableFolderError(folder: string, error: unknown): PassthroughError {
   const reason = reasonOf(error);
-  const message = `Cannot use folder ${JSON.stringify(folder)}: ${reason}`;
+  const message = `Cannot use folder ${quoted(folder, MAX_FOLDER_LENGTH)}: ${reason}`;
   const cause = (error instanceof Error ? error.cause : undefined) ?? error;
   return new PassthroughError('INVALID_CONFIGURATION', message, { folder, reason, cause });
 }

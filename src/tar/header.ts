@@ -4,6 +4,7 @@
  */
 
 import { PassthroughError } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 
 /** Bytes in a block. Headers and contents fill whole blocks. */
 export const BLOCK_SIZE = 512;
@@ -150,7 +151,7 @@ function putOctal(block: Buffer, field: keyof typeof FIELDS, value: number): voi
 
 /** The error for an entry that cannot be written. `INTERNAL`, since the layouts make no such entries. */
 export function cannotArchive(entry: TarEntry, why: string): PassthroughError {
-  return new PassthroughError('INTERNAL', `Cannot archive ${JSON.stringify(entry.name)}: ${why}`);
+  return new PassthroughError('INTERNAL', `Cannot archive ${quoted(entry.name)}: ${why}`);
 }
 
 /** Number of zero bytes after `size` bytes of content, up to the end of the block: 0 to 511. */

@@ -1,10 +1,14 @@
 import { styleText } from 'node:util';
 import { context, isSpanContextValid, logs, SeverityNumber, trace } from '@opentelemetry/api';
+import { printableJson, quoted } from '../util/printable.ts';
 import { VERSION } from '../version.ts';
 
 /** Levels, from the most to the least verbose. */
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** Characters of the longest escape of a UTF-16 unit. */
+const MAX_ESCAPE_LENGTH = 6;
 
 /** Facts beside an event. Never a credential, a token or a URL's query. */
 export type LogFields = Readonly<Record<string, string | number | boolean | null | undefined>>;
@@ -78,7 +82,7 @@ function emit(timestamp: Date, level: LogLevel, event: string, fields: LogFields
 }
 
 function formatJson(time: Date, level: LogLevel, event: string, fields: LogFields): string {
-  return JSON.stringify({ time: time.toISOString(), level, event, ...fields });
+  return printableJson({ time: time.toISOString(), level, event, ...fields });
 }
 
 const STYLES = { trace: 'gray', debug: 'gray', info: 'green', warn: 'yellow', error: 'red' } as const;
@@ -91,18 +95,8 @@ function formatForTerminal(time: Date, level: LogLevel, event: string, fields: L
   return [styleText('gray', clock), styleText(STYLES[level], level.padEnd(5)), event, ...facts].join(' ');
 }
 
-/**
- * Quotes values with spaces and control characters, so that no request can forge a line. JSON does not escape the control
- * characters from U+007F on and those that change the text's direction, but terminals act on them. So they are escaped here.
- */
+/** Quotes values with spaces and with characters that are not printable ASCII, so that no request can forge a line. */
 function formatValue(value: LogFields[string]): string {
   const text = String(value);
-  if (/^[\x21-\x7e]+$/.test(text) && !text.includes('"')) return text;
-  return JSON.stringify(text).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) =>
-    Array.from({ length: character.length }, (_, at) => escapeUnit(character.charCodeAt(at))).join(''),
-  );
-}
-
-function escapeUnit(unit: number): string {
-  return `\\u${unit.toString(16).padStart(4, '0')}`;
+  return /^[\x21\x23-\x7e]+$/.test(text) ? text : quoted(text, text.length * MAX_ESCAPE_LENGTH);
 }

@@ -8,10 +8,14 @@ import {
   trace,
 } from '@opentelemetry/api';
 import { isPassthroughError } from '../errors.ts';
+import { printable } from '../util/printable.ts';
 import { VERSION } from '../version.ts';
 import { instruments } from './metrics.ts';
 
 const tracer = trace.getTracer('docker-http-passthrough', VERSION);
+
+/** Longest description of a status, in characters: an error with several quotes in it. */
+const MAX_STATUS_LENGTH = 1000;
 
 /** Settings of a new span. */
 export interface SpanStart {
@@ -96,7 +100,7 @@ export function recordFailure(span: Span, error: unknown): void {
   span.setAttribute('error.type', errorType(error));
   span.setStatus({
     code: SpanStatusCode.ERROR,
-    ...(isPassthroughError(error) && { message: error.message }),
+    ...(isPassthroughError(error) && { message: printable(error.message, MAX_STATUS_LENGTH) }),
   });
 }
 

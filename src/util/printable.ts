@@ -15,6 +15,7 @@ const ELLIPSIS = '…';
  * @see https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing
  */
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
+const EACH_UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
 /** Characters with an escape that is shorter than their code, as in JSON. */
 const SHORT_ESCAPES: ReadonlyMap<string, string> = new Map([
@@ -48,6 +49,29 @@ export function quoted(text: string, maxLength: number = MAX_QUOTE_LENGTH): stri
   const escapeQuoted = (character: string) =>
     character === '"' || character === '\\' ? `\\${character}` : escapeUnprintable(character);
   return `"${show(text, maxLength, escapeQuoted)}"`;
+}
+
+/**
+ * Foreign text of several lines, such as a stack: each line as {@link printable} shows it.
+ *
+ * @param text anything
+ * @param maxLength most characters of a line
+ * @param maxLines further lines are left out
+ */
+export function printableLines(text: string, maxLength: number, maxLines: number): string {
+  const lines = text.split('\n', maxLines);
+  return lines.map((line) => printable(line, maxLength)).join('\n');
+}
+
+/**
+ * A value as JSON on one line, in which all that a reader cannot see is escaped. `JSON.stringify` escapes less: terminals act on
+ * U+0080 to U+009F and on bidirectional marks. A parser reads the same value.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc8259#section-7
+ */
+export function printableJson(value: unknown): string {
+  const json = JSON.stringify(value);
+  return UNPRINTABLE.test(json) ? json.replace(EACH_UNPRINTABLE, escapeUnprintable) : json;
 }
 
 /** Shows character after character until the result is long enough, so that a long text costs no more than a short one. */

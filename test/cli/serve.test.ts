@@ -69,6 +69,16 @@ describe('serve', { concurrency: 2 }, () => {
     assert.deepEqual([code, stderr], [0, '']);
   });
 
+  test('warns of a variable that has no effect, without its value', async () => {
+    await using served = await serve({ REGISTRY_USERNMAE: 'hunter2', REGISTRY_PASSWORD_FILE: '' });
+    const { message } = await served.program.waitForEvent('configuration');
+    assert.equal(message, 'REGISTRY_USERNMAE is set and has no effect; did you mean REGISTRY_USERNAME?');
+    served.program.child.kill('SIGTERM');
+    const { code, stdout } = await served.program.ended();
+    assert.equal(code, 0);
+    assert.doesNotMatch(stdout, /hunter2/);
+  });
+
   for (const args of [[], ['serve']]) {
     test(`answers over HTTP (${args.length === 0 ? 'no command' : args.join(' ')}), logs in JSON, and leaves no files`, async () => {
       await using served = await serve({}, args);

@@ -171,6 +171,42 @@ describe('a malformed request', () => {
     });
   }
 
+  const hosts: readonly [fields: string, status: number][] = [
+    ['Host: a\r\nHost: a\r\n', 400],
+    ['Host: a\r\nhost: b\r\n', 400],
+    ['Host: a\r\nX: y\r\nHOST:\r\n', 400],
+    ['', 400],
+    ['Host: a b\r\n', 400],
+    ['Host: a/b\r\n', 400],
+    ['Host: u@a\r\n', 400],
+    ['Host: a:b\r\n', 400],
+    ['Host: a:80:80\r\n', 400],
+    ['Host: ::1\r\n', 400],
+    ['Host: a?b\r\n', 400],
+    ['Host: a\x9bb\r\n', 400],
+    ['Host:\r\n', 200],
+    ['Host: a_b.example\r\n', 200],
+    ['Host: 10.0.0.5:8080\r\n', 200],
+    ['Host: [::1]:8080\r\n', 200],
+    ['Host: [fe80::1%25eth0]\r\n', 200],
+    ['Host: xn--nxasmq6b.example:\r\n', 200],
+  ];
+  for (const [fields, status] of hosts) {
+    for (const path of ['/', '/health', 'http://other.example/health']) {
+      test(`${JSON.stringify(fields)} for ${path} is ${status}`, async () => {
+        using client = await connectRaw(pair.service.port);
+        client.send(`GET ${path} HTTP/1.1\r\n${fields}Connection: close\r\n\r\n`);
+        assert.match((await client.untilClosed()).toString('latin1'), new RegExp(`^HTTP/1\\.1 ${status} `));
+      });
+    }
+  }
+
+  test('without Host is answered in HTTP/1.0', async () => {
+    using client = await connectRaw(pair.service.port);
+    client.send('GET /health HTTP/1.0\r\n\r\n');
+    assert.match((await client.untilClosed()).toString(), /^HTTP\/1\.1 200 /);
+  });
+
   test('does not affect later requests', async () => {
     assert.equal((await pair.request('/ready')).status, 200);
     await pair.assertIdle();

@@ -47,7 +47,7 @@ describe('parseBasicCredentials', () => {
       `Basic${'\t'.repeat(60_000)}`,
     ])
       assert.throws(() => parseBasicCredentials(header));
-    assert.ok(performance.now() - startedAt < 100);
+    assert.ok(performance.now() - startedAt < 1_000);
   });
 
   const refused: readonly [header: string, reason: RegExp][] = [

@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { isMatched, mayBePartial, parseRange } from '../../src/http/conditional.ts';
+import {
+  evaluateConditions,
+  isMatched,
+  mayBePartial,
+  parseRange,
+  rangeStart,
+} from '../../src/http/conditional.ts';
 
 describe('parseRange', () => {
   const table: readonly [header: string | undefined, size: number, range: ReturnType<typeof parseRange>][] = [
@@ -40,6 +46,51 @@ test('If-None-Match matches if one of its tags does, also a weak one', () => {
   const others = [undefined, '', '"b"', 'a', '"A"', '"ab"', '"x, a"'];
   for (const header of matching) assert.equal(isMatched(header, '"a"'), true, `${header}`);
   for (const header of others) assert.equal(isMatched(header, '"a"'), false, `${header}`);
+});
+
+describe('conditions', () => {
+  const table: readonly [ifMatch: string | undefined, ifNoneMatch: string | undefined, result: string][] = [
+    [undefined, undefined, 'met'],
+    ['*', undefined, 'met'],
+    [' * ', undefined, 'met'],
+    ['"a"', undefined, 'met'],
+    ['"x", "a"', undefined, 'met'],
+    ['"x",W/"y" ,"a"', undefined, 'met'],
+    ['"b"', undefined, 'failed'],
+    // The comparison is strong.
+    ['W/"a"', undefined, 'failed'],
+    ['W/"a", "b"', undefined, 'failed'],
+    ['', undefined, 'failed'],
+    ['a', undefined, 'failed'],
+    ['"A"', undefined, 'failed'],
+    ['"x, a"', undefined, 'failed'],
+    [undefined, '"a"', 'not modified'],
+    [undefined, '"b"', 'met'],
+    // If-Match decides first.
+    ['"b"', '"a"', 'failed'],
+    ['"a"', '"a"', 'not modified'],
+    ['"a"', '"b"', 'met'],
+    ['*', '*', 'not modified'],
+  ];
+  for (const [ifMatch, ifNoneMatch, result] of table) {
+    test(`If-Match: ${ifMatch}, If-None-Match: ${ifNoneMatch} are ${result}`, () => {
+      const headers = {
+        ...(ifMatch !== undefined && { 'if-match': ifMatch }),
+        ...(ifNoneMatch !== undefined && { 'if-none-match': ifNoneMatch }),
+      };
+      for (const method of ['GET', 'HEAD']) {
+        assert.equal(evaluateConditions({ method, headers }, '"a"'), result, method);
+      }
+      const ofPost = result === 'not modified' ? 'failed' : result;
+      assert.equal(evaluateConditions({ method: 'POST', headers }, '"a"'), ofPost, 'POST');
+    });
+  }
+});
+
+test('a range behind the file begins where it says', () => {
+  assert.equal(rangeStart('bytes=100-'), 100);
+  assert.equal(rangeStart('bytes = 100 - 200'), 100);
+  assert.equal(rangeStart('bytes=-100'), Number.NaN);
 });
 
 test('a range is honoured without If-Range, or if its tag is the same strong tag', () => {

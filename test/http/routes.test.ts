@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { findRoute, ROUTES } from '../../src/http/routes.ts';
+import { IGNORED_PARAMETERS } from '../../src/http/routing/parameters.ts';
+import { quoted, tableRows } from '../docs/markdown.ts';
 import { startTestService } from '../support/service.ts';
 
 /** An example for each pattern. */
@@ -66,6 +68,11 @@ describe('docs/routes.md', async () => {
       );
     });
   }
+
+  test('has the parameters of others that are ignored', () => {
+    const rows = tableRows(page, '| parameters | of |').map(([names = '', of = '']) => [of, quoted(names)]);
+    assert.deepEqual(Object.fromEntries(rows), IGNORED_PARAMETERS);
+  });
 
   test('has no other route', () => {
     assert.deepEqual([...rows.keys()].toSorted(), ROUTES.map(({ pattern }) => pattern).toSorted());

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { parseDigest } from '../../src/image/digest.ts';
 import { type Checksum, type Compression, formatFilename, parseFilename } from '../../src/image/filename.ts';
 import { repositoryFault, tagFault } from '../../src/image/reference.ts';
+import { quoted } from '../../src/util/printable.ts';
 
 const HEX = '0123456789abcdef'.repeat(4);
 const SHA256 = parseDigest(`sha256:${HEX}`);
@@ -134,7 +135,7 @@ describe('a filename is refused', () => {
       assert.throws(() => parseFilename(filename, ''), {
         name: 'PassthroughError',
         code: 'INVALID_FILENAME',
-        message: `Cannot parse filename ${JSON.stringify(filename)}: ${message}`,
+        message: `Cannot parse filename ${quoted(filename)}: ${message}`,
       });
     });
   }

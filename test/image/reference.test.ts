@@ -11,6 +11,7 @@ import {
   repoTag,
   tagFault,
 } from '../../src/image/reference.ts';
+import { quoted } from '../../src/util/printable.ts';
 
 const DIGEST = parseDigest(`sha256:${'0123456789abcdef'.repeat(4)}`);
 
@@ -197,7 +198,7 @@ describe('parseReference', () => {
       assert.throws(() => parseReference(text), {
         name: 'PassthroughError',
         code: 'INVALID_REFERENCE',
-        message: `Cannot parse reference ${JSON.stringify(text)}: ${why}`,
+        message: `Cannot parse reference ${quoted(text)}: ${why}`,
       });
     });
   }

@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /** The Debian package that gives each command. */
 const PACKAGES = {
+  aria2c: 'aria2',
   bsdtar: 'libarchive-tools',
   buildah: 'buildah',
   busybox: 'busybox-static',

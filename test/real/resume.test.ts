@@ -1,8 +1,8 @@
 /** Downloads that break off and go on, and checksums that are checked: with the commands that people type. */
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
-import { copyFile, rename, truncate } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, rename, rm, truncate } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { curl, sha256Of, sizeOf } from './curl.ts';
 import { largeImage, openBench, push } from './images.ts';
@@ -10,7 +10,7 @@ import { attempt, cleanup, requireParts, run, temporaryDirectory } from './parts
 import { startRegistry } from './registry.ts';
 import { startService } from './service.ts';
 
-const PARTS = ['busybox', 'curl', 'docker-registry', 'skopeo', 'tar', 'wget'] as const;
+const PARTS = ['aria2c', 'busybox', 'curl', 'docker-registry', 'skopeo', 'tar', 'wget'] as const;
 const MIB = 1024 * 1024;
 const CUTS = 10;
 const PATHS = [
@@ -19,6 +19,18 @@ const PATHS = [
   '/oci/team_app_1.tar',
   '/team/app:1',
 ] as const;
+
+/** The commands that continue a download of which a part is in a file. */
+const TOOLS: Readonly<Record<string, (file: string, url: string) => readonly string[]>> = {
+  'curl -C -': (file, url) => ['curl', '-q', '-sS', '-C', '-', '-o', file, url],
+  'curl --fail -C -': (file, url) => ['curl', '-q', '-sSf', '-C', '-', '-o', file, url],
+  'wget -c': (file, url) => ['wget', '--no-config', '--no-proxy', '-q', '-t', '2', '-c', '-O', file, url],
+  'busybox wget -c': (file, url) => ['busybox', 'wget', '-q', '-c', '-O', file, url],
+  'aria2c -c': (file, url) => [
+    ...['aria2c', '--no-conf', '-q', '-c', '-m', '1', '--auto-file-renaming=false', '--file-allocation=none'],
+    ...['-d', dirname(file), '-o', basename(file), url],
+  ],
+};
 
 /** A registry with an image that takes a while to send, and two processes of the service before it. */
 async function openShop(stack: AsyncDisposableStack) {
@@ -41,8 +53,14 @@ async function openShop(stack: AsyncDisposableStack) {
     await truncate(copy, length);
     return copy;
   };
-  const goOn = (file: string, url: string) => attempt('curl', ['-q', '-sSf', '-C', '-', '-o', file, url]);
-  return { directory, registry, publish, one, other, whole, cutCopy, goOn };
+  const goOn = (tool: string, file: string, url: string) => {
+    const [command = '', ...args] = TOOLS[tool]?.(file, url) ?? [];
+    return attempt(command, args);
+  };
+  /** Begins a download as a client does that breaks off. Its output is closed under it: a limit of rate would be too late. */
+  const breakOff = (file: string, url: string) =>
+    run('sh', ['-c', 'curl -q -sS "$1" | head -c "$2" >"$3"', 'sh', url, `${MIB}`, file]);
+  return { directory, registry, publish, one, other, whole, cutCopy, goOn, breakOff };
 }
 
 /** What a reference is asked for by: the address of the registry goes with it, or it would be Docker Hub's. */
@@ -50,9 +68,11 @@ function pathOf(path: string, host: string): string {
   return path === '/team/app:1' ? `/${host}${path}` : path;
 }
 
-test('a download that breaks off goes on', { timeout: 120_000 }, async (t) => {
+test('a download that breaks off goes on', { timeout: 180_000 }, async (t) => {
   if (!requireParts(t, ...PARTS)) return;
-  const { directory, registry, publish, one, other, whole, cutCopy, goOn } = await openShop(cleanup(t));
+  const { directory, registry, publish, one, other, whole, cutCopy, goOn, breakOff } = await openShop(
+    cleanup(t),
+  );
 
   for (const path of PATHS.map((path) => pathOf(path, registry.host))) {
     const { file, size, sum } = await whole(path);
@@ -66,41 +86,71 @@ test('a download that breaks off goes on', { timeout: 120_000 }, async (t) => {
           for (let cut = 0; cut < CUTS; cut += 1) {
             const length = randomInt(1, size);
             const copy = await cutCopy(file, length);
-            const { code, stderr } = await goOn(copy, origin + path);
+            const { code, stderr } = await goOn('curl --fail -C -', copy, origin + path);
             assert.equal(code, 0, `${stderr} (cut at ${length} of ${size})`);
             assert.equal(await sha256Of(copy), sum, `cut at ${length} of ${size}`);
           }
         },
       );
     }
-    await t.test(`${path.replace(registry.host, 'host')} by wget -c`, async () => {
-      const copy = await cutCopy(file, randomInt(1, size));
-      await run('wget', ['--no-config', '--no-proxy', '-q', '-c', '-O', copy, other.origin + path]);
-      assert.equal(await sha256Of(copy), sum);
-    });
+    for (const tool of Object.keys(TOOLS)) {
+      await t.test(`${path.replace(registry.host, 'host')} by ${tool}`, async () => {
+        const copy = await cutCopy(file, randomInt(1, size));
+        const { code, stderr } = await goOn(tool, copy, other.origin + path);
+        assert.equal(code, 0, stderr);
+        assert.equal(await sha256Of(copy), sum);
+      });
+    }
   }
 
   await t.test('after curl was interrupted itself', async () => {
     const path = '/docker/team_app_1.tar';
     const { sum, size } = await whole(path);
     const file = join(directory, 'interrupted');
-    // Its output is closed under it: a limit of rate or time would come too late now and then, on loopback.
-    const script = 'curl -q -sS "$1" | head -c "$2" >"$3"';
-    await run('sh', ['-c', script, 'sh', one.origin + path, `${MIB}`, file]);
+    await breakOff(file, one.origin + path);
     assert.ok((await sizeOf(file)) === MIB && size > MIB, `the first of ${size} bytes are there`);
-    assert.equal((await goOn(file, other.origin + path)).code, 0);
+    assert.equal((await goOn('curl -C -', file, other.origin + path)).code, 0);
     assert.equal(await sha256Of(file), sum);
   });
 
-  await t.test('but not with the rest of another image, once the tag has moved', async () => {
+  await t.test('but not with the rest of another image, once the tag has moved', async (t) => {
     const path = '/docker/team_app_1.tar';
-    const { file, sum } = await whole(path);
-    const copy = await cutCopy(file, MIB);
-    const before = await sha256Of(copy);
+    const url = one.origin + path;
+    const part = join(directory, 'begun');
+    const { sum: old } = await whole(path);
+    await breakOff(part, url);
+    const before = await sha256Of(part);
     await publish();
-    assert.notEqual((await whole(`${path}?`)).sum, sum, 'the tag has moved');
-    assert.notEqual((await goOn(copy, one.origin + path)).code, 0, 'curl sees that this is no rest');
-    assert.equal(await sha256Of(copy), before, 'nothing of the other image is in the file');
+    for (const tool of Object.keys(TOOLS)) {
+      await t.test(`by ${tool}`, async () => {
+        const copy = await cutCopy(part, MIB);
+        assert.notEqual((await goOn(tool, copy, url)).code, 0, 'the tool sees that this is no rest');
+        assert.equal(await sha256Of(copy), before, 'nothing of the other image is in the file');
+        // What the error says to do.
+        for (const name of [copy, `${copy}.aria2`]) await rm(name, { force: true });
+        const { code, stderr } = await goOn(tool, copy, url);
+        assert.equal(code, 0, stderr);
+        const { sum } = await whole(`${path}?`);
+        assert.notEqual(sum, old, 'the tag has moved');
+        assert.equal(await sha256Of(copy), sum);
+      });
+    }
+  });
+
+  await t.test('nor when the tool has the whole of the old image', async (t) => {
+    const path = '/docker/team_app_1.tgz';
+    const url = one.origin + path;
+    const { file } = await whole(path);
+    const before = await sha256Of(file);
+    await publish();
+    for (const tool of Object.keys(TOOLS)) {
+      await t.test(`by ${tool}`, async () => {
+        const { code } = await goOn(tool, file, url);
+        // aria2 compares the lengths first, and asks for nothing more if they are the same.
+        if (tool !== 'aria2c -c') assert.notEqual(code, 0);
+        assert.equal(await sha256Of(file), before);
+      });
+    }
   });
 });
 

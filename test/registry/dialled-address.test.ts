@@ -47,7 +47,7 @@ describe('a forbidden address', () => {
     serveNames(t, zone);
     const refused = {
       code: 'REGISTRY_NOT_ALLOWED',
-      message: /resolves to .*, which is a link-local, unspecified or multicast/,
+      message: /resolves to .*, which is a link-local, unspecified, multicast or metadata/,
     };
     for (const name of Object.keys(zone)) {
       await using scene = await startScene({ defects: { redirectBlobsTo: `http://${name}` } });

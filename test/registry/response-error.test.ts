@@ -68,10 +68,11 @@ describe('the error of a response', () => {
 });
 
 describe('a quote', () => {
-  test('is one line without control and direction characters', async () => {
+  test('is one line that shows control and direction characters as escapes', async () => {
     const message = '\u001b[31mred\u0007\r\nX-Forged: 1\u0000\u202eevil\u2028line\u200b\t end \u0085';
     const error = await errorOf({ status: 404, body: oci({ code: 'A\nB', message }) });
-    assert.equal(error.message, `${ACTION}: not found: [31mred X-Forged: 1 evil line end (A B)`);
+    const shown = '\\u001b[31mred\\u0007 X-Forged: 1\\u0000\\u202eevil line\\u200b end \\u0085';
+    assert.equal(error.message, `${ACTION}: not found: ${shown} (A B)`);
   });
 
   test('has at most 200 characters of the message and of the code', async () => {

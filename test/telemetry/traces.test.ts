@@ -164,10 +164,10 @@ describe('the trace of a pull', () => {
     await expectPull(scene, healthySteps(scene), {
       name: 'GET /platform/{os}/{arch}/registry/{scheme}/{host}/docker/{filename}',
       path: `/platform/linux/amd64/registry/http/${encodeURIComponent(scene.registry.host)}${FILE}`,
-      query: '?platform=linux/amd64&token=x',
+      query: '?platform=linux/amd64&utm_source=x',
       headers: { 'user-agent': 'curl/8' },
       attributes: {
-        'url.query': 'platform=linux/amd64&token=REDACTED',
+        'url.query': 'platform=linux/amd64&utm_source=REDACTED',
         'user_agent.original': 'curl/8',
         'registry.target.source': 'request',
       },

@@ -10,7 +10,7 @@ import { digestsOf } from '../../pull/resolve-manifest.ts';
 import type { Application } from '../application.ts';
 import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
 import { clientOf } from '../client-limit.ts';
-import { isMatched } from '../conditional.ts';
+import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { parseArchiveRequest } from '../routing/archive-request.ts';
 import type { PullRoute } from '../routing/route.ts';
@@ -98,7 +98,7 @@ async function prepare(
     const resolved = await app.images.resolve(request, { signal, ...access });
     held.defer(() => resolved.release());
     describeResolved(resolved, context, span);
-    const isKnown = isMatched(context.request.headers['if-none-match'], resolved.etag);
+    const isKnown = checkConditions(context.request, resolved.etag);
     const client = clientOf(addressOf(context));
     const file = isKnown ? undefined : await app.images.pull(resolved, { signal, client });
     held.move();
@@ -116,26 +116,12 @@ async function send(
   const about = { manifestDigest: context.facts.digest, staleMs: resolved.staleMs };
   try {
     if (file === undefined) return sendNotModified(context, resolved.etag, about);
-    const mayContinue = recordDownload(context, file, app);
-    await sendFile(context, file, { ...about, mayContinue, stallMs: app.config.sendStallMs });
+    const { downloads, config } = app;
+    await sendFile(context, file, { ...about, downloads, stallMs: config.sendStallMs });
   } finally {
     file?.close();
     resolved.release();
   }
-}
-
-/** Records that the client is given the file, and returns whether it may be given a part of it without `If-Range`. */
-function recordDownload(
-  { request }: RequestContext,
-  { etag }: ArchiveFile,
-  { downloads }: Application,
-): boolean {
-  const { socket, url = '', method, headers } = request;
-  const client = socket.remoteAddress ?? '';
-  const mayContinue = downloads.mayContinue(client, url, etag);
-  // A client that asked for the rest of another file still has its beginning, and may ask for that rest again.
-  if (method === 'GET' && (headers.range === undefined || mayContinue)) downloads.record(client, url, etag);
-  return mayContinue;
 }
 
 /** Records what the references resolved to, for log and telemetry. */

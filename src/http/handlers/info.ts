@@ -1,3 +1,4 @@
+import { printable } from '../../util/printable.ts';
 import type { Application } from '../application.ts';
 import type { RequestContext } from '../request-context.ts';
 import { sendText } from '../respond.ts';
@@ -18,6 +19,10 @@ export async function handleReady(
     await images.probe();
     sendText(context, 200, 'ready\n');
   } catch (error) {
-    sendText(context, 503, `not ready: ${error instanceof Error ? error.message : String(error)}\n`);
+    sendText(
+      context,
+      503,
+      `not ready: ${printable(error instanceof Error ? error.message : String(error))}\n`,
+    );
   }
 }

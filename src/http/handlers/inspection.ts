@@ -4,10 +4,11 @@ import { type Platform, parsePlatform } from '../../image/platform.ts';
 import { type ImageRequest, imageRequest } from '../../pull/request.ts';
 import type { ManifestChoice } from '../../pull/resolve-manifest.ts';
 import type { HostPolicy } from '../../registry/select-host.ts';
+import { printableJson, quoted } from '../../util/printable.ts';
 import type { Application } from '../application.ts';
 import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
 import { clientOf } from '../client-limit.ts';
-import { isMatched } from '../conditional.ts';
+import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { parseImage } from '../routing/archive-request.ts';
 import type { ManifestRoute, TagsRoute } from '../routing/route.ts';
@@ -35,7 +36,7 @@ export async function handleManifest(
     );
     try {
       facts.digest = digest;
-      if (isMatched(request.headers['if-none-match'], `"${digest}"`)) {
+      if (checkConditions(request, `"${digest}"`)) {
         sendNotModified(context, `"${digest}"`, { manifestDigest: digest });
         return;
       }
@@ -65,7 +66,7 @@ export async function handleTags(context: RequestContext, route: TagsRoute, app:
     const tags = await counted(context, app, () => app.images.tags(image, { signal, client, ...access }));
     try {
       const { registryName, repository } = image.reference;
-      const name = JSON.stringify(`${registryName}/${repository}`);
+      const name = printableJson(`${registryName}/${repository}`);
       const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-cache' };
       const around = { before: `{"name":${name},"tags":`, after: '}\n' };
       await sendContent(context, tags, headers, app.config.sendStallMs, around);
@@ -87,10 +88,10 @@ async function counted<T>(context: RequestContext, app: Application, lookUp: () 
 
 /** A repository is written as a reference without tag and digest. */
 function repositoryOf(text: string, policy: HostPolicy): ImageRequest {
-  if (/[:@][^/]*$/.test(text)) {
+  if (/[:@]/.test(text.slice(text.lastIndexOf('/') + 1))) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
-      `Cannot list the tags of ${JSON.stringify(text)}: expected a repository without tag and digest`,
+      `Cannot list the tags of ${quoted(text)}: expected a repository without tag and digest`,
     );
   }
   const { host, reference } = imageRequest(text, policy);

@@ -10,6 +10,9 @@ import { mayHoldCredentials } from '../routing/path.ts';
 import type { PreparationRoute, PrepareRoute } from '../routing/route.ts';
 import { addressOf, parseRequest } from './archive.ts';
 
+/** Longest path and query that are kept of a preparation, in characters. The query of a tracked URL may have 30 KB. */
+const MAX_TARGET_LENGTH = 4096;
+
 /** `Retry-After` of a preparation that runs, in seconds: when to look it up again. */
 const LOOK_AGAIN_S = 1;
 
@@ -31,7 +34,7 @@ export async function handlePrepare(
   }
   const { request, client } = await parseRequest(context, route.archive, app);
   const target = (context.request.url ?? '').replace(/^.*?\/prepare(?=\/)/, '');
-  const path = mayHoldCredentials(target) ? '/REDACTED' : target;
+  const path = mayHoldCredentials(target) ? '/REDACTED' : target.slice(0, MAX_TARGET_LENGTH);
   const address = addressOf(context);
   // It counts until the preparation ends, although the answer goes out now.
   const leave = app.clients.enter(address, 'preparation');

@@ -1,9 +1,14 @@
+import type { PassthroughError } from '../../errors.ts';
 import type { Preparation } from '../../pull/preparations.ts';
 import type { Logger, LogLevel } from '../../telemetry/log.ts';
+import { printable } from '../../util/printable.ts';
 import { problemOf } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
 import { type Outcome, outcomeOf } from './outcome.ts';
-import { redactedPath } from './server-attributes.ts';
+import { redactedPath, redactedTarget } from './server-attributes.ts';
+
+/** Most of a cause that is read, in characters. */
+const MAX_CAUSE_LENGTH = 1000;
 
 /** The level of each outcome. */
 const LEVELS: Readonly<Record<Outcome, LogLevel>> = {
@@ -41,12 +46,30 @@ export function logPreparation(preparation: Preparation, logger: Logger): void {
   const problem = error === undefined ? undefined : problemOf(error);
   logger.log(state === 'failed' ? 'warn' : 'info', 'preparation', {
     id,
-    path: subject.path,
+    path: redactedTarget(subject.path),
     image: subject.images.join(' '),
     state,
     layers: progress.layers.total,
     bytes: progress.bytes.total,
     ms: (endedAt?.getTime() ?? Date.now()) - startedAt.getTime(),
-    ...(problem !== undefined && { error: problem.error.code, message: problem.detail }),
+    ...(problem !== undefined && {
+      error: problem.error.code,
+      message: problem.detail,
+      cause: causeOf(problem.error),
+    }),
   });
+}
+
+/**
+ * What the system said of a failed connection, with the address that clients do not see. The causes of other errors are not shown,
+ * since they may quote a document.
+ *
+ * @param error of a request or a preparation
+ * @returns the text; `undefined` if the error is of another kind
+ */
+export function causeOf(error: PassthroughError): string | undefined {
+  if (error.code !== 'REGISTRY_UNREACHABLE' || !(error.cause instanceof Error)) return undefined;
+  const { message } = error.cause;
+  // A proxy's address may have a password.
+  return printable(message.slice(0, MAX_CAUSE_LENGTH).replaceAll(/\/\/[^\s/@]*@/g, '//'));
 }

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import type { Attributes } from '@opentelemetry/api';
+import { printable } from '../../util/printable.ts';
 import { mayHoldCredentials } from '../routing/path.ts';
 
 /** Query parameters whose values are shown. Any other may be a secret in the wrong place. */
@@ -35,7 +36,7 @@ export function requestAttributes(request: IncomingMessage, route: string | unde
     'network.protocol.name': 'http',
     'network.protocol.version': request.httpVersion,
     'network.transport': 'tcp',
-    'user_agent.original': headers['user-agent'],
+    'user_agent.original': shown(headers['user-agent']),
   });
 }
 
@@ -114,6 +115,17 @@ export function redactedPath(target = ''): string {
   return mayHoldCredentials(path) ? '/REDACTED' : shown;
 }
 
+/**
+ * A request target with its query, as the log shows it: the values of all but a few parameters are left out.
+ *
+ * @see redactedPath
+ */
+export function redactedTarget(target: string): string {
+  const [, query = ''] = target.split(/\?(.*)/s);
+  const shownQuery = redactedQuery(query);
+  return `${redactedPath(target)}${shownQuery === '' ? '' : `?${shownQuery}`}`;
+}
+
 /** The URL that the client requested, without user information; `undefined` if the server's address is not known. */
 function fullUrl(
   scheme: 'http' | 'https',
@@ -137,6 +149,10 @@ function redactedQuery(query: string): string {
       return `${/^[a-z_-]{1,32}$/i.test(name) ? name : 'REDACTED'}=REDACTED`;
     })
     .join('&');
+}
+
+function shown(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : printable(text);
 }
 
 function withoutUndefined(attributes: Readonly<Record<string, Attributes[string]>>): Attributes {

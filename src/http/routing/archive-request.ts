@@ -23,6 +23,7 @@ import {
 import type { RegistryHost } from '../../registry/registry-host.ts';
 import { type HostPolicy, selectHost } from '../../registry/select-host.ts';
 import { withSpan } from '../../telemetry/span.ts';
+import { quoted } from '../../util/printable.ts';
 import { isFailure } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
 import type { ArchiveRoute, BundleRoute, PullRoute, ReferenceRoute } from './route.ts';
@@ -154,10 +155,7 @@ function bundle(
   const { stem, compression, checksum, archiveName } = parseEnding(route.filename);
   if (stem !== 'bundle') {
     const why = 'that of several images is bundle, followed by its ending';
-    throw new PassthroughError(
-      'INVALID_FILENAME',
-      `Cannot parse filename ${JSON.stringify(route.filename)}: ${why}`,
-    );
+    throw new PassthroughError('INVALID_FILENAME', `Cannot parse filename ${quoted(route.filename)}: ${why}`);
   }
   if (references.length === 0 || references.length > MAX_IMAGES) {
     throw new PassthroughError(
@@ -181,7 +179,7 @@ function renamed(text: string, reference: Reference): Reference {
   if (host !== undefined || digest !== undefined) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
-      `Cannot use name=${JSON.stringify(text)}: expected a name, with a tag where wanted, such as my-app:1`,
+      `Cannot use name=${quoted(text)}: expected a name, with a tag where wanted, such as my-app:1`,
     );
   }
   const hasTag = text.includes(':') && tag !== undefined;

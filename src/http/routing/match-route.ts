@@ -1,5 +1,8 @@
 import { isLayout } from '../../archive/archive.ts';
 import { PassthroughError } from '../../errors.ts';
+import { quoted } from '../../util/printable.ts';
+import { imageFault } from './no-image.ts';
+import { refuseUnknownParameters } from './parameters.ts';
 import { decodeSegment, splitTarget } from './path.ts';
 import type { PullRoute, Route } from './route.ts';
 
@@ -27,6 +30,10 @@ export interface RoutePattern<Parsed extends { readonly route: Route }> {
    */
   readonly pattern: string;
   readonly prefixes: readonly Prefix[];
+  /** Query parameters that mean something here. */
+  readonly parameters: readonly string[];
+  /** Whether a monitor asks every few seconds. Some add a parameter to pass by caches, so any is ignored. */
+  readonly isProbe: boolean;
   /** @throws PassthroughError naming the part of path or query that is wrong */
   readonly parse: (path: RoutePath) => Parsed;
 }
@@ -46,9 +53,6 @@ interface Match<Row, Parsed> {
  */
 const MAX_PATH_LENGTH = 2048;
 
-/** First segments that browsers and crawlers request from every server. None names an image. */
-const NOT_IMAGES = new Set(['favicon.ico', 'robots.txt', '.well-known']);
-
 /** Placeholders whose parser checks the number of segments itself, to say what is wrong with it. */
 const FREE_LENGTH = /\{(?:layout|filename|reference|repository|archive)\}/;
 
@@ -61,7 +65,7 @@ const FREE_LENGTH = /\{(?:layout|filename|reference|repository|archive)\}/;
  * Each segment is decoded on its own, so an encoded slash separates nothing. Paths are not normalised: `..` names no image.
  *
  * @param target as in the request line, in origin form or absolute form
- * @throws PassthroughError `NOT_FOUND`; `INVALID_PLATFORM`, `INVALID_REGISTRY`, `INVALID_FILENAME` or `INVALID_REFERENCE` by the
+ * @throws PassthroughError `NOT_FOUND`; `UNKNOWN_PARAMETER`; `INVALID_PLATFORM`, `INVALID_REGISTRY`, `INVALID_FILENAME` or `INVALID_REFERENCE` by the
  *   part that is wrong
  */
 export function matchRoute<Row, Parsed extends { readonly route: Route }>(
@@ -90,6 +94,8 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
     rows.find((one) => isAllowed(one) && hasRoot(one, root) && hasLength(one, rest.length)) ??
     (isReserved(rows, root) ? undefined : rows.find(({ pattern }) => isCatchAll(pattern)));
   if (row === undefined) throw notFound('GET / tells which there are');
+  const fault = isCatchAll(row.pattern) ? imageFault(rest) : undefined;
+  if (fault !== undefined) throw fault;
   const isLiteral = !rootOf(row.pattern).includes('{');
   const path = {
     template: `${prefix}${row.pattern}`,
@@ -97,7 +103,10 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
     segments: isLiteral ? tail : rest,
     query,
   };
-  if (!row.pattern.endsWith('/{archive}')) return { row, parsed: row.parse(path) };
+  if (!row.pattern.endsWith('/{archive}')) {
+    if (!row.isProbe) refuseUnknownParameters(query, row.parameters);
+    return { row, parsed: row.parse(path) };
+  }
   const archive = tail.length === 0 ? undefined : matchSegments(rows, tail, query).parsed.route;
   if (archive === undefined || !isPull(archive))
     throw notFound(`expected /${root} and the path of an archive`);
@@ -116,7 +125,7 @@ function takePlatform(segments: readonly string[], rows: readonly Pattern[]) {
   if (length === undefined) {
     throw new PassthroughError(
       'INVALID_PLATFORM',
-      `Cannot parse platform ${JSON.stringify(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
+      `Cannot parse platform ${quoted(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
     );
   }
   const names = ['{device}', '{os}/{arch}', '{os}/{arch}/{variant}'];
@@ -140,9 +149,9 @@ function hasLength({ pattern }: Pattern, length: number): boolean {
   return FREE_LENGTH.test(pattern) || pattern.split('/').length - 1 === length;
 }
 
-/** Whether a first segment belongs to another route, or to a request that means no image. */
+/** Whether a first segment belongs to another route. */
 function isReserved(rows: readonly Pattern[], root: string): boolean {
-  return NOT_IMAGES.has(root) || (root !== '' && rows.some(({ pattern }) => rootOf(pattern) === root));
+  return root !== '' && rows.some(({ pattern }) => rootOf(pattern) === root);
 }
 
 function isCatchAll(pattern: string): boolean {

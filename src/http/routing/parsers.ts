@@ -2,6 +2,7 @@
 
 import { isLayout, LAYOUTS, type LayoutName } from '../../archive/archive.ts';
 import { PassthroughError } from '../../errors.ts';
+import { quoted } from '../../util/printable.ts';
 import type { RoutePath } from './match-route.ts';
 import { decodeSegment, refuseCredentials } from './path.ts';
 import { chooseCompression, chooseLayout, choosePlatform, oneOf, single } from './query.ts';
@@ -29,7 +30,7 @@ export function parseArchive(path: RoutePath): ArchiveRoute {
     refuseCredentials(filename, 'INVALID_FILENAME', 'filename');
     throw new PassthroughError(
       'INVALID_FILENAME',
-      `Cannot parse filename ${JSON.stringify(filename)}: it holds a slash, which is written "__" in a file name`,
+      `Cannot parse filename ${quoted(filename)}: it holds a slash, which is written "__" in a file name`,
     );
   }
   return archiveRoute(path, { layout, filename: parts[0] ?? '' });
@@ -65,7 +66,7 @@ function registryArchive(path: RoutePath, root: string): ArchiveRoute {
     refuseCredentials(layout, 'NOT_FOUND', 'layout');
     throw new PassthroughError(
       'NOT_FOUND',
-      `No route has the layout ${JSON.stringify(layout)}: expected ${form}, or one of ${LAYOUTS.join(', ')} for docker`,
+      `No route has the layout ${quoted(layout)}: expected ${form}, or one of ${LAYOUTS.join(', ')} for docker`,
     );
   }
   return { ...archiveRoute(path, { layout, filename }), registry };
@@ -89,7 +90,7 @@ function archiveRoute(
 /** The pattern of a row admits only names of layouts. */
 function knownLayout(layout: string): LayoutName {
   if (isLayout(layout)) return layout;
-  throw new PassthroughError('INTERNAL', `Cannot parse path: ${JSON.stringify(layout)} is no layout`);
+  throw new PassthroughError('INTERNAL', `Cannot parse path: ${quoted(layout)} is no layout`);
 }
 
 /** `/{reference}` */

@@ -1,4 +1,5 @@
 import { type ErrorCode, PassthroughError } from '../../errors.ts';
+import { quoted } from '../../util/printable.ts';
 
 /** The parts of a request target: its path, still encoded, and its query. */
 export interface Target {
@@ -50,8 +51,7 @@ export function refuseCredentials(text: string, code: ErrorCode, part: string): 
  * @throws PassthroughError `code` naming what is wrong
  */
 export function decodeSegment(segment: string, code: ErrorCode, part: string): string {
-  const fail = (why: string) =>
-    new PassthroughError(code, `Cannot parse ${part} ${JSON.stringify(segment)}: ${why}`);
+  const fail = (why: string) => new PassthroughError(code, `Cannot parse ${part} ${quoted(segment)}: ${why}`);
   refuseCredentials(segment, code, part);
   let text: string;
   try {

@@ -1,6 +1,7 @@
 import { LAYOUTS, type LayoutName } from '../../archive/archive.ts';
 import { PassthroughError } from '../../errors.ts';
 import type { Compression } from '../../image/filename.ts';
+import { quoted } from '../../util/printable.ts';
 import { refuseCredentials } from './path.ts';
 
 /**
@@ -15,7 +16,7 @@ export function choosePlatform(fromPath: string | undefined, query: URLSearchPar
   if (named.length <= 1) return named[0];
   throw new PassthroughError(
     'INVALID_PLATFORM',
-    `Cannot choose a platform: the request names ${named.map((text) => JSON.stringify(text)).join(' and ')}`,
+    `Cannot choose a platform: the request names ${named.map((text) => quoted(text)).join(' and ')}`,
   );
 }
 
@@ -45,7 +46,7 @@ export function oneOf<T extends string>(
   if (found !== undefined) return found;
   throw new PassthroughError(
     'INVALID_REFERENCE',
-    `Cannot use ${name}=${JSON.stringify(text)}: expected one of ${words.join(', ')}`,
+    `Cannot use ${name}=${quoted(text)}: expected one of ${words.join(', ')}`,
   );
 }
 

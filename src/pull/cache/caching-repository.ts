@@ -49,6 +49,8 @@ export class CachingRepository implements Repository {
   readonly #inner: Repository;
   readonly #options: CachingRepositoryOptions;
   readonly #shared: SharedManifests;
+  /** What this pull resolves. */
+  readonly #names = new Set<string>();
   /** Whether the registry could not be asked what this pull is for. */
   #isStale = false;
 
@@ -87,7 +89,7 @@ export class CachingRepository implements Repository {
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Content> {
     const cached = await this.#cached(descriptor);
     if (cached !== undefined) return cached.content;
-    const content = await this.#inner.getConfig(descriptor, signal);
+    const content = await this.#ask(() => this.#inner.getConfig(descriptor, signal));
     return (await this.#keep({ digest: descriptor.digest, content, contentType: '' })).content;
   }
 
@@ -100,11 +102,11 @@ export class CachingRepository implements Repository {
   }
 
   openLayer(descriptor: Descriptor, signal: AbortSignal): ReturnType<Repository['openLayer']> {
-    return this.#inner.openLayer(descriptor, signal);
+    return this.#ask(() => this.#inner.openLayer(descriptor, signal));
   }
 
   checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
-    return this.#inner.checkLayer(descriptor, signal);
+    return this.#ask(() => this.#inner.checkLayer(descriptor, signal));
   }
 
   openForeignLayer(descriptor: Descriptor, signal: AbortSignal): ReturnType<Repository['openLayer']> {
@@ -115,18 +117,16 @@ export class CachingRepository implements Repository {
   async #resolve(name: string, signal: AbortSignal): Promise<FetchedManifest> {
     const { location, owner } = this.#options;
     const { references } = this.#shared;
+    this.#names.add(name);
     try {
-      const found =
-        (await this.#unchanged(name, signal)) ??
-        (await this.#keep(await this.#inner.getManifest(name, signal)));
+      const found = await this.#ask(
+        async () =>
+          (await this.#unchanged(name, signal)) ??
+          (await this.#keep(await this.#inner.getManifest(name, signal))),
+      );
       references.confirm(location, name, found.digest, owner === 'none');
       return found;
     } catch (error) {
-      const refused = refusedBy(error);
-      // That a client's account is refused says nothing about anonymous access, for which references are remembered. Otherwise any
-      // client could make the service forget by wrong credentials.
-      if (refused === 'reference' || (refused === 'repository' && owner !== 'client'))
-        references.forget(location, refused === 'reference' ? name : undefined);
       const stale = isRegistryDown(error) ? await references.stale(location, name) : undefined;
       if (stale === undefined) throw error;
       this.#isStale = true;
@@ -155,7 +155,26 @@ export class CachingRepository implements Repository {
   async #getChild(descriptor: Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
     const cached = await this.#cached(descriptor);
     if (cached !== undefined) return cached;
-    return await this.#keep(await this.#inner.getManifest(descriptor, signal));
+    return await this.#keep(await this.#ask(() => this.#inner.getManifest(descriptor, signal)));
+  }
+
+  /**
+   * Asks the registry. What it refuses must not be served when it is down later: that forgets what this pull resolved, or all of
+   * the repository if a right was refused.
+   */
+  async #ask<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      const { location, owner } = this.#options;
+      const { references } = this.#shared;
+      const refused = refusedBy(error);
+      // That a client's account is refused says nothing about anonymous access, for which references are remembered. Otherwise any
+      // client could make the service forget by wrong credentials.
+      if (refused === 'repository' && owner !== 'client') references.forget(location, undefined);
+      if (refused === 'reference') for (const name of this.#names) references.forget(location, name);
+      throw error;
+    }
   }
 
   /** A cached document. One whose size differs from the descriptor's goes to the repository client, which refuses it. */

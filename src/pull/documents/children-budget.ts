@@ -1,6 +1,7 @@
 import { PassthroughError } from '../../errors.ts';
 import type { Index } from '../../image/manifest.ts';
 import type { MemoryBudget, MemoryLease } from '../../util/memory-budget.ts';
+import { quoted } from '../../util/printable.ts';
 import { DESCRIPTORS_FACTOR, reserveHeld } from './held-memory.ts';
 
 /** Most manifests below an index with all its platforms. Tens are usual; attestations double them. */
@@ -68,7 +69,7 @@ export class ChildrenBudget implements Disposable {
       const why = `the manifests below it have ${this.#bytes} bytes, more than ${most}`;
       throw new PassthroughError('IMAGE_TOO_LARGE', `Cannot use index: ${why}`);
     }
-    const call = { what: `the manifests of ${JSON.stringify(this.#name)}`, signal: this.#signal };
+    const call = { what: `the manifests of ${quoted(this.#name)}`, signal: this.#signal };
     this.#leases.push(await reserveHeld(heldMemory, DESCRIPTORS_FACTOR * (this.#bytes - before), call));
   }
 

@@ -1,7 +1,7 @@
 import { PassthroughError } from '../../errors.ts';
 import type { EntrySink, IndexEntry } from '../../image/manifest.ts';
 import { formatPlatform, type Platform, platformDistance, platformRanking } from '../../image/platform.ts';
-import { printable } from '../../util/printable.ts';
+import { printable, quoted } from '../../util/printable.ts';
 
 /** Most platforms that an error lists: as many as an official image usually has. */
 const MAX_LISTED_PLATFORMS = 8;
@@ -66,7 +66,7 @@ export function checkPlatform(wanted: Platform | 'all', offered: Platform | unde
 function platformNotFound(wanted: Platform, names: readonly string[]): PassthroughError {
   return new PassthroughError(
     'PLATFORM_NOT_FOUND',
-    `Cannot find platform ${JSON.stringify(formatPlatform(wanted))}: the image offers ${listOf(names)}`,
+    `Cannot find platform ${quoted(formatPlatform(wanted))}: the image offers ${listOf(names)}`,
   );
 }
 

@@ -6,6 +6,7 @@ import type { Repository } from '../../registry/repository.ts';
 import { withSpan } from '../../telemetry/span.ts';
 import type { Content } from '../../util/content.ts';
 import type { Documents } from '../../util/documents.ts';
+import { quoted } from '../../util/printable.ts';
 import { digestAttributes, referenceAttributes } from '../image-attributes.ts';
 
 /** An image, in the repository that holds it. */
@@ -48,7 +49,7 @@ export function fetchConfig(
     held.defer(() => content.release());
     const image =
       manifest.kind === 'image'
-        ? await documents.use(content, `config ${JSON.stringify(digest)}`, signal, (bytes) =>
+        ? await documents.use(content, `config ${quoted(digest)}`, signal, (bytes) =>
             parseImageConfig(bytes, manifest.layers.length),
           )
         : undefined;

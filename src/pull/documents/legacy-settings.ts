@@ -5,6 +5,7 @@ import { type Digest, isDigest } from '../../image/digest.ts';
 import type { Store } from '../../storage/store.ts';
 import { type Content, contentOfBytes } from '../../util/content.ts';
 import type { Documents } from '../../util/documents.ts';
+import { quoted } from '../../util/printable.ts';
 import type { LayerReport } from '../progress.ts';
 import type { VerifiedConfig } from './fetch-config.ts';
 import { contentOfStored } from './stored-content.ts';
@@ -35,7 +36,7 @@ export async function settingsOf(
   const file = await store.obtain(`legacy-settings ${digest}`, {
     signal,
     produce: (draft, working) =>
-      documents.transform(content, `settings of config ${JSON.stringify(digest)}`, working, {
+      documents.transform(content, `settings of config ${quoted(digest)}`, working, {
         use: legacySettings,
         write: async (bytes) => {
           await draft.write(bytes);

@@ -3,6 +3,7 @@ import type { Repository, RepositoryLocation } from '../../registry/repository.t
 import type { Store } from '../../storage/store.ts';
 import type { Content } from '../../util/content.ts';
 import type { Documents } from '../../util/documents.ts';
+import { printableJson } from '../../util/printable.ts';
 import { Places, withTimeLimit } from '../limits.ts';
 import type { LayerReport } from '../progress.ts';
 import {
@@ -87,7 +88,7 @@ export class LookUps {
         let separator = '[';
         for await (const tags of repository.listTags(signal)) {
           for (let at = 0; at < tags.length; at += TAGS_PER_TEXT) {
-            await write(`${separator}${JSON.stringify(tags.slice(at, at + TAGS_PER_TEXT)).slice(1, -1)}`);
+            await write(`${separator}${printableJson(tags.slice(at, at + TAGS_PER_TEXT)).slice(1, -1)}`);
             separator = ',';
           }
           await documents.turn();

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { PassthroughError } from '../../errors.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
+import { quoted } from '../../util/printable.ts';
 import { SingleFlight } from '../../util/single-flight.ts';
 import { readBounded } from '../read-bounded.ts';
 import type { BodyLimits } from '../repository-client.ts';
@@ -133,7 +134,7 @@ async function fetchToken(
     signal,
     attempts: { count: 0 },
   });
-  const endpoint = JSON.stringify(`${realm.origin}${realm.pathname}`);
+  const endpoint = quoted(`${realm.origin}${realm.pathname}`);
   if (response.status !== 200) {
     const secrets = credentials === undefined ? [] : basicSecrets(credentials);
     const error = await errorFromResponse(

@@ -1,4 +1,5 @@
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
+import { printable, quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 
 /** Reasons by the error code of Node or OpenSSL. */
@@ -15,6 +16,9 @@ const REASONS: Readonly<Record<string, string>> = {
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it wants a certificate of the client',
 };
 
+/** Most of a text of Node that is read, in characters. The text of a certificate's names has no limit. */
+const MAX_TEXT_LENGTH = 1000;
+
 /** Codes of failures that may not occur on another attempt. */
 const TRANSIENT = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ERR_STREAM_PREMATURE_CLOSE', 'EAI_AGAIN']);
 
@@ -24,8 +28,13 @@ const TRANSIENT = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ERR_STREAM_PR
  */
 const CERTIFICATE = /^(?!ERR_SSL).*(?:CERT|_ISSUER|_SIGNATURE|ALTNAME)/;
 
+/** Addresses in a text of Node, with their ports: they are those of name servers, proxies and this machine. */
+const ADDRESS =
+  /(?<![\w.])(?:\d{1,3}(?:\.\d{1,3}){3}|\[?[0-9a-f]{0,4}:[0-9a-f:.]{1,45}\]?)(?::\d{1,5})?(?![\w.])/gi;
+
 /**
- * Makes an error from a failed connection: origin, reason, and for certificates a hint.
+ * Makes an error from a failed connection: origin, reason, and for certificates a hint. Clients read the message, so no address
+ * that the request does not name is in it: neither that of a proxy nor one behind a name. The cause has them.
  *
  * @param url of the request; only its origin is shown
  * @param error the error of Node; a `PassthroughError` is returned unchanged
@@ -33,18 +42,44 @@ const CERTIFICATE = /^(?!ERR_SSL).*(?:CERT|_ISSUER|_SIGNATURE|ALTNAME)/;
  */
 export function connectionError(url: URL, error: unknown): PassthroughError {
   if (isPassthroughError(error)) return error;
-  const code = systemErrorCode(error);
+  const code = systemErrorCode(error) ?? '';
+  const isCertificate = CERTIFICATE.test(code);
+  const reason = isCertificate ? `its certificate is not trusted: ${textOf(error)}` : reasonOf(error, code);
+  const hop = isFromProxy(error, url) ? 'the proxy on the way: ' : '';
+  return new PassthroughError('REGISTRY_UNREACHABLE', `Cannot reach ${quoted(url.origin)}: ${hop}${reason}`, {
+    cause: error,
+    ...(isCertificate && { setting: 'trustedCertificates' as const }),
+  });
+}
+
+function reasonOf(error: unknown, code: string): string {
+  const known = REASONS[code];
+  if (known !== undefined) return known;
+  if (code === 'ERR_PROXY_TUNNEL') {
+    const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
+    return typeof status === 'number' && status > 0 ? `it answers ${status}` : 'it opens no tunnel';
+  }
+  // The text of a system error is its call and the address.
+  return error instanceof Error && 'syscall' in error ? `the connection failed (${code})` : textOf(error);
+}
+
+/** The text of an error without addresses, printable and short. */
+function textOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  const isCertificate = code !== undefined && CERTIFICATE.test(code);
-  const reason = isCertificate ? `its certificate is not trusted: ${text}` : (REASONS[code ?? ''] ?? text);
-  return new PassthroughError(
-    'REGISTRY_UNREACHABLE',
-    `Cannot reach ${JSON.stringify(url.origin)}: ${reason}`,
-    {
-      cause: error,
-      ...(isCertificate && { setting: 'trustedCertificates' as const }),
-    },
-  );
+  return printable(text.slice(0, MAX_TEXT_LENGTH).replace(ADDRESS, '[address]'));
+}
+
+/** Whether the connection that failed was one to another host than that of the request. */
+function isFromProxy(error: unknown, url: URL): boolean {
+  if (systemErrorCode(error) === 'ERR_PROXY_TUNNEL') return true;
+  // An attempt on several addresses of a name fails with all their errors.
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error;
+  if (!(first instanceof Error)) return false;
+  const port = 'port' in first ? first.port : undefined;
+  const name = 'hostname' in first ? first.hostname : undefined;
+  const ownPort = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+  const ownName = url.hostname.replace(/^\[|\]$/g, '');
+  return (typeof port === 'number' && port !== ownPort) || (typeof name === 'string' && name !== ownName);
 }
 
 /**
@@ -57,7 +92,7 @@ export function timeoutError(url: URL, phase: 'connect' | 'answer' | 'body', ms:
   const what = { connect: 'no connection', answer: 'no answer', body: 'no further bytes' }[phase];
   return new PassthroughError(
     'REGISTRY_TIMEOUT',
-    `Cannot read from ${JSON.stringify(url.origin)}: ${what} within ${ms / 1000} s`,
+    `Cannot read from ${quoted(url.origin)}: ${what} within ${ms / 1000} s`,
   );
 }
 

@@ -1,4 +1,5 @@
 import { PassthroughError } from '../../errors.ts';
+import { quoted } from '../../util/printable.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
 
 /** Most consecutive redirects. Registries redirect once, to their storage; some storage redirects a second time. */
@@ -49,10 +50,10 @@ function follow(request: TransportRequest, location: string): TransportRequest {
   const url = URL.parse(location, request.url);
   if (url === null) throw refusal(request.url, 'it redirects to something that is not a URL');
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
-    throw refusal(request.url, `it redirects to ${JSON.stringify(url.protocol)}`);
+    throw refusal(request.url, `it redirects to ${quoted(url.protocol)}`);
   }
   if (url.protocol === 'http:' && request.url.protocol === 'https:') {
-    throw refusal(request.url, `it redirects from https to http, to ${JSON.stringify(url.origin)}`);
+    throw refusal(request.url, `it redirects from https to http, to ${quoted(url.origin)}`);
   }
   if (url.username !== '' || url.password !== '') {
     throw refusal(request.url, 'it redirects to a URL with credentials in it');
@@ -76,5 +77,5 @@ export function signatureOf({ search, searchParams }: URL): readonly string[] {
 }
 
 function refusal(url: URL, why: string): PassthroughError {
-  return new PassthroughError('REGISTRY_FAILED', `Cannot follow ${JSON.stringify(url.origin)}: ${why}`);
+  return new PassthroughError('REGISTRY_FAILED', `Cannot follow ${quoted(url.origin)}: ${why}`);
 }

@@ -1,8 +1,12 @@
 import { type Attributes, context, propagation, type Span, SpanKind } from '@opentelemetry/api';
 import { instruments } from '../../telemetry/metrics.ts';
 import { errorType, recordFailure, startSpan } from '../../telemetry/span.ts';
+import { printable } from '../../util/printable.ts';
 import { type HostPattern, matchesHost } from '../host-pattern.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport.ts';
+
+/** Longest URL in an attribute, in characters. A redirect may name any. */
+const MAX_URL_LENGTH = 2048;
 
 /** Settings of {@link TracedTransport}. */
 export interface TracedOptions {
@@ -164,8 +168,8 @@ function requestAttributes(request: TransportRequest): Attributes {
   const { hostname, port } = addressOf(url);
   return {
     'http.request.method': method,
-    'url.full': `${url.origin}${url.pathname}`,
-    'url.path': url.pathname,
+    'url.full': printable(`${url.origin}${url.pathname}`, MAX_URL_LENGTH),
+    'url.path': printable(url.pathname, MAX_URL_LENGTH),
     'url.scheme': schemeOf(url),
     'url.template': template,
     'server.address': hostname,
@@ -175,7 +179,7 @@ function requestAttributes(request: TransportRequest): Attributes {
     'registry.operation': operation,
     'registry.auth.type': scheme === 'basic' || scheme === 'bearer' ? scheme : 'none',
     'registry.auth.scope_present': auth?.scope !== undefined,
-    ...(auth !== undefined && { 'registry.auth.service': auth.service }),
+    ...(auth !== undefined && { 'registry.auth.service': printable(auth.service) }),
   };
 }
 

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { makeImage, makeIndex, makeLayer } from '../../support/image.ts';
 import { type Pair, type PairOptions, startPair } from '../../support/pair.ts';
-import { firstLine, stableHeaders } from '../../support/reading.ts';
+import { assertError, firstLine, stableHeaders } from '../../support/reading.ts';
 
 const IMAGE = makeImage({ layers: [{ tar: makeLayer({ 'etc/hello': 'hello '.repeat(2_000) }) }] });
 
@@ -58,6 +58,46 @@ for (const path of FORMS) {
     await pair.assertIdle();
   });
 }
+
+for (const path of [...FORMS, '/manifest/team/app:1']) {
+  test(`If-Match gives 412 for another tag, before a blob is fetched, and else the file: ${path}`, async () => {
+    await using pair = await start();
+    const { headers, body } = await pair.request(path);
+    const { etag = '' } = headers;
+    const blobs = pair.registry.countRequests(/\/blobs\//);
+    for (const method of ['GET', 'HEAD']) {
+      for (const tags of ['"other"', `W/${etag}`, '']) {
+        const reply = await pair.request(path, { method, headers: { 'if-match': tags } });
+        assert.equal(reply.status, 412, tags);
+        assert.equal(reply.reason, 'Precondition failed');
+        if (method === 'GET') assertError(reply, 412, /If-Match does not name it$/);
+        // It precedes If-None-Match.
+        const both = { 'if-match': tags, 'if-none-match': etag };
+        assert.equal((await pair.request(path, { method, headers: both })).status, 412, tags);
+      }
+    }
+    assert.equal(pair.registry.countRequests(/\/blobs\//), blobs);
+    for (const tags of [etag, `"other", ${etag}`, '*']) {
+      const reply = await pair.request(path, { headers: { 'if-match': tags } });
+      assert.equal(reply.status, 200, tags);
+      assert.ok(reply.body.equals(body));
+      const both = { 'if-match': tags, 'if-none-match': etag };
+      assert.equal((await pair.request(path, { headers: both })).status, 304, tags);
+    }
+    await pair.assertIdle();
+  });
+}
+
+test('If-Match with the tag of the file and a range gives the part', async () => {
+  await using pair = await start();
+  const { headers, body } = await pair.request('/docker/team_app_1.tar');
+  const etag = String(headers.etag);
+  const part = { 'if-match': etag, range: 'bytes=10-19' };
+  const reply = await pair.request('/docker/team_app_1.tar', { headers: part });
+  assert.deepEqual([reply.status, reply.body], [206, body.subarray(10, 20)]);
+  const other = { ...part, 'if-match': '"other"' };
+  assert.equal((await pair.request('/docker/team_app_1.tar', { headers: other })).status, 412);
+});
 
 describe('If-None-Match', () => {
   test('with another tag gives the file', async () => {
@@ -172,4 +212,30 @@ describe('Repr-Digest', () => {
     }
     assert.equal((await pair.request('/oci/team_app_1.tar')).headers['repr-digest'], undefined);
   });
+});
+
+describe('a header of 31 KB', () => {
+  // A quadratic parser takes half a second and more for each of them: regexes.test.ts finds such parsers.
+  for (const name of [
+    'Authorization',
+    'Range',
+    'If-Range',
+    'If-None-Match',
+    'If-Match',
+    'Accept',
+    'Forwarded',
+  ]) {
+    test(`is read in linear time: ${name}`, async () => {
+      await using pair = await start();
+      await pair.request('/docker/team_app_1.tar');
+      const begun = performance.now();
+      for (const fill of [' ', '\t', '"', ',', 'a', 'W/"', '=', ';', '-', '1']) {
+        const value = `bytes=1-${fill.repeat(31_000 / fill.length)}x`;
+        const reply = await pair.request('/docker/team_app_1.tar', { headers: { [name]: value } });
+        assert.ok([200, 401, 412].includes(reply.status), firstLine(reply));
+      }
+      const took = performance.now() - begun;
+      assert.ok(took < 1_500, `ten requests took ${took} ms`);
+    });
+  }
 });

@@ -1,10 +1,14 @@
 /** Downloads that were cut and go on: at the same service, at a replica, and after the tag has moved. */
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Agent, get, type IncomingMessage } from 'node:http';
 import { describe, test } from 'node:test';
 import { AFTER, BEFORE, continueFrom, pointTo, take } from '../../support/moving.ts';
 import { startPair } from '../../support/pair.ts';
+import { firstLine } from '../../support/reading.ts';
 import { startTestService } from '../../support/service.ts';
+import { within } from '../../support/within.ts';
 
 const start = () => startPair({}, (registry) => pointTo(registry, BEFORE));
 
@@ -63,41 +67,68 @@ describe('a download that was cut', () => {
 
 describe('a download whose tag has moved', () => {
   for (const path of FORMS) {
-    test(`gets the whole new file for a range: ${path}`, async () => {
+    test(`gets 412 for a range, and keeps its part: ${path}`, async () => {
       await using pair = await start();
       await take(pair.service, path, 1000);
       pointTo(pair.registry, AFTER);
       const reply = await continueFrom(pair.service, path, 1000);
-      assert.equal(reply.status, 200);
+      assert.equal(reply.status, 412);
+      assert.match(firstLine(reply), /^Precondition failed: Cannot continue the download: /);
+      assert.ok(reply.body.length < 1000, `${reply.body.length} bytes`);
       await using fresh = await startTestService({ REGISTRY_URL: pair.registry.url });
-      assert.ok(reply.body.equals((await fresh.request(path)).body));
+      assert.ok((await pair.request(path)).body.equals((await fresh.request(path)).body));
     });
   }
 
-  test('gets 200 for each further range: the client still has the beginning of the old file', async () => {
+  const ranges: readonly [range: string, status: number, why: string][] = [
+    ['bytes=1000-', 412, 'the rest'],
+    ['bytes=1000-1999', 412, 'a part'],
+    ['bytes=1-', 412, 'all but the first byte'],
+    ['bytes=-1000', 412, 'the end'],
+    ['bytes=99999999-', 412, 'a rest that the new file does not have'],
+    ['bytes=0-', 206, 'the whole'],
+    ['bytes=0-999', 206, 'the beginning'],
+    ['bytes=0-0,5-6', 200, 'several ranges, which get the whole'],
+    ['lines=1-', 200, 'another unit, which is ignored'],
+  ];
+  for (const [range, status, why] of ranges) {
+    test(`gets ${status} for ${range}: ${why}`, async () => {
+      await using pair = await startMoved();
+      assert.equal((await pair.request(FILE, { headers: { range } })).status, status);
+    });
+  }
+
+  test('gets 412 for each further range: the client still has the beginning of the old file', async () => {
     await using pair = await startMoved();
-    // curl leaves at the 200, since it cannot continue, and may be run again.
     for (let attempt = 0; attempt < 3; attempt += 1) {
-      const response = await pair.service.open(FILE, { headers: { range: 'bytes=1000-' } });
-      assert.equal(response.statusCode, 200);
-      response.destroy();
-      await pair.service.waitForLog({ event: 'request', status: 200 }, attempt + 2);
+      assert.equal((await continueFrom(pair.service, FILE, 1000)).status, 412);
     }
   });
 
-  test('goes on with the new file after the client has downloaded its beginning', async () => {
+  test('gets 412 also when another client of this address begins or gets the new file', async () => {
     await using pair = await startMoved();
-    assert.equal((await continueFrom(pair.service, FILE, 1000)).status, 200);
-    const begun = await take(pair.service, FILE, 1000);
-    const rest = await continueFrom(pair.service, FILE, 1000);
+    await take(pair.service, FILE, 1000);
+    assert.equal((await continueFrom(pair.service, FILE, 1000)).status, 412);
+    await pair.request(FILE);
+    assert.equal((await continueFrom(pair.service, FILE, 1000)).status, 412);
+  });
+
+  test('gets the part with If-Range, whatever was begun', async () => {
+    await using pair = await startMoved();
+    const { headers, body } = await pair.request(FILE);
+    const rest = await continueFrom(pair.service, FILE, 1000, { 'if-range': String(headers.etag) });
     assert.equal(rest.status, 206);
-    assert.ok(Buffer.concat([begun, rest.body]).equals((await pair.request(FILE)).body));
+    assert.ok(rest.body.equals(body.subarray(1000)));
+    // If-Match says which file it is, too.
+    const matched = await continueFrom(pair.service, FILE, 1000, { 'if-match': String(headers.etag) });
+    assert.equal(matched.status, 206);
+    assert.equal((await continueFrom(pair.service, FILE, 1000, { 'if-match': '*' })).status, 412);
   });
 
   test('gets the part if the client is unknown, and clients are distinguished by address', async () => {
     await using pair = await startMoved();
     assert.equal((await continueFrom(pair.service, FILE, 1000, {}, '127.0.0.2')).status, 206);
-    assert.equal((await continueFrom(pair.service, FILE, 1000)).status, 200);
+    assert.equal((await continueFrom(pair.service, FILE, 1000)).status, 412);
   });
 
   test('gets the whole file for an If-Range with the old tag, also at a replica', async () => {
@@ -124,3 +155,47 @@ describe('a download whose tag has moved', () => {
     assert.ok(Buffer.concat([pair.begun, rest.body]).equals((await fresh.request(FILE)).body));
   });
 });
+
+describe('a client that has the whole old file', () => {
+  for (const connection of ['close', 'keep-alive'] as const) {
+    test(`gets a part of the new one without If-Range: Connection: ${connection}`, async () => {
+      await using pair = await start();
+      const whole = await download(pair.service.port, FILE, connection);
+      pointTo(pair.registry, AFTER);
+      const rest = await continueFrom(pair.service, FILE, 1000);
+      assert.equal(rest.status, 206);
+      // curl and wget ask for what follows the file that they have.
+      const size = whole.length;
+      assert.equal((await continueFrom(pair.service, FILE, size)).status, 412);
+    });
+  }
+
+  test('has it too if it asked for the last part', async () => {
+    await using pair = await start();
+    await take(pair.service, FILE, 1000);
+    assert.equal((await continueFrom(pair.service, FILE, 1000)).status, 206);
+    pointTo(pair.registry, AFTER);
+    assert.equal((await continueFrom(pair.service, FILE, 500)).status, 206);
+  });
+
+  test('has it not if it asked for a part in the middle', async () => {
+    await using pair = await start();
+    await pair.request(FILE, { headers: { range: 'bytes=100-199' } });
+    pointTo(pair.registry, AFTER);
+    assert.equal((await continueFrom(pair.service, FILE, 500)).status, 412);
+  });
+});
+
+/** Downloads a file and ends the connection in order: after the service, or before it. */
+async function download(port: number, path: string, connection: 'close' | 'keep-alive'): Promise<Buffer> {
+  const agent = new Agent({ keepAlive: connection === 'keep-alive' });
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  get({ host: '127.0.0.1', port, path, agent }, resolve).once('error', reject);
+  const response = await promise;
+  assert.equal(response.headers.connection, connection);
+  const closed = once(response.socket, 'close');
+  const chunks = await Array.fromAsync(response as AsyncIterable<Buffer>);
+  agent.destroy();
+  await within(closed, 'the end of the connection');
+  return Buffer.concat(chunks);
+}

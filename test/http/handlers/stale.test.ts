@@ -130,6 +130,32 @@ describe('without its registry, a cached image', () => {
     assert.equal(await readFile(note, 'utf8'), '[]');
   });
 
+  for (const [what, digest] of [
+    ['config', APP.config.digest],
+    ['layer', APP.layers[1]?.digest],
+  ] as const) {
+    test(`is not served after the registry has refused its ${what}`, async () => {
+      await using scene = await startScene();
+      const { registry } = scene;
+      const env = { ...STALE, CACHE_DIR: scene.directory };
+      {
+        await using service = await scene.start(env);
+        assertHolds(await service.request(APP_FILE), APP);
+      }
+      for (const status of [403, 404, 451]) {
+        // A new process asks for the config again, and another layout for the layer in another form.
+        await using service = await scene.start(env);
+        registry.defects.failWith = { status, pattern: new RegExp(String(digest)) };
+        const layout = what === 'config' ? APP_FILE : '/docker-gzip/team_app_1.tar';
+        assert.equal((await service.request(layout)).status, 502);
+        Object.assign(registry.defects, { failWith: undefined, resetConnections: {} });
+        assertUnreachable(await service.request(APP_FILE));
+        registry.defects.resetConnections = undefined;
+        assertHolds(await service.request(APP_FILE), APP);
+      }
+    });
+  }
+
   test('is not served by another tag, once the repository has refused anonymous access', async () => {
     await using scene = await startScene();
     const { registry } = scene;

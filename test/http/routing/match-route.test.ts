@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { LayoutName } from '../../../src/archive/archive.ts';
-import { findRoute } from '../../../src/http/routes.ts';
+import { findRoute, ROUTES } from '../../../src/http/routes.ts';
+import { IGNORED_PARAMETERS } from '../../../src/http/routing/parameters.ts';
 import type { ArchiveRoute } from '../../../src/http/routing/route.ts';
 import { testRefusals } from './refusals.ts';
 
@@ -80,13 +81,12 @@ const PATTERNS: readonly [target: string, pattern: string][] = [
   ['/', '/'],
   ['/health', '/health'],
   ['/ready', '/ready'],
-  ['/?x=1', '/'],
+  ['/?utm_source=x', '/'],
   ['/health?x=1', '/health'],
   ['http://service.example', '/'],
   ['http://service.example/ready', '/ready'],
   // Docker takes a first segment with a capital letter for a host.
   ['/Docker/nginx_1.tar', '/{reference}'],
-  ['/nginx_1.tar', '/{reference}'],
   ['/healthy', '/{reference}'],
   ['/tags:1', '/{reference}'],
   ['/bundle', '/{reference}'],
@@ -107,6 +107,57 @@ describe('a target without a route', () => {
     ['/registry-auth/https/host', /\/registry-auth\/\{scheme\}/],
     ['/registry/https/host/tar/nginx_1.tar', /layout "tar"/],
   ]);
+});
+
+describe('a parameter that the route does not take', () => {
+  testRefusals('UNKNOWN_PARAMETER', [
+    ['/docker/a_1.tar?platfrom=linux/arm64', /parameter "platfrom": did you mean platform\?$/],
+    ['/docker/a_1.tar?Platform=linux/arm64', /parameter "Platform": did you mean platform\?$/],
+    ['/docker/a_1.tar?arhc=linux/arm64', /parameter "arhc": did you mean arch\?$/],
+    ['/docker/a_1.tar?platform=linux/arm64&x=1', /parameter "x": this route takes platform, arch$/],
+    ['/docker/a_1.tar?type=index', /parameter "type": this route takes platform, arch$/],
+    ['/docker/a_1.tar?layout=oci', /parameter "layout": this route takes platform, arch$/],
+    ['/registry/https/a.example/docker/a_1.tar?layuot=oci', /parameter "layuot"/],
+    ['/alpine:latest?formt=tar', /did you mean format\?$/],
+    ['/bundle.tar?images=a:1', /did you mean image\?$/],
+    ['/manifest/alpine?tpye=index', /did you mean type\?$/],
+    ['/tags/alpine?n=5', /parameter "n": this route takes none$/],
+    ['/preparations/1?x', /parameter "x": this route takes none$/],
+    ['/prepare/docker/a_1.tar?platfrom=linux/arm64', /did you mean platform\?$/],
+    ['/?x=1', /parameter "x": this route takes none$/],
+    // A name may be a secret in the wrong place.
+    ['/docker/a_1.tar?hunter2:pw=1', /^Cannot use parameter: this route takes platform, arch$/],
+    [`/docker/a_1.tar?${'x'.repeat(33)}=1`, /^Cannot use parameter: this/],
+    ['/docker/a_1.tar?key-7=1', /^Cannot use parameter: this/],
+    ['/docker/a_1.tar?=1', /^Cannot use parameter: this/],
+  ]);
+
+  const signed = Object.values(IGNORED_PARAMETERS).flat();
+  test('is ignored if it signs or tracks a URL', () => {
+    assert.ok(signed.length > 50);
+    for (const name of signed.map((text) => text.replace('*', 'anything'))) {
+      for (const path of ['/docker/a_1.tar', '/alpine:latest', '/tags/alpine', '/']) {
+        for (const spelled of [name, name.toLowerCase(), name.toUpperCase()]) {
+          assert.ok(findRoute(`${path}?${spelled}=x&${spelled}`).row, spelled);
+        }
+      }
+    }
+  });
+
+  test('is never one that a route takes', () => {
+    const own = ROUTES.flatMap(({ parameters }) => parameters);
+    const ignored = signed.map((text) => text.toLowerCase());
+    for (const name of [...own, 'since', 'start', 'profile', 'cpu', 'memory', 'disk']) {
+      const isIgnored = ignored.some((one) =>
+        one.endsWith('*') ? name.startsWith(one.slice(0, -1)) : name === one,
+      );
+      assert.equal(isIgnored, false, name);
+    }
+  });
+
+  test('is ignored by the routes for monitors', () => {
+    for (const path of ['/health?t=1', '/ready?x&y=2']) assert.ok(findRoute(path).row.isProbe);
+  });
 });
 
 describe('a target with a malformed platform', () => {

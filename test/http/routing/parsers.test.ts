@@ -96,7 +96,7 @@ describe('a reference', () => {
 
   const queries: readonly [query: string, expected: Partial<Of<'reference'>>][] = [
     ['', {}],
-    ['unknown=1', {}],
+    ['utm_source=x', {}],
     ['platform=linux/arm64', { platform: 'linux/arm64' }],
     ['layout=docker-gzip', { layout: 'docker-gzip' }],
     ['format=tar', { compression: 'none' }],
