@@ -24,8 +24,8 @@ const UNKNOWN_TIME = '1970-01-01T00:00:00Z';
  * @throws PassthroughError `UNSUPPORTED_IMAGE`, see `parseLegacyFields`
  */
 export function legacySettings(config: Uint8Array): Buffer {
-  const settings = { created: UNKNOWN_TIME, ...parseLegacyFields(config) };
-  return Buffer.from(`${JSON.stringify(settings).slice(1)}\n`);
+  const settings = JSON.stringify({ created: UNKNOWN_TIME, ...parseLegacyFields(config) });
+  return Buffer.from(`${settings.slice(1)}\n`);
 }
 
 /**

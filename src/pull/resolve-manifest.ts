@@ -134,9 +134,9 @@ export async function fetchManifest(
   signal: AbortSignal,
   options: Omit<ResolveOptions, 'artifacts'>,
 ): Promise<ServedManifest> {
-  const any = { ...options, artifacts: true };
+  const lenient = { ...options, artifacts: true };
   if (type !== 'index' && platform !== undefined) {
-    const resolved = await resolveManifest(image, platform, signal, any);
+    const resolved = await resolveManifest(image, platform, signal, lenient);
     const content = resolved.content.retain();
     resolved.release();
     return { digest: resolved.digest, content, mediaType: resolved.manifest.mediaType };
@@ -146,7 +146,7 @@ export async function fetchManifest(
     using held = new DisposableStack();
     const { digest, content, contentType } = await repository.getManifest(nameOf(reference), signal);
     held.defer(() => content.release());
-    const { kind, mediaType } = await parse({ digest, content, contentType }, signal, any, NO_ENTRIES);
+    const { kind, mediaType } = await parse({ digest, content, contentType }, signal, lenient, NO_ENTRIES);
     if (type === 'index' && kind !== 'index') {
       throw new PassthroughError(
         'PLATFORM_NOT_FOUND',
