@@ -140,7 +140,7 @@ async function plan(
     let hasAbsent = false;
     for (const { name, image } of named) {
       const layers: Layer[] = [];
-      for (const layer of await image.layers()) {
+      for (const layer of await image.layers(signal && { signal })) {
         signal?.throwIfAborted();
         layers.push(await pack(layer));
       }
