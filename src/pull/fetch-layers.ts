@@ -9,6 +9,7 @@ import type { Store, Stored } from '../storage/store.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently, unlessAborted } from '../util/map-concurrently.ts';
+import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
 import { KeyedSemaphore } from '../util/semaphore.ts';
 import { KnownBlobs } from './cache/known-blobs.ts';
@@ -54,6 +55,8 @@ export interface LayerFetcherOptions {
   /** Most layers that are fetched from one registry at once. */
   readonly concurrentDownloads: number;
   readonly limits: ImageLimits;
+  /** Counts the memory of decoders. */
+  readonly memory: MemoryBudget;
 }
 
 /** Brings layers into the store: from the store itself, from a download under way, or from the registry. */
@@ -62,8 +65,10 @@ export class LayerFetcher {
   readonly #limits: ImageLimits;
   readonly #knownBlobs = new KnownBlobs();
   readonly #downloads: KeyedSemaphore;
+  readonly #memory: MemoryBudget;
 
-  constructor({ store, concurrentDownloads, limits }: LayerFetcherOptions) {
+  constructor({ store, concurrentDownloads, limits, memory }: LayerFetcherOptions) {
+    this.#memory = memory;
     this.#store = store;
     this.#limits = limits;
     this.#downloads = new KeyedSemaphore(concurrentDownloads);
@@ -173,6 +178,7 @@ export class LayerFetcher {
     { source, form, budget, progress, signal }: FetchLayersCall,
   ): Promise<Stored> {
     const { location, repository, account } = source;
+    const memory = this.#memory;
     const seen = { compressed: 0, uncompressed: 0 };
     const tooLarge = new AbortController();
     const watch = ({ compressed, uncompressed }: LayerReport) => {
@@ -192,10 +198,15 @@ export class LayerFetcher {
       onReport: watch,
       account,
       produce: (draft, working, report) =>
-        this.#downloads.run(location.origin, working, async () => {
-          const diffId = await fetchLayer({ layer, form, open, draft, signal: working, report });
-          return { repository: location.name, ...(diffId !== undefined && { diffId }) };
-        }),
+        this.#downloads.run(
+          location.origin,
+          working,
+          async () => {
+            const diffId = await fetchLayer({ layer, form, open, draft, memory, signal: working, report });
+            return { repository: location.name, ...(diffId !== undefined && { diffId }) };
+          },
+          location.name,
+        ),
     });
     try {
       tooLarge.signal.throwIfAborted();

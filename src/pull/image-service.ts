@@ -12,14 +12,14 @@ import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
 import { StoreFolder } from '../storage/folder.ts';
 import { Store } from '../storage/store.ts';
-import { Semaphore } from '../util/semaphore.ts';
+import { MemoryBudget } from '../util/memory-budget.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
 import { ManifestStore } from './cache/manifest-store.ts';
 import { ReferenceCache } from './cache/reference-cache.ts';
 import { LayerFetcher } from './fetch-layers.ts';
-import { withTimeLimit } from './limits.ts';
+import { Places, withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions, storeBytes } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
 import type { LayerReport, Progress } from './progress.ts';
@@ -43,12 +43,16 @@ export interface PullOptions {
   /** Stops the pull, and later the repair of damaged layers while the file is read. */
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Whose pull it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
 }
 
 /** A call of {@link ImageService.prepare}. */
 export interface PrepareOptions extends Omit<Call, 'signal'> {
   /** Path under which the archive can be requested, for those who look the preparation up. */
   readonly path: string;
+  /** Whose preparation it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
 }
 
 /** Parts that tests replace, to observe or to damage them. */
@@ -64,6 +68,7 @@ interface Opened {
   readonly store: Store<LayerReport>;
   readonly manifestStore: ManifestStore;
   readonly references: ReferenceCache;
+  readonly memory: MemoryBudget;
 }
 
 /**
@@ -82,7 +87,7 @@ export class ImageService {
 
   private constructor(
     options: ResolvedOptions,
-    { store, manifestStore, references }: Opened,
+    { store, manifestStore, references, memory }: Opened,
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
     const { registry, limits, admission } = options;
@@ -96,12 +101,13 @@ export class ImageService {
     this.#store = store;
     this.#manifestStore = manifestStore;
     this.#manifests = new SharedManifests(references, manifestsInFlight);
-    const layers = new LayerFetcher({ store, limits, concurrentDownloads: registry.concurrentDownloads });
+    const { concurrentDownloads } = registry;
+    const layers = new LayerFetcher({ store, limits, concurrentDownloads, memory });
     this.#files = new ArchiveFiles({
       store,
       limits,
       puller: new ArchivePuller(layers, this.#policy),
-      admission: new Semaphore(admission),
+      places: new Places(admission),
       inFlight: filesInFlight,
     });
   }
@@ -127,7 +133,9 @@ export class ImageService {
       const isOn = cache.maxBytes !== 0;
       const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
       const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
-      return new ImageService(resolved, { store, manifestStore, references }, parts);
+      const { bufferedBytes, admission } = resolved;
+      const memory = new MemoryBudget({ maxBytes: bufferedBytes, maxWaitMs: admission.maxWaitMs });
+      return new ImageService(resolved, { store, manifestStore, references, memory }, parts);
     } catch (error) {
       await folder.close();
       throw error;
@@ -184,10 +192,10 @@ export class ImageService {
    * @throws PassthroughError `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, `NO_SPACE`, `BUSY`, those of
    *   `Repository`, `REGISTRY_TIMEOUT` when it takes, together with resolving, longer than `prepareTimeoutMs`
    */
-  pull(resolved: ResolvedArchive, { signal, onProgress }: PullOptions): Promise<ArchiveFile> {
+  pull(resolved: ResolvedArchive, { signal, onProgress, client }: PullOptions): Promise<ArchiveFile> {
     const limits = { totalMs: this.#options.prepareTimeoutMs, spentMs: resolved.resolveMs };
     return withTimeLimit(limits, signal, (_, limit) =>
-      this.#files.open(resolved, { signal, limit, onProgress }),
+      this.#files.open(resolved, { signal, limit, onProgress, client }),
     );
   }
 
@@ -196,11 +204,11 @@ export class ImageService {
    *
    * @throws PassthroughError `BUSY` when too many preparations run, or the service stops
    */
-  prepare(request: ArchiveRequest, { path, ...client }: PrepareOptions): StartedPreparation {
+  prepare(request: ArchiveRequest, { path, client, ...access }: PrepareOptions): StartedPreparation {
     const images = request.images.map(({ reference }) => formatReference(reference));
     return this.#preparations.start({ path, images }, async (signal, onProgress) => {
-      const resolved = await this.resolve(request, { signal, ...client });
-      const file = await this.pull(resolved, { signal, onProgress });
+      const resolved = await this.resolve(request, { signal, ...access });
+      const file = await this.pull(resolved, { signal, onProgress, client });
       file.close();
     });
   }

@@ -21,6 +21,8 @@ import {
 export interface PullCall {
   readonly signal: AbortSignal;
   readonly progress?: ProgressCounter | undefined;
+  /** Whose pull it is. */
+  readonly client?: string | undefined;
 }
 
 /** Who reads a shared archive: a damaged layer is fetched again with the reader's credentials, until its signal aborts. */

@@ -258,7 +258,10 @@ export class Store<Report = never> {
     await this.#index.removed(name);
     const isKept = await this.#folder.keep(incoming, name);
     this.#index.count(-taken);
-    if (isKept) this.#index.add(name, file.bytesOnDisk);
+    if (isKept) {
+      file.movedTo(this.#folder.pathOf(name));
+      this.#index.add(name, file.bytesOnDisk);
+    }
     return { name, file, isSound: true };
   }
 

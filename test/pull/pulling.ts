@@ -23,6 +23,7 @@ import type { Repository, RepositoryLocation } from '../../src/registry/reposito
 import { HttpTransport } from '../../src/registry/transport/http-transport.ts';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import type { Draft, Store, Stored } from '../../src/storage/store.ts';
+import { MemoryBudget } from '../../src/util/memory-budget.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
 import { openFilesIn, QUICK_RETRY, tamperedStore } from '../support/service.ts';
@@ -30,6 +31,9 @@ import { within } from '../support/within.ts';
 
 export const REPOSITORY = 'team/app';
 export const TAG = '1';
+
+/** Room for any decoder. */
+const MEMORY_BYTES = 256 * 1024 ** 2;
 
 const LIMITS: ImageLimits = { compressedBytes: 1e9, uncompressedBytes: 1e9, concurrentLayers: 4 };
 /** Longer than any test runs, so that no step ends by a time limit. */
@@ -112,7 +116,8 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   const location = { origin: host.origin, name: REPOSITORY };
   const limits = { ...LIMITS, ...options.limits };
   const policy = { limits, fetchesForeignLayers: options.fetchesForeignLayers ?? false };
-  const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8 });
+  const memory = new MemoryBudget({ maxBytes: MEMORY_BYTES, maxWaitMs: 10_000 });
+  const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8, memory });
   const puller = new ArchivePuller(layers, policy);
   const resolve = (given: Partial<PullRequest> = {}, signal = NEVER) => {
     const { reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG }, ...rest } = given;

@@ -13,6 +13,7 @@ import { sendDocument } from '../respond.ts';
 import { parseImage } from '../routing/archive-request.ts';
 import type { ManifestRoute, TagsRoute } from '../routing/route.ts';
 import { sendNotModified } from '../send-file.ts';
+import { addressOf } from './archive.ts';
 
 /**
  * Answers with a manifest, byte for byte as the registry has it: the one that the reference names; with `?type=` the index, or
@@ -29,7 +30,9 @@ export async function handleManifest(
   const choice = manifestChoice(route, app.config.defaultPlatform);
   await withCredentials(context, image, app, async (client) => {
     const { signal, facts, request } = context;
-    const { digest, bytes, mediaType } = await app.images.manifest(image, choice, { signal, ...client });
+    const { digest, bytes, mediaType } = await counted(context, app, () =>
+      app.images.manifest(image, choice, { signal, ...client }),
+    );
     facts.digest = digest;
     if (checkConditions(request, `"${digest}"`)) {
       sendNotModified(context, `"${digest}"`, { manifestDigest: digest });
@@ -52,7 +55,9 @@ export async function handleManifest(
 export async function handleTags(context: RequestContext, route: TagsRoute, app: Application): Promise<void> {
   const image = await parseImage(context, () => repositoryOf(route.repository, app.config.registry));
   await withCredentials(context, image, app, async (client) => {
-    const tags = await app.images.tags(image, { signal: context.signal, ...client });
+    const tags = await counted(context, app, () =>
+      app.images.tags(image, { signal: context.signal, ...client }),
+    );
     const { registryName, repository } = image.reference;
     const document = { name: `${registryName}/${repository}`, tags };
     sendDocument(context, Buffer.from(`${printableJson(document)}\n`), {
@@ -60,6 +65,16 @@ export async function handleTags(context: RequestContext, route: TagsRoute, app:
       'Cache-Control': 'no-cache',
     });
   });
+}
+
+/** Runs a look-up, which counts as work of the client until its result is there. */
+async function counted<T>(context: RequestContext, app: Application, lookUp: () => Promise<T>): Promise<T> {
+  const leave = app.clients.enter(addressOf(context), 'look-up');
+  try {
+    return await lookUp();
+  } finally {
+    leave();
+  }
 }
 
 /** A repository is written as a reference without tag and digest. */

@@ -58,10 +58,14 @@ export class CachingRepository implements Repository {
     const { inFlight, permits } = this.#shared;
     const name = typeof reference === 'string' ? reference : reference.digest;
     const request = (working: AbortSignal) =>
-      permits.run(location.origin, working, () =>
-        typeof reference === 'string'
-          ? this.#resolve(reference, working)
-          : this.#getChild(reference, working),
+      permits.run(
+        location.origin,
+        working,
+        () =>
+          typeof reference === 'string'
+            ? this.#resolve(reference, working)
+            : this.#getChild(reference, working),
+        location.name,
       );
     if (owner === 'client') return await request(signal);
     const kind = typeof reference === 'string' ? 'root' : 'child';
