@@ -55,7 +55,7 @@ export interface LayerFetcherOptions {
   /** Most layers that are fetched from one registry at once. */
   readonly concurrentDownloads: number;
   readonly limits: ImageLimits;
-  /** Counts the memory of decoders. */
+  /** Counts what decoders of layers take. */
   readonly memory: MemoryBudget;
 }
 

@@ -1,59 +1,38 @@
 import { formatReference } from '../image/reference.ts';
-import {
-  accountOf,
-  type BasicCredentials,
-  type CredentialOwner,
-  chooseCredential,
-  ownerOf,
-} from '../registry/auth/credentials.ts';
+import { accountOf, type CredentialOwner, chooseCredential, ownerOf } from '../registry/auth/credentials.ts';
 import { openRegistryAccess, openRepository, type RegistryAccess } from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
-import type { Repository } from '../registry/repository.ts';
 import type { RetryPolicy } from '../registry/transport/retry.ts';
 import { StoreFolder } from '../storage/folder.ts';
 import { Store } from '../storage/store.ts';
+import type { Content } from '../util/content.ts';
+import { Documents } from '../util/documents.ts';
 import { MemoryBudget } from '../util/memory-budget.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
 import { ManifestStore } from './cache/manifest-store.ts';
 import { ReferenceCache } from './cache/reference-cache.ts';
+import { childrenBytes } from './documents/children-budget.ts';
+import { divideMemory } from './documents/held-memory.ts';
+import { LookUps } from './documents/look-ups.ts';
+import { openSpoolFile } from './documents/stored-content.ts';
 import { LayerFetcher } from './fetch-layers.ts';
 import { Places, withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions, storeBytes } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
-import type { LayerReport, Progress } from './progress.ts';
+import type { LayerReport } from './progress.ts';
 import { ArchivePuller } from './pull-archive.ts';
-import type { ArchiveRequest, ImageRequest } from './request.ts';
+import type {
+  ArchiveRequest,
+  Call,
+  ImageRequest,
+  InspectCall,
+  PrepareOptions,
+  PullOptions,
+} from './request.ts';
 import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from './resolve-archive.ts';
-import { fetchManifest, type ManifestChoice, type ServedManifest } from './resolve-manifest.ts';
-
-/** What belongs to one call. */
-export interface Call {
-  /** Stops the call and its requests to the registry. */
-  readonly signal: AbortSignal;
-  /** The client's own credentials. They are used for this call only, and only if the request names a single registry. */
-  readonly credentials?: BasicCredentials | undefined;
-  /** Whether the call must bring credentials of its own: the operator's are then not used, of whatever kind. */
-  readonly requiresClient?: boolean | undefined;
-}
-
-/** A call of {@link ImageService.pull}. */
-export interface PullOptions {
-  /** Stops the pull, and later the repair of damaged layers while the file is read. */
-  readonly signal: AbortSignal;
-  readonly onProgress?: ((progress: Progress) => void) | undefined;
-  /** Whose pull it is, so that one client does not take all places. */
-  readonly client?: string | undefined;
-}
-
-/** A call of {@link ImageService.prepare}. */
-export interface PrepareOptions extends Omit<Call, 'signal'> {
-  /** Path under which the archive can be requested, for those who look the preparation up. */
-  readonly path: string;
-  /** Whose preparation it is, so that one client does not take all places. */
-  readonly client?: string | undefined;
-}
+import type { ManifestChoice, ServedManifest } from './resolve-manifest.ts';
 
 /** Parts that tests replace, to observe or to damage them. */
 export interface ReplaceableParts {
@@ -68,7 +47,6 @@ interface Opened {
   readonly store: Store<LayerReport>;
   readonly manifestStore: ManifestStore;
   readonly references: ReferenceCache;
-  readonly memory: MemoryBudget;
 }
 
 /**
@@ -83,30 +61,49 @@ export class ImageService {
   readonly #store: Store<LayerReport>;
   readonly #manifestStore: ManifestStore;
   readonly #files: ArchiveFiles;
+  readonly #lookUps: LookUps;
   readonly #preparations = new Preparations();
 
   private constructor(
     options: ResolvedOptions,
-    { store, manifestStore, references, memory }: Opened,
+    { store, manifestStore, references }: Opened,
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
-    const { registry, limits, admission } = options;
+    const { registry, limits, admission, bufferedBytes } = options;
+    const { concurrentDownloads } = registry;
+    const { maxWaitMs } = admission;
+    const { brief, held } = divideMemory(bufferedBytes);
+    const memory = new MemoryBudget({ maxBytes: brief, maxWaitMs });
+    const documents = new Documents({ memory, openFile: () => openSpoolFile(store) });
     this.#options = options;
-    this.#policy = { limits, fetchesForeignLayers: registry.foreignLayers === 'fetch' };
+    this.#policy = {
+      limits,
+      documents,
+      heldMemory: new MemoryBudget({ maxBytes: held, maxWaitMs }),
+      childrenBytes: childrenBytes(registry.bodyLimits.manifestBytes),
+      fetchesForeignLayers: registry.foreignLayers === 'fetch',
+    };
     this.#registries = openRegistryAccess({
       ...registry,
+      documents,
       userAgent: `docker-http-passthrough/${VERSION}`,
       ...(retry !== undefined && { retry }),
     });
     this.#store = store;
     this.#manifestStore = manifestStore;
     this.#manifests = new SharedManifests(references, manifestsInFlight);
-    const { concurrentDownloads } = registry;
+    this.#lookUps = new LookUps({
+      store,
+      documents,
+      resolving: this.#policy,
+      maxWaitMs,
+      totalMs: options.prepareTimeoutMs,
+    });
     const layers = new LayerFetcher({ store, limits, concurrentDownloads, memory });
     this.#files = new ArchiveFiles({
       store,
       limits,
-      puller: new ArchivePuller(layers, this.#policy),
+      puller: new ArchivePuller(layers, this.#policy, store),
       places: new Places(admission),
       inFlight: filesInFlight,
     });
@@ -133,9 +130,7 @@ export class ImageService {
       const isOn = cache.maxBytes !== 0;
       const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
       const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
-      const { bufferedBytes, admission } = resolved;
-      const memory = new MemoryBudget({ maxBytes: bufferedBytes, maxWaitMs: admission.maxWaitMs });
-      return new ImageService(resolved, { store, manifestStore, references, memory }, parts);
+      return new ImageService(resolved, { store, manifestStore, references }, parts);
     } catch (error) {
       await folder.close();
       throw error;
@@ -163,6 +158,7 @@ export class ImageService {
   /**
    * Resolves the images of an archive to verified manifests, so that its entity tag is known.
    *
+   * @returns the archive, which the caller must release when its file is closed
    * @throws PassthroughError `IMAGE_NOT_FOUND`, `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`,
    *   `IMAGE_TOO_LARGE`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
@@ -208,8 +204,12 @@ export class ImageService {
     const images = request.images.map(({ reference }) => formatReference(reference));
     return this.#preparations.start({ path, images }, async (signal, onProgress) => {
       const resolved = await this.resolve(request, { signal, ...access });
-      const file = await this.pull(resolved, { signal, onProgress, client });
-      file.close();
+      try {
+        const file = await this.pull(resolved, { signal, onProgress, client });
+        file.close();
+      } finally {
+        resolved.release();
+      }
     });
   }
 
@@ -231,20 +231,24 @@ export class ImageService {
   /**
    * Fetches a manifest, byte for byte as the registry has it.
    *
-   * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, and those of `Repository`
+   * @returns the manifest, whose content the caller must release
+   * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `BUSY`, those of `Repository`, `REGISTRY_TIMEOUT` when it
+   *   takes longer than `prepareTimeoutMs`
    */
-  manifest({ host, reference }: ImageRequest, choice: ManifestChoice, call: Call): Promise<ServedManifest> {
-    const repository = this.#openUncached(host, reference.repository, call);
-    return fetchManifest({ reference, repository }, choice, call.signal);
+  manifest(image: ImageRequest, choice: ManifestChoice, call: InspectCall): Promise<ServedManifest> {
+    const { repository, ...place } = this.#openUncached(image, call);
+    return this.#lookUps.manifest({ reference: image.reference, repository }, choice, place);
   }
 
   /**
-   * Lists the tags of a repository, all pages of them.
+   * Lists the tags of a repository, all pages of them, as JSON text: a list.
    *
-   * @throws PassthroughError those of `Repository`
+   * @returns the text, which the caller must release
+   * @throws PassthroughError `BUSY`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
-  tags({ host, reference }: ImageRequest, call: Call): Promise<readonly string[]> {
-    return this.#openUncached(host, reference.repository, call).listTags(call.signal);
+  tags(image: ImageRequest, call: InspectCall): Promise<Content> {
+    const { repository, ...place } = this.#openUncached(image, call);
+    return this.#lookUps.tags(repository, place);
   }
 
   /**
@@ -264,9 +268,11 @@ export class ImageService {
     await this.#store.close();
   }
 
-  #openUncached(host: RegistryHost, repository: string, client: Call): Repository {
-    const credential = this.#credentialFor(host, [host], client);
-    return openRepository(this.#registries, { host, repository, credential });
+  #openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
+    const credential = this.#credentialFor(host, [host], access);
+    const { repository: name } = reference;
+    const repository = openRepository(this.#registries, { host, repository: name, credential });
+    return { repository, signal, client, location: { origin: host.origin, name } };
   }
 
   /** Credentials in a request that names several registries do not say for which of them they are. */

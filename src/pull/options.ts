@@ -5,7 +5,7 @@ import type { SemaphoreOptions } from '../util/semaphore.ts';
 import type { ImageLimits } from './limits.ts';
 
 /** Registries, and the way to them. */
-export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent'> {
+export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent' | 'documents'> {
   /** The operator's credentials. */
   readonly credentials: StaticCredentials;
   /** Whether layers outside of registries are fetched; see `Repository.openForeignLayer`. */

@@ -2,8 +2,10 @@ import type { LayoutName } from '../archive/archive.ts';
 import { type Checksum, type Compression, formatFilename } from '../image/filename.ts';
 import type { Platform } from '../image/platform.ts';
 import { parseReference, type Reference } from '../image/reference.ts';
+import type { BasicCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import { type HostPolicy, selectHostOfReference } from '../registry/select-host.ts';
+import type { Progress } from './progress.ts';
 
 /** One image of an archive. */
 export interface ImageRequest {
@@ -27,6 +29,39 @@ export interface ArchiveRequest {
   readonly checksum: Checksum | undefined;
   /** Name of the archive, without the ending for a checksum. */
   readonly filename: string;
+}
+
+/** What belongs to one call. */
+export interface Call {
+  /** Stops the call and its requests to the registry. */
+  readonly signal: AbortSignal;
+  /** The client's own credentials. They are used for this call only, and only if the request names a single registry. */
+  readonly credentials?: BasicCredentials | undefined;
+  /** Whether the call must bring credentials of its own: the operator's are then not used, of whatever kind. */
+  readonly requiresClient?: boolean | undefined;
+}
+
+/** A call of `ImageService.pull`. */
+export interface PullOptions {
+  /** Stops the pull, and later the repair of damaged layers while the file is read. */
+  readonly signal: AbortSignal;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Whose pull it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
+}
+
+/** A call of `ImageService.manifest` or `ImageService.tags`. */
+export interface InspectCall extends Call {
+  /** Whose look-up it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
+}
+
+/** A call of `ImageService.prepare`. */
+export interface PrepareOptions extends Omit<Call, 'signal'> {
+  /** Path under which the archive can be requested, for those who look the preparation up. */
+  readonly path: string;
+  /** Whose preparation it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
 }
 
 /** The platform of requests that name none. */

@@ -1,4 +1,5 @@
 import type { AgentOptions } from 'node:http';
+import type { Documents } from '../util/documents.ts';
 import { AuthorizedTransport } from './auth/authorize.ts';
 import type { Credential } from './auth/credentials.ts';
 import { TokenSource } from './auth/token.ts';
@@ -22,6 +23,8 @@ export interface RegistryAccess {
   /** Hosts that URLs of foreign layers may name; all if left out. */
   readonly allowedHosts?: readonly HostPattern[] | undefined;
   readonly limits: BodyLimits;
+  /** Holds manifests, configs and tag lists. */
+  readonly documents: Documents;
   readonly userAgent: string;
   readonly propagation: PropagationPolicy;
   readonly retry?: RetryPolicy;
@@ -36,6 +39,7 @@ export interface RegistryAccessOptions {
   /** Hosts that URLs of foreign layers may name; `undefined` allows all. */
   readonly allowedHosts: readonly HostPattern[] | undefined;
   readonly bodyLimits: BodyLimits;
+  readonly documents: Documents;
   readonly userAgent: string;
   readonly propagation: PropagationPolicy;
   readonly retry?: RetryPolicy;
@@ -47,7 +51,15 @@ export interface RegistryAccessOptions {
  * @returns `close` closes all connections; requests in flight fail
  */
 export function openRegistryAccess(options: RegistryAccessOptions): RegistryAccess & { close(): void } {
-  const { bodyLimits: limits, trustedRealms, allowedHosts, userAgent, propagation, retry } = options;
+  const {
+    bodyLimits: limits,
+    documents,
+    trustedRealms,
+    allowedHosts,
+    userAgent,
+    propagation,
+    retry,
+  } = options;
   const wire = new HttpTransport(options);
   return {
     wire,
@@ -55,6 +67,7 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
     trustedRealms,
     allowedHosts,
     limits,
+    documents,
     userAgent,
     propagation,
     ...(retry !== undefined && { retry }),
@@ -81,7 +94,8 @@ export interface OpenRepositoryOptions {
  */
 export function openRepository(access: RegistryAccess, options: OpenRepositoryOptions): Repository {
   const { host, repository, credential } = options;
-  const { limits, trustedRealms, allowedHosts, userAgent, propagation, retry = DEFAULT_RETRY } = access;
+  const { limits, documents, trustedRealms, allowedHosts, userAgent, propagation } = access;
+  const { retry = DEFAULT_RETRY } = access;
   const isAuthConfigured = host.tokenEndpoint instanceof URL;
   const traced = new TracedTransport(access.wire, { isAuthConfigured, userAgent, propagation });
   const isFromClient = credential.type === 'basic' && credential.source === 'client';
@@ -98,6 +112,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
     host,
     repository,
     limits,
+    documents,
     retry,
     foreign: { transport: anonymous, allowedHosts },
   });

@@ -87,19 +87,22 @@ interface PreparedArchive {
 
 async function prepare(
   context: RequestContext,
-  { request, client }: ParsedRequest,
+  { request, client: access }: ParsedRequest,
   app: Application,
 ): Promise<PreparedArchive> {
   const { facts, signal } = context;
   const startedAt = performance.now();
   const span = trace.getActiveSpan();
   try {
-    const resolved = await app.images.resolve(request, { signal, ...client });
+    using held = new DisposableStack();
+    const resolved = await app.images.resolve(request, { signal, ...access });
+    held.defer(() => resolved.release());
     describeResolved(resolved, context, span);
     const isKnown = checkConditions(context.request, resolved.etag);
-    if (isKnown) return { resolved, file: undefined };
-    const address = clientOf(addressOf(context));
-    return { resolved, file: await app.images.pull(resolved, { signal, client: address }) };
+    const client = clientOf(addressOf(context));
+    const file = isKnown ? undefined : await app.images.pull(resolved, { signal, client });
+    held.move();
+    return { resolved, file };
   } finally {
     facts.prepareMs = Math.round(performance.now() - startedAt);
   }
@@ -111,12 +114,13 @@ async function send(
   app: Application,
 ): Promise<void> {
   const about = { manifestDigest: context.facts.digest, staleMs: resolved.staleMs };
-  if (file === undefined) return sendNotModified(context, resolved.etag, about);
   try {
+    if (file === undefined) return sendNotModified(context, resolved.etag, about);
     const { downloads, config } = app;
     await sendFile(context, file, { ...about, downloads, stallMs: config.sendStallMs });
   } finally {
-    file.close();
+    file?.close();
+    resolved.release();
   }
 }
 

@@ -12,6 +12,7 @@ import { HttpTransport } from '../../../src/registry/transport/http-transport.ts
 import type { RetryPolicy } from '../../../src/registry/transport/retry.ts';
 import type { Timeouts } from '../../../src/registry/transport/transport.ts';
 import { readAll } from '../../support/collect.ts';
+import { documentsInMemory } from '../../support/documents.ts';
 import {
   type FakeRegistry,
   type FakeRegistryOptions,
@@ -108,6 +109,7 @@ export function accessSettings(): Omit<RegistryAccess, 'wire'> {
     tokens: new TokenSource(LIMITS),
     trustedRealms: [],
     limits: LIMITS,
+    documents: documentsInMemory(),
     userAgent: 'test',
     propagation: [],
     retry: RETRY,
