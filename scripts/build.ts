@@ -5,6 +5,9 @@
  * thousand files. Modules of `import()`, such as the SDK, become separate files, so a service without telemetry does not load
  * them. The result needs no node_modules.
  *
+ * The library is bundled apart from the program. So the program stays in as few files as before, and no part of it comes with the
+ * library.
+ *
  * Nothing is minified and names are kept, so that errors and stack traces match the sources. There are no source maps: Node reads
  * them only with an option, and with the sources in them they would be larger than the code.
  */
@@ -22,10 +25,29 @@ const ROOT = join(import.meta.dirname, '..');
 /** Path of the entry module in the metafile. */
 const ENTRY = 'src/main.ts';
 
+/** Entry modules of the library: the `exports` of package.json. */
+const LIBRARY = ['src/tarball.ts'];
+
 const API = '@opentelemetry/api';
 
 /** Optional packages: others require them in a `try`, and work without them. */
 const DISPENSABLE: ReadonlySet<string> = new Set(['supports-color', '@opentelemetry/winston-transport']);
+
+/** Options of esbuild for program and library. */
+const OPTIONS = {
+  absWorkingDir: ROOT,
+  chunkNames: 'chunks/[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node24',
+  keepNames: true,
+  metafile: true,
+  // The result is checked before it is written.
+  write: false,
+  logLevel: 'warning',
+} as const;
 
 /** Settings of a build. */
 export interface BuildOptions {
@@ -48,15 +70,9 @@ export async function build(
   const outdir = resolve(directory);
   const main = join(outdir, 'main.js');
   const { outputFiles, metafile } = await bundle({
-    absWorkingDir: ROOT,
+    ...OPTIONS,
     entryPoints: [ENTRY],
     outdir,
-    chunkNames: 'chunks/[name]-[hash]',
-    bundle: true,
-    splitting: true,
-    platform: 'node',
-    format: 'esm',
-    target: 'node24',
     // OpenTelemetry's .mjs files require '@grpc/grpc-js' through createRequire, which esbuild does not see. Its .cjs files
     // use require itself.
     conditions: ['require'],
@@ -64,17 +80,16 @@ export async function build(
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
-    keepNames: true,
     plugins: [...plugins],
-    metafile: true,
-    // The result is checked before it is written.
-    write: false,
-    logLevel: 'warning',
   });
-  const faults = bundleFaults(metafile);
+  const library = await bundle({ ...OPTIONS, entryPoints: LIBRARY, outdir });
+  const faults = [...bundleFaults(metafile), ...libraryFaults(library.metafile)];
   if (faults.length > 0) throw new Error(`Cannot build ${main}:\n${faults.join('\n')}`);
 
-  const files = outputFiles.map((file) => ({ path: file.path, text: withNames(file, metafile) }));
+  const files = [
+    ...outputFiles.map((file) => ({ path: file.path, text: withNames(file, metafile) })),
+    ...library.outputFiles.map(({ path, text }) => ({ path, text })),
+  ];
   await rm(outdir, { recursive: true, force: true });
   for (const file of files) {
     await mkdir(dirname(file.path), { recursive: true });
@@ -97,6 +112,20 @@ export async function build(
  */
 export function bundleFaults(metafile: Metafile): string[] {
   return [...faultsOfApi(metafile), ...faultsOfStart(metafile), ...faultsOfExternals(metafile)];
+}
+
+/**
+ * Finds faults of the bundle of the library: it may contain no package, since it takes no telemetry.
+ *
+ * @param metafile esbuild's description of the bundle
+ * @returns one sentence for each fault
+ */
+export function libraryFaults(metafile: Metafile): string[] {
+  const packages = new Set(Object.keys(metafile.inputs).map(packageOf));
+  const faults = [...packages]
+    .filter((name) => name !== undefined)
+    .map((name) => `the library contains ${name}`);
+  return [...faults, ...faultsOfExternals(metafile)];
 }
 
 /**
@@ -171,7 +200,12 @@ function packageOf(path: string): string | undefined {
   return /^(?:.*\/)?node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1];
 }
 
-async function declare(directory: string): Promise<void> {
+/**
+ * Writes the declarations of all modules.
+ *
+ * @throws Error when the sources have errors
+ */
+export async function declare(directory: string): Promise<void> {
   const args = ['-p', join('scripts', 'tsconfig.build.json'), '--outDir', directory];
   const compiler = spawn(join(ROOT, 'node_modules', '.bin', 'tsc'), args, { cwd: ROOT, stdio: 'inherit' });
   const [code] = await once(compiler, 'exit');

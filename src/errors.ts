@@ -51,6 +51,8 @@ export type ErrorCode =
   | 'REGISTRY_TIMEOUT'
   /** All permits for preparations are taken and their queue is full, or the service is stopping. */
   | 'BUSY'
+  /** A file is no archive of images, or its entries cannot be trusted. */
+  | 'INVALID_ARCHIVE'
   /** The image is larger than the configured limits. */
   | 'IMAGE_TOO_LARGE'
   /** The disk is full. */

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { build, bundleFaults } from '../scripts/build.ts';
+import { build, bundleFaults, libraryFaults } from '../scripts/build.ts';
 import { startBuiltService } from './support/built-service.ts';
 
 const run = promisify(execFile);
@@ -82,6 +82,16 @@ describe('the built program', () => {
     assert.deepEqual([stdout, stderr], [`docker-http-passthrough ${version}\n`, '']);
   });
 
+  test('has a library of its own: no package, and no part of the program', async () => {
+    const library = join(folder, 'tarball.js');
+    assert.deepEqual(await packagesOf(library, /"(\.\.?\/[^"\s]+\.js)"/g), []);
+    const text = await readFile(library, 'utf8');
+    assert.doesNotMatch(text, /^\/\/ src\/(?:main|cli|http|config|pull|storage|telemetry)/m);
+    const script = `import { verify } from ${JSON.stringify(library)}; console.log(typeof verify)`;
+    const { stdout } = await run(process.execPath, ['--input-type=module', '-e', script], { cwd: folder });
+    assert.equal(stdout, 'function\n');
+  });
+
   test('loads no package at its start except the API of OpenTelemetry', async () => {
     assert.deepEqual(await packagesOf(main, /^(?:import|export) (?:[^"]*? from )?"(\.[^"]+)";$/gm), [
       '@opentelemetry/api',
@@ -154,6 +164,14 @@ describe('a faulty bundle is found', () => {
   }
 
   test('and a valid one is accepted', () => assert.deepEqual(bundleFaults(bundle({})), []));
+
+  test('a library with a package', () => {
+    assert.deepEqual(libraryFaults(bundle({ inputs: ['src/tarball.ts'] })), []);
+    assert.deepEqual(libraryFaults(bundle({ inputs: [API], external: 'undici' })), [
+      'the library contains @opentelemetry/api',
+      'undici is left out of the bundle',
+    ]);
+  });
 
   const wrong: readonly [what: string, options: Parameters<typeof bundle>[0], fault: RegExp][] = [
     ['no API', { inputs: [SDK] }, /^@opentelemetry\/api must be there once.*none$/],

@@ -61,6 +61,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   NO_SPACE: { status: 507, title: 'No space' },
   DAMAGED: INTERNAL,
   INVALID_CONFIGURATION: INTERNAL,
+  INVALID_ARCHIVE: INTERNAL,
   INTERNAL,
 };
 

@@ -34,8 +34,8 @@ export interface DecompressOptions {
   readonly signal: AbortSignal;
 }
 
-/** Compression of a layer. */
-type Compression = 'none' | 'gzip' | 'zstd';
+/** Compression of a layer or an archive. */
+export type Compression = 'none' | 'gzip' | 'zstd';
 
 /** First bytes of each format. bzip2 and xz are refused here: as a layer of an archive they would fail at the client. */
 const MAGICS: readonly { readonly format: string; readonly bytes: readonly (number | undefined)[] }[] = [
@@ -49,7 +49,8 @@ const MAGICS: readonly { readonly format: string; readonly bytes: readonly (numb
   { format: 'xz', bytes: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00] },
 ];
 
-const LONGEST_MAGIC = Math.max(...MAGICS.map(({ bytes }) => bytes.length));
+/** Bytes that tell the format: the length of the longest magic. */
+export const HEAD_LENGTH = Math.max(...MAGICS.map(({ bytes }) => bytes.length));
 
 /**
  * Decompresses a stream. The format is read from its first bytes, since media types are wrong in practice: registries serve
@@ -86,7 +87,7 @@ export async function* decompressed(
 /** Reads until there are enough bytes to detect the format, or the stream ends. */
 async function readHead(bytes: AsyncIterator<Uint8Array>): Promise<Uint8Array> {
   let head: Uint8Array = new Uint8Array();
-  while (head.byteLength < LONGEST_MAGIC) {
+  while (head.byteLength < HEAD_LENGTH) {
     const next = await bytes.next();
     if (next.done === true) break;
     head = head.byteLength === 0 ? next.value : Buffer.concat([head, next.value]);
@@ -102,7 +103,13 @@ async function* continued(
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
 }
 
-function detectCompression(head: Uint8Array, what: string): Compression {
+/**
+ * The compression of bytes, by their first {@link HEAD_LENGTH}.
+ *
+ * @param what name of the bytes in the message
+ * @throws PassthroughError `UNSUPPORTED_IMAGE` for bzip2 and xz
+ */
+export function detectCompression(head: Uint8Array, what: string): Compression {
   const format = MAGICS.find(({ bytes }) =>
     bytes.every((byte, index) => byte === undefined || byte === head[index]),
   )?.format;

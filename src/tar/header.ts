@@ -16,7 +16,7 @@ const MAX_MODE = 0o7777;
 const MAX_OCTAL = 0o77777777777;
 
 /** Offset and length of each field in bytes. Text is padded with NULs. Numbers are octal and end in a NUL. */
-const FIELDS = {
+export const FIELDS = {
   name: { offset: 0, length: 100 },
   mode: { offset: 100, length: 8 },
   uid: { offset: 108, length: 8 },
@@ -25,6 +25,7 @@ const FIELDS = {
   mtime: { offset: 136, length: 12 },
   chksum: { offset: 148, length: 8 },
   typeflag: { offset: 156, length: 1 },
+  linkname: { offset: 157, length: 100 },
   magic: { offset: 257, length: 6 },
   version: { offset: 263, length: 2 },
   devmajor: { offset: 329, length: 8 },

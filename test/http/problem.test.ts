@@ -31,6 +31,7 @@ const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]
   IMAGE_TOO_LARGE: [507, 'Image too large'],
   NO_SPACE: [507, 'No space'],
   DAMAGED: [500, 'Internal error'],
+  INVALID_ARCHIVE: [500, 'Internal error'],
   INVALID_CONFIGURATION: [500, 'Internal error'],
   INTERNAL: [500, 'Internal error'],
 };

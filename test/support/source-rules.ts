@@ -29,7 +29,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['image', 'tar'],
   ['streams'],
   ['registry', 'storage', 'archive'],
-  ['pull'],
+  ['pull', 'tarball'],
   ['config'],
   ['http'],
   ['cli', 'web', 'index.ts', 'tarball.ts'],
