@@ -1,11 +1,12 @@
 import { once } from 'node:events';
-import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import http, { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HttpSettings } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
 import { stopping } from '../pull/preparations.ts';
+import { RequestGate, RequestTurns } from './request-gate.ts';
 
 /** Largest request line and header, in bytes: twice Node's default, for clients that send long tokens. */
 const MAX_HEADER_BYTES = 32 * 1024;
@@ -43,6 +44,8 @@ export interface HttpServerOptions extends HttpSettings {
   readonly bodyTimeoutMs?: number;
   /** Is called for each new connection. */
   readonly onConnection?: () => void;
+  /** Whether file descriptors are short, so that a new connection is refused. */
+  readonly isShort?: () => boolean;
   /**
    * Answers a request, and settles when the answer is out. Must not reject.
    *
@@ -59,14 +62,24 @@ export class HttpServer {
   readonly #active = new Map<AbortController, Active>();
   /** Sockets that end after the answers under way on them. */
   readonly #ending = new WeakSet<Duplex>();
+  readonly #turns = new RequestTurns();
   #connections = 0;
   #lingering = 0;
 
   private constructor(options: HttpServerOptions) {
     this.#options = options;
-    this.#server = http.createServer(serverOptions(options), (request, response) =>
-      this.#accept(request, response),
-    );
+    const gates = new WeakMap<Socket, RequestGate>();
+    /** Counts each request that is parsed, also those that Node answers itself: 400 without `Host`, 417. */
+    class CountedResponse extends ServerResponse {
+      constructor(...parameters: ConstructorParameters<typeof ServerResponse>) {
+        super(...parameters);
+        const [request] = parameters;
+        gates.get(request.socket)?.enter(request, this);
+      }
+    }
+    const settings = { ...serverOptions(options), ServerResponse: CountedResponse };
+    this.#server = http.createServer(settings, (request, response) => this.#accept(request, response));
+    this.#server.on('connection', (socket) => gates.set(socket, new RequestGate(socket, this.#turns)));
     this.#server.on('connection', (socket) => this.#count(socket));
     this.#server.on('clientError', (error, socket) => this.#refuse(error, socket));
   }
@@ -116,16 +129,19 @@ export class HttpServer {
    * `Retry-After`.
    */
   #count(socket: Socket): void {
-    const { maxConnections, onConnection } = this.#options;
+    const { maxConnections, onConnection, isShort } = this.#options;
     onConnection?.();
-    if (this.#connections < maxConnections) {
+    const isFull = this.#connections >= maxConnections;
+    if (!isFull && isShort?.() !== true) {
       this.#connections += 1;
       socket.once('close', () => {
         this.#connections -= 1;
       });
       return;
     }
-    const why = `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
+    const why = isFull
+      ? `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`
+      : 'nearly all file descriptors of the process are in use';
     const text = plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
     if (this.#lingering >= MAX_LINGERING) {
       socket.end(text);

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
-import { type ErrorCode, PassthroughError } from '../errors.ts';
-import { type Digest, digestAlgorithm, isDigest } from '../image/digest.ts';
+import type { ErrorCode, PassthroughError } from '../errors.ts';
+import { type Digest, isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
+import type { Content } from '../util/content.ts';
+import type { Documents } from '../util/documents.ts';
 import { quoted } from '../util/printable.ts';
 import {
   blobEndpoint,
@@ -14,12 +15,12 @@ import {
 } from './endpoint.ts';
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
 import type { HostPattern } from './host-pattern.ts';
-import { readBounded, readStart } from './read-bounded.ts';
+import { type HashedContent, readContent, readStart } from './read-bounded.ts';
 import type { RegistryHost } from './registry-host.ts';
 import type { FetchedManifest, ManifestHead, Repository } from './repository.ts';
 import { errorFromResponse } from './response-error.ts';
 import { readResuming } from './resume.ts';
-import { collectTags } from './tag-list.ts';
+import { collectTags, type GetTagPage } from './tag-list.ts';
 import { isTransient } from './transport/connection-error.ts';
 import { signatureOf } from './transport/redirect.ts';
 import { backoffMs, pause, type RetryPolicy } from './transport/retry.ts';
@@ -42,6 +43,8 @@ export interface RepositoryClientOptions {
   /** See `RepositoryPlace`. */
   readonly namespace?: string | undefined;
   readonly limits: BodyLimits;
+  /** Holds manifests, configs and tag lists. */
+  readonly documents: Documents;
   /** Wait before a body that broke off is requested again. */
   readonly retry: RetryPolicy;
   readonly foreign: {
@@ -61,6 +64,13 @@ interface WholeBody {
   readonly tooLarge: ErrorCode;
   /** Name of the body, for messages. */
   readonly what: string;
+  /** What it must have. */
+  readonly expected?: { readonly size: number | undefined; readonly digest: Digest | undefined };
+}
+
+/** A small body, and the header that came with it. */
+interface FetchedBody extends HashedContent {
+  readonly headers: TransportResponse['headers'];
 }
 
 /** Most requests for a small body that breaks off. */
@@ -89,26 +99,24 @@ export class RepositoryClient implements Repository {
 
   async getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
     const { limits } = this.#options;
+    const descriptor = typeof reference === 'string' ? undefined : reference;
     const name = typeof reference === 'string' ? reference : reference.digest;
-    const what = `manifest ${quoted(name)}`;
-    const { bytes, headers } = await this.#getWhole(
+    const digest = isDigest(name) ? name : undefined;
+    const body = await this.#getWhole(
       {
         endpoint: manifestEndpoint(this.#place, name),
         headers: ACCEPT_MANIFESTS,
         maxBytes: limits.manifestBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
-        what,
+        what: `manifest ${quoted(name)}`,
+        expected: { size: descriptor?.size, digest },
       },
       signal,
     );
-    if (typeof reference !== 'string') verifySize(bytes, reference, what);
-    if (isDigest(name)) verifyDigest(bytes, name, what);
-    const claimed = headers['docker-content-digest'];
-    if (isDigest(claimed)) verifyDigest(bytes, claimed, what);
     return {
-      bytes,
-      digest: isDigest(name) ? name : digestOf(bytes, 'sha256'),
-      contentType: headers['content-type'] ?? '',
+      content: body.content,
+      digest: digest ?? body.sha256,
+      contentType: body.headers['content-type'] ?? '',
     };
   }
 
@@ -131,8 +139,8 @@ export class RepositoryClient implements Repository {
     };
   }
 
-  async listTags(signal: AbortSignal): Promise<readonly string[]> {
-    const { host, repository, limits } = this.#options;
+  listTags(signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined> {
+    const { host, repository, limits, documents } = this.#options;
     const endpoint = tagsEndpoint(this.#place);
     const body = {
       headers: { accept: 'application/json' },
@@ -140,24 +148,32 @@ export class RepositoryClient implements Repository {
       tooLarge: 'REGISTRY_FAILED',
       what: 'tag list',
     } as const;
-    const getPage = async (url: URL) => {
-      const { bytes, headers } = await this.#getWhole({ ...body, endpoint: { ...endpoint, url } }, signal);
-      return { bytes, link: [headers['link'] ?? []].flat().join(', ') };
+    const getPage: GetTagPage = async (url, parse) => {
+      const { content, headers } = await this.#getWhole({ ...body, endpoint: { ...endpoint, url } }, signal);
+      try {
+        const tags = await documents.use(content, body.what, signal, parse);
+        return { size: content.size, tags, link: [headers['link'] ?? []].flat().join(', ') };
+      } finally {
+        content.release();
+      }
     };
-    return await collectTags(endpoint.url, getPage, `${body.what} of ${host.name}/${repository}`);
+    return collectTags(endpoint.url, getPage, `${body.what} of ${host.name}/${repository}`);
   }
 
-  async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
+  async getConfig({ digest, size }: Descriptor, signal: AbortSignal): Promise<Content> {
     const { limits } = this.#options;
-    const endpoint = blobEndpoint(this.#place, descriptor.digest, 'config');
-    const what = `config ${quoted(descriptor.digest)}`;
-    const { bytes } = await this.#getWhole(
-      { endpoint, headers: {}, maxBytes: limits.configBytes, tooLarge: 'IMAGE_TOO_LARGE', what },
+    const body = await this.#getWhole(
+      {
+        endpoint: blobEndpoint(this.#place, digest, 'config'),
+        headers: {},
+        maxBytes: limits.configBytes,
+        tooLarge: 'IMAGE_TOO_LARGE',
+        what: `config ${quoted(digest)}`,
+        expected: { size, digest },
+      },
       signal,
     );
-    verifySize(bytes, descriptor, what);
-    verifyDigest(bytes, descriptor.digest, what);
-    return bytes;
+    return body.content;
   }
 
   async openLayer(
@@ -234,20 +250,26 @@ export class RepositoryClient implements Repository {
     return readResuming({ first, open, size, retry: this.#options.retry, signal, failure });
   }
 
-  /** Fetches a small body; starts again if it breaks off. */
+  /** Fetches a small body and verifies it; starts again if it breaks off. */
   async #getWhole(
-    { endpoint, headers, maxBytes, tooLarge, what }: WholeBody,
+    { endpoint, headers, expected, ...whole }: WholeBody,
     signal: AbortSignal,
-  ): Promise<{ bytes: Uint8Array; headers: TransportResponse['headers'] }> {
+  ): Promise<FetchedBody> {
+    const { documents, retry } = this.#options;
     const attempts = { count: 0 };
     for (let attempt = 1; ; attempt += 1) {
       const response = await this.#send(endpoint, headers, signal, attempts);
-      if (response.status !== 200) throw await this.#failure(response, what);
+      if (response.status !== 200) throw await this.#failure(response, whole.what);
+      // What a registry claims for a manifest must be right, too.
+      const claimed =
+        endpoint.operation === 'manifest' ? response.headers['docker-content-digest'] : undefined;
+      const digests = [expected?.digest, claimed].filter(isDigest);
       try {
-        return { bytes: await readBounded(response, maxBytes, what, tooLarge), headers: response.headers };
+        const options = { ...whole, documents, size: expected?.size, digests };
+        return { ...(await readContent(response, options)), headers: response.headers };
       } catch (error) {
         if (attempt === WHOLE_BODY_ATTEMPTS || !isTransient(error)) throw error;
-        await pause(backoffMs(attempt, this.#options.retry), signal);
+        await pause(backoffMs(attempt, retry), signal);
       }
     }
   }
@@ -275,26 +297,4 @@ export class RepositoryClient implements Repository {
  */
 function isInconclusive(status: number): boolean {
   return status === 501 || (status >= 400 && status < 500 && status !== 401 && status !== 429);
-}
-
-function verifySize(bytes: Uint8Array, { size, digest }: Descriptor, what: string): void {
-  if (bytes.byteLength === size) return;
-  throw new PassthroughError(
-    'VERIFICATION_FAILED',
-    `Cannot verify ${what}: it has ${bytes.byteLength} bytes, its descriptor says ${size}`,
-    { expected: digest, actual: digestOf(bytes, digestAlgorithm(digest)) },
-  );
-}
-
-function verifyDigest(bytes: Uint8Array, expected: Digest, what: string): void {
-  const actual = digestOf(bytes, digestAlgorithm(expected));
-  if (actual === expected) return;
-  throw new PassthroughError('VERIFICATION_FAILED', `Cannot verify ${what}: its bytes are ${actual}`, {
-    expected,
-    actual,
-  });
-}
-
-function digestOf(bytes: Uint8Array, algorithm: 'sha256' | 'sha512'): Digest {
-  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
 }
