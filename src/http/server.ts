@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { HttpSettings } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
 import { stopping } from '../pull/preparations.ts';
+import { Connections } from './connections.ts';
 import { RequestGate, RequestTurns } from './request-gate.ts';
 
 /** Largest request line and header, in bytes: twice Node's default, for clients that send long tokens. */
@@ -63,11 +64,12 @@ export class HttpServer {
   /** Sockets that end after the answers under way on them. */
   readonly #ending = new WeakSet<Duplex>();
   readonly #turns = new RequestTurns();
-  #connections = 0;
+  readonly #connections: Connections;
   #lingering = 0;
 
   private constructor(options: HttpServerOptions) {
     this.#options = options;
+    this.#connections = new Connections(options.maxConnections);
     const gates = new WeakMap<Socket, RequestGate>();
     /** Counts each request that is parsed, also those that Node answers itself: 400 without `Host`, 417. */
     class CountedResponse extends ServerResponse {
@@ -131,17 +133,11 @@ export class HttpServer {
   #count(socket: Socket): void {
     const { maxConnections, onConnection, isShort } = this.#options;
     onConnection?.();
-    const isFull = this.#connections >= maxConnections;
-    if (!isFull && isShort?.() !== true) {
-      this.#connections += 1;
-      socket.once('close', () => {
-        this.#connections -= 1;
-      });
-      return;
-    }
-    const why = isFull
-      ? `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`
-      : 'nearly all file descriptors of the process are in use';
+    const areFilesShort = isShort?.() === true;
+    if (!areFilesShort && this.#connections.admit(socket)) return;
+    const why = areFilesShort
+      ? 'nearly all file descriptors of the process are in use'
+      : `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
     const text = plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
     if (this.#lingering >= MAX_LINGERING) {
       socket.end(text);
@@ -169,9 +165,11 @@ export class HttpServer {
     response.on('error', () => undefined);
     // Before Node starts to wait for the next request: the limit of this answer must not apply to a pipelined one.
     response.prependListener('finish', () => socket.setTimeout(0));
-    const done = this.#options
-      .handle(request, response, controller.signal)
-      .finally(() => this.#active.delete(controller));
+    this.#connections.work(socket, true);
+    const done = this.#options.handle(request, response, controller.signal).finally(() => {
+      this.#active.delete(controller);
+      this.#connections.work(socket, false);
+    });
     this.#active.set(controller, { request, response, done });
   }
 

@@ -17,8 +17,13 @@ import { parseLinks } from '../../../src/registry/link.ts';
 import { parseHost } from '../../../src/registry/registry-host.ts';
 import { retryAfterSeconds } from '../../../src/registry/transport/retry.ts';
 import { decompressed } from '../../../src/streams/decompress.ts';
+import { StreamCursor } from '../../../src/tar/cursor.ts';
 import { encodeTar, type TarSource, tarSize } from '../../../src/tar/encoder.ts';
+import { readTar } from '../../../src/tar/reader.ts';
+import { verify } from '../../../src/tarball/verify.ts';
 import { MemoryBudget } from '../../../src/util/memory-budget.ts';
+import { base256, gnuLong, paxEntry, rawTar } from '../../../test/support/raw-tar.ts';
+import { FLAVOURS, tarOf } from '../../../test/tarball/flavours.ts';
 
 /** A parser, and what it must hold to. */
 export interface FuzzTarget {
@@ -271,7 +276,61 @@ export const TARGETS: readonly FuzzTarget[] = [
     },
   },
   {
-    name: 'tar',
+    name: 'tar reader',
+    maxBytes: 64 * 1024,
+    seeds: [
+      rawTar({ name: 'a', content: Buffer.from('text') }),
+      rawTar(paxEntry({ path: 'p'.repeat(200), size: '3' }), { name: 'a', content: Buffer.from('abc') }),
+      rawTar(gnuLong('L', 'n'.repeat(200)), { name: 'a' }),
+      rawTar({ name: 'a', size: base256(3n), content: Buffer.from('abc') }),
+    ],
+    words: [
+      'ustar\0' + '00',
+      'ustar  \0',
+      '\0',
+      '0000644\0',
+      'x',
+      'g',
+      'L',
+      'K',
+      '12 path=abc\n',
+      '9 size=1\n',
+    ],
+    codes: ['INVALID_ARCHIVE', 'IMAGE_TOO_LARGE'],
+    run: async (input) => {
+      const archive = withChecksums(input);
+      const whole = await entriesOf(archive, archive.length || 1);
+      check(whole === (await entriesOf(archive, 61)), 'the chunks of a stream do not matter');
+    },
+  },
+  {
+    name: 'archives',
+    maxBytes: 128 * 1024,
+    seeds: Object.values(FLAVOURS).map(({ files }) => tarOf(files)),
+    words: [
+      'manifest.json',
+      'index.json',
+      '"Config"',
+      '"Layers"',
+      '"RepoTags"',
+      'null',
+      '../',
+      '/',
+      'sha256:',
+      '\0',
+      '{',
+      '}',
+    ],
+    codes: ['INVALID_ARCHIVE', 'UNSUPPORTED_IMAGE', 'VERIFICATION_FAILED', 'IMAGE_TOO_LARGE'],
+    run: async (input) => {
+      const archive = withChecksums(input);
+      const report = JSON.stringify(await verify(archive));
+      const streamed = JSON.stringify(await verify(chunksOf(archive, 4096)));
+      check(report === streamed, 'a file and a stream give the same');
+    },
+  },
+  {
+    name: 'tar writer',
     maxBytes: 2 * 1024,
     seeds: ['a', 'dir/file', 'é'.repeat(60), `${'d/'.repeat(80)}f`, 'x'.repeat(101)],
     words: ['/', 'é', '漢', 'x'.repeat(100), '\0', '..'],
@@ -332,6 +391,35 @@ function attempt(parse: () => unknown): unknown {
 
 function check(isTrue: boolean, what: string): void {
   if (!isTrue) throw new Error(`This does not hold: ${what}`);
+}
+
+/** Corrects the checksums of headers: with a wrong one, hardly an input would be read further than its first block. */
+function withChecksums(input: Buffer): Buffer {
+  const archive = Buffer.from(input);
+  for (let start = 0; start + 512 <= archive.length; start += 512) {
+    const header = archive.subarray(start, start + 512);
+    if (header.toString('latin1', 257, 262) !== 'ustar') continue;
+    header.write('        ', 148, 'latin1');
+    const sum = header.reduce((total, byte) => total + byte, 0);
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');
+  }
+  return archive;
+}
+
+/** The entries of an archive as text, or the code of its refusal. */
+async function entriesOf(input: Buffer, length: number): Promise<string> {
+  const seen: unknown[] = [];
+  try {
+    for await (const { content, ...entry } of readTar(new StreamCursor(chunksOf(input, length)))) {
+      const hash = createHash('sha256');
+      for await (const chunk of content()) hash.update(chunk);
+      seen.push({ ...entry, content: hash.digest('hex') });
+    }
+  } catch (error) {
+    if (!isPassthroughError(error)) throw error;
+    seen.push(error.message);
+  }
+  return JSON.stringify(seen);
 }
 
 async function* chunksOf(bytes: Buffer, length: number): AsyncGenerator<Uint8Array> {
