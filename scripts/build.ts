@@ -26,7 +26,7 @@ const ROOT = join(import.meta.dirname, '..');
 const ENTRY = 'src/main.ts';
 
 /** Entry modules of the library: the `exports` of package.json. */
-const LIBRARY = ['src/tarball.ts'];
+const LIBRARY = ['src/index.ts', 'src/tarball.ts'];
 
 const API = '@opentelemetry/api';
 
@@ -82,7 +82,8 @@ export async function build(
     },
     plugins: [...plugins],
   });
-  const library = await bundle({ ...OPTIONS, entryPoints: LIBRARY, outdir });
+  // The library takes the API of the program that uses it, so that its spans belong to that program's traces.
+  const library = await bundle({ ...OPTIONS, entryPoints: LIBRARY, outdir, external: [API] });
   const faults = [...bundleFaults(metafile), ...libraryFaults(library.metafile)];
   if (faults.length > 0) throw new Error(`Cannot build ${main}:\n${faults.join('\n')}`);
 
@@ -115,7 +116,7 @@ export function bundleFaults(metafile: Metafile): string[] {
 }
 
 /**
- * Finds faults of the bundle of the library: it may contain no package, since it takes no telemetry.
+ * Finds faults of the bundle of the library: it may contain no package, and import none but the API of OpenTelemetry.
  *
  * @param metafile esbuild's description of the bundle
  * @returns one sentence for each fault
@@ -125,7 +126,7 @@ export function libraryFaults(metafile: Metafile): string[] {
   const faults = [...packages]
     .filter((name) => name !== undefined)
     .map((name) => `the library contains ${name}`);
-  return [...faults, ...faultsOfExternals(metafile)];
+  return [...faults, ...faultsOfExternals(metafile, [API])];
 }
 
 /**
@@ -160,8 +161,8 @@ function faultsOfStart({ outputs }: Metafile): string[] {
   return others.length === 0 ? [] : [`loaded whenever the program starts: ${others.join(', ')}`];
 }
 
-/** Imports that are not in the bundle must be modules of Node. */
-function faultsOfExternals({ outputs }: Metafile): string[] {
+/** Imports that are not in the bundle must be modules of Node, or allowed. */
+function faultsOfExternals({ outputs }: Metafile, allowed: readonly string[] = []): string[] {
   const externals = new Set(
     Object.values(outputs)
       .flatMap(({ imports }) => imports)
@@ -169,7 +170,7 @@ function faultsOfExternals({ outputs }: Metafile): string[] {
       .map(({ path }) => path),
   );
   return [...externals]
-    .filter((path) => !isBuiltin(path) && !DISPENSABLE.has(path))
+    .filter((path) => !isBuiltin(path) && !DISPENSABLE.has(path) && !allowed.includes(path))
     .map((path) => `${path} is left out of the bundle`);
 }
 

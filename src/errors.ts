@@ -57,6 +57,8 @@ export type ErrorCode =
   | 'IMAGE_TOO_LARGE'
   /** The disk is full. */
   | 'NO_SPACE'
+  /** The file that an image is pulled to cannot be written: no such folder, no permission, a folder in its place. */
+  | 'CANNOT_WRITE'
   /** A prepared file has changed on the disk, or the disk cannot read it. */
   | 'DAMAGED'
   /** The work was stopped because its client has left. */
@@ -65,7 +67,14 @@ export type ErrorCode =
   | 'INTERNAL';
 
 /** A setting that decides whether a request is served. */
-export type Setting = 'allowedHosts' | 'bufferedBytes' | 'foreignLayers' | 'trustedCertificates';
+export type Setting =
+  | 'allowedHosts'
+  | 'bufferedBytes'
+  | 'caCert'
+  | 'clientCert'
+  | 'clientKey'
+  | 'foreignLayers'
+  | 'trustedCertificates';
 
 /** Facts beside a message, for logs and error bodies. Never a credential. */
 export interface ErrorDetails {

@@ -59,6 +59,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   REGISTRY_TIMEOUT: { status: 504, title: 'Registry timed out' },
   IMAGE_TOO_LARGE: { status: 507, title: 'Image too large' },
   NO_SPACE: { status: 507, title: 'No space' },
+  CANNOT_WRITE: INTERNAL,
   DAMAGED: INTERNAL,
   INVALID_CONFIGURATION: INTERNAL,
   INVALID_ARCHIVE: INTERNAL,

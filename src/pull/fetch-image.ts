@@ -26,12 +26,16 @@ export type FetchImageCall = Pick<FetchLayersCall, 'budget' | 'progress' | 'sign
 
 /** Fetches config and layers of images. */
 export class ImageFetcher {
-  readonly #layers: LayerFetcher;
+  readonly #layers: Pick<LayerFetcher, 'has' | 'fetchAll'>;
   readonly #policy: ResolvePolicy;
   readonly #store: Store<LayerReport>;
 
   /** @param store keeps what is made of large configs */
-  constructor(layers: LayerFetcher, policy: ResolvePolicy, store: Store<LayerReport>) {
+  constructor(
+    layers: Pick<LayerFetcher, 'has' | 'fetchAll'>,
+    policy: ResolvePolicy,
+    store: Store<LayerReport>,
+  ) {
     this.#layers = layers;
     this.#policy = policy;
     this.#store = store;

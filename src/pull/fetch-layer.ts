@@ -1,14 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { LayerForm } from '../archive/layouts.ts';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
-import type { Digest } from '../image/digest.ts';
+import { type Digest, digestAlgorithm } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
-import type { Draft } from '../storage/store.ts';
+import type { Draft, Stored } from '../storage/store.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { decompressed } from '../streams/decompress.ts';
 import { rebatched } from '../streams/rebatch.ts';
 import { Verifier, verifying } from '../streams/verify.ts';
 import { instruments } from '../telemetry/metrics.ts';
+import { unlessAborted } from '../util/map-concurrently.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
 import type { LayerReport } from './progress.ts';
@@ -130,5 +131,60 @@ export function wrongDiffId(layer: Descriptor, expected: Digest, actual: string)
     'VERIFICATION_FAILED',
     `Cannot verify uncompressed ${nameOf(layer)}: expected ${expected}, its bytes are ${actual}`,
     { expected, actual },
+  );
+}
+
+/**
+ * Compares the diff ID that the config names with that of the file, if the file holds uncompressed bytes.
+ *
+ * @param index of the layer in its image, counted from 0
+ * @returns the diff ID; `undefined` for a layer of an artifact
+ * @throws PassthroughError `VERIFICATION_FAILED`; what `diffIds` rejects with
+ */
+export async function verifyDiffId(
+  layer: Descriptor,
+  index: number,
+  file: Stored,
+  {
+    diffIds,
+    form,
+    signal,
+  }: {
+    readonly diffIds: Promise<readonly Digest[] | undefined>;
+    readonly form: LayerForm;
+    readonly signal: AbortSignal;
+  },
+): Promise<Digest | undefined> {
+  // The config comes from the registry: waiting for it must not hide that another layer has failed.
+  const all = await unlessAborted(diffIds, signal);
+  const expected = all?.[index];
+  if (all !== undefined && expected === undefined) throw diffIdsDisagree(layer);
+  if (form === 'compressed' || expected === undefined) return expected;
+  const known = String(file.description['diffId']);
+  const algorithm = digestAlgorithm(expected);
+  const actual = known.startsWith(algorithm) ? known : `${algorithm}:${await hashOf(file, algorithm)}`;
+  if (actual !== expected) throw wrongDiffId(layer, expected, actual);
+  return expected;
+}
+
+/** Hashes a file again, for the rare config whose diff IDs use another algorithm than SHA-256. */
+async function hashOf(file: Stored, algorithm: string): Promise<string> {
+  const hash = createHash(algorithm);
+  for await (const bytes of file.read()) {
+    hash.update(bytes);
+    releaseChunk(bytes);
+  }
+  return hash.digest('hex');
+}
+
+/** The error for a layer to which the config gives two diff IDs, or none. */
+export function diffIdsDisagree(
+  layer: Descriptor,
+  { expected, actual }: { readonly expected?: Digest | undefined; readonly actual?: Digest | undefined } = {},
+): PassthroughError {
+  return new PassthroughError(
+    'VERIFICATION_FAILED',
+    `Cannot verify layer ${quoted(layer.digest)}: the config gives it another diff ID at each place`,
+    { ...(expected !== undefined && { expected }), ...(actual !== undefined && { actual }) },
   );
 }

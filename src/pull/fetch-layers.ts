@@ -1,19 +1,15 @@
-import { createHash } from 'node:crypto';
 import type { LayerForm } from '../archive/layouts.ts';
-import { PassthroughError } from '../errors.ts';
-import { type Digest, digestAlgorithm } from '../image/digest.ts';
+import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { isForeignLayer } from '../image/media-type.ts';
 import type { Repository, RepositoryLocation } from '../registry/repository.ts';
-import type { Store, Stored } from '../storage/store.ts';
-import { releaseChunk } from '../streams/chunk.ts';
+import type { Draft, Store, Stored } from '../storage/store.ts';
 import { withSpan } from '../telemetry/span.ts';
-import { mapConcurrently, unlessAborted } from '../util/map-concurrently.ts';
+import { mapConcurrently } from '../util/map-concurrently.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
-import { quoted } from '../util/printable.ts';
 import { KeyedSemaphore } from '../util/semaphore.ts';
 import { KnownBlobs } from './cache/known-blobs.ts';
-import { fetchLayer, wrongDiffId } from './fetch-layer.ts';
+import { diffIdsDisagree, type FetchLayerOptions, fetchLayer, verifyDiffId } from './fetch-layer.ts';
 import { type ImageLimits, SizeBudget } from './limits.ts';
 import type { LayerReport, ProgressCounter } from './progress.ts';
 
@@ -46,6 +42,8 @@ export interface FetchLayersCall {
   /** Layers that other images of the same archive have brought, by digest of the blob. */
   readonly known: ReadonlyMap<Digest, FetchedLayer>;
   readonly progress?: ProgressCounter | undefined;
+  /** Receives each layer as soon as it is verified. The file stays with {@link LayerFetcher.fetchAll} until that resolves. */
+  readonly onLayer?: ((layer: FetchedLayer) => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -107,7 +105,9 @@ export class LayerFetcher {
         this.#limits.concurrentLayers,
         signal,
         async ({ layer, index }, either) => {
-          held.push(await this.#fetch(layer, index, { ...call, signal: either }));
+          const fetched = await this.#fetch(layer, index, { ...call, signal: either });
+          held.push(fetched);
+          call.onLayer?.(fetched);
         },
       );
       const byDigest = new Map([...known, ...held.map((layer) => [layer.descriptor.digest, layer] as const)]);
@@ -150,13 +150,50 @@ export class LayerFetcher {
     return file;
   }
 
+  /**
+   * Fetches a layer in the form of the registry to a place of the caller's. It is verified when the promise resolves.
+   *
+   * @param index of the layer in its image, counted from 0
+   * @throws PassthroughError as {@link fetchAll}; what `draft` throws
+   */
+  fetchInto(
+    draft: Draft,
+    layer: Descriptor,
+    index: number,
+    { source, progress, signal }: Pick<FetchLayersCall, 'source' | 'progress' | 'signal'>,
+  ): Promise<void> {
+    let seen = 0;
+    const report = ({ compressed }: LayerReport) => {
+      progress?.advance(compressed - seen);
+      seen = compressed;
+    };
+    const attributes = layerAttributes(layer, index);
+    return withSpan(`download_layer_${index + 1}`, { attributes }, async () => {
+      await this.#download(layer, 'compressed', source, { draft, signal, report });
+      progress?.finishLayer();
+    });
+  }
+
+  #download(
+    layer: Descriptor,
+    form: LayerForm,
+    { location, repository }: LayerSource,
+    target: Pick<FetchLayerOptions, 'draft' | 'signal' | 'report'>,
+  ): Promise<Digest | undefined> {
+    const open = (one: Descriptor, working: AbortSignal) =>
+      liesOutside(one) ? repository.openForeignLayer(one, working) : repository.openLayer(one, working);
+    const memory = this.#memory;
+    return this.#downloads.run(
+      location.origin,
+      target.signal,
+      () => fetchLayer({ layer, form, open, memory, ...target }),
+      location.name,
+    );
+  }
+
   /** @param index of the layer in its image, counted from 0 */
   #fetch(layer: Descriptor, index: number, call: FetchLayersCall): Promise<FetchedLayer> {
-    const attributes = {
-      'oci.layer.index': index + 1,
-      'oci.layer.digest': layer.digest,
-      'oci.layer.compressed_size': layer.size,
-    };
+    const attributes = layerAttributes(layer, index);
     return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
       const file = await this.#obtain(layer, call);
       span.setAttribute('passthrough.layer.source', file.source === 'made' ? 'registry' : file.source);
@@ -177,8 +214,7 @@ export class LayerFetcher {
     layer: Descriptor,
     { source, form, budget, progress, signal }: FetchLayersCall,
   ): Promise<Stored> {
-    const { location, repository, account } = source;
-    const memory = this.#memory;
+    const { location, account } = source;
     const seen = { compressed: 0, uncompressed: 0 };
     const tooLarge = new AbortController();
     const watch = ({ compressed, uncompressed }: LayerReport) => {
@@ -191,22 +227,14 @@ export class LayerFetcher {
         tooLarge.abort(error);
       }
     };
-    const open = (one: Descriptor, working: AbortSignal) =>
-      liesOutside(one) ? repository.openForeignLayer(one, working) : repository.openLayer(one, working);
     const file = await this.#store.obtain(layerKey(layer, form, location), {
       signal: AbortSignal.any([signal, tooLarge.signal]),
       onReport: watch,
       account,
-      produce: (draft, working, report) =>
-        this.#downloads.run(
-          location.origin,
-          working,
-          async () => {
-            const diffId = await fetchLayer({ layer, form, open, draft, memory, signal: working, report });
-            return { repository: location.name, ...(diffId !== undefined && { diffId }) };
-          },
-          location.name,
-        ),
+      produce: async (draft, working, report) => {
+        const diffId = await this.#download(layer, form, source, { draft, signal: working, report });
+        return { repository: location.name, ...(diffId !== undefined && { diffId }) };
+      },
     });
     try {
       tooLarge.signal.throwIfAborted();
@@ -240,47 +268,15 @@ function layerKey(layer: Descriptor, form: LayerForm, { origin, name }: Reposito
   return `${form} ${digest} ${size} ${liesOutside(layer) ? `${origin}/${name}` : origin}`;
 }
 
+function layerAttributes({ digest, size }: Descriptor, index: number) {
+  return {
+    'oci.layer.index': index + 1,
+    'oci.layer.digest': digest,
+    'oci.layer.compressed_size': size,
+  };
+}
+
 /** Whether the descriptor names a place outside of the registry. */
 function liesOutside(layer: Descriptor): boolean {
   return isForeignLayer(layer) && layer.urls !== undefined;
-}
-
-/** Compares the diff ID that the config names with that of the file, if the file holds uncompressed bytes. */
-async function verifyDiffId(
-  layer: Descriptor,
-  index: number,
-  file: Stored,
-  { diffIds, form, signal }: FetchLayersCall,
-): Promise<Digest | undefined> {
-  // The config comes from the registry: waiting for it must not hide that another layer has failed.
-  const all = await unlessAborted(diffIds, signal);
-  const expected = all?.[index];
-  if (all !== undefined && expected === undefined) throw diffIdsDisagree(layer);
-  if (form === 'compressed' || expected === undefined) return expected;
-  const known = String(file.description['diffId']);
-  const algorithm = digestAlgorithm(expected);
-  const actual = known.startsWith(algorithm) ? known : `${algorithm}:${await hashOf(file, algorithm)}`;
-  if (actual !== expected) throw wrongDiffId(layer, expected, actual);
-  return expected;
-}
-
-/** Hashes a file again, for the rare config whose diff IDs use another algorithm than SHA-256. */
-async function hashOf(file: Stored, algorithm: string): Promise<string> {
-  const hash = createHash(algorithm);
-  for await (const bytes of file.read()) {
-    hash.update(bytes);
-    releaseChunk(bytes);
-  }
-  return hash.digest('hex');
-}
-
-function diffIdsDisagree(
-  layer: Descriptor,
-  { expected, actual }: { readonly expected?: Digest | undefined; readonly actual?: Digest | undefined } = {},
-): PassthroughError {
-  return new PassthroughError(
-    'VERIFICATION_FAILED',
-    `Cannot verify layer ${quoted(layer.digest)}: the config gives it another diff ID at each place`,
-    { ...(expected !== undefined && { expected }), ...(actual !== undefined && { actual }) },
-  );
 }

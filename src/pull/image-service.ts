@@ -1,25 +1,29 @@
+import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference } from '../image/reference.ts';
 import { accountOf, type CredentialOwner, chooseCredential, ownerOf } from '../registry/auth/credentials.ts';
-import { openRegistryAccess, openRepository, type RegistryAccess } from '../registry/open-repository.ts';
+import {
+  locationOf,
+  openRegistryAccess,
+  openRepository,
+  type RegistryAccess,
+} from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
-import type { RetryPolicy } from '../registry/transport/retry.ts';
-import { StoreFolder } from '../storage/folder.ts';
-import { Store } from '../storage/store.ts';
+import type { Store } from '../storage/store.ts';
+import { verified } from '../streams/verify.ts';
 import type { Content } from '../util/content.ts';
-import { Documents } from '../util/documents.ts';
-import { MemoryBudget } from '../util/memory-budget.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
-import { ManifestStore } from './cache/manifest-store.ts';
-import { ReferenceCache } from './cache/reference-cache.ts';
-import { childrenBytes } from './documents/children-budget.ts';
-import { divideMemory } from './documents/held-memory.ts';
+import type { ManifestStore } from './cache/manifest-store.ts';
+import { openStorage, type ReplaceableParts, type Storage } from './cache/open-storage.ts';
+import { DirectWriter } from './direct/direct-writer.ts';
+import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
+import { pullTo, type WrittenArchive } from './direct/pull-to.ts';
 import { LookUps } from './documents/look-ups.ts';
-import { openSpoolFile } from './documents/stored-content.ts';
+import { openPolicy } from './documents/policy.ts';
 import { LayerFetcher } from './fetch-layers.ts';
 import { Places, withTimeLimit } from './limits.ts';
-import { type ImageServiceOptions, type ResolvedOptions, resolveOptions, storeBytes } from './options.ts';
+import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
 import type { LayerReport } from './progress.ts';
 import { ArchivePuller } from './pull-archive.ts';
@@ -30,24 +34,10 @@ import type {
   InspectCall,
   PrepareOptions,
   PullOptions,
+  PullToOptions,
 } from './request.ts';
 import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from './resolve-archive.ts';
 import type { ManifestChoice, ServedManifest } from './resolve-manifest.ts';
-
-/** Parts that tests replace, to observe or to damage them. */
-export interface ReplaceableParts {
-  readonly openStore?: typeof Store.open<LayerReport>;
-  readonly manifestsInFlight?: SharedManifests['inFlight'];
-  readonly filesInFlight?: ReturnType<typeof sharedFiles>;
-  readonly retry?: RetryPolicy | undefined;
-}
-
-/** What {@link ImageService.open} opens. */
-interface Opened {
-  readonly store: Store<LayerReport>;
-  readonly manifestStore: ManifestStore;
-  readonly references: ReferenceCache;
-}
 
 /**
  * The application: resolves images at their registries, fetches and verifies their layers, and lays them out as archives. It is
@@ -61,28 +51,20 @@ export class ImageService {
   readonly #store: Store<LayerReport>;
   readonly #manifestStore: ManifestStore;
   readonly #files: ArchiveFiles;
+  readonly #writer: DirectWriter;
   readonly #lookUps: LookUps;
   readonly #preparations = new Preparations();
 
   private constructor(
     options: ResolvedOptions,
-    { store, manifestStore, references }: Opened,
+    { store, manifestStore, references }: Storage,
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
-    const { registry, limits, admission, bufferedBytes } = options;
-    const { concurrentDownloads } = registry;
-    const { maxWaitMs } = admission;
-    const { brief, held } = divideMemory(bufferedBytes);
-    const memory = new MemoryBudget({ maxBytes: brief, maxWaitMs });
-    const documents = new Documents({ memory, openFile: () => openSpoolFile(store) });
+    const { registry, limits, admission } = options;
+    const { policy, memory } = openPolicy(options, store);
+    const { documents } = policy;
     this.#options = options;
-    this.#policy = {
-      limits,
-      documents,
-      heldMemory: new MemoryBudget({ maxBytes: held, maxWaitMs }),
-      childrenBytes: childrenBytes(registry.bodyLimits.manifestBytes),
-      fetchesForeignLayers: registry.foreignLayers === 'fetch',
-    };
+    this.#policy = policy;
     this.#registries = openRegistryAccess({
       ...registry,
       documents,
@@ -95,15 +77,21 @@ export class ImageService {
     this.#lookUps = new LookUps({
       store,
       documents,
-      resolving: this.#policy,
-      maxWaitMs,
+      resolving: policy,
+      maxWaitMs: admission.maxWaitMs,
       totalMs: options.prepareTimeoutMs,
     });
-    const layers = new LayerFetcher({ store, limits, concurrentDownloads, memory });
+    const layers = new LayerFetcher({
+      store,
+      limits,
+      concurrentDownloads: registry.concurrentDownloads,
+      memory,
+    });
+    this.#writer = new DirectWriter(layers, policy, store);
     this.#files = new ArchiveFiles({
       store,
       limits,
-      puller: new ArchivePuller(layers, this.#policy, store),
+      puller: new ArchivePuller(layers, policy, store),
       places: new Places(admission),
       inFlight: filesInFlight,
     });
@@ -112,29 +100,15 @@ export class ImageService {
   /**
    * Opens a service: its store and its connections. The caller must close it.
    *
-   * @throws PassthroughError `INVALID_CONFIGURATION` if a folder cannot be used
+   * @throws PassthroughError `INVALID_CONFIGURATION` if a folder, a certificate, a key or the namespace cannot be used
    */
   static async open(options: ImageServiceOptions = {}, parts: ReplaceableParts = {}): Promise<ImageService> {
     const resolved = resolveOptions(options);
-    const { cache, workspaceDirectory, onDamage } = resolved;
-    const { directory, staleMs } = cache;
-    const folder =
-      directory === undefined
-        ? await StoreFolder.makeTemporary(workspaceDirectory)
-        : await StoreFolder.openKept(directory);
-    try {
-      const openStore = parts.openStore ?? Store.open<LayerReport>;
-      const maxBytes = storeBytes(cache, await folder.capacity());
-      const store = await openStore({ folder, maxBytes, onDamage });
-      const manifestStore = new ManifestStore(store, folder);
-      const isOn = cache.maxBytes !== 0;
-      const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
-      const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
-      return new ImageService(resolved, { store, manifestStore, references }, parts);
-    } catch (error) {
-      await folder.close();
-      throw error;
-    }
+    return await openStorage(
+      resolved,
+      parts.openStore,
+      (storage) => new ImageService(resolved, storage, parts),
+    );
   }
 
   /** Whether prepared archives are kept for later requests. */
@@ -165,8 +139,8 @@ export class ImageService {
   resolve(request: ArchiveRequest, { signal, ...client }: Call): Promise<ResolvedArchive> {
     const hosts = request.images.map(({ host }) => host);
     const open = ({ host, reference: { repository: name } }: ImageRequest) => {
-      const credential = this.#credentialFor(host, hosts, client);
-      const location = { origin: host.origin, name };
+      const credential = this.#credentialFor(host, hosts, client, name);
+      const location = locationOf(host, name, this.#options.registry.namespace);
       const inner = openRepository(this.#registries, { host, repository: name, credential });
       const repository = new CachingRepository(
         inner,
@@ -193,6 +167,24 @@ export class ImageService {
     return withTimeLimit(limits, signal, (_, limit) =>
       this.#files.open(resolved, { signal, limit, onProgress, client }),
     );
+  }
+
+  /**
+   * Resolves and pulls an archive to a file, which has its name only when all its bytes are verified.
+   *
+   * @throws PassthroughError those of {@link resolve} and {@link pull}; `CANNOT_WRITE`, `NO_SPACE`
+   */
+  async pullTo(
+    request: ArchiveRequest,
+    destination: string,
+    { signal, onProgress, client, ...access }: PullToOptions,
+  ): Promise<WrittenArchive> {
+    const resolved = await this.resolve(request, { signal, ...access });
+    // Through a kept store, a later pull finds the layers of one that broke off.
+    const writer = this.#options.cache.directory === undefined ? this.#writer : undefined;
+    const pull = (options: PullOptions) => this.pull(resolved, options);
+    const ways = { writer, pull, totalMs: this.#options.prepareTimeoutMs };
+    return pullTo(destination, resolved, ways, { signal, onProgress, client });
   }
 
   /**
@@ -241,6 +233,27 @@ export class ImageService {
   }
 
   /**
+   * Asks for digest, media type and size of a manifest: see `manifestFacts`.
+   *
+   * @throws PassthroughError those of {@link manifest}
+   */
+  headManifest(image: ImageRequest, call: InspectCall): Promise<ManifestFacts> {
+    const { repository, signal } = this.#openUncached(image, call);
+    const fetch = () => this.manifest(image, { type: undefined, platform: undefined }, call);
+    return manifestFacts(image.reference, repository, fetch, signal);
+  }
+
+  /**
+   * Opens a blob of an image. Its bytes are verified when they have been read to the end, not before.
+   *
+   * @throws PassthroughError those of `Repository`; while reading, `VERIFICATION_FAILED`
+   */
+  async openBlob(image: ImageRequest, descriptor: Descriptor, call: Call) {
+    const { repository } = this.#openUncached(image, call);
+    return verified(await repository.openLayer(descriptor, call.signal), descriptor);
+  }
+
+  /**
    * Lists the tags of a repository, all pages of them, as JSON text: a list.
    *
    * @returns the text, which the caller must release
@@ -269,20 +282,19 @@ export class ImageService {
   }
 
   #openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
-    const credential = this.#credentialFor(host, [host], access);
     const { repository: name } = reference;
+    const credential = this.#credentialFor(host, [host], access, name);
     const repository = openRepository(this.#registries, { host, repository: name, credential });
-    return { repository, signal, client, location: { origin: host.origin, name } };
+    return { repository, signal, client, location: locationOf(host, name, this.#options.registry.namespace) };
   }
 
-  /** Credentials in a request that names several registries do not say for which of them they are. */
   #credentialFor(
     host: RegistryHost,
     hosts: readonly RegistryHost[],
     { credentials, requiresClient }: Omit<Call, 'signal'>,
+    repository?: string,
   ) {
-    const isSingle = hosts.every(({ origin }) => origin === host.origin);
-    const client = isSingle ? credentials : undefined;
-    return chooseCredential(host, client, this.#options.registry.credentials, { requiresClient });
+    const fixed = this.#options.registry.credentials;
+    return chooseCredential(host, credentials, fixed, { requiresClient, repository, hosts });
   }
 }

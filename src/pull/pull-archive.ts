@@ -139,7 +139,7 @@ export class ArchivePuller {
 }
 
 /** Some bytes, and a document behind them. */
-async function* prefixed(
+export async function* prefixed(
   prefix: Uint8Array = new Uint8Array(),
   document: Content,
   { start, end }: ByteRange = { start: 0, end: prefix.byteLength + document.size },

@@ -1,7 +1,7 @@
 import type { LayoutName } from '../archive/archive.ts';
 import { type Checksum, type Compression, formatFilename } from '../image/filename.ts';
 import type { Platform } from '../image/platform.ts';
-import { parseReference, type Reference } from '../image/reference.ts';
+import { type NamedReference, parseReference, type Reference } from '../image/reference.ts';
 import type { BasicCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import { type HostPolicy, selectHostOfReference } from '../registry/select-host.ts';
@@ -64,6 +64,9 @@ export interface PrepareOptions extends Omit<Call, 'signal'> {
   readonly client?: string | undefined;
 }
 
+/** A call of `ImageService.pullTo`. */
+export type PullToOptions = Call & Pick<PullOptions, 'onProgress' | 'client'>;
+
 /** The platform of requests that name none. */
 const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
 
@@ -76,14 +79,17 @@ const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
  */
 export function imageRequest(text: string, policy: HostPolicy): ImageRequest {
   const { host: hostText, repository, tag, digest } = parseReference(text);
-  return requestOf(selectHostOfReference(hostText, policy), repository, { tag, digest });
+  return imageRequestAt(selectHostOfReference(hostText, policy), { repository, tag, digest });
 }
 
-/** An image of a registry; its repository gets the default namespace if it has one component. */
-function requestOf(
+/**
+ * An image of a registry.
+ *
+ * @param named repository, which gets the default namespace if it has one component, and tag or digest
+ */
+export function imageRequestAt(
   host: RegistryHost,
-  path: string,
-  { tag, digest }: { readonly tag: Reference['tag']; readonly digest: Reference['digest'] },
+  { repository: path, tag, digest }: Omit<NamedReference, 'host'>,
 ): ImageRequest {
   const isBare = !path.includes('/') && host.defaultNamespace !== '';
   const reference: Reference = {

@@ -64,6 +64,7 @@ export interface ServedManifest {
   /** The caller must release it. */
   readonly content: Content;
   readonly mediaType: string;
+  readonly isIndex: boolean;
 }
 
 /** What {@link resolveManifest} needs besides the image. */
@@ -139,7 +140,12 @@ export async function fetchManifest(
     const resolved = await resolveManifest(image, platform, signal, withArtifacts);
     const content = resolved.content.retain();
     resolved.release();
-    return { digest: resolved.digest, content, mediaType: resolved.manifest.mediaType };
+    return {
+      digest: resolved.digest,
+      content,
+      mediaType: resolved.manifest.mediaType,
+      isIndex: resolved.manifest.kind === 'index',
+    };
   }
   const { reference, repository } = image;
   return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
@@ -159,7 +165,7 @@ export async function fetchManifest(
       );
     }
     held.move();
-    return { digest, content, mediaType };
+    return { digest, content, mediaType, isIndex: kind === 'index' };
   });
 }
 
@@ -241,7 +247,7 @@ async function resolveAllPlatforms(
 }
 
 /** What the registry is asked for. */
-function nameOf({ digest, tag }: Reference): string {
+export function nameOf({ digest, tag }: Reference): string {
   return digest ?? tag ?? 'latest';
 }
 

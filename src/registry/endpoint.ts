@@ -7,17 +7,28 @@ export interface Endpoint {
   /** Path with placeholders for its variable parts, for telemetry. */
   readonly template: string;
   readonly operation: Operation;
+  /** See `TransportRequest`. */
+  readonly isForeign?: boolean;
+}
+
+/** Where a repository is. */
+export interface RepositoryPlace {
+  /** Scheme, host and port of the registry. */
+  readonly origin: string;
+  /** Name of the repository, such as `library/nginx`. */
+  readonly repository: string;
+  /** Registry whose image a mirror is asked for: `ns` in the query, as containerd does it. */
+  readonly namespace?: string | undefined;
 }
 
 /**
  * `GET /v2/{repository}/manifests/{reference}`
  *
- * @param origin scheme, host and port of the registry
  * @param reference tag or digest
  */
-export function manifestEndpoint(origin: string, repository: string, reference: string): Endpoint {
+export function manifestEndpoint(place: RepositoryPlace, reference: string): Endpoint {
   return {
-    url: new URL(`${origin}/v2/${repository}/manifests/${reference}`),
+    url: urlIn(place, `manifests/${reference}`),
     template: '/v2/{repository}/manifests/{reference}',
     operation: 'manifest',
   };
@@ -25,26 +36,23 @@ export function manifestEndpoint(origin: string, repository: string, reference: 
 
 /** `GET /v2/{repository}/blobs/{digest}` */
 export function blobEndpoint(
-  origin: string,
-  repository: string,
+  place: RepositoryPlace,
   digest: string,
   operation: 'config' | 'layer',
 ): Endpoint {
   return {
-    url: new URL(`${origin}/v2/${repository}/blobs/${digest}`),
+    url: urlIn(place, `blobs/${digest}`),
     template: '/v2/{repository}/blobs/{digest}',
     operation,
   };
 }
 
-/**
- * First page of `GET /v2/{repository}/tags/list`
- *
- * @param origin scheme, host and port of the registry
- */
-export function tagsEndpoint(origin: string, repository: string): Endpoint {
+/** First page of `GET /v2/{repository}/tags/list` */
+export function tagsEndpoint(place: RepositoryPlace): Endpoint {
+  const url = urlIn(place, 'tags/list');
+  url.searchParams.set('n', String(TAGS_PER_PAGE));
   return {
-    url: new URL(`${origin}/v2/${repository}/tags/list?n=${TAGS_PER_PAGE}`),
+    url,
     template: '/v2/{repository}/tags/list',
     operation: 'tags',
   };
@@ -52,5 +60,12 @@ export function tagsEndpoint(origin: string, repository: string): Endpoint {
 
 /** A layer at a URL of its descriptor. Such a URL has no path template, so telemetry gets a fixed one. */
 export function foreignEndpoint(url: URL): Endpoint {
-  return { url, template: '{foreign_layer_url}', operation: 'layer' };
+  return { url, template: '{foreign_layer_url}', operation: 'layer', isForeign: true };
+}
+
+/** @see https://github.com/containerd/containerd/blob/v2.0.0/docs/hosts.md#registry-api-calls */
+function urlIn({ origin, repository, namespace }: RepositoryPlace, path: string): URL {
+  const url = new URL(`${origin}/v2/${repository}/${path}`);
+  if (namespace !== undefined) url.searchParams.set('ns', namespace);
+  return url;
 }

@@ -1,15 +1,18 @@
 import type { AgentOptions } from 'node:http';
+import { PassthroughError } from '../errors.ts';
 import type { Documents } from '../util/documents.ts';
+import { quoted } from '../util/printable.ts';
 import { AuthorizedTransport } from './auth/authorize.ts';
 import type { Credential } from './auth/credentials.ts';
 import { TokenSource } from './auth/token.ts';
 import type { HostPattern } from './host-pattern.ts';
-import type { RegistryHost } from './registry-host.ts';
-import type { Repository } from './repository.ts';
+import { parseHost, type RegistryHost } from './registry-host.ts';
+import type { Repository, RepositoryLocation } from './repository.ts';
 import { type BodyLimits, RepositoryClient } from './repository-client.ts';
 import { HttpTransport } from './transport/http-transport.ts';
 import { RedirectTransport } from './transport/redirect.ts';
 import { DEFAULT_RETRY, type RetryPolicy, RetryTransport } from './transport/retry.ts';
+import type { RegistryTls } from './transport/tls.ts';
 import { type PropagationPolicy, TracedTransport } from './transport/traced.ts';
 import type { Timeouts, Transport } from './transport/transport.ts';
 
@@ -22,6 +25,8 @@ export interface RegistryAccess {
   readonly trustedRealms: readonly HostPattern[];
   /** Hosts that URLs of foreign layers may name; all if left out. */
   readonly allowedHosts?: readonly HostPattern[] | undefined;
+  /** Registry whose images a mirror is asked for; see {@link RepositoryPlace}. */
+  readonly namespace?: string | undefined;
   readonly limits: BodyLimits;
   /** Holds manifests, configs and tag lists. */
   readonly documents: Documents;
@@ -35,6 +40,10 @@ export interface RegistryAccessOptions {
   readonly timeouts: Timeouts;
   /** Proxy variables in the form that Node's agents take. */
   readonly proxyEnv: AgentOptions['proxyEnv'];
+  /** Trust and client certificate for https, for all registries. */
+  readonly tls?: RegistryTls | undefined;
+  /** Registry whose images a mirror is asked for; see {@link RepositoryPlace}. */
+  readonly namespace?: string | undefined;
   readonly trustedRealms: readonly HostPattern[];
   /** Hosts that URLs of foreign layers may name; `undefined` allows all. */
   readonly allowedHosts: readonly HostPattern[] | undefined;
@@ -49,10 +58,12 @@ export interface RegistryAccessOptions {
  * Creates what all pulls of a process share: the connection pool and the token cache.
  *
  * @returns `close` closes all connections; requests in flight fail
+ * @throws PassthroughError `INVALID_CONFIGURATION` for TLS settings or a namespace that cannot be used
  */
 export function openRegistryAccess(options: RegistryAccessOptions): RegistryAccess & { close(): void } {
   const {
     bodyLimits: limits,
+    namespace,
     documents,
     trustedRealms,
     allowedHosts,
@@ -60,12 +71,14 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
     propagation,
     retry,
   } = options;
+  if (namespace !== undefined) checkNamespace(namespace);
   const wire = new HttpTransport(options);
   return {
     wire,
     tokens: new TokenSource(limits),
     trustedRealms,
     allowedHosts,
+    namespace,
     limits,
     documents,
     userAgent,
@@ -111,9 +124,43 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   return new RepositoryClient(transport, {
     host,
     repository,
+    namespace: namespaceFor(repository, access.namespace),
     limits,
     documents,
     retry,
     foreign: { transport: anonymous, allowedHosts },
   });
+}
+
+/** The location of a repository. Mirrors have other images under one name for each namespace. */
+export function locationOf(
+  { origin }: RegistryHost,
+  repository: string,
+  namespace: string | undefined,
+): RepositoryLocation {
+  const applied = namespaceFor(repository, namespace);
+  return { origin, name: applied === undefined ? repository : `${repository}?ns=${applied}` };
+}
+
+/**
+ * The namespace for the requests of one repository.
+ *
+ * @param repository a first component with a dot is the namespace in the path, as some mirrors have it: it stands in place of `ns`
+ * @returns `undefined` for requests without `ns`
+ */
+function namespaceFor(repository: string, namespace: string | undefined): string | undefined {
+  const [first = '', ...rest] = repository.split('/');
+  return rest.length > 0 && first.includes('.') ? undefined : namespace;
+}
+
+function checkNamespace(text: string): void {
+  try {
+    parseHost(text);
+  } catch (cause) {
+    throw new PassthroughError(
+      'INVALID_CONFIGURATION',
+      `Cannot use namespace ${quoted(text)}: expected the host of a registry, such as docker.io`,
+      { cause },
+    );
+  }
 }

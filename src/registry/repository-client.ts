@@ -5,7 +5,14 @@ import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
 import type { Content } from '../util/content.ts';
 import type { Documents } from '../util/documents.ts';
 import { quoted } from '../util/printable.ts';
-import { blobEndpoint, type Endpoint, foreignEndpoint, manifestEndpoint, tagsEndpoint } from './endpoint.ts';
+import {
+  blobEndpoint,
+  type Endpoint,
+  foreignEndpoint,
+  manifestEndpoint,
+  type RepositoryPlace,
+  tagsEndpoint,
+} from './endpoint.ts';
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
 import type { HostPattern } from './host-pattern.ts';
 import { type HashedContent, readContent, readStart } from './read-bounded.ts';
@@ -33,6 +40,8 @@ export interface RepositoryClientOptions {
   readonly host: RegistryHost;
   /** Name of the repository, such as `library/nginx`. */
   readonly repository: string;
+  /** See `RepositoryPlace`. */
+  readonly namespace?: string | undefined;
   readonly limits: BodyLimits;
   /** Holds manifests, configs and tag lists. */
   readonly documents: Documents;
@@ -80,20 +89,22 @@ const ACCEPT_MANIFESTS = { accept: ACCEPTED_MANIFESTS.join(', ') };
 export class RepositoryClient implements Repository {
   readonly #transport: Transport;
   readonly #options: RepositoryClientOptions;
+  readonly #place: RepositoryPlace;
 
   constructor(transport: Transport, options: RepositoryClientOptions) {
     this.#transport = transport;
     this.#options = options;
+    this.#place = { ...options, origin: options.host.origin };
   }
 
   async getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
-    const { host, repository, limits } = this.#options;
+    const { limits } = this.#options;
     const descriptor = typeof reference === 'string' ? undefined : reference;
     const name = typeof reference === 'string' ? reference : reference.digest;
     const digest = isDigest(name) ? name : undefined;
     const body = await this.#getWhole(
       {
-        endpoint: manifestEndpoint(host.origin, repository, name),
+        endpoint: manifestEndpoint(this.#place, name),
         headers: ACCEPT_MANIFESTS,
         maxBytes: limits.manifestBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
@@ -110,8 +121,7 @@ export class RepositoryClient implements Repository {
   }
 
   async headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
-    const { host, repository } = this.#options;
-    const endpoint = manifestEndpoint(host.origin, repository, reference);
+    const endpoint = manifestEndpoint(this.#place, reference);
     const response = await this.#send(endpoint, ACCEPT_MANIFESTS, signal, { count: 0 }, 'HEAD');
     const { status, headers } = response;
     if (status !== 200 && !isInconclusive(status)) {
@@ -131,7 +141,7 @@ export class RepositoryClient implements Repository {
 
   listTags(signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined> {
     const { host, repository, limits, documents } = this.#options;
-    const endpoint = tagsEndpoint(host.origin, repository);
+    const endpoint = tagsEndpoint(this.#place);
     const body = {
       headers: { accept: 'application/json' },
       maxBytes: limits.manifestBytes,
@@ -151,10 +161,10 @@ export class RepositoryClient implements Repository {
   }
 
   async getConfig({ digest, size }: Descriptor, signal: AbortSignal): Promise<Content> {
-    const { host, repository, limits } = this.#options;
+    const { limits } = this.#options;
     const body = await this.#getWhole(
       {
-        endpoint: blobEndpoint(host.origin, repository, digest, 'config'),
+        endpoint: blobEndpoint(this.#place, digest, 'config'),
         headers: {},
         maxBytes: limits.configBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
@@ -170,16 +180,14 @@ export class RepositoryClient implements Repository {
     descriptor: Descriptor,
     signal: AbortSignal,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const { host, repository } = this.#options;
-    const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'layer');
+    const endpoint = blobEndpoint(this.#place, descriptor.digest, 'layer');
     const failure = (response: TransportResponse) =>
       this.#failure(response, `layer ${quoted(descriptor.digest)}`);
     return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
   }
 
   async checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
-    const { host, repository } = this.#options;
-    const endpoint = blobEndpoint(host.origin, repository, descriptor.digest, 'layer');
+    const endpoint = blobEndpoint(this.#place, descriptor.digest, 'layer');
     const response = await this.#send(endpoint, {}, signal, { count: 0 }, 'HEAD');
     await readStart(response, 1);
     if (response.status === 200) return;

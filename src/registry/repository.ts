@@ -6,7 +6,7 @@ import type { Content } from '../util/content.ts';
 export interface RepositoryLocation {
   /** Origin of the registry: scheme, host and port. */
   readonly origin: string;
-  /** Name of the repository in the registry, such as `library/nginx`. */
+  /** Name of the repository in the registry, such as `library/nginx`; behind it `?ns=` if a mirror is asked for a namespace. */
   readonly name: string;
 }
 

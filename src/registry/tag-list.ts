@@ -81,7 +81,7 @@ function parseTags(bytes: Uint8Array, what: string): readonly string[] {
 }
 
 /**
- * The URL of the next page: the URL of this page with the query of the link. A link to another host or path is refused.
+ * The URL of the next page: the URL of this page with the query of the link, and with the namespace of this page. A link to another host or path is refused.
  * A link with another scheme is accepted, because a registry behind a TLS-terminating proxy writes `http` links.
  *
  * @param url of this page
@@ -100,6 +100,9 @@ function nextPage(link: string, url: URL, what: string): URL | undefined {
   }
   const next = new URL(url);
   next.search = named.search;
+  // A mirror's link may lack the namespace of this page.
+  const namespace = url.searchParams.get('ns');
+  if (namespace !== null) next.searchParams.set('ns', namespace);
   return next;
 }
 

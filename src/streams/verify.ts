@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
 import { type Digest, digestAlgorithm } from '../image/digest.ts';
+import { quoted } from '../util/printable.ts';
 
 /** Expected content of a stream. */
 export interface Expectation {
@@ -79,6 +80,25 @@ export async function* verifying(
   for (let next = await source.next(); next.done !== true; next = await source.next()) {
     verifier.update(next.value);
     yield next.value;
+  }
+}
+
+/**
+ * Passes a blob on and verifies it at its end, so that a reader who gets to the end has the right bytes.
+ *
+ * @param source is closed when the reader stops early
+ * @throws PassthroughError `VERIFICATION_FAILED`; what the source throws
+ */
+export async function* verified(
+  source: AsyncGenerator<Uint8Array, void, undefined>,
+  { digest, size }: { readonly digest: Digest; readonly size: number },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const verifier = new Verifier({ digest, size, what: `blob ${quoted(digest)}` });
+  try {
+    yield* verifying(source, verifier);
+    verifier.finish();
+  } finally {
+    await source.return();
   }
 }
 

@@ -19,7 +19,7 @@ import { paxBlocks } from './pax.ts';
  * Two zero blocks end an archive. There is no padding to a record of 20 blocks (10,240 bytes), which only tapes need. Go's
  * archive/tar, and so `docker save`, does not write it either.
  */
-const TRAILER_SIZE = 2 * BLOCK_SIZE;
+export const TRAILER_SIZE = 2 * BLOCK_SIZE;
 
 /** Neighbouring pieces are joined up to this size, in bytes: the size of one read of Node's file streams. */
 const JOIN_SIZE = 65_536;

@@ -30,6 +30,7 @@ const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]
   REGISTRY_TIMEOUT: [504, 'Registry timed out'],
   IMAGE_TOO_LARGE: [507, 'Image too large'],
   NO_SPACE: [507, 'No space'],
+  CANNOT_WRITE: [500, 'Internal error'],
   DAMAGED: [500, 'Internal error'],
   INVALID_ARCHIVE: [500, 'Internal error'],
   INVALID_CONFIGURATION: [500, 'Internal error'],

@@ -11,6 +11,8 @@ export interface TlsSettings {
   readonly cert: string;
   /** When given, clients must show a certificate of this authority (PEM). */
   readonly clientCa?: string;
+  /** Whether clients without a certificate are served, too. */
+  readonly isClientCertOptional?: boolean;
 }
 
 /** What all doubles that listen have in common. */
@@ -34,9 +36,11 @@ export function serverTlsOptions(settings: TlsSettings): {
   cert: string;
   ca?: string;
   requestCert?: boolean;
+  rejectUnauthorized?: boolean;
 } {
-  const { key, cert, clientCa } = settings;
-  return clientCa === undefined ? { key, cert } : { key, cert, ca: clientCa, requestCert: true };
+  const { key, cert, clientCa, isClientCertOptional = false } = settings;
+  if (clientCa === undefined) return { key, cert };
+  return { key, cert, ca: clientCa, requestCert: true, rejectUnauthorized: !isClientCertOptional };
 }
 
 /**

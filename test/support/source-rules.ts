@@ -30,7 +30,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['streams'],
   ['registry', 'storage', 'archive'],
   ['pull', 'tarball'],
-  ['config'],
+  ['config', 'library'],
   ['http'],
   ['cli', 'web', 'index.ts', 'tarball.ts'],
   ['main.ts'],

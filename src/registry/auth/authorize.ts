@@ -135,14 +135,15 @@ export class AuthorizedTransport implements Transport {
 
   #bearer(realm: URL, params: ReadonlyMap<string, string> = new Map()): BearerMethod {
     const { host, repository, credential, trustedRealms } = this.#options;
-    const mayReach = credential.type === 'basic' && mayReachRealm(host, realm, trustedRealms);
+    const mayReach = mayReachRealm(host, realm, trustedRealms);
     return {
       type: 'bearer',
       tokenRequest: {
         realm,
         service: params.get('service') || host.service,
         scope: params.get('scope') || `repository:${repository}:pull`,
-        credentials: mayReach ? credential.basic : undefined,
+        credentials: mayReach ? tokenCredentials(credential) : undefined,
+        isForeign: !mayReach,
       },
     };
   }
@@ -170,6 +171,12 @@ export class AuthorizedTransport implements Transport {
       }
     }
   }
+}
+
+/** The part of a credential that a realm takes. */
+function tokenCredentials(credential: Credential): TokenRequest['credentials'] {
+  if (credential.type === 'identity') return credential.identity;
+  return credential.type === 'basic' ? credential.basic : undefined;
 }
 
 /** Whether two token requests of one pull are the same: their credentials follow from the realm. */

@@ -11,6 +11,20 @@ export interface BasicCredentials {
   readonly encoding?: 'utf8' | 'latin1' | undefined;
 }
 
+/** A refresh token that a login has left: https://distribution.github.io/distribution/spec/auth/oauth/ */
+export interface IdentityToken {
+  readonly identityToken: string;
+}
+
+/** Credentials that a file or a helper program has for a registry. */
+export interface ListedCredentials {
+  /** Origin of the registry. */
+  readonly origin: string;
+  /** The repository that they were looked up for, such as `library/nginx`. */
+  readonly repository: string;
+  readonly credentials: BasicCredentials | IdentityToken;
+}
+
 /** The operator's credentials, and the registries that may receive them. */
 export interface StaticCredentials {
   readonly bearerToken: string | undefined;
@@ -19,6 +33,8 @@ export interface StaticCredentials {
   readonly boundTo: string | undefined;
   /** Further hosts that may receive them. Without hosts and `boundTo`, every registry may. */
   readonly hosts: readonly HostPattern[];
+  /** Credentials from files, each for one registry. They come before `basic`. */
+  readonly listed?: readonly ListedCredentials[] | undefined;
 }
 
 /**
@@ -28,6 +44,8 @@ export interface StaticCredentials {
 export type Credential =
   | { readonly type: 'none' }
   | { readonly type: 'bearer'; readonly token: string }
+  /** The operator's; a realm gives bearer tokens for it. */
+  | { readonly type: 'identity'; readonly identity: IdentityToken }
   | { readonly type: 'basic'; readonly basic: BasicCredentials; readonly source: 'client' | 'environment' };
 
 /**
@@ -39,10 +57,11 @@ type CredentialSource = (
   host: RegistryHost,
   client: BasicCredentials | undefined,
   fixed: StaticCredentials,
+  repository: string | undefined,
 ) => Credential | undefined;
 
 /** The sources, in their order: the first that has a credential decides. */
-const SOURCES: readonly CredentialSource[] = [staticBearer, clientBasic, staticBasic];
+const SOURCES: readonly CredentialSource[] = [staticBearer, clientBasic, listedInFile, staticBasic];
 
 /** The sources where the client's right is what counts. The operator's credentials would give every client the operator's right. */
 const CLIENT_SOURCES: readonly CredentialSource[] = [clientBasic];
@@ -51,6 +70,13 @@ const CLIENT_SOURCES: readonly CredentialSource[] = [clientBasic];
 export interface CredentialChoice {
   /** Whether the request must bring credentials of its own, so that the operator's are not used, of whatever kind. */
   readonly requiresClient?: boolean | undefined;
+  /** Name of the repository; of listed credentials, those for it. Without it those for any repository of the registry. */
+  readonly repository?: string | undefined;
+  /**
+   * All registries of the request. Credentials in a request that names several do not say for which of them they are, so they are
+   * not used.
+   */
+  readonly hosts?: readonly RegistryHost[] | undefined;
 }
 
 /**
@@ -63,10 +89,11 @@ export function chooseCredential(
   host: RegistryHost,
   client: BasicCredentials | undefined,
   fixed: StaticCredentials,
-  { requiresClient = false }: CredentialChoice = {},
+  { requiresClient = false, repository, hosts = [] }: CredentialChoice = {},
 ): Credential {
+  const isSingle = hosts.every(({ origin }) => origin === host.origin);
   for (const source of requiresClient ? CLIENT_SOURCES : SOURCES) {
-    const credential = source(host, client, fixed);
+    const credential = source(host, isSingle ? client : undefined, fixed, repository);
     if (credential !== undefined) return credential;
   }
   return { type: 'none' };
@@ -81,6 +108,22 @@ function staticBearer(host: RegistryHost, _: unknown, fixed: StaticCredentials):
 
 function clientBasic(_: unknown, client: BasicCredentials | undefined): Credential | undefined {
   return client && { type: 'basic', basic: client, source: 'client' };
+}
+
+function listedInFile(
+  { origin }: RegistryHost,
+  _: unknown,
+  { listed = [] }: StaticCredentials,
+  repository: string | undefined,
+): Credential | undefined {
+  const found = listed.find(
+    (entry) => entry.origin === origin && (repository === undefined || entry.repository === repository),
+  );
+  if (found === undefined) return undefined;
+  const { credentials } = found;
+  return 'identityToken' in credentials
+    ? { type: 'identity', identity: credentials }
+    : { type: 'basic', basic: credentials, source: 'environment' };
 }
 
 function staticBasic(host: RegistryHost, _: unknown, fixed: StaticCredentials): Credential | undefined {

@@ -8,7 +8,12 @@ import type { BodyLimits } from '../repository-client.ts';
 import { errorFromResponse } from '../response-error.ts';
 import { abortedError } from '../transport/connection-error.ts';
 import type { Transport } from '../transport/transport.ts';
-import { type BasicCredentials, basicAuthorization, basicSecrets } from './credentials.ts';
+import {
+  type BasicCredentials,
+  basicAuthorization,
+  basicSecrets,
+  type IdentityToken,
+} from './credentials.ts';
 
 /** The parameters of a token request. */
 export interface TokenRequest {
@@ -16,8 +21,10 @@ export interface TokenRequest {
   readonly service: string;
   /** `repository:{name}:pull` */
   readonly scope: string;
-  /** Sent as Basic; `undefined` requests an anonymous token. */
-  readonly credentials: BasicCredentials | undefined;
+  /** Sent as Basic, or as the refresh token of a POST; `undefined` requests an anonymous token. */
+  readonly credentials: BasicCredentials | IdentityToken | undefined;
+  /** Whether the realm may not receive the registry's credentials, and so not the client certificate. */
+  readonly isForeign: boolean;
 }
 
 /** Largest response bodies, in bytes. */
@@ -37,6 +44,9 @@ const MAX_TOKEN_BYTES = 4 * 1024 * 1024;
 
 /** Memory that a token takes besides its characters: its key and the entries of two maps. */
 const OVERHEAD_BYTES = 300;
+
+/** Name of this program at token endpoints. */
+const CLIENT_ID = 'docker-http-passthrough';
 
 interface Token {
   readonly value: string;
@@ -104,9 +114,8 @@ export class TokenSource {
     if (this.#tokens.get(key)?.value === token) this.#tokens.delete(key);
   }
 
-  #key({ realm, service, scope, credentials }: TokenRequest): string {
-    const { username = null, password = null, encoding = 'utf8' } = credentials ?? {};
-    const parts = [realm.href, service, scope, username, password, encoding];
+  #key({ realm, service, scope, credentials, isForeign }: TokenRequest): string {
+    const parts = [realm.href, isForeign, service, scope, ...keyOf(credentials)];
     return createHmac('sha256', this.#hashKey).update(JSON.stringify(parts)).digest('base64');
   }
 }
@@ -117,18 +126,11 @@ async function fetchToken(
   limits: TokenLimits,
   signal: AbortSignal,
 ): Promise<{ token: string; expiresIn: number }> {
-  const { realm, service, scope, credentials } = request;
-  const url = new URL(realm);
-  url.searchParams.set('service', service);
-  url.searchParams.set('scope', scope);
+  const { realm, service, scope, isForeign } = request;
   const response = await transport.send({
-    method: 'GET',
-    url,
-    headers: {
-      accept: 'application/json',
-      ...(credentials !== undefined && { authorization: basicAuthorization(credentials) }),
-    },
+    ...messageOf(request),
     operation: 'token',
+    isForeign,
     template: realm.pathname,
     auth: { service, scope },
     signal,
@@ -136,7 +138,7 @@ async function fetchToken(
   });
   const endpoint = quoted(`${realm.origin}${realm.pathname}`);
   if (response.status !== 200) {
-    const secrets = credentials === undefined ? [] : basicSecrets(credentials);
+    const secrets = secretsOf(request.credentials);
     const error = await errorFromResponse(
       { ...response, secrets },
       `Cannot get a token from ${endpoint}`,
@@ -154,6 +156,48 @@ async function fetchToken(
     'REGISTRY_FAILED',
   );
   return parseTokenResponse(bytes, endpoint);
+}
+
+/**
+ * The request for a token: GET with the parameters in the query, or for an identity token the POST of OAuth 2 with the
+ * parameters in the body.
+ *
+ * @see https://distribution.github.io/distribution/spec/auth/oauth/#refresh-token-format
+ */
+function messageOf({ realm, service, scope, credentials }: TokenRequest) {
+  const headers = { accept: 'application/json' };
+  if (credentials !== undefined && 'identityToken' in credentials) {
+    const body = new URLSearchParams({
+      grant_type: 'refresh_token',
+      refresh_token: credentials.identityToken,
+      service,
+      scope,
+      client_id: CLIENT_ID,
+    });
+    const type = { 'content-type': 'application/x-www-form-urlencoded' };
+    return { method: 'POST', url: realm, headers: { ...headers, ...type }, body: body.toString() } as const;
+  }
+  const url = new URL(realm);
+  url.searchParams.set('service', service);
+  url.searchParams.set('scope', scope);
+  const authorization = credentials && { authorization: basicAuthorization(credentials) };
+  return { method: 'GET', url, headers: { ...headers, ...authorization } } as const;
+}
+
+/** What a server could repeat of the credentials. */
+function secretsOf(credentials: TokenRequest['credentials']): readonly string[] {
+  if (credentials === undefined) return [];
+  if (!('identityToken' in credentials)) return basicSecrets(credentials);
+  const { identityToken } = credentials;
+  return [identityToken, encodeURIComponent(identityToken)];
+}
+
+/** Distinguishes credentials of all kinds. */
+function keyOf(credentials: TokenRequest['credentials']): readonly (string | null)[] {
+  if (credentials === undefined) return [];
+  if ('identityToken' in credentials) return [credentials.identityToken];
+  const { username, password, encoding = 'utf8' } = credentials;
+  return [username, password, encoding];
 }
 
 /**

@@ -5,6 +5,7 @@ import type { PassthroughError } from '../../errors.ts';
 import { ownChunk } from '../../streams/chunk.ts';
 import { abortedError, connectionError, timeoutError } from './connection-error.ts';
 import { guardedLookup, refuseForbiddenLiteral } from './forbidden-address.ts';
+import { type RegistryTls, type TlsAgentSettings, tlsAgentSettings } from './tls.ts';
 import type { Timeouts, Transport, TransportRequest, TransportResponse } from './transport.ts';
 
 /** Most idle connections per host: twice the default number of concurrent downloads from one registry. */
@@ -20,6 +21,8 @@ export interface HttpTransportOptions {
   readonly proxyEnv: AgentOptions['proxyEnv'];
   /** Sent as `User-Agent`. */
   readonly userAgent: string;
+  /** Trust and client certificate for https. */
+  readonly tls?: RegistryTls | undefined;
 }
 
 /**
@@ -28,8 +31,14 @@ export interface HttpTransportOptions {
  */
 export class HttpTransport implements Transport {
   readonly #options: HttpTransportOptions;
-  readonly #agents: { readonly 'http:': http.Agent; readonly 'https:': https.Agent };
+  readonly #agents: {
+    readonly http: http.Agent;
+    readonly https: https.Agent;
+    /** For servers that do not get the client certificate; the same agent as `https` if there is none. */
+    readonly foreignHttps: https.Agent;
+  };
 
+  /** @throws PassthroughError `INVALID_CONFIGURATION`, see {@link tlsAgentSettings} */
   constructor(options: HttpTransportOptions) {
     this.#options = options;
     const agentOptions: AgentOptions = {
@@ -39,7 +48,13 @@ export class HttpTransport implements Transport {
       timeout: options.timeouts.stallMs,
       ...(options.proxyEnv !== undefined && { proxyEnv: options.proxyEnv }),
     };
-    this.#agents = { 'http:': new http.Agent(agentOptions), 'https:': new DiallingAgent(agentOptions) };
+    const { registry, foreign } = tlsAgentSettings(options.tls);
+    const ownHttps = new DiallingAgent(agentOptions, registry);
+    this.#agents = {
+      http: new http.Agent(agentOptions),
+      https: ownHttps,
+      foreignHttps: foreign === registry ? ownHttps : new DiallingAgent(agentOptions, foreign),
+    };
   }
 
   async send(request: TransportRequest): Promise<TransportResponse> {
@@ -65,12 +80,19 @@ export class HttpTransport implements Transport {
 
   /** Closes all connections. Requests in flight fail with `REGISTRY_UNREACHABLE`. */
   close(): void {
-    this.#agents['http:'].destroy();
-    this.#agents['https:'].destroy();
+    for (const agent of Object.values(this.#agents)) agent.destroy();
   }
 
-  async #responseTo({ method, url, headers, signal }: TransportRequest): Promise<IncomingMessage> {
+  async #responseTo({
+    method,
+    url,
+    headers,
+    body,
+    isForeign,
+    signal,
+  }: TransportRequest): Promise<IncomingMessage> {
     const { userAgent, timeouts } = this.#options;
+    const { http: agent, https: ownHttps, foreignHttps } = this.#agents;
     let dialledSocket: Duplex | undefined;
     const options = {
       method,
@@ -83,8 +105,8 @@ export class HttpTransport implements Transport {
     };
     const outgoing =
       url.protocol === 'https:'
-        ? https.request(url, { ...options, agent: this.#agents['https:'] })
-        : http.request(url, { ...options, agent: this.#agents['http:'] });
+        ? https.request(url, { ...options, agent: isForeign === true ? foreignHttps : ownHttps })
+        : http.request(url, { ...options, agent });
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const fail = (error: PassthroughError) => {
       reject(error);
@@ -100,7 +122,7 @@ export class HttpTransport implements Transport {
       outgoing.once('response', resolve).on('error', reject);
       // A connection may close without an error, for example after an unsolicited 101.
       outgoing.once('close', () => reject(new Error('the connection ended without an answer')));
-      outgoing.end();
+      outgoing.end(body);
       return await promise;
     } catch (error) {
       throw signal.aborted ? abortedError(signal) : connectionError(url, error);
@@ -116,10 +138,19 @@ function peerOf({ socket }: IncomingMessage): TransportResponse['peer'] {
   return address === undefined || port === undefined ? undefined : { address, port };
 }
 
-/** Passes each dialled socket to its request, also the socket of a proxy's tunnel before the tunnel is open. */
+/** Sets up TLS, and passes each dialled socket to its request, also the socket of a proxy's tunnel before the tunnel is open. */
 class DiallingAgent extends https.Agent {
+  readonly #tls: TlsAgentSettings;
+
+  constructor(options: AgentOptions, tls: TlsAgentSettings) {
+    super(options);
+    this.#tls = tls;
+  }
+
   override createConnection(...[options, callback]: Parameters<https.Agent['createConnection']>) {
-    const socket = super.createConnection(options, callback);
+    const { context, rejectUnauthorized } = this.#tls;
+    const secured = { ...options, secureContext: context(), rejectUnauthorized };
+    const socket = super.createConnection(secured, callback);
     const { onDial }: typeof options & { onDial?: (socket: Duplex) => void } = options;
     if (socket) onDial?.(socket);
     return socket;

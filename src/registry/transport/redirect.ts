@@ -14,7 +14,7 @@ const MIN_SIGNATURE_LENGTH = 16;
 const PRIVATE_HEADERS = ['authorization', 'cookie', 'proxy-authorization'];
 
 /**
- * Follows redirects. The first redirect to another scheme, host or port drops all credentials; a later redirect back
+ * Follows redirects. The first redirect to another scheme, host or port drops all credentials, the client certificate included; a later redirect back
  * does not restore them. Redirects from https to http are refused: the digest protects the bytes, but the network would
  * see the request. The query of a redirect's URL may be a signature, so it is a secret of the response.
  *
@@ -58,13 +58,11 @@ function follow(request: TransportRequest, location: string): TransportRequest {
   if (url.username !== '' || url.password !== '') {
     throw refusal(request.url, 'it redirects to a URL with credentials in it');
   }
-  const headers =
-    url.origin === request.url.origin
-      ? request.headers
-      : Object.fromEntries(
-          Object.entries(request.headers).filter(([name]) => !PRIVATE_HEADERS.includes(name)),
-        );
-  return { ...request, url, headers };
+  if (url.origin === request.url.origin) return { ...request, url };
+  const headers = Object.fromEntries(
+    Object.entries(request.headers).filter(([name]) => !PRIVATE_HEADERS.includes(name)),
+  );
+  return { ...request, url, headers, isForeign: true };
 }
 
 /**

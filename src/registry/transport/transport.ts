@@ -5,11 +5,18 @@ export type Operation = 'manifest' | 'token' | 'config' | 'layer' | 'tags';
 
 /** One request to a registry, to a token endpoint, or to the target of a redirect. */
 export interface TransportRequest {
-  readonly method: 'GET' | 'HEAD';
+  readonly method: 'GET' | 'HEAD' | 'POST';
   readonly url: URL;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
+  /** Body of a POST. */
+  readonly body?: string;
   readonly operation: Operation;
+  /**
+   * Whether the URL is outside of the registry and of the realms that may receive its credentials: the target of a redirect to
+   * another origin, a foreign layer, an unknown realm. Such a server does not get the client certificate.
+   */
+  readonly isForeign?: boolean;
   /** Path with placeholders for its variable parts, for telemetry: `/v2/{repository}/blobs/{digest}`. */
   readonly template: string;
   /** Service and scope of its token; absent without a token endpoint. For telemetry. */

@@ -7,6 +7,7 @@ import {
   type Credential,
   chooseCredential,
   mayReachRealm,
+  ownerOf,
   type StaticCredentials,
 } from '../../../src/registry/auth/credentials.ts';
 import { parseHostPattern } from '../../../src/registry/host-pattern.ts';
@@ -27,6 +28,46 @@ const fixed = (fields: Partial<StaticCredentials>): StaticCredentials => ({
   boundTo: undefined,
   hosts: [],
   ...fields,
+});
+
+describe('credentials from files', () => {
+  const listed = [
+    { origin: HOME.origin, repository: 'team/app', credentials: { username: 'file', password: 'listed' } },
+    { origin: HOME.origin, repository: 'team/other', credentials: { identityToken: 'refresh' } },
+  ];
+  const FILE: Credential = {
+    type: 'basic',
+    basic: { username: 'file', password: 'listed' },
+    source: 'environment',
+  };
+  const IDENTITY: Credential = { type: 'identity', identity: { identityToken: 'refresh' } };
+  const choose = (fields: Partial<StaticCredentials>, repository?: string, client?: typeof CLIENTS) =>
+    chooseCredential(HOME, client, fixed({ listed, ...fields }), { repository });
+
+  test('come after a static token and the credentials of the client, and before static Basic', () => {
+    assert.deepEqual(choose({ bearerToken: 'fixed' }, 'team/app'), TOKEN);
+    assert.deepEqual(choose({}, 'team/app', CLIENTS), CLIENT);
+    assert.deepEqual(choose({ basic: OWN }, 'team/app'), FILE);
+    assert.deepEqual(choose({ basic: OWN }, 'team/other'), IDENTITY);
+    assert.deepEqual(choose({ basic: OWN }, 'team/third'), OPERATOR);
+    assert.deepEqual(choose({}), FILE);
+  });
+
+  test('belong to their registry alone', () => {
+    for (const host of [registryHost('https', 'evil.test'), registryHost('http', 'registry.example.com')]) {
+      assert.deepEqual(
+        chooseCredential(host, undefined, fixed({ listed }), { repository: 'team/app' }),
+        NONE,
+      );
+    }
+  });
+
+  test('are not used where the client must have its own, and are of the operator', () => {
+    const options = { requiresClient: true, repository: 'team/app' };
+    assert.deepEqual(chooseCredential(HOME, undefined, fixed({ listed }), options), NONE);
+    assert.deepEqual([FILE, IDENTITY].map(ownerOf), ['operator', 'operator']);
+    assert.equal(accountOf(IDENTITY), undefined);
+  });
 });
 
 describe('static credentials', () => {

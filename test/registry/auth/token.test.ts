@@ -13,6 +13,7 @@ const REQUEST: TokenRequest = {
   service: 'registry.example.com',
   scope: SCOPE,
   credentials: undefined,
+  isForeign: false,
 };
 
 const json = (body: unknown): ScriptedAnswer => ({ body: JSON.stringify(body) });

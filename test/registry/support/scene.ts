@@ -10,6 +10,7 @@ import type { Repository } from '../../../src/registry/repository.ts';
 import type { BodyLimits } from '../../../src/registry/repository-client.ts';
 import { HttpTransport } from '../../../src/registry/transport/http-transport.ts';
 import type { RetryPolicy } from '../../../src/registry/transport/retry.ts';
+import type { RegistryTls } from '../../../src/registry/transport/tls.ts';
 import type { Timeouts } from '../../../src/registry/transport/transport.ts';
 import { readAll } from '../../support/collect.ts';
 import { documentsInMemory } from '../../support/documents.ts';
@@ -101,6 +102,7 @@ export interface TestAccess extends RegistryAccess, Disposable {
 /** Settings that differ from the defaults of a test. */
 export interface AccessOptions extends Partial<Omit<RegistryAccess, 'wire'>> {
   readonly timeouts?: Partial<Timeouts>;
+  readonly tls?: RegistryTls;
 }
 
 /** @returns settings of {@link openRepository} for a test, without a transport */
@@ -117,11 +119,12 @@ export function accessSettings(): Omit<RegistryAccess, 'wire'> {
 }
 
 /** @returns an access with an {@link HttpTransport} of its own */
-export function openAccess({ timeouts, ...options }: AccessOptions = {}): TestAccess {
+export function openAccess({ timeouts, tls, ...options }: AccessOptions = {}): TestAccess {
   const wire = new HttpTransport({
     timeouts: { ...PATIENT, ...timeouts },
     proxyEnv: undefined,
     userAgent: 'test',
+    tls,
   });
   const access = { ...accessSettings(), wire, ...options };
   return {

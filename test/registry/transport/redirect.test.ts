@@ -56,7 +56,7 @@ describe('a redirect', () => {
     const request = requestTo(START, { method: 'HEAD', operation: 'layer' });
     await new RedirectTransport(wire).send(request);
     const [, followed = assert.fail()] = wire.requests;
-    assert.deepEqual(followed, { ...request, url: new URL(STORAGE) });
+    assert.deepEqual(followed, { ...request, url: new URL(STORAGE), isForeign: true });
     assert.deepEqual(
       [followed.attempts === request.attempts, followed.signal === request.signal],
       [true, true],

@@ -1,0 +1,63 @@
+/**
+ * The package export ".": pulls images from registries. `Puller` pulls one image. `ImageService` is the application behind the
+ * service, the command line and `Puller`: made once, with a store, for any number of images.
+ */
+
+export { LAYOUTS, type LayoutName } from './archive/archive.ts';
+export {
+  type ErrorCode,
+  type ErrorDetails,
+  isPassthroughError,
+  PassthroughError,
+  type Setting,
+} from './errors.ts';
+export type { Descriptor } from './image/descriptor.ts';
+export type { Digest } from './image/digest.ts';
+export type { JsonFields } from './image/json.ts';
+export { formatPlatform, type Platform, parsePlatform } from './image/platform.ts';
+export type { Reference } from './image/reference.ts';
+export { machinePlatform } from './library/machine-platform.ts';
+export type { PulledBlob } from './library/pull-blobs.ts';
+export {
+  type PulledManifest,
+  type PulledTar,
+  Puller,
+  type PullerCall,
+  type PullerProgressCall,
+  type PullTarCall,
+} from './library/puller.ts';
+export type { PullerOptions } from './library/puller-options.ts';
+export type { ArchiveFile } from './pull/archive-files.ts';
+export type { ManifestFacts } from './pull/direct/manifest-facts.ts';
+export type { WrittenArchive } from './pull/direct/pull-to.ts';
+export { ImageService } from './pull/image-service.ts';
+export type { ImageServiceOptions } from './pull/options.ts';
+export type { Count, Progress } from './pull/progress.ts';
+export {
+  type ArchiveRequest,
+  archiveRequest,
+  type Call,
+  type ImageRequest,
+  imageRequest,
+  type PullOptions,
+  type PullToOptions,
+} from './pull/request.ts';
+export type { ResolvedArchive } from './pull/resolve-archive.ts';
+export type { ManifestChoice, ServedManifest } from './pull/resolve-manifest.ts';
+export {
+  type AuthFilePath,
+  type AuthFilePlaces,
+  authFilePaths,
+  credentialsFor,
+  type LookupOptions,
+} from './registry/auth/auth-file.ts';
+export type {
+  BasicCredentials,
+  IdentityToken,
+  ListedCredentials,
+  StaticCredentials,
+} from './registry/auth/credentials.ts';
+export type { HostPattern } from './registry/host-pattern.ts';
+export { DOCKER_HUB, type RegistryHost, registryHost } from './registry/registry-host.ts';
+export type { HostPolicy } from './registry/select-host.ts';
+export type { RegistryTls } from './registry/transport/tls.ts';

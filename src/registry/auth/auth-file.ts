@@ -1,0 +1,225 @@
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassthroughError } from '../../errors.ts';
+import { quoted } from '../../util/printable.ts';
+import { systemErrorCode } from '../../util/system-error.ts';
+import { DOCKER_HUB, type RegistryHost } from '../registry-host.ts';
+import { matchingKeys } from './auth-key.ts';
+import { askHelper } from './credential-helper.ts';
+import type { BasicCredentials, IdentityToken } from './credentials.ts';
+
+/** Environment variables, or those of a test. */
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** A file to look into. */
+export interface AuthFilePath {
+  readonly path: string;
+  /** Whether the file may be missing: one that is named must be there. */
+  readonly isOptional: boolean;
+}
+
+/** Where {@link authFilePaths} looks. */
+export interface AuthFilePlaces {
+  /** File that the user names; no other is then read. */
+  readonly authFile?: string | undefined;
+  /** `REGISTRY_AUTH_FILE`, `XDG_RUNTIME_DIR`, `XDG_CONFIG_HOME` and `DOCKER_CONFIG` are read. */
+  readonly environment: Environment;
+  /** Home folder of the user; `undefined` if there is none. */
+  readonly home: string | undefined;
+}
+
+/** How credentials are looked up. */
+export interface LookupOptions {
+  readonly files: readonly AuthFilePath[];
+  /** Of helper programs. */
+  readonly environment: Environment;
+  readonly signal: AbortSignal;
+  /**
+   * Whether an entry also serves the registry over plain http if it names neither http nor a port. Only where the user chooses the
+   * scheme: a client of the service could else move a host from https to http.
+   */
+  readonly allowsPlainHttp?: boolean | undefined;
+}
+
+/** Most bytes of a file: hundreds of entries with the tokens of clouds. */
+const MAX_FILE_BYTES = 1024 * 1024;
+
+/** Address under which helper programs know Docker Hub. */
+const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
+
+/** The content of a file. */
+interface AuthFile {
+  readonly path: string;
+  readonly auths: ReadonlyMap<string, unknown>;
+  /** Names of helper programs by key. */
+  readonly helpers: ReadonlyMap<string, unknown>;
+  /** Helper program for all other registries. */
+  readonly store: string | undefined;
+}
+
+/**
+ * The files that hold the state of `docker login` and `podman login`, in the order of containers/image: a named file alone, or
+ * podman's two places and then Docker's.
+ *
+ * @see https://github.com/containers/image/blob/main/docs/containers-auth.json.5.md
+ */
+export function authFilePaths({ authFile, environment, home }: AuthFilePlaces): readonly AuthFilePath[] {
+  const variable = (name: string) => environment[name] || undefined;
+  const named = authFile ?? variable('REGISTRY_AUTH_FILE');
+  if (named !== undefined) return [{ path: named, isOptional: false }];
+  const below = (folder: string | undefined, ...names: readonly string[]) =>
+    folder === undefined ? [] : [{ path: join(folder, ...names), isOptional: true }];
+  const inHome = (name: string) => (home === undefined ? undefined : join(home, name));
+  return [
+    ...below(variable('XDG_RUNTIME_DIR'), 'containers', 'auth.json'),
+    ...below(variable('XDG_CONFIG_HOME') ?? inHome('.config'), 'containers', 'auth.json'),
+    ...below(variable('DOCKER_CONFIG') ?? inHome('.docker'), 'config.json'),
+  ];
+}
+
+/**
+ * Looks up the credentials of a repository: those of the first file that has some for it. In a file the helper of `credHelpers`
+ * comes first, then `credsStore`, then `auths`, where the longest path of a repository decides.
+ *
+ * @param repository name in the registry, such as `library/nginx`
+ * @returns `undefined` if no file has credentials for it
+ * @throws PassthroughError `INVALID_CONFIGURATION` for a file that cannot be read or parsed, and for a helper program that fails;
+ *   `ABORTED`. No message quotes what a file holds
+ */
+export async function credentialsFor(
+  host: RegistryHost,
+  repository: string,
+  options: LookupOptions,
+): Promise<BasicCredentials | IdentityToken | undefined> {
+  for (const place of options.files) {
+    const file = await readAuthFile(place);
+    const found = file && (await lookUp(file, host, repository, options));
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+async function lookUp(
+  file: AuthFile,
+  host: RegistryHost,
+  repository: string,
+  options: LookupOptions,
+): Promise<BasicCredentials | IdentityToken | undefined> {
+  const keysOf = (entries: ReadonlyMap<string, unknown>) =>
+    matchingKeys(entries.keys(), host, repository, options);
+  const [helperKey] = keysOf(file.helpers);
+  const authKeys = keysOf(file.auths);
+  const helper = helperKey === undefined ? file.store : file.helpers.get(helperKey);
+  if (typeof helper === 'string' && helper !== '') {
+    const answer = await askHelper(helper, serverOf(host), options);
+    if (answer !== 'missing') {
+      if (answer !== undefined) return answer;
+    } else if (helperKey !== undefined || authKeys.length > 0) {
+      // A store serves all registries. Where nothing says that it has credentials for this one, the pull goes on without: files
+      // are copied to machines that lack the program.
+      throw invalid(
+        file.path,
+        `it names credential helper ${quoted(helper)}, and no program ${quoted(`docker-credential-${helper}`)} is found`,
+      );
+    }
+  }
+  for (const key of authKeys) {
+    const found = parseEntry(file.auths.get(key), (why) => invalid(file.path, `entry ${quoted(key)} ${why}`));
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Address of a registry for helper programs: that under which `docker login` stores it. */
+function serverOf({ origin }: RegistryHost): string {
+  return origin === DOCKER_HUB.origin ? DOCKER_HUB_SERVER : new URL(origin).host;
+}
+
+/**
+ * Reads an entry of `auths`. One without credentials, as `docker login` leaves it beside a credential store, has none.
+ *
+ * @see https://github.com/docker/cli/blob/v28.0.0/cli/config/types/authconfig.go
+ */
+function parseEntry(
+  entry: unknown,
+  fail: (why: string) => PassthroughError,
+): BasicCredentials | IdentityToken | undefined {
+  if (!isFields(entry)) throw fail('is not an object');
+  const text = (name: string) => {
+    const value = entry[name] ?? '';
+    if (typeof value !== 'string') throw fail(`has a field ${name} that is no text`);
+    return value;
+  };
+  const identityToken = text('identitytoken');
+  if (identityToken !== '') return { identityToken };
+  const auth = text('auth').trim();
+  const decoded = auth === '' ? undefined : decodeAuth(auth, fail);
+  const { username, password } = decoded ?? { username: text('username'), password: text('password') };
+  if (username === '' && password === '') return undefined;
+  if (username.includes(':')) throw fail('has a user name with a colon, at which Basic ends it');
+  return { username, password };
+}
+
+/** Decodes `auth`: base64 of user name, colon and password. Some tools pad it with zero bytes. */
+function decodeAuth(auth: string, fail: (why: string) => PassthroughError): BasicCredentials {
+  if (!/^[a-z0-9+/_-]+={0,2}$/i.test(auth)) throw fail('has a field auth that is not base64');
+  const text = Buffer.from(auth, 'base64').toString('utf8');
+  const colon = text.indexOf(':');
+  if (colon === -1) throw fail('has a field auth without a colon between user name and password');
+  return { username: text.slice(0, colon), password: text.slice(colon + 1).split('\0', 1)[0] ?? '' };
+}
+
+/** @returns `undefined` for an optional file that is not there */
+async function readAuthFile({ path, isOptional }: AuthFilePath): Promise<AuthFile | undefined> {
+  let text: string;
+  try {
+    text = await readText(path);
+  } catch (error) {
+    if (error instanceof PassthroughError) throw error;
+    const code = systemErrorCode(error);
+    const isMissing = code === 'ENOENT' || code === 'ENOTDIR';
+    if (isOptional && isMissing) return undefined;
+    throw invalid(path, isMissing ? 'it does not exist' : `it cannot be read (${code ?? 'unknown'})`, error);
+  }
+  // An empty file is what "touch" and an unmounted secret leave.
+  if (text.trim() === '') return undefined;
+  let document: unknown;
+  try {
+    document = JSON.parse(text.replace(/^\uFEFF/, ''));
+  } catch {
+    // The error of the parser quotes the text.
+    throw invalid(path, 'it is not JSON');
+  }
+  if (!isFields(document)) throw invalid(path, 'it is not a JSON object');
+  const table = (name: string) => {
+    const value = document[name] ?? {};
+    if (!isFields(value)) throw invalid(path, `its field ${name} is not an object`);
+    return new Map(Object.entries(value));
+  };
+  const store = document['credsStore'] ?? '';
+  if (typeof store !== 'string') throw invalid(path, 'its field credsStore is no text');
+  return { path, auths: table('auths'), helpers: table('credHelpers'), store };
+}
+
+/** Reads a file of any kind, also a pipe, up to the limit. */
+async function readText(path: string): Promise<string> {
+  await using file = await open(path);
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of file.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    size += chunk.byteLength;
+    if (size > MAX_FILE_BYTES) throw invalid(path, `it has more than ${MAX_FILE_BYTES} bytes`);
+  }
+  return Buffer.concat(chunks, size).toString('utf8');
+}
+
+function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function invalid(path: string, reason: string, cause?: unknown): PassthroughError {
+  return new PassthroughError('INVALID_CONFIGURATION', `Cannot use auth file ${quoted(path)}: ${reason}`, {
+    ...(cause !== undefined && { cause }),
+  });
+}

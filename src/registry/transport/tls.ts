@@ -1,0 +1,120 @@
+import { X509Certificate } from 'node:crypto';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import { PassthroughError, type Setting } from '../../errors.ts';
+import { systemErrorCode } from '../../util/system-error.ts';
+
+/** TLS settings for all registries of a service. Texts are PEM. */
+export interface RegistryTls {
+  /** Authorities that are trusted besides those of Node and of the system. */
+  readonly caCert?: string | undefined;
+  /** Certificate of this client, and its chain. Registries that ask for one get it; other origins do not. */
+  readonly clientCert?: string | undefined;
+  /** Private key of `clientCert`, without passphrase. */
+  readonly clientKey?: string | undefined;
+  /** Whether server certificates are accepted unverified. */
+  readonly insecure?: boolean | undefined;
+}
+
+/** What an https agent takes for its connections. */
+export interface TlsAgentSettings {
+  /** Makes the context at the first connection: reading the authorities of the system takes tens of milliseconds. */
+  readonly context: () => SecureContext;
+  readonly rejectUnauthorized: boolean;
+}
+
+const CERTIFICATE_BLOCK =
+  /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[\s\S]+?-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g;
+
+/** Reasons by OpenSSL's error code. Its own texts name routines of its sources. */
+const REASONS: Readonly<Record<string, string>> = {
+  ERR_OSSL_PEM_NO_START_LINE: 'it is not PEM',
+  ERR_OSSL_UNSUPPORTED: 'it is not PEM',
+  ERR_OSSL_X509_KEY_VALUES_MISMATCH: 'key and certificate do not belong together',
+  ERR_OSSL_X509_KEY_TYPE_MISMATCH: 'key and certificate do not belong together',
+  ERR_OSSL_BAD_DECRYPT: 'the key is protected by a passphrase',
+  ERR_OSSL_CRYPTO_INTERRUPTED_OR_CANCELLED: 'the key is protected by a passphrase',
+};
+
+/**
+ * Checks TLS settings, and makes those of the agents: one for registries, and one for other origins, such as the target of a
+ * redirect, which must not learn the client's certificate.
+ *
+ * @throws PassthroughError `INVALID_CONFIGURATION` for an unreadable certificate or key, one without the other, and a key of
+ *   another certificate
+ */
+export function tlsAgentSettings({ caCert, clientCert, clientKey, insecure = false }: RegistryTls = {}): {
+  readonly registry: TlsAgentSettings;
+  readonly foreign: TlsAgentSettings;
+} {
+  const authorities = caCert === undefined ? [] : readAuthorities(caCert);
+  if (clientCert === undefined && clientKey !== undefined) {
+    throw invalid('client key', 'the client certificate that belongs to it is missing', 'clientCert');
+  }
+  if (clientCert !== undefined && clientKey === undefined) {
+    throw invalid('client certificate', 'its key is missing', 'clientKey');
+  }
+  const rejectUnauthorized = !insecure;
+  const foreign = { context: lazily(() => contextOf(authorities)), rejectUnauthorized };
+  if (clientCert === undefined || clientKey === undefined) return { registry: foreign, foreign };
+  const identity = { cert: clientCert, key: clientKey };
+  checkIdentity(identity);
+  return {
+    registry: { context: lazily(() => contextOf(authorities, identity)), rejectUnauthorized },
+    foreign,
+  };
+}
+
+/** Node takes a text without a certificate for an authority, and then trusts none of it without an error. */
+function readAuthorities(text: string): readonly string[] {
+  const blocks = text.match(CERTIFICATE_BLOCK) ?? [];
+  if (blocks.length === 0) throw invalid('CA certificate', 'it has no PEM certificate', 'caCert');
+  for (const [index, block] of blocks.entries()) {
+    try {
+      new X509Certificate(block);
+    } catch (cause) {
+      const which = blocks.length === 1 ? 'it' : `certificate ${index + 1} of ${blocks.length}`;
+      throw invalid('CA certificate', `${which} cannot be parsed`, 'caCert', cause);
+    }
+  }
+  return blocks;
+}
+
+function checkIdentity({ cert, key }: { readonly cert: string; readonly key: string }): void {
+  // Each alone first, so that the error says which of them is wrong.
+  const parts = [
+    ['client certificate', 'clientCert', { cert }],
+    ['client key', 'clientKey', { key }],
+    ['client certificate', 'clientCert', { cert, key }],
+  ] as const;
+  for (const [what, setting, options] of parts) {
+    try {
+      createSecureContext(options);
+    } catch (cause) {
+      throw invalid(what, REASONS[systemErrorCode(cause) ?? ''] ?? 'it cannot be parsed', setting, cause);
+    }
+  }
+}
+
+function contextOf(
+  authorities: readonly string[],
+  identity?: { readonly cert: string; readonly key: string },
+) {
+  const ca = new Set([...getCACertificates('default'), ...getCACertificates('system'), ...authorities]);
+  return createSecureContext({ ca: [...ca], ...identity });
+}
+
+function lazily<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+function invalid(what: string, reason: string, setting: Setting, cause?: unknown): PassthroughError {
+  return new PassthroughError('INVALID_CONFIGURATION', `Cannot use the ${what}: ${reason}`, {
+    reason,
+    setting,
+    ...(cause !== undefined && { cause }),
+  });
+}
