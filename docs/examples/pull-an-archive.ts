@@ -27,6 +27,7 @@ try {
     await rename(partial, destination);
   } finally {
     archive.close();
+    resolved.release();
     await rm(partial, { force: true });
   }
   process.stdout.write(`${reference}: ${archive.size} bytes, ${resolved.images[0]?.manifest.digest}\n`);

@@ -56,7 +56,8 @@ const folder = join(temporaryFolder('soak-'), 'cache');
 mkdirSync(folder);
 await using stack = new AsyncDisposableStack();
 const registry = stack.use(await startSoakRegistry());
-const settings = { REGISTRY_URL: registry.origin, LOG_LEVEL: 'warn' };
+// All clients have one address here.
+const settings = { REGISTRY_URL: registry.origin, LOG_LEVEL: 'warn', MAX_REQUESTS_PER_CLIENT: '0' };
 const reference = await startBuiltService({ ...settings, LOG_LEVEL: 'info', CACHE_MAX_BYTES: '0' });
 const clients = await Clients.prepare(reference, registry, chance);
 await reference.stop();

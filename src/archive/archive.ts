@@ -23,12 +23,14 @@ export interface LayerPosition {
   readonly index: number;
 }
 
-/** An entry of an archive: a folder, a small file in memory, or a blob. */
+/** An entry of an archive: a folder, a small file in memory, or a stored blob. */
 export interface ArchiveEntry extends TarEntry {
   /** The bytes of a file in memory. */
   readonly content?: Uint8Array;
-  /** Digest of any other file: the diff ID of a layer in layout docker, the digest of a blob in the other layouts. */
+  /** Digest of any other file: of a document; the diff ID of a layer in layout docker, that of a blob in the other layouts. */
   readonly blob?: Digest;
+  /** What comes before the blob in this entry; nothing unless given. */
+  readonly prefix?: Uint8Array;
   /** The layer in this entry; the first one if several layers share it. */
   readonly layer?: LayerPosition;
 }

@@ -2,7 +2,7 @@ import type { Descriptor } from '../image/descriptor.ts';
 import { digestHex } from '../image/digest.ts';
 import { isForeignLayer } from '../image/media-type.ts';
 import { type Archive, type ArchiveEntry, type ForeignLayers, planArchive } from './archive.ts';
-import { file, withoutRepeats } from './entries.ts';
+import { documentFile, withoutRepeats } from './entries.ts';
 import type { ImageContent, PackedLayer } from './image-content.ts';
 import { manifestJson } from './manifest-json.ts';
 
@@ -31,7 +31,7 @@ export interface DockerGzipOptions {
 export function dockerGzipLayout(images: readonly Image[], { foreignLayers }: DockerGzipOptions): Archive {
   const isLeftOut = (layer: Descriptor) => foreignLayers === 'left out' && isForeignLayer(layer);
   const blobs = images.flatMap((image, at): readonly ArchiveEntry[] => [
-    file(configName(image), image.config.bytes),
+    documentFile(configName(image), image.config),
     ...image.layers.flatMap(({ descriptor }, index): readonly ArchiveEntry[] => {
       const { digest, size } = descriptor;
       if (isLeftOut(descriptor)) return [];

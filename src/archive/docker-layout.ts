@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { type Digest, digestHex } from '../image/digest.ts';
-import type { ImageConfig } from '../image/image-config.ts';
+import { parseLegacyFields } from '../image/image-config.ts';
 import { repoTag } from '../image/reference.ts';
 import { type Archive, type ArchiveEntry, planArchive } from './archive.ts';
-import { directory, file, jsonFile, withoutRepeats } from './entries.ts';
+import { type Document, directory, documentFile, file, jsonFile, withoutRepeats } from './entries.ts';
 import type { ImageContent, UnpackedLayer } from './image-content.ts';
 import { manifestJson } from './manifest-json.ts';
 
-type Image = ImageContent<UnpackedLayer>;
+/** An image, and its settings as {@link legacySettings} writes them. */
+type Image = ImageContent<UnpackedLayer> & { readonly config: { readonly settings: Document } };
 
 /** Version of the format with one folder for each layer: the content of each `VERSION`. */
 const LAYER_FOLDER_VERSION = '1.0';
@@ -15,8 +16,17 @@ const LAYER_FOLDER_VERSION = '1.0';
 /** `created` in the legacy description of a layer without its own time, as engines write it. */
 const UNKNOWN_TIME = '1970-01-01T00:00:00Z';
 
-/** Fields of the config in the legacy description of the top layer. */
-const LEGACY_FIELDS = ['created', 'author', 'architecture', 'os', 'variant', 'config', 'docker_version'];
+/**
+ * The end of the legacy description of an image's top layer: `"created":"…","config":{…}}` and a line feed. Its beginning, `id`
+ * and `parent`, depends on the archive.
+ *
+ * @param config the config blob
+ * @throws PassthroughError `UNSUPPORTED_IMAGE`, see `parseLegacyFields`
+ */
+export function legacySettings(config: Uint8Array): Buffer {
+  const json = JSON.stringify({ created: UNKNOWN_TIME, ...parseLegacyFields(config) });
+  return Buffer.from(`${json.slice(1)}\n`);
+}
 
 /**
  * Plans an archive like those of `docker save` in Docker Engine 24 and older. Every loader accepts this layout:
@@ -39,10 +49,10 @@ const LEGACY_FIELDS = ['created', 'author', 'architecture', 'os', 'variant', 'co
 export function dockerLayout(images: readonly Image[]): Archive {
   const items = withFolders(images);
   // The settings in the description of a top folder. Images with the same top folder have the same config.
-  const settings = new Map(items.map(({ image, folders }) => [folders.at(-1)?.id, image.config.image]));
+  const settings = new Map(items.map(({ image, folders }) => [folders.at(-1)?.id, image.config.settings]));
   const entries: readonly ArchiveEntry[] = [
     ...items.flatMap((item, at) => layerEntries(item, at, settings)),
-    ...images.map(({ config }) => file(configName(config.digest), config.bytes)),
+    ...images.map(({ config }) => documentFile(configName(config.digest), config)),
     manifestJson(
       items.map(({ image, folders }) => ({
         reference: image.reference,
@@ -70,29 +80,28 @@ interface Item {
 function layerEntries(
   { image, folders }: Item,
   at: number,
-  settings: ReadonlyMap<string | undefined, ImageConfig>,
+  settings: ReadonlyMap<string | undefined, Document>,
 ): readonly ArchiveEntry[] {
+  const os = image.config.image.platform?.os ?? 'linux';
   return folders.flatMap(({ id, parent, diffId, size }, index) => {
-    const config = settings.get(id);
-    const description = {
-      id,
-      ...(parent !== undefined && { parent }),
-      created: UNKNOWN_TIME,
-      ...(config ? legacyFields(config) : { os: image.config.image.platform?.os ?? 'linux' }),
-    };
+    const own = settings.get(id);
+    const ids = { id, ...(parent !== undefined && { parent }) };
     return [
       directory(`${id}/`),
       file(`${id}/VERSION`, Buffer.from(LAYER_FOLDER_VERSION)),
-      jsonFile(`${id}/json`, description),
+      own === undefined
+        ? jsonFile(`${id}/json`, { ...ids, created: UNKNOWN_TIME, os })
+        : described(`${id}/json`, ids, own),
       { name: `${id}/layer.tar`, type: 'file', size, blob: diffId, layer: { image: at, index } },
     ];
   });
 }
 
-function legacyFields({ document }: ImageConfig): Record<string, unknown> {
-  return Object.fromEntries(
-    LEGACY_FIELDS.filter((field) => document[field] !== undefined).map((field) => [field, document[field]]),
-  );
+/** The legacy description of a layer that has an image's settings. */
+function described(name: string, ids: object, settings: Document): ArchiveEntry {
+  const prefix = Buffer.from(JSON.stringify(ids).replace(/\}$/, ','));
+  if (settings.bytes !== undefined) return file(name, Buffer.concat([prefix, settings.bytes]));
+  return { name, type: 'file', size: prefix.byteLength + settings.size, prefix, blob: settings.digest };
 }
 
 /** Top layers by name and tag. Images without layers are left out. */

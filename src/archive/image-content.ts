@@ -2,12 +2,11 @@ import type { Descriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import type { ImageConfig } from '../image/image-config.ts';
 import type { ArchivedImage } from './archive.ts';
+import type { Document } from './entries.ts';
 
 /** An image without the bytes of its layers, for the layouts of Docker. */
 export interface ImageContent<Layer> extends ArchivedImage {
-  readonly config: {
-    readonly digest: Digest;
-    readonly bytes: Uint8Array;
+  readonly config: Document & {
     /** The parsed bytes. */
     readonly image: ImageConfig;
   };

@@ -6,16 +6,11 @@ import type { Reference } from '../image/reference.ts';
 import type { Archive, ForeignLayers, LayoutName } from './archive.ts';
 import { dockerGzipLayout } from './docker-gzip-layout.ts';
 import { dockerLayout } from './docker-layout.ts';
+import type { Document } from './entries.ts';
 import { ociLayout } from './oci-layout.ts';
 
 /** The form in which a layer is stored: `compressed`, as the registry serves it, or `uncompressed`. */
 export type LayerForm = 'compressed' | 'uncompressed';
-
-/** A manifest or a config, held in memory. */
-export interface Document {
-  readonly digest: Digest;
-  readonly bytes: Uint8Array;
-}
 
 /** A layer whose bytes are stored. */
 export interface LayerContent {
@@ -33,8 +28,8 @@ export interface LayoutImage {
   readonly name: Reference;
   /** The manifest; the index if the archive holds all platforms. */
   readonly root: Document & { readonly mediaType: string };
-  /** Absent for an index. Its `image` is absent for an artifact. */
-  readonly config?: Document & { readonly image?: ImageConfig };
+  /** Absent for an index. Its `image` is absent for an artifact, its `settings` for layouts without legacy descriptions. */
+  readonly config?: Document & { readonly image?: ImageConfig; readonly settings?: Document };
   /** The layers that the manifest names, base first, also those that are left out; none for an index. */
   readonly descriptors: readonly Descriptor[];
   /** The layers that are stored. */
@@ -51,6 +46,8 @@ export interface Layout {
   readonly holdsIndexes: boolean;
   /** Whether the archive can name foreign layers without holding their bytes. */
   readonly namesForeignLayers: boolean;
+  /** Whether the archive repeats settings of the config, as `legacySettings` writes them. */
+  readonly repeatsSettings: boolean;
   /** Computes the entries of the archive and its size. Images stand in the order of the archive. */
   readonly arrange: (images: readonly LayoutImage[], foreignLayers: ForeignLayers) => Archive;
 }
@@ -61,21 +58,24 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     layerForm: 'uncompressed',
     holdsIndexes: false,
     namesForeignLayers: false,
+    repeatsSettings: true,
     arrange: (images) =>
       dockerLayout(
-        images.map((image) => ({ ...dockerContent(image), layers: image.layers.map(uncompressedLayer) })),
+        images.map((image) => ({ ...legacyContent(image), layers: image.layers.map(uncompressedLayer) })),
       ),
   },
   'docker-gzip': {
     layerForm: 'compressed',
     holdsIndexes: false,
     namesForeignLayers: true,
+    repeatsSettings: false,
     arrange: (images, foreignLayers) => dockerGzipLayout(images.map(dockerGzipContent), { foreignLayers }),
   },
   oci: {
     layerForm: 'compressed',
     holdsIndexes: true,
     namesForeignLayers: false,
+    repeatsSettings: false,
     arrange: (images) => ociLayout(images.map(ociContent)),
   },
 };
@@ -86,8 +86,16 @@ function dockerContent({ name, root, config }: LayoutImage) {
   return {
     reference: name,
     manifest: { digest, mediaType },
-    config: { digest: config.digest, bytes: config.bytes, image: config.image },
+    config: { ...config, image: config.image },
   };
+}
+
+function legacyContent(image: LayoutImage) {
+  const content = dockerContent(image);
+  const { settings } = content.config;
+  if (settings === undefined)
+    throw new PassthroughError('INTERNAL', 'Cannot lay out an image without settings');
+  return { ...content, config: { ...content.config, settings } };
 }
 
 /** Uncompressed layers always have a diff ID: their bytes were verified against it. */
@@ -114,7 +122,7 @@ function ociContent({ name, root, config, descriptors, documents, layers }: Layo
   return {
     reference: name,
     manifest: root,
-    blobs: [...documents.map(({ digest, bytes }) => ({ digest, size: bytes.byteLength, bytes })), ...files],
+    blobs: [...documents, ...files],
     ...(config?.image !== undefined && {
       image: {
         ...(config.image.platform !== undefined && { platform: config.image.platform }),

@@ -3,7 +3,7 @@ import { OCI_INDEX } from '../image/media-type.ts';
 import type { Platform } from '../image/platform.ts';
 import { formatReference, type Reference, repoTag } from '../image/reference.ts';
 import { type Archive, type ArchiveEntry, type LayerPosition, planArchive } from './archive.ts';
-import { directory, file, jsonFile, withoutRepeats } from './entries.ts';
+import { type Document, directory, documentFile, jsonFile, withoutRepeats } from './entries.ts';
 import { manifestJson } from './manifest-json.ts';
 
 /** Version of the image layout, the content of `oci-layout`. */
@@ -13,7 +13,7 @@ const IMAGE_LAYOUT_VERSION = '1.0.0';
 export interface OciContent {
   readonly reference: Reference;
   /** Manifest, or index if every platform is requested, byte for byte. */
-  readonly manifest: { readonly digest: Digest; readonly mediaType: string; readonly bytes: Uint8Array };
+  readonly manifest: Document & { readonly mediaType: string };
   /**
    * Everything below the manifest, in any order: nested indexes, manifests, configs, layers, attestations. A blob may be left
    * out only if that follows from the manifest. Otherwise two archives with one entity tag would differ.
@@ -29,11 +29,8 @@ export interface OciContent {
   };
 }
 
-/** A blob. Without `bytes`, it is read by its digest when the archive is written. */
-export interface OciBlob {
-  readonly digest: Digest;
-  readonly size: number;
-  readonly bytes?: Uint8Array;
+/** A document or a layer. */
+export interface OciBlob extends Document {
   readonly layer?: LayerPosition;
 }
 
@@ -53,10 +50,7 @@ export interface OciBlob {
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
  */
 export function ociLayout(contents: readonly OciContent[]): Archive {
-  const blobs = contents.flatMap(({ manifest, blobs }) => [
-    { digest: manifest.digest, size: manifest.bytes.byteLength, bytes: manifest.bytes },
-    ...blobs,
-  ]);
+  const blobs = contents.flatMap(({ manifest, blobs }): readonly OciBlob[] => [manifest, ...blobs]);
   const sorted = blobs.toSorted((a, b) => (a.digest < b.digest ? -1 : a.digest > b.digest ? 1 : 0));
   const algorithms = new Set(sorted.map(({ digest }) => digestAlgorithm(digest)));
   const entries = [
@@ -70,11 +64,9 @@ export function ociLayout(contents: readonly OciContent[]): Archive {
   return planArchive(withoutRepeats(entries), { layout: 'oci', images: contents });
 }
 
-function blobEntry({ digest, size, bytes, layer }: OciBlob): ArchiveEntry {
-  const name = blobName(digest);
-  return bytes === undefined
-    ? { name, type: 'file', size, blob: digest, ...(layer && { layer }) }
-    : file(name, bytes);
+function blobEntry({ layer, ...document }: OciBlob): ArchiveEntry {
+  const entry = documentFile(blobName(document.digest), document);
+  return layer === undefined ? entry : { ...entry, layer };
 }
 
 /** https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md#indexjson-file */
@@ -83,7 +75,7 @@ function indexJson(contents: readonly OciContent[]): ArchiveEntry {
   const manifests = contents.map(({ reference, manifest, image }) => ({
     mediaType: manifest.mediaType,
     digest: manifest.digest,
-    size: manifest.bytes.byteLength,
+    size: manifest.size,
     annotations: {
       'io.containerd.image.name': fullName(reference),
       'org.opencontainers.image.ref.name': refName(reference, references),

@@ -1,4 +1,4 @@
-import type { ManifestChoice, ServedManifest } from '../pull/resolve-manifest.ts';
+import type { ManifestChoice } from '../pull/resolve-manifest.ts';
 import { printableLines } from '../util/printable.ts';
 import type { CommandCall } from './command.ts';
 import { openImages, readImages } from './options/images.ts';
@@ -22,10 +22,13 @@ export async function run(call: CommandCall): Promise<number> {
     await using opened = await openImages(named, call, signal);
     const [image] = named.images;
     if (image === undefined) return 0;
-    const manifest = await opened.service.manifest(image, choice, opened.call);
-    if (!options.has('digest')) return await print(shown(manifest));
-    const { digest, mediaType, bytes } = manifest;
-    return await print(`${digest} ${mediaType} ${bytes.byteLength}\n`);
+    const { digest, mediaType, content } = await opened.service.manifest(image, choice, opened.call);
+    try {
+      if (options.has('digest')) return await print(`${digest} ${mediaType} ${content.size}\n`);
+      return await print(shown(await content.readWhole()));
+    } finally {
+      content.release();
+    }
   });
 }
 
@@ -40,7 +43,7 @@ function readChoice({ options }: CommandCall): ManifestChoice {
 }
 
 /** Byte for byte to a file or pipe, so that its digest stays right; indented to a terminal. */
-function shown({ bytes }: ServedManifest): string | Uint8Array {
+function shown(bytes: Uint8Array): string | Uint8Array {
   if (process.stdout.isTTY !== true) return bytes;
   const text = JSON.stringify(JSON.parse(Buffer.from(bytes).toString('utf8')), null, 2);
   return `${printableLines(text, MAX_LINE_LENGTH, ALL_LINES)}\n`;

@@ -1,5 +1,5 @@
 import { PassthroughError } from '../errors.ts';
-import { quoted } from '../util/printable.ts';
+import { printable, quoted } from '../util/printable.ts';
 import type { CommandCall } from './command.ts';
 import { openImages, readImages } from './options/images.ts';
 import { interruptible } from './output/interrupt.ts';
@@ -20,7 +20,12 @@ export async function run(call: CommandCall): Promise<number> {
     await using opened = await openImages(named, call, signal);
     const [image] = named.images;
     if (image === undefined) return 0;
-    const tags = await opened.service.tags(image, opened.call);
-    return await print(tags.map((tag) => `${tag}\n`).join(''));
+    const content = await opened.service.tags(image, opened.call);
+    try {
+      const tags: readonly string[] = JSON.parse(Buffer.from(await content.readWhole()).toString('utf8'));
+      return await print(tags.map((tag) => `${printable(tag)}\n`).join(''));
+    } finally {
+      content.release();
+    }
   });
 }

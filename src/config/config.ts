@@ -29,7 +29,7 @@ export interface Config
     'workspaceDirectory' | 'cache' | 'limits' | 'admission' | 'bufferedBytes' | 'prepareTimeoutMs'
   > {
   readonly http: HttpSettings;
-  /** Most concurrent archive requests of one client; 0 for no limit. */
+  /** Most concurrent work of one client, such as preparations and look-ups; 0 for no limit. */
   readonly requestsPerClient: number;
   readonly logLevel: LogLevel;
   readonly exporters: Exporters;
@@ -40,6 +40,9 @@ export interface Config
   /** Longest wait for running downloads when the service stops, in milliseconds. */
   readonly shutdownMs: number;
 }
+
+/** The default of `MAX_CONNECTIONS`. */
+export const DEFAULT_MAX_CONNECTIONS = 10_000;
 
 const { limits, admission, ...DEFAULTS } = DEFAULT_OPTIONS;
 
@@ -62,9 +65,9 @@ function readConfig(read: EnvironmentReader): Config {
       port: read.integer('HTTP_PORT', 8080, 0, 65_535),
       headerTimeoutMs: read.milliseconds('HTTP_HEADER_TIMEOUT', 15),
       idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
-      maxConnections: read.integer('MAX_CONNECTIONS', 10_000, 1, 1_000_000),
+      maxConnections: read.integer('MAX_CONNECTIONS', DEFAULT_MAX_CONNECTIONS, 1, 1_000_000),
     },
-    requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 0, 0, 10_000),
+    requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 16, 0, 10_000),
     logLevel: readLogLevel(read),
     exporters: readExporters(read),
     registry: readRegistryConfig(read),

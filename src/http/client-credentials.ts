@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
-import type { Call } from '../pull/image-service.ts';
+import type { Call } from '../pull/request.ts';
 import type { BasicCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import { withSpan } from '../telemetry/span.ts';

@@ -3,54 +3,65 @@ import { PassthroughError } from '../errors.ts';
 /** `Retry-After` of a refused client, in seconds: a small image is sent by then. */
 const RETRY_AFTER_S = 15;
 
-/** Limits the concurrent requests of each client, so that one client cannot take all capacity. */
+/** What a request has to do before it can be answered, for the message: `Cannot begin another …`. */
+export type WorkKind = 'download' | 'preparation' | 'look-up';
+
+/**
+ * Limits the concurrent work of each client, so that one client cannot take all capacity. Sending what is ready does not count:
+ * hundreds of devices behind one address may read at the same time. Requests for the same work count once.
+ */
 export class ClientLimit {
   readonly #most: number;
-  /** Requests under way, by client. Clients without any have no entry. */
-  readonly #counts = new Map<string, number>();
+  /** Work under way by client, and the number of requests for each piece. Clients without any have no entry. */
+  readonly #works = new Map<string, Map<string | symbol, number>>();
 
-  /** @param most concurrent requests of one client; 0 for no limit */
+  /** @param most concurrent pieces of work of one client; 0 for no limit */
   constructor(most: number) {
     this.#most = most;
   }
 
-  /** Number of clients with requests under way; 0 without a limit. */
+  /** Number of clients with work under way; 0 without a limit. */
   get clients(): number {
-    return this.#counts.size;
+    return this.#works.size;
   }
 
   /**
-   * Counts a request of a client.
+   * Counts work of a client.
    *
    * @param address of the connection. Never from `X-Forwarded-For`, which any client can set to a new address each time. Behind a
    *   proxy all clients count as one, so the proxy has to limit them
+   * @param kind for the message
+   * @param key equal keys of a client mean the same work, which is shared; work without a key is not shared
    * @returns ends the count; further calls do nothing
    * @throws PassthroughError `BUSY` when the client is at the limit
    */
-  enter(address: string): () => void {
+  enter(address: string, kind: WorkKind, key: string | symbol = Symbol('work')): () => void {
     if (this.#most === 0) return () => undefined;
     const client = clientOf(address);
-    const count = this.#counts.get(client) ?? 0;
-    if (count >= this.#most) {
+    const works = this.#works.get(client) ?? new Map<string | symbol, number>();
+    const count = works.size;
+    if (count >= this.#most && !works.has(key)) {
       throw new PassthroughError(
         'BUSY',
-        `Cannot begin another download for "${client}": it has ${count} already, and MAX_REQUESTS_PER_CLIENT is ${this.#most}`,
+        `Cannot begin another ${kind} for "${client}": it has ${count} already, and MAX_REQUESTS_PER_CLIENT is ${this.#most}`,
         { retryAfterSeconds: RETRY_AFTER_S },
       );
     }
-    this.#counts.set(client, count + 1);
+    works.set(key, (works.get(key) ?? 0) + 1);
+    this.#works.set(client, works);
     let isLeft = false;
     return () => {
       if (isLeft) return;
       isLeft = true;
-      this.#leave(client);
+      this.#leave(client, works, key);
     };
   }
 
-  #leave(client: string): void {
-    const left = (this.#counts.get(client) ?? 0) - 1;
-    if (left > 0) this.#counts.set(client, left);
-    else this.#counts.delete(client);
+  #leave(client: string, works: Map<string | symbol, number>, key: string | symbol): void {
+    const left = (works.get(key) ?? 0) - 1;
+    if (left > 0) works.set(key, left);
+    else works.delete(key);
+    if (works.size === 0) this.#works.delete(client);
   }
 }
 

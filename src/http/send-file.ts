@@ -4,10 +4,12 @@ import { PassthroughError } from '../errors.ts';
 import type { ArchiveFile } from '../pull/archive-files.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { instruments } from '../telemetry/metrics.ts';
+import type { Content } from '../util/content.ts';
 import { mayBePartial, parseRange, rangeStart } from './conditional.ts';
 import type { Download, StartedDownloads } from './handlers/started-downloads.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
+import { sendDocument } from './respond.ts';
 
 /** What headers say about a file besides its own validators. */
 export interface AboutFile {
@@ -111,6 +113,39 @@ function refuseForeignRest(position: number, download: Download, downloads: Star
       'Remove the part and download the file again. If-Range with the ETag of the part says which file it is of.',
     ],
   });
+}
+
+/**
+ * Sends a document with status 200: a small one at once, a large one as fast as the client takes it.
+ *
+ * @param around text before and after the document
+ * @throws as {@link sendFile}
+ */
+export async function sendContent(
+  context: RequestContext,
+  content: Content,
+  headers: Readonly<Record<string, string>>,
+  stallMs: number,
+  { before = '', after = '' }: { readonly before?: string; readonly after?: string } = {},
+): Promise<void> {
+  const [start, end] = [Buffer.from(before), Buffer.from(after)];
+  const size = start.byteLength + content.size + end.byteLength;
+  if (content.bytes !== undefined) {
+    sendDocument(context, Buffer.concat([start, content.bytes, end]), headers);
+    return;
+  }
+  const { request, response } = context;
+  response.writeHead(200, { ...headers, 'Content-Length': size });
+  if (request.method === 'HEAD') {
+    response.end();
+    return;
+  }
+  const whole = async function* () {
+    if (before !== '') yield start;
+    yield* content.read();
+    if (after !== '') yield end;
+  };
+  await sendBytes(context, whole(), stallMs);
 }
 
 function validators(etag: string, { manifestDigest, staleMs }: AboutFile) {

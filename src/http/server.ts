@@ -1,11 +1,13 @@
 import { once } from 'node:events';
-import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import http, { type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HttpSettings } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
 import { stopping } from '../pull/preparations.ts';
+import { Connections } from './connections.ts';
+import { RequestGate, RequestTurns } from './request-gate.ts';
 
 /** Largest request line and header, in bytes: twice Node's default, for clients that send long tokens. */
 const MAX_HEADER_BYTES = 32 * 1024;
@@ -43,6 +45,8 @@ export interface HttpServerOptions extends HttpSettings {
   readonly bodyTimeoutMs?: number;
   /** Is called for each new connection. */
   readonly onConnection?: () => void;
+  /** Whether file descriptors are short, so that a new connection is refused. */
+  readonly isShort?: () => boolean;
   /**
    * Answers a request, and settles when the answer is out. Must not reject.
    *
@@ -59,14 +63,25 @@ export class HttpServer {
   readonly #active = new Map<AbortController, Active>();
   /** Sockets that end after the answers under way on them. */
   readonly #ending = new WeakSet<Duplex>();
-  #connections = 0;
+  readonly #turns = new RequestTurns();
+  readonly #connections: Connections;
   #lingering = 0;
 
   private constructor(options: HttpServerOptions) {
     this.#options = options;
-    this.#server = http.createServer(serverOptions(options), (request, response) =>
-      this.#accept(request, response),
-    );
+    this.#connections = new Connections(options.maxConnections);
+    const gates = new WeakMap<Socket, RequestGate>();
+    /** Counts each request that is parsed, also those that Node answers itself: 400 without `Host`, 417. */
+    class CountedResponse extends ServerResponse {
+      constructor(...parameters: ConstructorParameters<typeof ServerResponse>) {
+        super(...parameters);
+        const [request] = parameters;
+        gates.get(request.socket)?.enter(request, this);
+      }
+    }
+    const settings = { ...serverOptions(options), ServerResponse: CountedResponse };
+    this.#server = http.createServer(settings, (request, response) => this.#accept(request, response));
+    this.#server.on('connection', (socket) => gates.set(socket, new RequestGate(socket, this.#turns)));
     this.#server.on('connection', (socket) => this.#count(socket));
     this.#server.on('clientError', (error, socket) => this.#refuse(error, socket));
   }
@@ -116,16 +131,13 @@ export class HttpServer {
    * `Retry-After`.
    */
   #count(socket: Socket): void {
-    const { maxConnections, onConnection } = this.#options;
+    const { maxConnections, onConnection, isShort } = this.#options;
     onConnection?.();
-    if (this.#connections < maxConnections) {
-      this.#connections += 1;
-      socket.once('close', () => {
-        this.#connections -= 1;
-      });
-      return;
-    }
-    const why = `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
+    const areFilesShort = isShort?.() === true;
+    if (!areFilesShort && this.#connections.admit(socket)) return;
+    const why = areFilesShort
+      ? 'nearly all file descriptors of the process are in use'
+      : `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
     const text = plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
     if (this.#lingering >= MAX_LINGERING) {
       socket.end(text);
@@ -153,9 +165,11 @@ export class HttpServer {
     response.on('error', () => undefined);
     // Before Node starts to wait for the next request: the limit of this answer must not apply to a pipelined one.
     response.prependListener('finish', () => socket.setTimeout(0));
-    const done = this.#options
-      .handle(request, response, controller.signal)
-      .finally(() => this.#active.delete(controller));
+    this.#connections.work(socket, true);
+    const done = this.#options.handle(request, response, controller.signal).finally(() => {
+      this.#active.delete(controller);
+      this.#connections.work(socket, false);
+    });
     this.#active.set(controller, { request, response, done });
   }
 

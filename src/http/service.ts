@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { finished } from 'node:stream/promises';
 import { context as otel } from '@opentelemetry/api';
-import type { Config } from '../config/config.ts';
+import { type Config, DEFAULT_MAX_CONNECTIONS } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
 import type { ImageService } from '../pull/image-service.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -11,7 +11,7 @@ import type { Application } from './application.ts';
 import { ClientLimit } from './client-limit.ts';
 import { refuseCrossSite } from './cross-site.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
-import { DescriptorWatch } from './observe/descriptor-watch.ts';
+import { affordableConnections, DescriptorWatch, descriptorWarning } from './observe/descriptor-watch.ts';
 import { causeOf, logRequest } from './observe/request-log.ts';
 import { recordRequest } from './observe/request-metrics.ts';
 import { withServerSpan } from './observe/server-span.ts';
@@ -54,9 +54,14 @@ export class HttpService implements Application {
   static async start(images: ImageService, config: Config, logger: Logger): Promise<RunningService> {
     const service = new HttpService(images, config, logger);
     const descriptors = new DescriptorWatch(logger);
+    const { maxConnections } = config.http;
+    const message = descriptorWarning(maxConnections, maxConnections === DEFAULT_MAX_CONNECTIONS);
+    if (message !== undefined) logger.log('warn', 'open_files', { message });
     const server = await HttpServer.start({
       ...config.http,
+      maxConnections: affordableConnections(maxConnections),
       onConnection: () => descriptors.check(),
+      isShort: () => descriptors.isShort,
       handle: (request, response, signal) => service.#handle(request, response, signal),
     });
     const stop = async () => {

@@ -1,6 +1,8 @@
 import { PassthroughError } from '../errors.ts';
 import { type Digest, isDigest } from './digest.ts';
 import { fieldsOf } from './json.ts';
+import { type JsonShape, MAX_PAIRS } from './json-shape.ts';
+import { isForeignLayer } from './media-type.ts';
 
 /**
  * Identifies content by media type, digest and size in bytes.
@@ -11,16 +13,32 @@ export interface Descriptor {
   readonly mediaType: string;
   readonly digest: Digest;
   readonly size: number;
-  /** Further locations of the content, as foreign layers have them. Never empty; http and https, without user information. */
+  /** Further locations of a foreign layer. Never empty; http and https, without user information. */
   readonly urls?: readonly string[];
-  /** Never empty. */
+  /** Of a foreign layer. Never empty. */
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
+/** Longest media type: RFC 6838, section 4.2, allows 127 characters on each side of the slash. */
+const MAX_MEDIA_TYPE_LENGTH = 255;
+
+/** Most URLs and annotations of a foreign layer. Those of Windows base images have one URL and no annotation. */
+const MAX_EXTRAS = MAX_PAIRS;
+
+/** What is read of a descriptor. */
+export const DESCRIPTOR_SHAPE = {
+  mediaType: 'scalar',
+  digest: 'scalar',
+  size: 'scalar',
+  urls: { items: 'scalar' },
+  annotations: 'pairs',
+} as const satisfies Readonly<Record<string, JsonShape>>;
+
 /**
- * Reads a descriptor of a manifest or an index. Malformed URLs and annotations are dropped.
+ * Reads a descriptor of a manifest or an index. URLs and annotations are read for foreign layers alone, since nothing uses those
+ * of other content. Malformed ones are dropped.
  *
- * @param value JSON from a registry
+ * @param value JSON from a registry, in the form of {@link DESCRIPTOR_SHAPE}
  * @param name path of the descriptor in its document, for the message
  * @throws PassthroughError `UNSUPPORTED_IMAGE` naming any other field that is missing or malformed
  */
@@ -29,12 +47,20 @@ export function parseDescriptor(value: unknown, name: string): Descriptor {
   const unsupported = (why: string) =>
     new PassthroughError('UNSUPPORTED_IMAGE', `Cannot use manifest: ${name}.${why}`);
   if (typeof mediaType !== 'string') throw unsupported('mediaType is missing');
+  if (mediaType.length > MAX_MEDIA_TYPE_LENGTH)
+    throw unsupported(`mediaType is longer than ${MAX_MEDIA_TYPE_LENGTH} characters`);
   if (!isDigest(digest)) throw unsupported('digest is not a sha256 or sha512 digest');
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw unsupported('size is not a number of bytes');
   }
-  const locations = Array.isArray(urls) ? urls.filter(isWebAddress) : [];
-  const notes = Object.entries(fieldsOf(annotations)).filter(isTextEntry);
+  if (!isForeignLayer({ mediaType })) return { mediaType, digest, size };
+  const listOf = (field: string, list: unknown): unknown[] => {
+    if (!Array.isArray(list)) return [];
+    if (list.length > MAX_EXTRAS) throw unsupported(`${field} has more than ${MAX_EXTRAS} members`);
+    return list;
+  };
+  const locations = listOf('urls', urls).filter(isWebAddress);
+  const notes = listOf('annotations', annotations).filter(isTextPair);
   return {
     mediaType,
     digest,
@@ -51,6 +77,6 @@ function isWebAddress(value: unknown): value is string {
   return (protocol === 'https:' || protocol === 'http:') && username === '' && password === '';
 }
 
-function isTextEntry(entry: [string, unknown]): entry is [string, string] {
-  return typeof entry[1] === 'string';
+function isTextPair(pair: unknown): pair is readonly [string, string] {
+  return Array.isArray(pair) && typeof pair[0] === 'string' && typeof pair[1] === 'string';
 }

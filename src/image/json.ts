@@ -1,5 +1,13 @@
+import { JsonLimitError, readJson } from './json-reader.ts';
+import type { JsonShape } from './json-shape.ts';
+
 /** A JSON object whose fields are not validated. */
 export type JsonFields = Readonly<Record<string, unknown>>;
+
+/** What of a document is read: some of its fields. */
+export interface ObjectShape {
+  readonly fields: Readonly<Record<string, JsonShape>>;
+}
 
 /** The fields of a JSON object; none for any other value. */
 export function fieldsOf(value: unknown): JsonFields {
@@ -7,20 +15,22 @@ export function fieldsOf(value: unknown): JsonFields {
 }
 
 /**
- * Reads a document that must be a JSON object in UTF-8.
+ * Reads some fields of a document that must be a JSON object in UTF-8.
  *
  * @param refuse makes the error to throw from the reason and the underlying error
- * @throws the error of `refuse`
+ * @throws the error of `refuse`; what `take` of a shape throws
  */
-export function parseJsonObject(
+export function readJsonObject(
   bytes: Uint8Array,
+  shape: ObjectShape,
   refuse: (why: string, cause?: unknown) => Error,
 ): JsonFields {
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    value = readJson(bytes, shape);
   } catch (cause) {
-    throw refuse('it is not JSON', cause);
+    if (cause instanceof JsonLimitError) throw refuse(cause.message);
+    throw cause instanceof SyntaxError ? refuse('it is not JSON', cause) : cause;
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw refuse('it is not a JSON object');

@@ -1,7 +1,7 @@
 import { PassthroughError } from '../errors.ts';
 import { quoted } from '../util/printable.ts';
-import { type Descriptor, parseDescriptor } from './descriptor.ts';
-import { fieldsOf, parseJsonObject } from './json.ts';
+import { DESCRIPTOR_SHAPE, type Descriptor, parseDescriptor } from './descriptor.ts';
+import { fieldsOf, readJsonObject } from './json.ts';
 import {
   ACCEPTED_MANIFESTS,
   DOCKER_MANIFEST,
@@ -11,7 +11,7 @@ import {
   OCI_INDEX,
   OCI_MANIFEST,
 } from './media-type.ts';
-import { isUnknownPlatform, type Platform, platformOfFields } from './platform.ts';
+import { isUnknownPlatform, PLATFORM_SHAPE, type Platform, platformOfFields } from './platform.ts';
 
 export type { Descriptor } from './descriptor.ts';
 
@@ -51,6 +51,38 @@ export interface ArtifactManifest {
 /** Annotation that BuildKit puts on index entries which describe another entry. */
 const ATTESTATION_ANNOTATION = 'vnd.docker.reference.type';
 
+/** Receives the entries of an index one by one; see {@link parseManifest}. */
+export interface EntrySink {
+  /** @param mayHoldImage `false` for an attestation or the platform `unknown` */
+  add(entry: IndexEntry, mayHoldImage: boolean): void;
+}
+
+/** How a manifest is parsed. */
+export interface ParseOptions {
+  /** Whether manifests are allowed whose config is not an image config. */
+  readonly artifacts?: boolean;
+  /** Receives the entries of an index, whose lists then stay empty. An index may have 25,000, of which one is needed. */
+  readonly entries?: EntrySink;
+}
+
+/** What is read of an index entry. */
+const ENTRY_SHAPE = {
+  fields: {
+    ...DESCRIPTOR_SHAPE,
+    annotations: { fields: { [ATTESTATION_ANNOTATION]: 'scalar' } },
+    platform: { fields: PLATFORM_SHAPE },
+  },
+} as const;
+
+/** What is read of a manifest. */
+const MANIFEST_FIELDS = {
+  schemaVersion: 'scalar',
+  mediaType: 'scalar',
+  artifactType: 'scalar',
+  config: { fields: DESCRIPTOR_SHAPE },
+  layers: { items: { fields: DESCRIPTOR_SHAPE } },
+} as const;
+
 /**
  * Most layers of an image. Engines support 127 (overlayfs) or 125 (aufs). The limit bounds the number of open files, which the
  * size limit of manifests does not.
@@ -65,7 +97,6 @@ const MAX_LAYERS = 1000;
  *
  * @param bytes the document from the registry
  * @param contentType `Content-Type` of the response, or media type of the descriptor
- * @param options `artifacts` allows manifests whose config is not an image config
  * @throws PassthroughError `UNSUPPORTED_IMAGE` for schema 1, for artifacts that are not allowed, for other and malformed
  *   documents
  * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/manifest.md
@@ -74,21 +105,26 @@ const MAX_LAYERS = 1000;
 export function parseManifest(
   bytes: Uint8Array,
   contentType: string,
-  options?: { readonly artifacts?: false },
+  options?: ParseOptions & { readonly artifacts?: false },
 ): Index | ImageManifest;
 /** Overload for callers that allow artifacts. */
 export function parseManifest(
   bytes: Uint8Array,
   contentType: string,
-  options: { readonly artifacts?: boolean },
+  options: ParseOptions,
 ): Index | ImageManifest | ArtifactManifest;
 /** Implementation of both overloads. */
 export function parseManifest(
   bytes: Uint8Array,
   contentType: string,
-  { artifacts = false }: { readonly artifacts?: boolean } = {},
+  { artifacts = false, entries }: ParseOptions = {},
 ): Index | ImageManifest | ArtifactManifest {
-  const document = parseJsonObject(bytes, unsupported);
+  const list = new EntryList(entries);
+  const manifests = {
+    items: ENTRY_SHAPE,
+    take: (fields: unknown, index: number) => list.take(fields, index),
+  };
+  const document = readJsonObject(bytes, { fields: { ...MANIFEST_FIELDS, manifests } }, unsupported);
   if (document['schemaVersion'] === 1) {
     throw unsupported('it is schema 1, which registries and engines have given up; push the image again');
   }
@@ -101,8 +137,8 @@ export function parseManifest(
 
   const mediaType = documentMediaType(document['mediaType'], contentType, isIndex);
   if (mediaType === OCI_INDEX || mediaType === DOCKER_MANIFEST_LIST) {
-    const all = parseEntries(document['manifests']);
-    return { kind: 'index', mediaType, entries: all.filter(mayHoldImage), all };
+    if (!Array.isArray(document['manifests'])) throw unsupported('manifests is not a list');
+    return { kind: 'index', mediaType, ...list.end() };
   }
   if (mediaType !== OCI_MANIFEST && mediaType !== DOCKER_MANIFEST) {
     throw unsupported(`media type ${quoted(mediaType)} is not that of an image`);
@@ -149,19 +185,41 @@ function parseLayers(layers: unknown): readonly Descriptor[] {
   return layers.map((layer: unknown, index) => parseDescriptor(layer, `layers[${index}]`));
 }
 
-function parseEntries(manifests: unknown): readonly IndexEntry[] {
-  if (!Array.isArray(manifests)) throw unsupported('manifests is not a list');
-  return manifests.map((entry: unknown, index) => {
-    const platform = platformOfFields(fieldsOf(entry)['platform']);
-    return { ...parseDescriptor(entry, `manifests[${index}]`), ...(platform !== undefined && { platform }) };
-  });
-}
+/** The entries of an index, while it is read. It may turn out to be no index, so a malformed entry is reported at the end. */
+class EntryList implements EntrySink {
+  readonly #sink: EntrySink;
+  readonly #all: IndexEntry[] = [];
+  readonly #entries: IndexEntry[] = [];
+  #fault: unknown;
 
-function mayHoldImage({ platform, annotations }: IndexEntry): boolean {
-  return (
-    !(annotations !== undefined && Object.hasOwn(annotations, ATTESTATION_ANNOTATION)) &&
-    (platform === undefined || !isUnknownPlatform(platform))
-  );
+  constructor(sink: EntrySink | undefined) {
+    this.#sink = sink ?? this;
+  }
+
+  /** @param fields in the form of {@link ENTRY_SHAPE} */
+  take(fields: unknown, index: number): void {
+    if (this.#fault !== undefined) return;
+    try {
+      const { platform: named, annotations } = fieldsOf(fields);
+      const platform = platformOfFields(named);
+      const descriptor = parseDescriptor(fields, `manifests[${index}]`);
+      const isAttestation = Object.hasOwn(fieldsOf(annotations), ATTESTATION_ANNOTATION);
+      const mayHoldImage = !isAttestation && (platform === undefined || !isUnknownPlatform(platform));
+      this.#sink.add(platform === undefined ? descriptor : { ...descriptor, platform }, mayHoldImage);
+    } catch (error) {
+      this.#fault = error;
+    }
+  }
+
+  add(entry: IndexEntry, mayHoldImage: boolean): void {
+    this.#all.push(entry);
+    if (mayHoldImage) this.#entries.push(entry);
+  }
+
+  end(): Pick<Index, 'entries' | 'all'> {
+    if (this.#fault !== undefined) throw this.#fault;
+    return { entries: this.#entries, all: this.#all };
+  }
 }
 
 function unsupported(why: string, cause?: unknown): PassthroughError {

@@ -1,6 +1,7 @@
 import { PassthroughError } from '../errors.ts';
 import { quoted } from '../util/printable.ts';
 import { fieldsOf } from './json.ts';
+import type { JsonShape } from './json-shape.ts';
 import { isOsVersion, OS_VERSION_GAP_LIMIT, osVersionGap } from './os-version.ts';
 
 /** Operating system, architecture and variant, with the names of Go's `GOOS` and `GOARCH`, as in images. */
@@ -27,16 +28,18 @@ const ARCHITECTURES = new Set(
 );
 
 /** Other names of an architecture, from `uname -m` and package systems. Some imply a variant. */
-const ALIASES: Readonly<Record<string, Pick<Platform, 'architecture' | 'variant'>>> = {
-  i386: { architecture: '386' },
-  i686: { architecture: '386' },
-  x86: { architecture: '386' },
-  'x86-64': { architecture: 'amd64' },
-  x86_64: { architecture: 'amd64' },
-  aarch64: { architecture: 'arm64' },
-  armel: { architecture: 'arm', variant: 'v6' },
-  armhf: { architecture: 'arm', variant: 'v7' },
-};
+const ALIASES: ReadonlyMap<string, Pick<Platform, 'architecture' | 'variant'>> = new Map(
+  Object.entries({
+    i386: { architecture: '386' },
+    i686: { architecture: '386' },
+    x86: { architecture: '386' },
+    'x86-64': { architecture: 'amd64' },
+    x86_64: { architecture: 'amd64' },
+    aarch64: { architecture: 'arm64' },
+    armel: { architecture: 'arm', variant: 'v6' },
+    armhf: { architecture: 'arm', variant: 'v7' },
+  }),
+);
 
 /** Variants that a request may name. Variants of arm64 may have a minor version: {@link ARM64_VARIANT}. */
 const VARIANTS: Readonly<Record<string, readonly string[]>> = {
@@ -77,7 +80,7 @@ export function parsePlatform(text: string): Platform {
     throw invalid(text, `unknown version ${quoted(version)} of Windows, expected one such as 10.0.17763`);
   }
 
-  const { architecture, variant: impliedVariant } = ALIASES[machine] ?? { architecture: machine };
+  const { architecture, variant: impliedVariant } = ALIASES.get(machine) ?? { architecture: machine };
   if (!ARCHITECTURES.has(architecture)) throw invalid(text, `unknown architecture ${quoted(machine)}`);
 
   const variant = impliedVariant ?? (givenVariant === undefined ? undefined : addLetter(givenVariant));
@@ -109,6 +112,14 @@ export function formatPlatform(platform: Platform): string {
   const system = osVersion === undefined ? os : `${os}(${osVersion})`;
   return [system, architecture, ...(variant === undefined ? [] : [variant])].join('/');
 }
+
+/** What is read of a platform. */
+export const PLATFORM_SHAPE = {
+  os: 'scalar',
+  architecture: 'scalar',
+  variant: 'scalar',
+  'os.version': 'scalar',
+} as const satisfies Readonly<Record<string, JsonShape>>;
 
 /**
  * The platform in the fields of an index entry's `platform` or of an image config.
@@ -146,12 +157,25 @@ export function normalizePlatform(platform: Platform): Platform {
  * @see https://github.com/containerd/platforms/blob/main/compare.go
  */
 export function platformDistance(offered: Platform, wanted: Platform): number | undefined {
-  const have = withVariant(offered);
+  return platformRanking(wanted)(offered);
+}
+
+/**
+ * {@link platformDistance} for one machine and many images: an index may have 25,000 entries.
+ *
+ * @param wanted platform of the machine
+ */
+export function platformRanking(wanted: Platform): (offered: Platform) => number | undefined {
   const want = withVariant(wanted);
-  if (have.os !== want.os) return undefined;
-  const step = runnable(want).indexOf(machineName(have));
-  const gap = want.os === 'windows' ? osVersionGap(have.osVersion, want.osVersion) : 0;
-  return step === -1 || gap === undefined ? undefined : step * OS_VERSION_GAP_LIMIT + gap;
+  const machines = runnable(want);
+  const architectures = new Set(machines.map((machine) => machine.slice(0, machine.indexOf('/'))));
+  return (offered) => {
+    if (osName(offered.os) !== want.os || !architectures.has(architectureName(offered))) return undefined;
+    const have = withVariant(offered);
+    const step = machines.indexOf(machineName(have));
+    const gap = want.os === 'windows' ? osVersionGap(have.osVersion, want.osVersion) : 0;
+    return step === -1 || gap === undefined ? undefined : step * OS_VERSION_GAP_LIMIT + gap;
+  };
 }
 
 /** Whether a platform is that of attestations in an index, `unknown/unknown`. */
@@ -194,7 +218,7 @@ function machineName({ architecture, variant = '' }: Platform): string {
 function withVariant(platform: Platform): Platform {
   const { osVersion } = platform;
   const name = platform.architecture.toLowerCase();
-  const { architecture, variant: implied } = ALIASES[name] ?? { architecture: name };
+  const { architecture, variant: implied } = ALIASES.get(name) ?? { architecture: name };
   // v8.0 means v8, v9.0 means v9.
   const given = addLetter(platform.variant?.toLowerCase() ?? '').replace(/^(v[89])\.0$/, '$1');
   const variant = implied ?? (given || DEFAULT_VARIANT[architecture]);
@@ -210,6 +234,12 @@ function isVariant(architecture: string, variant: string): boolean {
   const known = VARIANTS[architecture];
   if (architecture === 'arm64') return ARM64_VARIANT.test(variant);
   return known === undefined ? /^[a-z0-9.]+$/.test(variant) : known.includes(variant);
+}
+
+/** The architecture in Go's names. */
+function architectureName({ architecture }: Platform): string {
+  const name = architecture.toLowerCase();
+  return ALIASES.get(name)?.architecture ?? name;
 }
 
 function osName(name: string): string {

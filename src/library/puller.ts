@@ -1,6 +1,6 @@
 import type { LayoutName } from '../archive/archive.ts';
 import { PassthroughError } from '../errors.ts';
-import { type JsonFields, parseJsonObject } from '../image/json.ts';
+import { fieldsOf, type JsonFields } from '../image/json.ts';
 import type { ManifestFacts } from '../pull/direct/manifest-facts.ts';
 import type { ImageService } from '../pull/image-service.ts';
 import type { Progress } from '../pull/progress.ts';
@@ -115,6 +115,7 @@ export class Puller implements AsyncDisposable {
     this.#closing.signal.addEventListener('abort', () => void release(), { once: true });
     try {
       const resolved = await service.resolve(this.#archive(layout), { signal: working });
+      using _ = { [Symbol.dispose]: () => resolved.release() };
       const archive = await service.pull(resolved, { signal: working, onProgress });
       try {
         for await (const chunk of archive.bytes()) {
@@ -146,8 +147,10 @@ export class Puller implements AsyncDisposable {
         'Cannot pull manifest: expected type list or image',
       );
     }
-    return this.#run(signal, async (service, working) =>
-      pulledManifest(await service.manifest(image, choice, { signal: working })),
+    return this.#run(
+      signal,
+      async (service, working) =>
+        await pulledManifest(await service.manifest(image, choice, { signal: working })),
     );
   }
 
@@ -158,8 +161,10 @@ export class Puller implements AsyncDisposable {
    */
   getManifest({ signal }: PullerCall = {}): Promise<PulledManifest> {
     const choice = { type: undefined, platform: undefined };
-    return this.#run(signal, async (service, working) =>
-      pulledManifest(await service.manifest(this.#settings.image, choice, { signal: working })),
+    return this.#run(
+      signal,
+      async (service, working) =>
+        await pulledManifest(await service.manifest(this.#settings.image, choice, { signal: working })),
     );
   }
 
@@ -230,10 +235,14 @@ export class Puller implements AsyncDisposable {
   }
 }
 
-function pulledManifest({ digest, mediaType, bytes, isIndex }: ServedManifest): PulledManifest {
-  const content = parseJsonObject(
-    bytes,
-    (why, cause) => new PassthroughError('UNSUPPORTED_IMAGE', `Cannot use manifest: ${why}`, { cause }),
-  );
+async function pulledManifest({
+  digest,
+  mediaType,
+  content: served,
+  isIndex,
+}: ServedManifest): Promise<PulledManifest> {
+  using _ = { [Symbol.dispose]: () => served.release() };
+  const bytes = await served.readWhole();
+  const content = fieldsOf(JSON.parse(Buffer.from(bytes).toString('utf8')));
   return { type: isIndex ? 'list' : 'image', digest, mediaType, size: bytes.byteLength, bytes, content };
 }

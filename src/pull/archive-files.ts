@@ -5,12 +5,10 @@ import { readRepairing } from '../storage/repairing-reader.ts';
 import type { Store, Stored } from '../storage/store.ts';
 import { gzipInto } from '../streams/gzip.ts';
 import type { ByteRange } from '../tar/encoder.ts';
-import { instruments } from '../telemetry/metrics.ts';
-import { errorType, withSpan } from '../telemetry/span.ts';
-import type { Semaphore } from '../util/semaphore.ts';
+import { measuringPreparation, withSpan } from '../telemetry/span.ts';
 import { type Lease, SingleFlight } from '../util/single-flight.ts';
 import { ChecksumCache } from './cache/checksum-cache.ts';
-import { checkUncompressedSize, type ImageLimits } from './limits.ts';
+import { checkUncompressedSize, DiskTurns, type ImageLimits, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
 import { etagOf, type ResolvedArchive } from './resolve-archive.ts';
@@ -42,6 +40,8 @@ export interface OpenFileCall {
   /** Stops the preparation only, for example at a time limit. */
   readonly limit: AbortSignal;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Whose preparation it is. */
+  readonly client?: string | undefined;
 }
 
 /** A file that all its readers share. */
@@ -61,8 +61,7 @@ export interface ArchiveFilesOptions {
   readonly store: Store<LayerReport>;
   readonly puller: ArchivePuller;
   readonly limits: ImageLimits;
-  /** Limits concurrent preparations. */
-  readonly admission: Semaphore;
+  readonly places: Places;
   /** Files that are prepared or read now; see {@link sharedFiles}. */
   readonly inFlight: SingleFlight<string, SharedFile, Progress>;
 }
@@ -76,6 +75,7 @@ export function sharedFiles(): SingleFlight<string, SharedFile, Progress> {
 export class ArchiveFiles {
   readonly #options: ArchiveFilesOptions;
   readonly #checksums = new ChecksumCache();
+  readonly #disk = new DiskTurns();
 
   constructor(options: ArchiveFilesOptions) {
     this.#options = options;
@@ -129,7 +129,7 @@ export class ArchiveFiles {
   /** Joins the preparation of a file, or starts it. */
   async #share(
     resolved: ResolvedArchive,
-    { signal, limit, onProgress }: OpenFileCall,
+    { signal, limit, onProgress, client }: OpenFileCall,
   ): Promise<Lease<SharedFile>> {
     const { inFlight } = this.#options;
     const { compression } = resolved.request;
@@ -139,10 +139,13 @@ export class ArchiveFiles {
         signal: AbortSignal.any([signal, limit]),
         onReport: onProgress,
         ...ownedBy(resolved),
-        produce: (working, report) => {
-          const call = { signal: working, progress: new ProgressCounter(report) };
-          return compression === 'gzip' ? this.#compressed(resolved, call) : this.#plain(resolved, call);
-        },
+        produce: (working, report) =>
+          this.#disk.run(working, (leave) => {
+            const call = { signal: working, progress: new ProgressCounter(report), client };
+            return compression === 'gzip'
+              ? this.#compressed(resolved, call, leave)
+              : this.#plain(resolved, call, leave);
+          }),
       });
     if (!inFlight.has(key)) return await join();
     return await withSpan('await_preparation', {}, async (span) => {
@@ -153,30 +156,31 @@ export class ArchiveFiles {
     });
   }
 
-  async #plain(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
+  async #plain(resolved: ResolvedArchive, call: PullCall, leave: () => void): Promise<SharedFile> {
     const { puller } = this.#options;
-    const pulled = await this.#prepare(puller.isStored(resolved), call, () => puller.pull(resolved, call));
-    const { size } = pulled;
+    const pulled = await this.#prepare(resolved, puller.isStored(resolved), call, () =>
+      puller.pull(resolved, call),
+    );
     const etag = resolved.archiveEtag;
     const checksums = this.#checksums;
     return {
       contentType: 'application/x-tar',
-      size,
+      size: pulled.size,
       etag,
       get sha256() {
         return checksums.get('sha256', etag);
       },
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) => pulled.bytes(range, reader),
-      release: () => pulled.release(),
+      release: () => [pulled.release(), leave()],
     };
   }
 
   /** Compresses the archive into a file first, so that its length and checksum are known and ranges of it can be sent. */
-  async #compressed(resolved: ResolvedArchive, call: PullCall): Promise<SharedFile> {
+  async #compressed(resolved: ResolvedArchive, call: PullCall, leave: () => void): Promise<SharedFile> {
     const file =
       (await this.#findCompressed(resolved, call)) ??
-      (await this.#prepare(false, call, () => this.#compress(resolved, call)));
+      (await this.#prepare(resolved, false, call, () => this.#compress(resolved, call)));
     return {
       contentType: 'application/x-gzip',
       size: file.size,
@@ -185,7 +189,7 @@ export class ArchiveFiles {
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) =>
         readRepairing(file, range, () => this.#compress(reader.resolved, { signal: reader.signal })),
-      release: () => file.release(),
+      release: () => [file.release(), leave()],
     };
   }
 
@@ -231,24 +235,20 @@ export class ArchiveFiles {
    *
    * @param isStored whether the preparation is so little work that it needs no place
    */
-  async #prepare<T>(isStored: boolean, { signal, progress }: PullCall, work: () => Promise<T>): Promise<T> {
+  async #prepare<T>(
+    { images }: ResolvedArchive,
+    isStored: boolean,
+    { signal, progress, client }: PullCall,
+    work: () => Promise<T>,
+  ): Promise<T> {
     progress?.enter('waiting');
-    const release = isStored ? () => undefined : await this.#options.admission.acquire(signal);
-    const { activePreparations, preparationDuration } = instruments();
-    const startedAt = performance.now();
-    const record = (dimensions: { readonly 'error.type'?: string }) =>
-      preparationDuration.record((performance.now() - startedAt) / 1000, dimensions);
-    activePreparations.add(1);
+    const release = isStored
+      ? () => undefined
+      : await this.#options.places.acquire(signal, { client, images });
     progress?.enter('fetching');
     try {
-      const result = await work();
-      record({});
-      return result;
-    } catch (error) {
-      record({ 'error.type': errorType(error) });
-      throw error;
+      return await measuringPreparation(work);
     } finally {
-      activePreparations.add(-1);
       release();
     }
   }

@@ -1,12 +1,17 @@
-import type { Document, LayoutImage } from '../archive/layouts.ts';
+import type { Document } from '../archive/entries.ts';
+import { LAYOUT_TABLE, type LayoutImage } from '../archive/layouts.ts';
 import { isPassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manifest.ts';
+import type { Store } from '../storage/store.ts';
+import type { Content } from '../util/content.ts';
 import { abortedBy } from '../util/map-concurrently.ts';
+import { fetchConfig, type VerifiedConfig } from './documents/fetch-config.ts';
+import { settingsOf } from './documents/legacy-settings.ts';
 import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './fetch-layers.ts';
+import type { LayerReport } from './progress.ts';
 import type { ArchiveRequest } from './request.ts';
 import { layerFormOf, layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
-import { fetchConfig, type VerifiedConfig } from './resolve-manifest.ts';
 
 /** An image whose bytes are all here, as a layout takes it, with the files of its layers. */
 export type FetchedImage = Omit<LayoutImage, 'layers'> & { readonly layers: readonly FetchedLayer[] };
@@ -15,16 +20,25 @@ export type FetchedImage = Omit<LayoutImage, 'layers'> & { readonly layers: read
 export type FetchImageCall = Pick<FetchLayersCall, 'budget' | 'progress' | 'signal'> & {
   /** The layers of the archive so far, by digest of the blob. Takes ownership of the layers that are fetched. */
   readonly layers: Map<Digest, FetchedLayer>;
+  /** The documents of the archive so far, by digest. Takes ownership of those that are fetched. */
+  readonly documents: Map<Digest, Content>;
 };
 
 /** Fetches config and layers of images. */
 export class ImageFetcher {
   readonly #layers: Pick<LayerFetcher, 'has' | 'fetchAll'>;
   readonly #policy: ResolvePolicy;
+  readonly #store: Store<LayerReport>;
 
-  constructor(layers: Pick<LayerFetcher, 'has' | 'fetchAll'>, policy: ResolvePolicy) {
+  /** @param store keeps what is made of large configs */
+  constructor(
+    layers: Pick<LayerFetcher, 'has' | 'fetchAll'>,
+    policy: ResolvePolicy,
+    store: Store<LayerReport>,
+  ) {
     this.#layers = layers;
     this.#policy = policy;
+    this.#store = store;
   }
 
   /** Whether all layers of an image are in the store, so that fetching it is little work. */
@@ -40,35 +54,60 @@ export class ImageFetcher {
    */
   async fetch(image: ResolvedImage, request: ArchiveRequest, call: FetchImageCall): Promise<FetchedImage> {
     const { name } = image.request;
-    const { digest, bytes, manifest } = image.manifest;
-    const root = { digest, bytes, mediaType: manifest.mediaType };
+    const { digest, content, manifest } = image.manifest;
+    const root = { ...hold(call, digest, content.retain()), mediaType: manifest.mediaType };
     if (manifest.kind === 'index') return { name, root, ...(await this.#fetchIndex(image, request, call)) };
-    const known = image.manifest.config;
-    const { config, layers } = await this.#fetchManifest(manifest, digest, image, request, call, known);
-    return { name, root, config, descriptors: manifest.layers, layers, documents: [config] };
+    const { config, layers } = await this.#fetchManifest(manifest, digest, image, request, call);
+    const document = hold(call, config.digest, config.content);
+    const settings = await this.#settingsOf(config, request, call);
+    return {
+      name,
+      root,
+      config: {
+        ...document,
+        ...(config.image !== undefined && { image: config.image }),
+        ...(settings !== undefined && { settings }),
+      },
+      descriptors: manifest.layers,
+      layers,
+      documents: [document],
+    };
   }
 
   /** Fetches everything that an index names, attestations included, so that the index stays as it is. */
   async #fetchIndex(image: ResolvedImage, request: ArchiveRequest, call: FetchImageCall) {
     const documents = new Map<Digest, Document>();
     const layers = new Map<Digest, FetchedLayer>();
-    for (const { digest, bytes, manifest } of image.manifest.children) {
-      documents.set(digest, { digest, bytes });
+    for (const { digest, content, manifest } of image.manifest.children) {
+      documents.set(digest, hold(call, digest, content.retain()));
       if (manifest.kind === 'index') continue;
       // Configs below an index are not read: that of an attestation names no diff IDs. Blobs are verified by their digests.
       const unread = { ...manifest, kind: 'artifact' } as const;
       const fetched = await this.#fetchManifest(unread, digest, image, request, call);
-      documents.set(fetched.config.digest, fetched.config);
+      const { config } = fetched;
+      documents.set(config.digest, hold(call, config.digest, config.content));
       for (const layer of fetched.layers) layers.set(layer.descriptor.digest, layer);
     }
     return { descriptors: [], layers: [...layers.values()], documents: [...documents.values()] };
+  }
+
+  /** What the layout repeats of a config. */
+  async #settingsOf(
+    config: VerifiedConfig,
+    { layout }: ArchiveRequest,
+    call: FetchImageCall,
+  ): Promise<Document | undefined> {
+    if (!LAYOUT_TABLE[layout].repeatsSettings) return undefined;
+    const { documents } = this.#policy;
+    const { digest, content } = await settingsOf(config, this.#store, documents, call.signal);
+    return hold(call, digest, content);
   }
 
   /**
    * Fetches config and layers side by side. The layers are verified against the config, so the first failure of either stops
    * both, and both have ended when the promise settles.
    *
-   * @param known the config, if resolving has fetched it
+   * @returns the config, whose content the caller must release
    */
   async #fetchManifest(
     manifest: ImageManifest | ArtifactManifest,
@@ -76,17 +115,17 @@ export class ImageFetcher {
     image: ResolvedImage,
     request: ArchiveRequest,
     { layers, budget, progress, ...call }: FetchImageCall,
-    known?: VerifiedConfig,
   ): Promise<{ readonly config: VerifiedConfig; readonly layers: readonly FetchedLayer[] }> {
     const wanted = layersToFetch(manifest, request, this.#policy);
     const stop = new AbortController();
     const signal = AbortSignal.any([call.signal, stop.signal]);
-    const opened = { reference: image.request.reference, repository: image.repository };
-    const fetching =
-      known === undefined ? fetchConfig(opened, manifest, digest, signal) : Promise.resolve(known);
-    const isWanted = (layer: Descriptor | undefined) => layer !== undefined && wanted.includes(layer);
+    const fetching = this.#configOf(manifest, digest, image, signal);
+    const isWanted = new Set(wanted);
     const diffIds = fetching.then(({ image: config }) =>
-      config?.diffIds.filter((_, index) => isWanted(manifest.layers[index])),
+      config?.diffIds.filter((_, index) => {
+        const layer = manifest.layers[index];
+        return layer !== undefined && isWanted.has(layer);
+      }),
     );
     // Handled here, since a layer may wait for its registry before it awaits the diff IDs.
     diffIds.catch((error: unknown) => stop.abort(abortedBy(error)));
@@ -105,8 +144,31 @@ export class ImageFetcher {
     } catch (error) {
       stop.abort(abortedBy(error));
       const [config] = await Promise.allSettled([fetching, diffIds]);
+      if (config.status === 'fulfilled') config.value.content.release();
       // If the config failed, the layers only report that they were stopped.
       throw config.status === 'rejected' && isPassthroughError(error, 'ABORTED') ? config.reason : error;
     }
   }
+
+  /** The config, if resolving has not fetched it already. */
+  async #configOf(
+    manifest: ImageManifest | ArtifactManifest,
+    digest: Digest,
+    image: ResolvedImage,
+    signal: AbortSignal,
+  ): Promise<VerifiedConfig> {
+    const known = image.manifest.config;
+    if (known !== undefined) return { ...known, content: known.content.retain() };
+    const opened = { reference: image.request.reference, repository: image.repository };
+    return await fetchConfig(opened, manifest, digest, signal, this.#policy.documents);
+  }
+}
+
+/** Adds a document to those of the archive. A second hold on it is released. */
+function hold({ documents }: FetchImageCall, digest: Digest, content: Content): Document {
+  const held = documents.get(digest);
+  if (held === undefined) documents.set(digest, content);
+  else content.release();
+  const { size, bytes } = held ?? content;
+  return { digest, size, bytes };
 }

@@ -10,6 +10,7 @@ import { rebatched } from '../streams/rebatch.ts';
 import { Verifier, verifying } from '../streams/verify.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import { unlessAborted } from '../util/map-concurrently.ts';
+import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
 import type { LayerReport } from './progress.ts';
 
@@ -23,6 +24,8 @@ export interface FetchLayerOptions {
   /** Opens the blob; see `Repository.openLayer`. */
   readonly open: (layer: Descriptor, signal: AbortSignal) => Promise<AsyncGenerator<Uint8Array, void>>;
   readonly draft: Draft;
+  /** Counts the memory of decoders. */
+  readonly memory: MemoryBudget;
   readonly signal: AbortSignal;
   readonly report: (report: LayerReport) => void;
 }
@@ -74,14 +77,15 @@ async function writeCompressed(
 /** Writes the uncompressed bytes of a blob. The blob is verified when the promise resolves. */
 async function writeUncompressed(
   blob: AsyncIterator<Uint8Array>,
-  { layer, draft, report, signal }: FetchLayerOptions,
+  options: FetchLayerOptions,
 ): Promise<Digest> {
+  const { layer, draft, report, signal } = options;
   const { digest, size } = layer;
   const verifier = new Verifier({ digest, size, what: nameOf(layer) });
   const hash = createHash('sha256');
   let uncompressed = 0;
   try {
-    for await (const bytes of decompressed(verifying(blob, verifier), nameOf(layer))) {
+    for await (const bytes of decompressed(verifying(blob, verifier), nameOf(layer), options)) {
       uncompressed += bytes.byteLength;
       report({ compressed: verifier.size, uncompressed });
       // One chunk of a decompression bomb yields a thousand chunks without a read from the source, which would see the abort.

@@ -6,6 +6,7 @@ import type { Repository, RepositoryLocation } from '../registry/repository.ts';
 import type { Draft, Store, Stored } from '../storage/store.ts';
 import { withSpan } from '../telemetry/span.ts';
 import { mapConcurrently } from '../util/map-concurrently.ts';
+import type { MemoryBudget } from '../util/memory-budget.ts';
 import { KeyedSemaphore } from '../util/semaphore.ts';
 import { KnownBlobs } from './cache/known-blobs.ts';
 import { diffIdsDisagree, type FetchLayerOptions, fetchLayer, verifyDiffId } from './fetch-layer.ts';
@@ -52,6 +53,8 @@ export interface LayerFetcherOptions {
   /** Most layers that are fetched from one registry at once. */
   readonly concurrentDownloads: number;
   readonly limits: ImageLimits;
+  /** Counts what decoders of layers take. */
+  readonly memory: MemoryBudget;
 }
 
 /** Brings layers into the store: from the store itself, from a download under way, or from the registry. */
@@ -60,8 +63,10 @@ export class LayerFetcher {
   readonly #limits: ImageLimits;
   readonly #knownBlobs = new KnownBlobs();
   readonly #downloads: KeyedSemaphore;
+  readonly #memory: MemoryBudget;
 
-  constructor({ store, concurrentDownloads, limits }: LayerFetcherOptions) {
+  constructor({ store, concurrentDownloads, limits, memory }: LayerFetcherOptions) {
+    this.#memory = memory;
     this.#store = store;
     this.#limits = limits;
     this.#downloads = new KeyedSemaphore(concurrentDownloads);
@@ -177,8 +182,12 @@ export class LayerFetcher {
   ): Promise<Digest | undefined> {
     const open = (one: Descriptor, working: AbortSignal) =>
       liesOutside(one) ? repository.openForeignLayer(one, working) : repository.openLayer(one, working);
-    return this.#downloads.run(location.origin, target.signal, () =>
-      fetchLayer({ layer, form, open, ...target }),
+    const memory = this.#memory;
+    return this.#downloads.run(
+      location.origin,
+      target.signal,
+      () => fetchLayer({ layer, form, open, memory, ...target }),
+      location.name,
     );
   }
 

@@ -8,22 +8,21 @@ import {
   type RegistryAccess,
 } from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
-import type { Repository } from '../registry/repository.ts';
-import type { RetryPolicy } from '../registry/transport/retry.ts';
 import type { Store } from '../storage/store.ts';
 import { verified } from '../streams/verify.ts';
-import { quoted } from '../util/printable.ts';
-import { Semaphore } from '../util/semaphore.ts';
+import type { Content } from '../util/content.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
 import type { ManifestStore } from './cache/manifest-store.ts';
-import { type OpenStore, openStorage, type Storage } from './cache/open-storage.ts';
+import { openStorage, type ReplaceableParts, type Storage } from './cache/open-storage.ts';
 import { DirectWriter } from './direct/direct-writer.ts';
 import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
 import { pullTo, type WrittenArchive } from './direct/pull-to.ts';
+import { LookUps } from './documents/look-ups.ts';
+import { openPolicy } from './documents/policy.ts';
 import { LayerFetcher } from './fetch-layers.ts';
-import { withTimeLimit } from './limits.ts';
+import { Places, withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
 import { finished, type LayerReport } from './progress.ts';
@@ -32,22 +31,13 @@ import type {
   ArchiveRequest,
   Call,
   ImageRequest,
+  InspectCall,
   PrepareOptions,
   PullOptions,
   PullToOptions,
 } from './request.ts';
 import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from './resolve-archive.ts';
-import { fetchManifest, type ManifestChoice, type ServedManifest } from './resolve-manifest.ts';
-
-/** Parts that tests replace, to observe or to damage them. */
-export interface ReplaceableParts {
-  readonly openStore?: OpenStore;
-  readonly manifestsInFlight?: SharedManifests['inFlight'];
-  readonly filesInFlight?: ReturnType<typeof sharedFiles>;
-  readonly retry?: RetryPolicy | undefined;
-}
-
-export type { Call, PrepareOptions, PullOptions } from './request.ts';
+import type { ManifestChoice, ServedManifest } from './resolve-manifest.ts';
 
 /**
  * The application: resolves images at their registries, fetches and verifies their layers, and lays them out as archives. It is
@@ -62,6 +52,7 @@ export class ImageService {
   readonly #manifestStore: ManifestStore;
   readonly #files: ArchiveFiles;
   readonly #writer: DirectWriter;
+  readonly #lookUps: LookUps;
   readonly #preparations = new Preparations();
 
   private constructor(
@@ -70,23 +61,38 @@ export class ImageService {
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
     const { registry, limits, admission } = options;
+    const { policy, memory } = openPolicy(options, store);
+    const { documents } = policy;
     this.#options = options;
-    this.#policy = { limits, fetchesForeignLayers: registry.foreignLayers === 'fetch' };
+    this.#policy = policy;
     this.#registries = openRegistryAccess({
       ...registry,
+      documents,
       userAgent: `docker-http-passthrough/${VERSION}`,
       ...(retry !== undefined && { retry }),
     });
     this.#store = store;
     this.#manifestStore = manifestStore;
     this.#manifests = new SharedManifests(references, manifestsInFlight);
-    const layers = new LayerFetcher({ store, limits, concurrentDownloads: registry.concurrentDownloads });
-    this.#writer = new DirectWriter(layers, this.#policy);
+    this.#lookUps = new LookUps({
+      store,
+      documents,
+      resolving: policy,
+      maxWaitMs: admission.maxWaitMs,
+      totalMs: options.prepareTimeoutMs,
+    });
+    const layers = new LayerFetcher({
+      store,
+      limits,
+      concurrentDownloads: registry.concurrentDownloads,
+      memory,
+    });
+    this.#writer = new DirectWriter(layers, policy, store);
     this.#files = new ArchiveFiles({
       store,
       limits,
-      puller: new ArchivePuller(layers, this.#policy),
-      admission: new Semaphore(admission),
+      puller: new ArchivePuller(layers, policy, store),
+      places: new Places(admission),
       inFlight: filesInFlight,
     });
   }
@@ -126,6 +132,7 @@ export class ImageService {
   /**
    * Resolves the images of an archive to verified manifests, so that its entity tag is known.
    *
+   * @returns the archive, which the caller must release when its file is closed
    * @throws PassthroughError `IMAGE_NOT_FOUND`, `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`,
    *   `IMAGE_TOO_LARGE`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
@@ -155,31 +162,29 @@ export class ImageService {
    * @throws PassthroughError `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, `NO_SPACE`, `BUSY`, those of
    *   `Repository`, `REGISTRY_TIMEOUT` when it takes, together with resolving, longer than `prepareTimeoutMs`
    */
-  pull(resolved: ResolvedArchive, { signal, onProgress }: PullOptions): Promise<ArchiveFile> {
+  pull(resolved: ResolvedArchive, { signal, onProgress, client }: PullOptions): Promise<ArchiveFile> {
     const limits = { totalMs: this.#options.prepareTimeoutMs, spentMs: resolved.resolveMs };
     return withTimeLimit(limits, signal, (_, limit) =>
-      this.#files.open(resolved, { signal, limit, onProgress }),
+      this.#files.open(resolved, { signal, limit, onProgress, client }),
     );
   }
 
   /**
-   * Resolves and pulls an archive to a file, without preparing it before if no store is kept. The file is written beside its path
-   * and renamed when all its bytes are verified, so an existing file is replaced only by a whole one.
+   * Resolves and pulls an archive to a file, which has its name only when all its bytes are verified.
    *
-   * @param destination path of the file; a device or a pipe is written directly
    * @throws PassthroughError those of {@link resolve} and {@link pull}; `CANNOT_WRITE`, `NO_SPACE`
    */
   async pullTo(
     request: ArchiveRequest,
     destination: string,
-    { signal, onProgress, ...client }: PullToOptions,
+    { signal, onProgress, client, ...access }: PullToOptions,
   ): Promise<WrittenArchive> {
-    const resolved = await this.resolve(request, { signal, ...client });
+    const resolved = await this.resolve(request, { signal, ...access });
     // Through a kept store, a later pull finds the layers of one that broke off.
     const writer = this.#options.cache.directory === undefined ? this.#writer : undefined;
     const pull = (options: PullOptions) => this.pull(resolved, options);
     const ways = { writer, pull, totalMs: this.#options.prepareTimeoutMs };
-    return await pullTo(destination, resolved, ways, { signal, onProgress });
+    return pullTo(destination, resolved, ways, { signal, onProgress, client });
   }
 
   /**
@@ -187,14 +192,16 @@ export class ImageService {
    *
    * @throws PassthroughError `BUSY` when too many preparations run, or the service stops
    */
-  prepare(request: ArchiveRequest, { path, ...client }: PrepareOptions): StartedPreparation {
+  prepare(request: ArchiveRequest, { path, client, ...access }: PrepareOptions): StartedPreparation {
     const images = request.images.map(({ reference }) => formatReference(reference));
     return this.#preparations.start({ path, images }, async (signal, onProgress) => {
-      const resolved = await this.resolve(request, { signal, ...client });
-      const file = await this.pull(resolved, { signal, onProgress });
-      file.close();
-      // A file that was there already has reported nothing.
-      onProgress(finished(resolved.layers));
+      const resolved = await this.resolve(request, { signal, ...access });
+      try {
+        (await this.pull(resolved, { signal, onProgress, client })).close();
+        onProgress(finished(resolved.layers));
+      } finally {
+        resolved.release();
+      }
     });
   }
 
@@ -216,22 +223,24 @@ export class ImageService {
   /**
    * Fetches a manifest, byte for byte as the registry has it.
    *
-   * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, and those of `Repository`
+   * @returns the manifest, whose content the caller must release
+   * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `BUSY`, those of `Repository`, `REGISTRY_TIMEOUT` when it
+   *   takes longer than `prepareTimeoutMs`
    */
-  manifest({ host, reference }: ImageRequest, choice: ManifestChoice, call: Call): Promise<ServedManifest> {
-    const repository = this.#openUncached(host, reference.repository, call);
-    return fetchManifest({ reference, repository }, choice, call.signal);
+  manifest(image: ImageRequest, choice: ManifestChoice, call: InspectCall): Promise<ServedManifest> {
+    const { repository, ...place } = this.#openUncached(image, call);
+    return this.#lookUps.manifest({ reference: image.reference, repository }, choice, place);
   }
 
   /**
-   * Asks for digest, media type and size of a manifest, and fetches the manifest where HEAD does not tell them all.
+   * Asks for digest, media type and size of a manifest: see `manifestFacts`.
    *
-   * @returns claims of the registry, or verified facts
-   * @throws PassthroughError those of `Repository`
+   * @throws PassthroughError those of {@link manifest}
    */
-  headManifest({ host, reference }: ImageRequest, call: Call): Promise<ManifestFacts> {
-    const repository = this.#openUncached(host, reference.repository, call);
-    return manifestFacts({ reference, repository }, call.signal);
+  headManifest(image: ImageRequest, call: InspectCall): Promise<ManifestFacts> {
+    const { repository, signal } = this.#openUncached(image, call);
+    const fetch = () => this.manifest(image, { type: undefined, platform: undefined }, call);
+    return manifestFacts(image.reference, repository, fetch, signal);
   }
 
   /**
@@ -239,27 +248,20 @@ export class ImageService {
    *
    * @throws PassthroughError those of `Repository`; while reading, `VERIFICATION_FAILED`
    */
-  async openBlob(
-    { host, reference }: ImageRequest,
-    descriptor: Descriptor,
-    call: Call,
-  ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const repository = this.#openUncached(host, reference.repository, call);
-    const { digest, size } = descriptor;
-    return verified(await repository.openLayer(descriptor, call.signal), {
-      digest,
-      size,
-      what: `blob ${quoted(digest)}`,
-    });
+  async openBlob(image: ImageRequest, descriptor: Descriptor, call: Call) {
+    const { repository } = this.#openUncached(image, call);
+    return verified(await repository.openLayer(descriptor, call.signal), descriptor);
   }
 
   /**
-   * Lists the tags of a repository, all pages of them.
+   * Lists the tags of a repository, all pages of them, as JSON text: a list.
    *
-   * @throws PassthroughError those of `Repository`
+   * @returns the text, which the caller must release
+   * @throws PassthroughError `BUSY`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
-  tags({ host, reference }: ImageRequest, call: Call): Promise<readonly string[]> {
-    return this.#openUncached(host, reference.repository, call).listTags(call.signal);
+  tags(image: ImageRequest, call: InspectCall): Promise<Content> {
+    const { repository, ...place } = this.#openUncached(image, call);
+    return this.#lookUps.tags(repository, place);
   }
 
   /**
@@ -279,20 +281,20 @@ export class ImageService {
     await this.#store.close();
   }
 
-  #openUncached(host: RegistryHost, repository: string, client: Call): Repository {
-    const credential = this.#credentialFor(host, [host], client, repository);
-    return openRepository(this.#registries, { host, repository, credential });
+  #openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
+    const { repository: name } = reference;
+    const credential = this.#credentialFor(host, [host], access, name);
+    const repository = openRepository(this.#registries, { host, repository: name, credential });
+    return { repository, signal, client, location: locationOf(host, name, this.#options.registry.namespace) };
   }
 
-  /** Credentials in a request that names several registries do not say for which of them they are. */
   #credentialFor(
     host: RegistryHost,
     hosts: readonly RegistryHost[],
     { credentials, requiresClient }: Omit<Call, 'signal'>,
     repository?: string,
   ) {
-    const isSingle = hosts.every(({ origin }) => origin === host.origin);
-    const client = isSingle ? credentials : undefined;
-    return chooseCredential(host, client, this.#options.registry.credentials, { requiresClient, repository });
+    const fixed = this.#options.registry.credentials;
+    return chooseCredential(host, credentials, fixed, { requiresClient, repository, hosts });
   }
 }

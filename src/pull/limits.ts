@@ -1,4 +1,6 @@
-import { PassthroughError, type Setting } from '../errors.ts';
+import { isPassthroughError, PassthroughError, type Setting } from '../errors.ts';
+import type { RepositoryLocation } from '../registry/repository.ts';
+import { Semaphore, type SemaphoreOptions, type Share } from '../util/semaphore.ts';
 
 /** What one archive may take. */
 export interface ImageLimits {
@@ -60,6 +62,179 @@ export class SizeBudget {
 
 function tooLarge(setting: Setting, why: string): PassthroughError {
   return new PassthroughError('IMAGE_TOO_LARGE', `Cannot prepare image: ${why}`, { setting });
+}
+
+/** Whose preparation it is, and where its images come from. */
+export interface PlaceOwner {
+  readonly client: string | undefined;
+  readonly images: readonly { readonly location: RepositoryLocation }[];
+}
+
+/**
+ * The places for concurrent preparations. The configured number is for one client, and for one repository. A registry has one
+ * place more, for its other repositories, and there is one more for other registries. So a client, repository or registry that
+ * is slow for an hour does not stop the preparations of others.
+ */
+export class Places {
+  readonly #permits: number;
+  readonly #semaphore: Semaphore;
+
+  constructor({ permits, ...options }: SemaphoreOptions) {
+    this.#permits = permits;
+    this.#semaphore = new Semaphore({ permits: permits + 2, ...options });
+  }
+
+  /** Whether no place is taken. */
+  get isIdle(): boolean {
+    return this.#semaphore.isIdle;
+  }
+
+  /**
+   * Waits for a place. Clients take turns.
+   *
+   * @param signal ends the wait
+   * @returns gives the place back; further calls do nothing
+   * @throws PassthroughError `BUSY` when the queue is full or the wait took too long; the signal's reason
+   */
+  acquire(signal: AbortSignal, { client, images }: PlaceOwner): Promise<() => void> {
+    const shares = new Map<string, Share>();
+    const add = (key: string, permits: number) => shares.set(key, { key, permits });
+    if (client !== undefined) add(`client ${client}`, this.#permits);
+    for (const { origin, name } of images.map(({ location }) => location)) {
+      add(`repository ${origin}/${name}`, this.#permits);
+      add(`registry ${origin}`, this.#permits + 1);
+    }
+    return this.#semaphore.acquire(signal, [...shares.values()]);
+  }
+}
+
+/** Longest waits for disk space that others hold, in milliseconds. */
+export interface SpaceWaits {
+  /** While an image is being prepared. */
+  readonly preparingMs: number;
+  /** While files are only being sent. */
+  readonly sendingMs: number;
+}
+
+/**
+ * The preparation of a large image takes minutes. A file that is sent at full speed is out in seconds; for a slow client it is no
+ * use to wait.
+ */
+const SPACE_WAITS: SpaceWaits = { preparingMs: 300_000, sendingMs: 5_000 };
+
+/** Most attempts of work that meets a full disk. Each fetches its layers again. */
+const MAX_SPACE_ATTEMPTS = 3;
+
+/** Work that waits for disk space. */
+interface SpaceWaiter {
+  readonly wake: () => void;
+  /** Begins the wait again, with the limit that holds now. */
+  readonly restart: () => void;
+}
+
+/** Work that keeps files in use after its end, until it calls `leave`. It holds nothing when it fails. */
+type DiskWork<T> = (leave: () => void) => Promise<T>;
+
+/**
+ * Repeats work that meets a full disk while others hold files there. Without it, two images that fit one after the other fail
+ * together. Those that wait take turns, so that they do not meet again.
+ */
+export class DiskTurns {
+  readonly #turn = new Semaphore({ permits: 1 });
+  readonly #waiters = new Set<SpaceWaiter>();
+  readonly #waits: SpaceWaits;
+  #users = 0;
+  /** Those of the users that are not ready yet. */
+  #preparing = 0;
+  /** Number of uses so far. */
+  #begun = 0;
+
+  constructor(waits: SpaceWaits = SPACE_WAITS) {
+    this.#waits = waits;
+  }
+
+  /**
+   * Runs work that keeps files in use.
+   *
+   * @param signal ends the wait
+   * @throws what the work throws, `NO_SPACE` if nothing else uses the disk or it took too long; the signal's reason
+   */
+  async run<T>(signal: AbortSignal, work: DiskWork<T>): Promise<T> {
+    const isAlone = this.#users === 0 && this.#turn.isIdle;
+    const begun = this.#begun + 1;
+    try {
+      return await this.#use(work);
+    } catch (error) {
+      const wasAlone = isAlone && this.#begun === begun;
+      if (wasAlone || !isPassthroughError(error, 'NO_SPACE')) throw error;
+      const release = await this.#turn.acquire(signal);
+      try {
+        return await this.#repeat(signal, work, error);
+      } finally {
+        release();
+      }
+    }
+  }
+
+  async #repeat<T>(signal: AbortSignal, work: DiskWork<T>, first: unknown): Promise<T> {
+    let failure = first;
+    for (let attempt = 2; attempt <= MAX_SPACE_ATTEMPTS; attempt += 1) {
+      if (this.#users > 0 && !(await this.#changed(signal))) break;
+      try {
+        return await this.#use(work);
+      } catch (error) {
+        failure = error;
+        if (!isPassthroughError(error, 'NO_SPACE') || this.#users === 0) break;
+      }
+    }
+    throw failure;
+  }
+
+  async #use<T>(work: DiskWork<T>): Promise<T> {
+    this.#users += 1;
+    this.#begun += 1;
+    let hasLeft = false;
+    const leave = () => {
+      if (hasLeft) return;
+      hasLeft = true;
+      this.#users -= 1;
+      for (const { wake } of this.#waiters) wake();
+    };
+    this.#preparing += 1;
+    try {
+      return await work(leave);
+    } catch (error) {
+      leave();
+      throw error;
+    } finally {
+      this.#preparing -= 1;
+      for (const { restart } of this.#waiters) restart();
+    }
+  }
+
+  /** Waits until another use has ended; returns `false` if that took too long. */
+  async #changed(signal: AbortSignal): Promise<boolean> {
+    signal.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+    let timer: NodeJS.Timeout | undefined;
+    const restart = () => {
+      const { preparingMs, sendingMs } = this.#waits;
+      clearTimeout(timer);
+      timer = setTimeout(resolve, this.#preparing > 0 ? preparingMs : sendingMs, false);
+    };
+    const waiter: SpaceWaiter = { wake: () => resolve(true), restart };
+    const abort = () => reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    this.#waiters.add(waiter);
+    restart();
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+      this.#waiters.delete(waiter);
+    }
+  }
 }
 
 /** A time limit over several steps. */

@@ -1,12 +1,11 @@
 import { tmpdir, totalmem } from 'node:os';
-import { join } from 'node:path';
 import type { StaticCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryAccessOptions } from '../registry/open-repository.ts';
 import type { SemaphoreOptions } from '../util/semaphore.ts';
 import type { ImageLimits } from './limits.ts';
 
 /** Registries, and the way to them. */
-export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent'> {
+export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent' | 'documents'> {
   /** The operator's credentials. */
   readonly credentials: StaticCredentials;
   /** Whether layers outside of registries are fetched; see `Repository.openForeignLayer`. */
@@ -80,7 +79,8 @@ export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
     proxyEnv: undefined,
     propagation: [],
   },
-  workspaceDirectory: join(tmpdir(), 'docker-http-passthrough'),
+  // A folder of a fixed name could be made there by another user first. The store makes one with a random name.
+  workspaceDirectory: tmpdir(),
   cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
   limits: { compressedBytes: 16 * GIB, uncompressedBytes: 32 * GIB, concurrentLayers: 4 },
   admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },

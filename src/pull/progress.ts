@@ -25,7 +25,7 @@ export interface LayerReport {
   readonly uncompressed: number;
 }
 
-/** The progress of a preparation that has all its layers. */
+/** The progress of a preparation that has all its layers; one that finds its file there has reported nothing. */
 export function finished({ count, bytes }: { readonly count: number; readonly bytes: number }): Progress {
   return {
     step: 'fetching',

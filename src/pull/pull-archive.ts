@@ -3,12 +3,14 @@ import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import { readRepairing } from '../storage/repairing-reader.ts';
+import type { Store } from '../storage/store.ts';
 import { type ByteRange, encodeTar, type TarSource } from '../tar/encoder.ts';
 import { streamWithSpan } from '../telemetry/span.ts';
+import type { Content } from '../util/content.ts';
 import { type FetchedImage, ImageFetcher } from './fetch-image.ts';
 import type { FetchedLayer, LayerFetcher } from './fetch-layers.ts';
 import { SizeBudget } from './limits.ts';
-import type { ProgressCounter } from './progress.ts';
+import type { LayerReport, ProgressCounter } from './progress.ts';
 import {
   foreignLayersOf,
   layerFormOf,
@@ -21,6 +23,8 @@ import {
 export interface PullCall {
   readonly signal: AbortSignal;
   readonly progress?: ProgressCounter | undefined;
+  /** Whose pull it is. */
+  readonly client?: string | undefined;
 }
 
 /** Who reads a shared archive: a damaged layer is fetched again with the reader's credentials, until its signal aborts. */
@@ -41,15 +45,24 @@ export interface PulledArchive {
   release(): void;
 }
 
+/** An archive that is read. */
+interface ReadArchive {
+  readonly files: ReadonlyMap<Digest | undefined, FetchedLayer>;
+  readonly documents: ReadonlyMap<Digest, Content>;
+  readonly form: LayerForm;
+  readonly reader: Reader;
+}
+
 /** Fetches the images of an archive and lays them out. */
 export class ArchivePuller {
   readonly #layers: LayerFetcher;
   readonly #images: ImageFetcher;
   readonly #policy: ResolvePolicy;
 
-  constructor(layers: LayerFetcher, policy: ResolvePolicy) {
+  /** @param store keeps what is made of large configs */
+  constructor(layers: LayerFetcher, policy: ResolvePolicy, store: Store<LayerReport>) {
     this.#layers = layers;
-    this.#images = new ImageFetcher(layers, policy);
+    this.#images = new ImageFetcher(layers, policy, store);
     this.#policy = policy;
   }
 
@@ -68,14 +81,16 @@ export class ArchivePuller {
    */
   async pull({ request, images }: ResolvedArchive, call: PullCall): Promise<PulledArchive> {
     const layers = new Map<Digest, FetchedLayer>();
+    const documents = new Map<Digest, Content>();
     const release = () => {
       for (const { file } of layers.values()) file.release();
+      for (const content of documents.values()) content.release();
     };
     try {
       const budget = new SizeBudget(this.#policy.limits);
       const fetched: FetchedImage[] = [];
       for (const image of images)
-        fetched.push(await this.#images.fetch(image, request, { ...call, layers, budget }));
+        fetched.push(await this.#images.fetch(image, request, { ...call, layers, documents, budget }));
       const { entries, size } = LAYOUT_TABLE[request.layout].arrange(
         fetched.map((image) => ({ ...image, layers: image.layers.map(withSize) })),
         foreignLayersOf(request, this.#policy),
@@ -85,10 +100,7 @@ export class ArchivePuller {
         Array.from(layers.values(), (layer) => [fileDigest(layer, form), layer] as const),
       );
       const bytes = (range: ByteRange | undefined, reader: Reader) =>
-        encodeTar(
-          entries.map((entry) => this.#source(entry, files, form, reader)),
-          range,
-        );
+        encodeTar(entries, range, (entry) => this.#source(entry, { files, documents, form, reader }));
       return { size, uncompressedBytes: budget.spent, bytes, release };
     } catch (error) {
       release();
@@ -97,13 +109,11 @@ export class ArchivePuller {
   }
 
   /** Gives an entry its bytes. A layer's way into the answer has a span of its own. */
-  #source(
-    { blob, layer: position, ...entry }: ArchiveEntry,
-    files: ReadonlyMap<Digest | undefined, FetchedLayer>,
-    form: LayerForm,
-    reader: Reader,
-  ): TarSource {
+  #source({ blob, layer: position, prefix, ...entry }: ArchiveEntry, archive: ReadArchive): TarSource {
     if (blob === undefined) return entry;
+    const { files, documents, form, reader } = archive;
+    const document = position === undefined ? documents.get(blob) : undefined;
+    if (document !== undefined) return { ...entry, content: (range) => prefixed(prefix, document, range) };
     const layer = files.get(blob);
     if (layer === undefined) {
       throw new PassthroughError('INTERNAL', `Cannot lay out the archive: no file has the bytes of ${blob}`);
@@ -126,6 +136,17 @@ export class ArchivePuller {
     const name = `write_layer_tar_${position.index + 1}`;
     return { ...entry, content: (range) => streamWithSpan(name, { attributes }, () => read(range)) };
   }
+}
+
+/** Some bytes, and a document behind them. */
+export async function* prefixed(
+  prefix: Uint8Array = new Uint8Array(),
+  document: Content,
+  { start, end }: ByteRange = { start: 0, end: prefix.byteLength + document.size },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const length = prefix.byteLength;
+  if (start < length) yield prefix.subarray(start, end);
+  if (end > length) yield* document.read({ start: Math.max(start - length, 0), end: end - length });
 }
 
 /** The digest of the bytes in a layer's file. */

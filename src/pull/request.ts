@@ -54,16 +54,26 @@ export interface PullOptions {
   /** Stops the pull, and later the repair of damaged layers while the file is read. */
   readonly signal: AbortSignal;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Whose pull it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
+}
+
+/** A call of `ImageService.manifest` or `ImageService.tags`. */
+export interface InspectCall extends Call {
+  /** Whose look-up it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
 }
 
 /** A call of `ImageService.prepare`. */
 export interface PrepareOptions extends Omit<Call, 'signal'> {
   /** Path under which the archive can be requested, for those who look the preparation up. */
   readonly path: string;
+  /** Whose preparation it is, so that one client does not take all places. */
+  readonly client?: string | undefined;
 }
 
 /** A call of `ImageService.pullTo`. */
-export type PullToOptions = Call & Pick<PullOptions, 'onProgress'>;
+export type PullToOptions = Call & Pick<PullOptions, 'onProgress' | 'client'>;
 
 /** The platform of requests that name none. */
 const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };

@@ -6,7 +6,11 @@ import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manif
 import { isForeignLayer } from '../image/media-type.ts';
 import { formatReference } from '../image/reference.ts';
 import type { Repository, RepositoryLocation } from '../registry/repository.ts';
+import { MAX_SMALL_BYTES } from '../util/content.ts';
+import type { Documents } from '../util/documents.ts';
+import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
+import { LAYER_BYTES, reserveHeld } from './documents/held-memory.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { ArchiveRequest, ImageRequest } from './request.ts';
 import { type ResolvedManifest, resolveManifest } from './resolve-manifest.ts';
@@ -41,11 +45,19 @@ export interface ResolvedArchive {
   readonly resolveMs: number;
   /** Milliseconds since a registry last resolved its reference, if it cannot be asked now; the longest of all images. */
   readonly staleMs: number | undefined;
+  /** Releases documents and memory. A pull of the archive must have ended, and its file must be closed. Further calls do nothing. */
+  release(): void;
 }
 
 /** What all requests are resolved by. */
 export interface ResolvePolicy {
   readonly limits: ImageLimits;
+  /** Reads the documents. */
+  readonly documents: Documents;
+  /** Counts what is held for long. */
+  readonly heldMemory: MemoryBudget;
+  /** Most bytes of all manifests below an index. */
+  readonly childrenBytes: number;
   /** Whether layers outside of registries are fetched; see `Repository.openForeignLayer`. */
   readonly fetchesForeignLayers: boolean;
 }
@@ -68,12 +80,27 @@ export async function resolveArchive(
   signal: AbortSignal,
 ): Promise<ResolvedArchive> {
   const startedAt = performance.now();
+  using held = new DisposableStack();
   const images: ResolvedImage[] = [];
-  for (const image of request.images) images.push(await resolveImage(image, request, open, signal));
+  for (const image of request.images) {
+    const resolved = await resolveImage(image, request, open, policy, signal);
+    held.defer(() => resolved.manifest.release());
+    images.push(resolved);
+  }
   const layers = images.flatMap(({ manifest }) => layersOf(manifest, request, policy));
   const unique = new Map(layers.map(({ digest, size }) => [digest, size]));
   const bytes = unique.values().reduce((sum, size) => sum + size, 0);
   checkCompressedSize(bytes, policy.limits);
+  const lease = await reserveHeld(
+    policy.heldMemory,
+    heldBytes(images, layers.length * LAYER_BYTES[layerFormOf(request)]),
+    {
+      what: `the ${layers.length} layers of the archive`,
+      signal,
+      reserved: images.reduce((sum, { manifest }) => sum + manifest.reservedBytes, 0),
+    },
+  );
+  held.defer(() => lease?.release());
   const archiveEtag = archiveIdentity({
     layout: request.layout,
     foreignLayers: foreignLayersOf(request, policy),
@@ -84,6 +111,7 @@ export async function resolveArchive(
   });
   const places = images.map(({ location: { origin, name } }) => `${origin}/${name}`);
   const ages = images.flatMap(({ manifest: { staleMs } }) => staleMs ?? []);
+  const all = held.move();
   return {
     request,
     images,
@@ -93,21 +121,38 @@ export async function resolveArchive(
     layers: { count: unique.size, bytes },
     resolveMs: performance.now() - startedAt,
     staleMs: ages.length === 0 ? undefined : Math.max(...ages),
+    release: () => all.dispose(),
   };
+}
+
+/** Memory that an archive takes while it is prepared and sent. Configs stay in memory as they are and as settings, if small. */
+function heldBytes(images: readonly ResolvedImage[], layerBytes: number): number {
+  const documents = images.flatMap(({ manifest: { content, manifest, children } }) => [
+    content.size,
+    ...children.map((child) => child.content.size),
+    ...[manifest, ...children.map((child) => child.manifest)].flatMap((one) =>
+      one.kind === 'index' ? [] : [one.config.size, one.config.size],
+    ),
+  ]);
+  const inMemory = documents.filter((bytes) => bytes <= MAX_SMALL_BYTES);
+  return inMemory.reduce((sum, bytes) => sum + bytes, layerBytes);
 }
 
 async function resolveImage(
   image: ImageRequest,
   request: ArchiveRequest,
   open: OpenRepository,
+  policy: ResolvePolicy,
   signal: AbortSignal,
 ): Promise<ResolvedImage> {
   const { holdsIndexes } = LAYOUT_TABLE[request.layout];
   const opened = open(image);
   const manifest = await resolveManifest({ reference: image.reference, ...opened }, request, signal, {
+    ...policy,
     artifacts: holdsIndexes,
   });
   if (!holdsIndexes && manifest.manifest.kind !== 'image') {
+    manifest.release();
     throw new PassthroughError(
       'UNSUPPORTED_IMAGE',
       `Cannot lay out ${quoted(formatReference(image.reference))} as ${request.layout}: only layout oci holds what is no image for one platform`,

@@ -1,33 +1,32 @@
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
-import { type ImageConfig, parseImageConfig } from '../image/image-config.ts';
 import {
   type ArtifactManifest,
+  type EntrySink,
   type ImageManifest,
   type Index,
   type IndexEntry,
   parseManifest,
 } from '../image/manifest.ts';
-import { formatPlatform, type Platform, platformDistance } from '../image/platform.ts';
+import type { Platform } from '../image/platform.ts';
 import { formatReference, type Reference } from '../image/reference.ts';
-import type { FetchedManifest, Repository } from '../registry/repository.ts';
+import type { FetchedManifest } from '../registry/repository.ts';
 import { withSpan } from '../telemetry/span.ts';
+import type { Content } from '../util/content.ts';
+import type { Documents } from '../util/documents.ts';
+import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
+import { ChildrenBudget } from './documents/children-budget.ts';
+import { checkPlatform, EntryChoice } from './documents/choose-entry.ts';
+import { fetchConfig, type OpenedImage, type VerifiedConfig } from './documents/fetch-config.ts';
 import { digestAttributes, referenceAttributes } from './image-attributes.ts';
 
 /** A manifest whose digest is verified. */
 export interface VerifiedManifest {
   readonly digest: Digest;
-  readonly bytes: Uint8Array;
+  /** The holder must release it. */
+  readonly content: Content;
   readonly manifest: Index | ImageManifest | ArtifactManifest;
-}
-
-/** A verified config of an image or an artifact. */
-export interface VerifiedConfig {
-  readonly digest: Digest;
-  readonly bytes: Uint8Array;
-  /** What the bytes say; absent for an artifact. */
-  readonly image?: ImageConfig;
 }
 
 /** What a reference resolved to: the manifest of one image, or an index with all its platforms. */
@@ -38,12 +37,10 @@ export interface ResolvedManifest extends VerifiedManifest {
   readonly children: readonly VerifiedManifest[];
   /** Milliseconds since the registry last resolved the reference, if it cannot be asked now. */
   readonly staleMs?: number;
-}
-
-/** An image that is to be resolved, in the repository that holds it. */
-export interface OpenedImage {
-  readonly reference: Reference;
-  readonly repository: Repository;
+  /** Bytes of memory that are reserved for it. */
+  readonly reservedBytes: number;
+  /** Releases all documents and the memory. Further calls do nothing. */
+  release(): void;
 }
 
 /** The platform of an image. */
@@ -64,22 +61,26 @@ export interface ManifestChoice {
 /** A manifest as the registry has it, byte for byte. */
 export interface ServedManifest {
   readonly digest: Digest;
-  readonly bytes: Uint8Array;
+  /** The caller must release it. */
+  readonly content: Content;
   readonly mediaType: string;
   readonly isIndex: boolean;
 }
 
-/** What {@link resolveManifest} accepts besides images. */
+/** What {@link resolveManifest} needs besides the image. */
 export interface ResolveOptions {
+  /** Reads the documents. */
+  readonly documents: Documents;
+  /** Counts what is held for long. */
+  readonly heldMemory: MemoryBudget;
   /** Whether artifacts are accepted, such as charts and signatures. */
   readonly artifacts: boolean;
+  /** Most bytes of all manifests below an index, as it declares them; see {@link childrenBytes}. */
+  readonly childrenBytes: number;
 }
 
 /** Most indexes on the way to an image. The specification allows nesting; images use one level. */
 const MAX_INDEX_DEPTH = 3;
-
-/** Most manifests below an index with all its platforms. Tens are usual; attestations double them. */
-const MAX_CHILDREN = 200;
 
 /**
  * Resolves a tag or digest to a manifest and checks its platform. Every request passes here, whether or not anything below the
@@ -109,9 +110,18 @@ export async function resolveManifest(
   if (isChosenByIndex || !choice.isPlatformAsked || manifest.kind !== 'image') return found;
   // Without an index entry the platform is known only from the config. A private image is often built for one platform and has
   // no index, so the default platform takes what there is.
-  const config = await fetchConfig(image, manifest, digest, signal);
+  using held = new DisposableStack();
+  held.defer(() => found.release());
+  const config = await fetchConfig(image, manifest, digest, signal, options.documents);
+  held.defer(() => config.content.release());
   checkPlatform(choice.platform, config.image?.platform);
-  return { ...found, config };
+  return { ...found, config, release: releaseOf(held) };
+}
+
+/** Takes over what is held, and returns the function that releases it. */
+function releaseOf(held: DisposableStack): () => void {
+  const all = held.move();
+  return () => all.dispose();
 }
 
 /**
@@ -123,57 +133,45 @@ export async function fetchManifest(
   image: OpenedImage,
   { type, platform }: ManifestChoice,
   signal: AbortSignal,
+  options: Omit<ResolveOptions, 'artifacts'>,
 ): Promise<ServedManifest> {
+  const withArtifacts = { ...options, artifacts: true };
   if (type !== 'index' && platform !== undefined) {
-    const { digest, bytes, manifest } = await resolveManifest(image, platform, signal, { artifacts: true });
-    return { digest, bytes, mediaType: manifest.mediaType, isIndex: manifest.kind === 'index' };
+    const resolved = await resolveManifest(image, platform, signal, withArtifacts);
+    const content = resolved.content.retain();
+    resolved.release();
+    return {
+      digest: resolved.digest,
+      content,
+      mediaType: resolved.manifest.mediaType,
+      isIndex: resolved.manifest.kind === 'index',
+    };
   }
   const { reference, repository } = image;
   return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
-    const fetched = await repository.getManifest(nameOf(reference), signal);
-    const { kind, mediaType } = parse(fetched, { artifacts: true });
+    using held = new DisposableStack();
+    const { digest, content, contentType } = await repository.getManifest(nameOf(reference), signal);
+    held.defer(() => content.release());
+    const { kind, mediaType } = await parse(
+      { digest, content, contentType },
+      signal,
+      withArtifacts,
+      NO_ENTRIES,
+    );
     if (type === 'index' && kind !== 'index') {
       throw new PassthroughError(
         'PLATFORM_NOT_FOUND',
         `Cannot show the index of ${quoted(formatReference(reference))}: it is for a single platform and has none`,
       );
     }
-    return { digest: fetched.digest, bytes: fetched.bytes, mediaType, isIndex: kind === 'index' };
+    held.move();
+    return { digest, content, mediaType, isIndex: kind === 'index' };
   });
 }
 
 /** The digests of a resolved manifest. */
 export function digestsOf({ digest, manifest }: VerifiedManifest) {
   return { manifest: digest, config: manifest.kind === 'index' ? undefined : manifest.config.digest };
-}
-
-/**
- * Fetches the config of a manifest and verifies it.
- *
- * @param manifestDigest of the manifest, for the trace
- * @throws PassthroughError `UNSUPPORTED_IMAGE`, and what the repository throws
- */
-export function fetchConfig(
-  { reference, repository }: OpenedImage,
-  manifest: ImageManifest | ArtifactManifest,
-  manifestDigest: Digest,
-  signal: AbortSignal,
-): Promise<VerifiedConfig> {
-  const { digest } = manifest.config;
-  const attributes = {
-    ...referenceAttributes(reference),
-    ...digestAttributes(reference, { manifest: manifestDigest, config: digest }),
-  };
-  return withSpan('fetch_config_blob', { attributes }, async () => {
-    const bytes = await repository.getConfig(manifest.config, signal);
-    if (manifest.kind === 'artifact') return { digest, bytes };
-    return { digest, bytes, image: parseImageConfig(bytes, manifest.layers.length) };
-  });
-}
-
-function checkPlatform(wanted: Platform | 'all', offered: Platform | undefined): void {
-  if (wanted === 'all' || offered === undefined) return;
-  if (platformDistance(offered, wanted) === undefined) throw platformNotFound(wanted, [offered]);
 }
 
 /** Resolves to the manifest of one image: through an index to the entry for the platform. */
@@ -183,25 +181,34 @@ async function resolvePlatform(
   signal: AbortSignal,
   options: ResolveOptions,
 ): Promise<ResolvedManifest & { readonly isChosenByIndex: boolean }> {
-  let fetched: FetchedManifest = await repository.getManifest(nameOf(reference), signal);
+  let wanted: string | IndexEntry = nameOf(reference);
   let isChosenByIndex = false;
-  const { staleMs } = fetched;
+  let staleMs: number | undefined;
   for (let depth = 0; depth <= MAX_INDEX_DEPTH; depth += 1) {
-    const { bytes, digest } = fetched;
-    const manifest = parse(fetched, options);
+    using held = new DisposableStack();
+    const fetched = await repository.getManifest(wanted, signal);
+    held.defer(() => fetched.content.release());
+    if (depth === 0) staleMs = fetched.staleMs;
+    // An index may have thousands of entries. Only the chosen one is kept.
+    const choice = new EntryChoice(platform);
+    const manifest = await parse(fetched, signal, options, choice);
     if (manifest.kind !== 'index') {
+      const { digest, content } = fetched;
+      const stale = staleMs === undefined ? {} : { staleMs };
+      const release = releaseOf(held);
       return {
         digest,
-        bytes,
+        content,
         manifest,
         isChosenByIndex,
         children: [],
-        ...(staleMs !== undefined && { staleMs }),
+        ...stale,
+        reservedBytes: 0,
+        release,
       };
     }
-    const entry = chooseEntry(manifest, platform);
-    isChosenByIndex ||= entry.platform !== undefined;
-    fetched = await repository.getManifest(entry, signal);
+    wanted = choice.entry;
+    isChosenByIndex ||= wanted.platform !== undefined;
   }
   throw tooDeep();
 }
@@ -212,30 +219,31 @@ async function resolveAllPlatforms(
   signal: AbortSignal,
   options: ResolveOptions,
 ): Promise<ResolvedManifest> {
-  const fetched = await repository.getManifest(nameOf(reference), signal);
-  const manifest = parse(fetched, options);
+  using held = new DisposableStack();
+  const get = async (wanted: string | IndexEntry, artifacts: boolean) => {
+    const fetched = await repository.getManifest(wanted, signal);
+    held.defer(() => fetched.content.release());
+    const manifest = await parse(fetched, signal, { ...options, artifacts });
+    return { ...fetched, manifest };
+  };
+  const budget = held.use(new ChildrenBudget(formatReference(reference), options, signal));
   const children = new Map<Digest, VerifiedManifest>();
   const visit = async (index: Index, depth: number): Promise<void> => {
     if (depth > MAX_INDEX_DEPTH) throw tooDeep();
+    await budget.admit(index);
     for (const entry of index.all) {
       if (children.has(entry.digest)) continue;
-      if (children.size === MAX_CHILDREN)
-        throw unsupported(`more than ${MAX_CHILDREN} manifests lie below it`);
-      const child = await repository.getManifest(entry, signal);
-      const below = parse(child, { artifacts: true });
-      children.set(entry.digest, { digest: child.digest, bytes: child.bytes, manifest: below });
-      if (below.kind === 'index') await visit(below, depth + 1);
+      const { digest, content, manifest } = await get(entry, true);
+      children.set(entry.digest, { digest, content, manifest });
+      if (manifest.kind === 'index') await visit(manifest, depth + 1);
     }
   };
+  const { digest, content, manifest, staleMs } = await get(nameOf(reference), options.artifacts);
   if (manifest.kind === 'index') await visit(manifest, 1);
-  const { digest, bytes, staleMs } = fetched;
-  return {
-    digest,
-    bytes,
-    manifest,
-    children: [...children.values()],
-    ...(staleMs !== undefined && { staleMs }),
-  };
+  const stale = staleMs === undefined ? {} : { staleMs };
+  const below = [...children.values()];
+  const { reservedBytes } = budget;
+  return { digest, content, manifest, children: below, ...stale, reservedBytes, release: releaseOf(held) };
 }
 
 /** What the registry is asked for. */
@@ -243,9 +251,21 @@ export function nameOf({ digest, tag }: Reference): string {
   return digest ?? tag ?? 'latest';
 }
 
-function parse({ bytes, contentType }: FetchedManifest, { artifacts }: ResolveOptions) {
-  return artifacts ? parseManifest(bytes, contentType, { artifacts }) : parseManifest(bytes, contentType);
+/** @param entries receives the entries of an index; without it, they are collected */
+function parse(
+  { digest, content, contentType }: FetchedManifest,
+  signal: AbortSignal,
+  { artifacts, documents }: ResolveOptions,
+  entries?: EntrySink,
+): Promise<Index | ImageManifest | ArtifactManifest> {
+  const options = { artifacts, ...(entries !== undefined && { entries }) };
+  return documents.use(content, `manifest ${quoted(digest)}`, signal, (bytes) =>
+    parseManifest(bytes, contentType, options),
+  );
 }
+
+/** For a manifest of which only the kind is needed. */
+const NO_ENTRIES: EntrySink = { add: () => undefined };
 
 function tooDeep(): PassthroughError {
   return unsupported(`more than ${MAX_INDEX_DEPTH} indexes lie in each other`);
@@ -253,35 +273,4 @@ function tooDeep(): PassthroughError {
 
 function unsupported(why: string): PassthroughError {
   return new PassthroughError('UNSUPPORTED_IMAGE', `Cannot use manifest: ${why}`);
-}
-
-/**
- * Chooses the entry of an index that runs best on a platform: the nearest variant, and the first of several equal ones. A single
- * entry without a platform is chosen, too; its platform is then read from the config.
- *
- * @throws PassthroughError `PLATFORM_NOT_FOUND` listing what the index offers
- */
-function chooseEntry(index: Index, platform: Platform): IndexEntry {
-  const fitting = index.entries
-    .map((entry) => ({ entry, distance: entry.platform && platformDistance(entry.platform, platform) }))
-    .filter((candidate) => candidate.distance !== undefined)
-    .toSorted((a, b) => (a.distance ?? 0) - (b.distance ?? 0));
-  const unnamed = index.entries.filter((entry) => entry.platform === undefined);
-  const chosen = fitting[0]?.entry ?? (unnamed.length === 1 ? unnamed[0] : undefined);
-  if (chosen !== undefined) return chosen;
-  throw platformNotFound(
-    platform,
-    index.entries.flatMap((entry) => (entry.platform === undefined ? [] : [entry.platform])),
-  );
-}
-
-/** The error for an image that does not exist for a platform. */
-function platformNotFound(wanted: Platform, offered: readonly Platform[]): PassthroughError {
-  const names = [...new Set(offered.map(formatPlatform))];
-  const list = names.join(', ');
-  return new PassthroughError(
-    'PLATFORM_NOT_FOUND',
-    `Cannot find platform ${quoted(formatPlatform(wanted))}: the image offers ${list === '' ? 'none' : list}`,
-    { offered: names },
-  );
 }

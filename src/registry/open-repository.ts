@@ -1,5 +1,6 @@
 import type { AgentOptions } from 'node:http';
 import { PassthroughError } from '../errors.ts';
+import type { Documents } from '../util/documents.ts';
 import { quoted } from '../util/printable.ts';
 import { AuthorizedTransport } from './auth/authorize.ts';
 import type { Credential } from './auth/credentials.ts';
@@ -27,6 +28,8 @@ export interface RegistryAccess {
   /** Registry whose images a mirror is asked for; see {@link RepositoryPlace}. */
   readonly namespace?: string | undefined;
   readonly limits: BodyLimits;
+  /** Holds manifests, configs and tag lists. */
+  readonly documents: Documents;
   readonly userAgent: string;
   readonly propagation: PropagationPolicy;
   readonly retry?: RetryPolicy;
@@ -45,6 +48,7 @@ export interface RegistryAccessOptions {
   /** Hosts that URLs of foreign layers may name; `undefined` allows all. */
   readonly allowedHosts: readonly HostPattern[] | undefined;
   readonly bodyLimits: BodyLimits;
+  readonly documents: Documents;
   readonly userAgent: string;
   readonly propagation: PropagationPolicy;
   readonly retry?: RetryPolicy;
@@ -60,6 +64,7 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
   const {
     bodyLimits: limits,
     namespace,
+    documents,
     trustedRealms,
     allowedHosts,
     userAgent,
@@ -75,6 +80,7 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
     allowedHosts,
     namespace,
     limits,
+    documents,
     userAgent,
     propagation,
     ...(retry !== undefined && { retry }),
@@ -101,7 +107,8 @@ export interface OpenRepositoryOptions {
  */
 export function openRepository(access: RegistryAccess, options: OpenRepositoryOptions): Repository {
   const { host, repository, credential } = options;
-  const { limits, trustedRealms, allowedHosts, userAgent, propagation, retry = DEFAULT_RETRY } = access;
+  const { limits, documents, trustedRealms, allowedHosts, userAgent, propagation } = access;
+  const { retry = DEFAULT_RETRY } = access;
   const isAuthConfigured = host.tokenEndpoint instanceof URL;
   const traced = new TracedTransport(access.wire, { isAuthConfigured, userAgent, propagation });
   const isFromClient = credential.type === 'basic' && credential.source === 'client';
@@ -119,6 +126,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
     repository,
     namespace: namespaceFor(repository, access.namespace),
     limits,
+    documents,
     retry,
     foreign: { transport: anonymous, allowedHosts },
   });

@@ -1,4 +1,8 @@
+import { createHash } from 'node:crypto';
 import { type ErrorCode, PassthroughError } from '../errors.ts';
+import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../image/digest.ts';
+import type { Content } from '../util/content.ts';
+import type { Documents } from '../util/documents.ts';
 import type { TransportResponse } from './transport/transport.ts';
 
 /**
@@ -25,6 +29,88 @@ export async function readBounded(
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, length);
+}
+
+/** A whole body, and its digest. */
+export interface HashedContent {
+  /** The holder must release it. */
+  readonly content: Content;
+  readonly sha256: Digest;
+}
+
+/** What {@link readContent} needs. */
+export interface ReadContentOptions {
+  readonly documents: Documents;
+  /** Largest body, in bytes. */
+  readonly maxBytes: number;
+  /** Name of the body, for messages. */
+  readonly what: string;
+  /** Code of the error for a larger body. */
+  readonly tooLarge: ErrorCode;
+  /** Bytes that it must have; any number unless given. */
+  readonly size?: number | undefined;
+  /** Digests that it must have. */
+  readonly digests: readonly Digest[];
+}
+
+/**
+ * Reads a whole body and verifies it. A large one goes to a file as it comes, so a slow registry holds no memory.
+ *
+ * @throws PassthroughError `tooLarge` for a larger body, before it is read where its length is announced;
+ *   `VERIFICATION_FAILED`; what reading and writing throw
+ */
+export async function readContent(
+  response: TransportResponse,
+  options: ReadContentOptions,
+): Promise<HashedContent> {
+  const { documents, digests } = options;
+  const algorithms = new Set<DigestAlgorithm>(['sha256', ...digests.map(digestAlgorithm)]);
+  const hashes = Array.from(algorithms, (algorithm) => [algorithm, createHash(algorithm)] as const);
+  try {
+    checkLength(Number(response.headers['content-length'] ?? 0), options);
+  } catch (error) {
+    response.discard();
+    throw error;
+  }
+  const spool = documents.spool();
+  let length = 0;
+  try {
+    for await (const chunk of response.body) {
+      length += chunk.byteLength;
+      checkLength(length, options);
+      for (const [, hash] of hashes) hash.update(chunk);
+      await spool.write(chunk);
+    }
+    const actual = new Map(hashes.map(([algorithm, hash]) => [algorithm, hash.digest('hex')]));
+    verify(length, (algorithm) => `${algorithm}:${actual.get(algorithm)}`, options);
+    return { content: await spool.finish(), sha256: `sha256:${actual.get('sha256')}` };
+  } catch (error) {
+    await spool.abandon();
+    throw error;
+  }
+}
+
+function checkLength(bytes: number, { maxBytes, what, tooLarge }: ReadContentOptions): void {
+  if (bytes > maxBytes)
+    throw new PassthroughError(tooLarge, `Cannot read ${what}: it is larger than ${maxBytes} bytes`);
+}
+
+function verify(
+  bytes: number,
+  actualOf: (algorithm: DigestAlgorithm) => Digest,
+  { what, size, digests }: ReadContentOptions,
+): void {
+  const fail = (expected: Digest | undefined, why: string): never => {
+    const actual = actualOf(expected === undefined ? 'sha256' : digestAlgorithm(expected));
+    const details = { ...(expected !== undefined && { expected }), actual };
+    throw new PassthroughError('VERIFICATION_FAILED', `Cannot verify ${what}: ${why}`, details);
+  };
+  if (size !== undefined && bytes !== size)
+    fail(digests[0], `it has ${bytes} bytes, its descriptor says ${size}`);
+  for (const digest of digests) {
+    const actual = actualOf(digestAlgorithm(digest));
+    if (actual !== digest) fail(digest, `its bytes are ${actual}`);
+  }
 }
 
 /**

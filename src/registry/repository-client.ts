@@ -1,7 +1,9 @@
 import type { ErrorCode, PassthroughError } from '../errors.ts';
-import { isDigest } from '../image/digest.ts';
+import { type Digest, isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
+import type { Content } from '../util/content.ts';
+import type { Documents } from '../util/documents.ts';
 import { quoted } from '../util/printable.ts';
 import {
   blobEndpoint,
@@ -13,17 +15,16 @@ import {
 } from './endpoint.ts';
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
 import type { HostPattern } from './host-pattern.ts';
-import { readBounded, readStart } from './read-bounded.ts';
+import { type HashedContent, readContent, readStart } from './read-bounded.ts';
 import type { RegistryHost } from './registry-host.ts';
 import type { FetchedManifest, ManifestHead, Repository } from './repository.ts';
-import { errorFromResponse, refuseHtml } from './response-error.ts';
+import { errorFromResponse, isInconclusive, refusingHtml } from './response-error.ts';
 import { readResuming } from './resume.ts';
-import { collectTags } from './tag-list.ts';
+import { collectTags, type GetTagPage } from './tag-list.ts';
 import { isTransient } from './transport/connection-error.ts';
 import { signatureOf } from './transport/redirect.ts';
 import { backoffMs, pause, type RetryPolicy } from './transport/retry.ts';
 import type { Transport, TransportRequest, TransportResponse } from './transport/transport.ts';
-import { digestOf, verifyDigest, verifySize } from './verify-document.ts';
 
 /** Largest small bodies by kind, in bytes. */
 export interface BodyLimits {
@@ -42,6 +43,8 @@ export interface RepositoryClientOptions {
   /** See `RepositoryPlace`. */
   readonly namespace?: string | undefined;
   readonly limits: BodyLimits;
+  /** Holds manifests, configs and tag lists. */
+  readonly documents: Documents;
   /** Wait before a body that broke off is requested again. */
   readonly retry: RetryPolicy;
   readonly foreign: {
@@ -61,8 +64,13 @@ interface WholeBody {
   readonly tooLarge: ErrorCode;
   /** Name of the body, for messages. */
   readonly what: string;
-  /** Whether it must be JSON; a config is what its digest says. */
-  readonly isJson?: boolean;
+  /** What it must have. */
+  readonly expected?: { readonly size: number | undefined; readonly digest: Digest | undefined };
+}
+
+/** A small body, and the header that came with it. */
+interface FetchedBody extends HashedContent {
+  readonly headers: TransportResponse['headers'];
 }
 
 /** Most requests for a small body that breaks off. */
@@ -91,27 +99,24 @@ export class RepositoryClient implements Repository {
 
   async getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
     const { limits } = this.#options;
+    const descriptor = typeof reference === 'string' ? undefined : reference;
     const name = typeof reference === 'string' ? reference : reference.digest;
-    const what = `manifest ${quoted(name)}`;
-    const { bytes, headers } = await this.#getWhole(
+    const digest = isDigest(name) ? name : undefined;
+    const body = await this.#getWhole(
       {
         endpoint: manifestEndpoint(this.#place, name),
         headers: ACCEPT_MANIFESTS,
         maxBytes: limits.manifestBytes,
         tooLarge: 'IMAGE_TOO_LARGE',
-        what,
-        isJson: true,
+        what: `manifest ${quoted(name)}`,
+        expected: { size: descriptor?.size, digest },
       },
       signal,
     );
-    if (typeof reference !== 'string') verifySize(bytes, reference, what);
-    if (isDigest(name)) verifyDigest(bytes, name, what);
-    const claimed = headers['docker-content-digest'];
-    if (isDigest(claimed)) verifyDigest(bytes, claimed, what);
     return {
-      bytes,
-      digest: isDigest(name) ? name : digestOf(bytes, 'sha256'),
-      contentType: headers['content-type'] ?? '',
+      content: body.content,
+      digest: digest ?? body.sha256,
+      contentType: body.headers['content-type'] ?? '',
     };
   }
 
@@ -134,34 +139,41 @@ export class RepositoryClient implements Repository {
     };
   }
 
-  async listTags(signal: AbortSignal): Promise<readonly string[]> {
-    const { host, repository, limits } = this.#options;
+  listTags(signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined> {
+    const { host, repository, limits, documents } = this.#options;
     const endpoint = tagsEndpoint(this.#place);
     const body = {
       headers: { accept: 'application/json' },
       maxBytes: limits.manifestBytes,
       tooLarge: 'REGISTRY_FAILED',
       what: 'tag list',
-      isJson: true,
     } as const;
-    const getPage = async (url: URL) => {
-      const { bytes, headers } = await this.#getWhole({ ...body, endpoint: { ...endpoint, url } }, signal);
-      return { bytes, link: [headers['link'] ?? []].flat().join(', ') };
+    const getPage: GetTagPage = async (url, parse) => {
+      const { content, headers } = await this.#getWhole({ ...body, endpoint: { ...endpoint, url } }, signal);
+      try {
+        const tags = await documents.use(content, body.what, signal, parse);
+        return { size: content.size, tags, link: [headers['link'] ?? []].flat().join(', ') };
+      } finally {
+        content.release();
+      }
     };
-    return await collectTags(endpoint.url, getPage, `${body.what} of ${host.name}/${repository}`);
+    return collectTags(endpoint.url, getPage, `${body.what} of ${host.name}/${repository}`);
   }
 
-  async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
+  async getConfig({ digest, size }: Descriptor, signal: AbortSignal): Promise<Content> {
     const { limits } = this.#options;
-    const endpoint = blobEndpoint(this.#place, descriptor.digest, 'config');
-    const what = `config ${quoted(descriptor.digest)}`;
-    const { bytes } = await this.#getWhole(
-      { endpoint, headers: {}, maxBytes: limits.configBytes, tooLarge: 'IMAGE_TOO_LARGE', what },
+    const body = await this.#getWhole(
+      {
+        endpoint: blobEndpoint(this.#place, digest, 'config'),
+        headers: {},
+        maxBytes: limits.configBytes,
+        tooLarge: 'IMAGE_TOO_LARGE',
+        what: `config ${quoted(digest)}`,
+        expected: { size, digest },
+      },
       signal,
     );
-    verifySize(bytes, descriptor, what);
-    verifyDigest(bytes, descriptor.digest, what);
-    return bytes;
+    return body.content;
   }
 
   async openLayer(
@@ -238,22 +250,30 @@ export class RepositoryClient implements Repository {
     return readResuming({ first, open, size, retry: this.#options.retry, signal, failure });
   }
 
-  /** Fetches a small body; starts again if it breaks off. */
+  /** Fetches a small body and verifies it; starts again if it breaks off. */
   async #getWhole(
-    { endpoint, headers, maxBytes, tooLarge, what, isJson = false }: WholeBody,
+    { endpoint, headers, expected, ...whole }: WholeBody,
     signal: AbortSignal,
-  ): Promise<{ bytes: Uint8Array; headers: TransportResponse['headers'] }> {
+  ): Promise<FetchedBody> {
+    const { documents, retry } = this.#options;
     const attempts = { count: 0 };
     for (let attempt = 1; ; attempt += 1) {
       const response = await this.#send(endpoint, headers, signal, attempts);
-      if (response.status !== 200) throw await this.#failure(response, what);
+      if (response.status !== 200) throw await this.#failure(response, whole.what);
+      // What a registry claims for a manifest must be right, too.
+      const claimed =
+        endpoint.operation === 'manifest' ? response.headers['docker-content-digest'] : undefined;
+      const digests = [expected?.digest, claimed].filter(isDigest);
       try {
-        const bytes = await readBounded(response, maxBytes, what, tooLarge);
-        if (isJson) refuseHtml(response, bytes, this.#action(what));
-        return { bytes, headers: response.headers };
+        const options = { ...whole, documents, size: expected?.size, digests };
+        const reading = readContent(response, options);
+        // A config is what its digest says.
+        const isAnything = endpoint.operation === 'config';
+        const body = isAnything ? reading : refusingHtml(response, this.#action(whole.what), reading);
+        return { ...(await body), headers: response.headers };
       } catch (error) {
         if (attempt === WHOLE_BODY_ATTEMPTS || !isTransient(error)) throw error;
-        await pause(backoffMs(attempt, this.#options.retry), signal);
+        await pause(backoffMs(attempt, retry), signal);
       }
     }
   }
@@ -277,12 +297,4 @@ export class RepositoryClient implements Repository {
     const { repository, host } = this.#options;
     return `Cannot get ${what} of ${host.name}/${repository}`;
   }
-}
-
-/**
- * Whether GET may succeed although HEAD gets this status: the server may not support HEAD (405, 501), may have signed
- * the URL for GET alone (403), or may lack the manifest (404). Without a body the reason is unknown.
- */
-function isInconclusive(status: number): boolean {
-  return status === 501 || (status >= 400 && status < 500 && status !== 401 && status !== 429);
 }

@@ -1,5 +1,6 @@
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
+import type { Content } from '../util/content.ts';
 
 /** A repository and its registry. */
 export interface RepositoryLocation {
@@ -11,7 +12,8 @@ export interface RepositoryLocation {
 
 /** A manifest as the registry sent it, its bytes verified. */
 export interface FetchedManifest {
-  readonly bytes: Uint8Array;
+  /** The holder must release it. */
+  readonly content: Content;
   /** Digest computed from the bytes. */
   readonly digest: Digest;
   /** `Content-Type` of the response; empty if it has none. */
@@ -52,20 +54,21 @@ export interface Repository {
   headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined>;
 
   /**
-   * Lists all tags of the repository, over all pages. Does not check them against the grammar of tags.
+   * Lists all tags of the repository, page by page as the registry sends them. Does not check them against the grammar of tags.
    *
-   * @returns each tag once, in the registry's order; empty for a repository without tags
-   * @throws PassthroughError `IMAGE_NOT_FOUND`; `REGISTRY_FAILED` also for a response that is no tag list and for an
+   * @returns each tag once, in the registry's order; nothing for a repository without tags
+   * @throws while it is read, PassthroughError `IMAGE_NOT_FOUND`; `REGISTRY_FAILED` also for a response that is no tag list and for an
    *   endless list; the errors of every method
    */
-  listTags(signal: AbortSignal): Promise<readonly string[]>;
+  listTags(signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined>;
 
   /**
    * Fetches a whole config blob and verifies it.
    *
+   * @returns its bytes, which the caller must release
    * @throws PassthroughError as {@link getManifest}
    */
-  getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array>;
+  getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Content>;
 
   /**
    * Opens a layer blob. Resolves when the registry has responded. The bytes are not verified. A broken connection is

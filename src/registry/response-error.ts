@@ -1,12 +1,16 @@
-import { type ErrorCode, PassthroughError } from '../errors.ts';
+import { type ErrorCode, isPassthroughError, PassthroughError } from '../errors.ts';
 import { essence } from '../image/media-type.ts';
+import type { Content } from '../util/content.ts';
 import { printable } from '../util/printable.ts';
-import { readStart } from './read-bounded.ts';
+import { type HashedContent, readStart } from './read-bounded.ts';
 import { retryAfterSeconds } from './transport/retry.ts';
 import type { TransportResponse } from './transport/transport.ts';
 
 /** Most bytes of an error body to read, unless configured. An OCI error has a few hundred. */
 export const DEFAULT_MAX_ERROR_BYTES = 64 * 1024;
+
+/** Bytes in which the first tag of a web page begins. */
+const MAX_SPACE_BEFORE_TAG = 64;
 
 /**
  * Makes an error from an unexpected response. Quotes the server's error code and message in the form of the distribution
@@ -37,18 +41,34 @@ export async function errorFromResponse(
 }
 
 /**
- * Refuses a web page where a document is expected: a host that is mistyped, or a login page on the way.
+ * Waits for a document, and refuses a web page in its place: a host that is mistyped, or a login page on the way.
  *
  * @param action start of the message: what failed
- * @throws PassthroughError `REGISTRY_FAILED`
+ * @param reading reads the body of the response and verifies it
+ * @throws PassthroughError `REGISTRY_FAILED`; what reading throws
  */
-export function refuseHtml({ status, headers }: TransportResponse, bytes: Uint8Array, action: string): void {
-  // Some proxies call everything HTML, so that the first character decides.
-  if (
-    isHtml(headers['content-type']) &&
-    /^\uFEFF?\s*</.test(Buffer.from(bytes.subarray(0, 64)).toString('utf8'))
-  )
-    throw noRegistry(action, status);
+export async function refusingHtml(
+  { status, headers }: TransportResponse,
+  action: string,
+  reading: Promise<HashedContent>,
+): Promise<HashedContent> {
+  if (!isHtml(headers['content-type'])) return await reading;
+  try {
+    const body = await reading;
+    // Some proxies call everything HTML, so that the first character decides.
+    const start = await startOf(body.content);
+    if (!/^\uFEFF?\s*</.test(start)) return body;
+    body.content.release();
+  } catch (error) {
+    if (!isPassthroughError(error, 'VERIFICATION_FAILED')) throw error;
+  }
+  throw noRegistry(action, status);
+}
+
+async function startOf(content: Content): Promise<string> {
+  const end = Math.min(content.size, MAX_SPACE_BEFORE_TAG);
+  const chunks = await Array.fromAsync(content.read({ start: 0, end }));
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function isHtml(contentType: string | undefined): boolean {
@@ -60,6 +80,14 @@ function noRegistry(action: string, status: number): PassthroughError {
     registryStatus: status,
     hints: ['Check host and port; a login page on the way answers HTML, too'],
   });
+}
+
+/**
+ * Whether GET may succeed although HEAD gets this status: the server may not support HEAD (405, 501), may have signed
+ * the URL for GET alone (403), or may lack the manifest (404). Without a body the reason is unknown.
+ */
+export function isInconclusive(status: number): boolean {
+  return status === 501 || (status >= 400 && status < 500 && status !== 401 && status !== 429);
 }
 
 const REASONS: Readonly<Record<number, string>> = {

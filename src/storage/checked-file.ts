@@ -1,10 +1,9 @@
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { lendChunk, ownChunk, releaseChunk } from '../streams/chunk.ts';
-import { systemErrorCode } from '../util/system-error.ts';
 import { BLOCK_BYTES, BlockChecksums } from './block-checksums.ts';
-import { ReadMemory } from './read-memory.ts';
+import { openStored, PooledHandle, ReadMemory } from './read-memory.ts';
 import { storageError } from './storage-error.ts';
 
 /**
@@ -85,7 +84,8 @@ export class CheckedFileWriter {
     trailer.writeUInt32LE(text.byteLength, 16);
     trailer.writeUInt32LE(crcOfEnd(table, text, trailer), 20);
     await this.#append(Buffer.concat([table, text, trailer]));
-    return new CheckedFile(this.#handle, { size, table, description }, this.#memory);
+    const handle = new PooledHandle(this.#handle, undefined, this.#memory);
+    return new CheckedFile(handle, { size, table, description }, this.#memory);
   }
 
   /** Closes a file that is not finished. */
@@ -131,14 +131,14 @@ export class CheckedFile {
   readonly #id: number;
   readonly #memory: ReadMemory;
   #readers = 0;
-  readonly #handle: FileHandle;
+  readonly #handle: PooledHandle;
   readonly #table: Buffer;
   /** Bytes of content. */
   readonly size: number;
   readonly description: Description;
 
   /** @param memory shared by all readers of the folder */
-  constructor(handle: FileHandle, { size, table, description }: FileEnd, memory: ReadMemory) {
+  constructor(handle: PooledHandle, { size, table, description }: FileEnd, memory: ReadMemory) {
     this.#id = memory.nextId();
     this.#memory = memory;
     this.#handle = handle;
@@ -151,19 +151,20 @@ export class CheckedFile {
    * Opens a file that {@link CheckedFileWriter.finish} has finished.
    *
    * @param memory shared by all readers of the folder
-   * @returns `undefined` where it is missing, incomplete, or damaged after its content
-   * @throws PassthroughError `BUSY` when too many files are open, `INTERNAL`
+   * @returns `undefined` where it is missing, incomplete, damaged after its content, or no file that this process can read
+   * @throws PassthroughError `BUSY` when too many files are open
    */
   static async open(path: string, memory: ReadMemory = new ReadMemory()): Promise<CheckedFile | undefined> {
     let handle: FileHandle;
     try {
-      handle = await open(path, 'r');
+      handle = await openStored(path, memory.owner);
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return undefined;
-      throw storageError(error);
+      const failure = storageError(error);
+      if (failure.code === 'BUSY') throw failure;
+      return undefined;
     }
     const end = await readEnd(handle).catch(() => undefined);
-    if (end !== undefined) return new CheckedFile(handle, end, memory);
+    if (end !== undefined) return new CheckedFile(new PooledHandle(handle, path, memory), end, memory);
     await handle.close();
     return undefined;
   }
@@ -210,6 +211,11 @@ export class CheckedFile {
     }
   }
 
+  /** Says where the file is now, so that it need not stay open between reads. */
+  movedTo(path: string): void {
+    this.#handle.movedTo(path);
+  }
+
   /** Closes the file. */
   async close(): Promise<void> {
     await this.#handle.close();
@@ -236,9 +242,14 @@ export class CheckedFile {
   /** Reads and checks whole blocks. */
   async #readBlocks(from: number, to: number): Promise<Buffer> {
     const buffer = Buffer.allocUnsafeSlow(to - from);
-    await readFully(this.#handle, buffer, from).catch((cause: unknown) => {
-      throw damaged(`its bytes from ${from} to ${to} cannot be read`, cause);
-    });
+    await this.#handle
+      .use((handle) => readFully(handle, buffer, from))
+      .catch((cause: unknown) => {
+        const failure = storageError(cause);
+        // A file that cannot be opened again for want of descriptors is not damaged.
+        if (failure.code === 'BUSY') throw failure;
+        throw damaged(`its bytes from ${from} to ${to} cannot be read`, cause);
+      });
     for (let at = 0; at < buffer.byteLength; at += BLOCK_BYTES) {
       const expected = this.#table.readUInt32LE(((from + at) / BLOCK_BYTES) * 4);
       if (crc32(buffer.subarray(at, at + BLOCK_BYTES)) !== expected) {

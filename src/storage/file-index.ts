@@ -98,7 +98,7 @@ export class FileIndex {
   }
 
   /** Closes a file that must not be used again. */
-  discard(file: CheckedFile): void {
+  discard(file: Pick<CheckedFile, 'close'>): void {
     this.#later(file.close());
   }
 

@@ -1,11 +1,11 @@
 import {
+  lstat,
   open,
   opendir,
   readdir,
   readFile,
   rename,
   rm,
-  stat,
   statfs,
   utimes,
   writeFile,
@@ -14,10 +14,10 @@ import { join } from 'node:path';
 import { systemErrorCode } from '../util/system-error.ts';
 import { CheckedFile, CheckedFileWriter, type MakeRoom } from './checked-file.ts';
 import { LockedFolder } from './locked-folder.ts';
-import { makeFolder } from './make-folder.ts';
+import { checkOwn, checkShared, makeFolder, ownerIn } from './make-folder.ts';
 import { ReadMemory } from './read-memory.ts';
 import { step, storageError, unusableFolderError } from './storage-error.ts';
-import { randomName, removeDeadFolders, temporaryName } from './temporary-folder.ts';
+import { DEFAULT_PARENT, randomName, removeDeadFolders, temporaryName } from './temporary-folder.ts';
 
 /** Attempts to create a temporary folder: another process that starts may remove it before it is locked. */
 const ATTEMPTS = 3;
@@ -27,6 +27,9 @@ const [INCOMING, PREPARED] = ['incoming', 'prepared'];
 
 /** Names of files in a store: a SHA-256. */
 const FILE_NAME = /^[0-9a-f]{64}$/;
+
+/** System errors of a file that is to replace a folder. */
+const IN_THE_WAY = new Set<string | undefined>(['EISDIR', 'ENOTEMPTY', 'EEXIST', 'EBUSY']);
 
 /** A complete file in the folder. */
 export interface StoredFile {
@@ -57,7 +60,8 @@ export class StoreFolder {
   readonly #locked: LockedFolder;
   readonly #memory = new ReadMemory();
 
-  private constructor(directory: string, isTemporary: boolean, locked: LockedFolder) {
+  private constructor(directory: string, isTemporary: boolean, locked: LockedFolder, owner: number) {
+    this.#memory.owner = owner;
     this.#directory = directory;
     this.#isTemporary = isTemporary;
     this.#locked = locked;
@@ -87,6 +91,11 @@ export class StoreFolder {
     try {
       await step('create it', () => makeFolder(parent));
       await step('read it', () => removeDeadFolders(parent));
+      // The folder for temporary files of the system is the system's own affair.
+      if (parent !== DEFAULT_PARENT) {
+        const owner = await step('create a folder in it', () => ownerIn(parent));
+        await checkShared(parent, owner);
+      }
       for (let attempt = 1; ; attempt += 1) {
         const directory = join(parent, temporaryName());
         await step('create a folder in it', () => makeFolder(directory));
@@ -106,10 +115,20 @@ export class StoreFolder {
     const [incoming, prepared] = [join(directory, INCOMING), join(directory, PREPARED)];
     const locked = await LockedFolder.take(directory, [incoming, prepared]);
     try {
+      const owner = await step('create a folder in it', () => ownerIn(directory));
+      if (isTemporary) await checkOwn(directory, owner);
+      else await checkShared(directory, owner);
       await step('remove partial files', () => rm(incoming, { recursive: true, force: true }));
       await step('create folders in it', () => locked.create());
       await step('read "prepared" in it', async () => (await opendir(prepared)).close());
-      return new StoreFolder(directory, isTemporary, locked);
+      for (const part of [INCOMING, PREPARED])
+        await step(`use "${part}" in it`, () => checkOwn(join(directory, part), owner));
+      // Also where the folders are created again: another user may be first where a cleaner has removed them.
+      locked.check = async () => {
+        await (isTemporary ? checkOwn : checkShared)(directory, owner);
+        for (const part of [incoming, prepared]) await checkOwn(part, owner);
+      };
+      return new StoreFolder(directory, isTemporary, locked, owner);
     } catch (error) {
       await locked.release();
       throw error;
@@ -131,8 +150,11 @@ export class StoreFolder {
   async list(): Promise<readonly StoredFile[]> {
     const files = await Promise.all(
       [...(await this.names())].map(async (name) => {
-        const found = await stat(this.#prepared(name)).catch(() => undefined);
-        return found === undefined ? [] : [{ name, bytes: found.size, mtimeMs: found.mtimeMs }];
+        const found = await lstat(this.#prepared(name)).catch(() => undefined);
+        if (found?.isFile() === true) return [{ name, bytes: found.size, mtimeMs: found.mtimeMs }];
+        // A folder or a link of that name would be in the way of the file.
+        if (found !== undefined) await this.remove(name);
+        return [];
       }),
     );
     return files.flat().toSorted((one, other) => one.mtimeMs - other.mtimeMs);
@@ -170,17 +192,29 @@ export class StoreFolder {
   /**
    * Moves a finished file to its name, in one step.
    *
-   * @returns `false` where another program has removed the file: its content can be read by its descriptor alone
+   * @returns `false` where another program has removed the file, or put something in its place that cannot be removed: its
+   *   content can be read by its descriptor alone
    * @throws PassthroughError `NO_SPACE`, `INTERNAL`
    */
   async keep({ path }: IncomingFile, name: string): Promise<boolean> {
+    const move = () => this.#locked.run(() => rename(path, this.#prepared(name)));
     try {
-      await this.#locked.run(() => rename(path, this.#prepared(name)));
+      await move().catch(async (error: unknown) => {
+        if (!IN_THE_WAY.has(systemErrorCode(error))) throw error;
+        await this.remove(name);
+        await move();
+      });
       return true;
     } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') return false;
+      const code = systemErrorCode(error);
+      if (code === 'ENOENT' || IN_THE_WAY.has(code)) return false;
       throw storageError(error);
     }
+  }
+
+  /** Path of a complete file. */
+  pathOf(name: string): string {
+    return this.#prepared(name);
   }
 
   /** Removes a file that is not finished. */
@@ -202,7 +236,8 @@ export class StoreFolder {
 
   /** Removes a file. Readers that have it open can read on. */
   async remove(name: string): Promise<void> {
-    await rm(this.#prepared(name), { force: true }).catch(() => undefined);
+    // Another program may have put a folder there.
+    await rm(this.#prepared(name), { recursive: true, force: true }).catch(() => undefined);
   }
 
   /**

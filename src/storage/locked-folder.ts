@@ -22,6 +22,8 @@ export class LockedFolder {
   #isReleased = false;
   /** Called after folders were created again: files that were in them are gone. */
   onRemoved: () => void = () => undefined;
+  /** Called after folders were created again. Throws where they belong to another user. */
+  check: () => Promise<void> = async () => undefined;
 
   private constructor(directory: string, parts: readonly string[], lock: FolderLock) {
     this.#directory = directory;
@@ -98,6 +100,7 @@ export class LockedFolder {
         await makeFolder(this.#directory);
         await this.#lockAgain();
         await this.create();
+        await this.check();
         return this.onRemoved();
       } catch (error) {
         // The other program may still be at work.

@@ -4,8 +4,9 @@ import type { ByteRange } from '../tar/encoder.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import { SingleFlight } from '../util/single-flight.ts';
 import type { CheckedFile, Description } from './checked-file.ts';
+import { FileDraft } from './draft/file-draft.ts';
 import { FileIndex } from './file-index.ts';
-import type { IncomingFile, StoreFolder } from './folder.ts';
+import type { StoreFolder } from './folder.ts';
 
 /** Ends a lookup of a file that is not stored. */
 const MISS = new PassthroughError('INTERNAL', 'No such file');
@@ -179,6 +180,15 @@ export class Store<Report = never> {
   }
 
   /**
+   * Creates a file for one holder. It has no key, so no other caller finds it.
+   *
+   * @throws PassthroughError `NO_SPACE`, `BUSY` when too many files are open, `INTERNAL`
+   */
+  createTemporary(): Promise<FileDraft> {
+    return FileDraft.create({ folder: this.#folder, index: this.#index });
+  }
+
+  /**
    * Checks that files can be created and written, or could be after an eviction. Evicts nothing itself, because health checks
    * come every few seconds.
    *
@@ -234,31 +244,26 @@ export class Store<Report = never> {
     signal: AbortSignal,
     report: (report: Report) => void,
   ): Promise<OpenFile> {
-    const incoming = await this.#folder.create(() => this.#index.makeRoom());
-    let taken = 0;
-    const write = async (bytes: Uint8Array) => {
-      taken += bytes.byteLength;
-      this.#index.count(bytes.byteLength);
-      this.#index.trim();
-      await incoming.writer.write(bytes);
-    };
+    const draft = await this.createTemporary();
     try {
-      const description = await produce({ write }, signal, report);
+      const description = await produce(draft, signal, report);
       signal.throwIfAborted();
-      return await this.#keep(name, incoming, { ...description, key }, taken);
+      return await this.#keep(name, draft, { ...description, key });
     } catch (error) {
-      this.#index.count(-taken);
-      await this.#folder.abandon(incoming);
+      await draft.abandon();
       throw error;
     }
   }
 
-  async #keep(name: string, incoming: IncomingFile, description: Description, taken: number) {
+  async #keep(name: string, { incoming, taken }: FileDraft, description: Description) {
     const file = await incoming.writer.finish(description);
     await this.#index.removed(name);
     const isKept = await this.#folder.keep(incoming, name);
     this.#index.count(-taken);
-    if (isKept) this.#index.add(name, file.bytesOnDisk);
+    if (isKept) {
+      file.movedTo(this.#folder.pathOf(name));
+      this.#index.add(name, file.bytesOnDisk);
+    }
     return { name, file, isSound: true };
   }
 

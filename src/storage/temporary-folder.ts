@@ -1,10 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { readdir, rename, rm } from 'node:fs/promises';
+import { lstat, readdir, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { FolderLock } from './lock.ts';
 
 /** Starts the name of each folder that is removed with its process. */
 const PREFIX = 'docker-http-passthrough-';
+
+/** The system's folder for temporary files. */
+export const DEFAULT_PARENT = tmpdir();
 
 /** Random bytes in a name: two names are never equal. */
 const RANDOM_BYTES = 16;
@@ -37,6 +41,9 @@ export async function removeDeadFolders(parent: string): Promise<void> {
  * out that the folder has gone.
  */
 async function removeIfDead(directory: string): Promise<void> {
+  // In a folder that many users share, one of that name may be the bait of another.
+  const found = await lstat(directory).catch(() => undefined);
+  if (found?.isDirectory() !== true || found.uid !== process.geteuid?.()) return;
   const lock = await FolderLock.take(directory).catch(() => undefined);
   if (lock === undefined) return;
   const aside = join(dirname(directory), temporaryName());

@@ -1,10 +1,12 @@
 import type { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
 import { PassthroughError } from '../errors.ts';
+import type { MemoryBudget } from '../util/memory-budget.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 import { ownChunk, releaseChunk } from './chunk.ts';
 import { rebatched } from './rebatch.ts';
+import { type FrameNeeds, ZstdRuns } from './zstd-frames.ts';
 
 /**
  * Output bytes of one call of the decoder. The default of 16 KiB needs a call, a thread change and a buffer for each 16 KiB,
@@ -14,6 +16,23 @@ const CHUNK_BYTES = 256 * 1024;
 
 /** Compressed bytes of one call of the decoder. Chunks from a socket are smaller, and each call costs time. */
 const INPUT_BYTES = 128 * 1024;
+
+/** Largest window that libzstd unpacks unless told otherwise, in bytes; that of `zstd --ultra -22`. */
+const MAX_WINDOW_BYTES = 128 * 1024 * 1024;
+
+/** Memory of a zstd decoder besides its window, in bytes: 0.5 MiB of its own, and a chunk in and out. */
+const DECODER_BYTES = 1024 * 1024;
+
+/** Smallest window that libzstd can be limited to, as a power of two: 1 KiB. */
+const MIN_WINDOW_LOG = 10;
+
+/** What unpacking takes besides the bytes. */
+export interface DecompressOptions {
+  /** Counts the windows of zstd. A gzip decoder takes 32 KiB, so the number of downloads limits those. */
+  readonly memory: MemoryBudget;
+  /** Ends the wait for memory. */
+  readonly signal: AbortSignal;
+}
 
 /** Compression of a layer or an archive. */
 export type Compression = 'none' | 'gzip' | 'zstd';
@@ -40,12 +59,13 @@ export const HEAD_LENGTH = Math.max(...MAGICS.map(({ bytes }) => bytes.length));
  *
  * @param source compressed or uncompressed bytes; its chunks are taken over
  * @param what name of the stream in messages
- * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, `UNSUPPORTED_IMAGE` for bzip2 and xz; what the source
- *   throws
+ * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, `UNSUPPORTED_IMAGE` for bzip2, xz and a zstd window that
+ *   is too large; what the source throws; the signal's reason
  */
 export async function* decompressed(
   source: AsyncIterable<Uint8Array>,
   what: string,
+  options: DecompressOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const bytes = source[Symbol.asyncIterator]();
   try {
@@ -53,7 +73,9 @@ export async function* decompressed(
     const whole = continued(head, bytes);
     const compression = detectCompression(head, what);
     if (compression === 'none') yield* whole;
-    else yield* decode(whole, compression, what);
+    else if (compression === 'gzip')
+      yield* decode(rebatched(whole, INPUT_BYTES), createGunzip({ chunkSize: CHUNK_BYTES }), 'gzip', what);
+    else yield* decodeZstd(rebatched(whole, INPUT_BYTES), what, options);
     // The decoder ends before the source where padding follows. The rest is read for the verifier of the source, which would
     // take the blob for a cut one otherwise.
     while ((await bytes.next()).done !== true);
@@ -96,20 +118,52 @@ export function detectCompression(head: Uint8Array, what: string): Compression {
   throw new PassthroughError('UNSUPPORTED_IMAGE', `Cannot unpack ${what}: it is compressed with ${format}`);
 }
 
+/** Unpacks the runs of a zstd stream, each with a decoder whose window was reserved before. */
+async function* decodeZstd(
+  source: AsyncGenerator<Uint8Array, void, undefined>,
+  what: string,
+  { memory, signal }: DecompressOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  try {
+    const runs = new ZstdRuns(source);
+    for (let needs = await runs.next(); needs !== undefined; needs = await runs.next()) {
+      checkWindow(needs, what, memory);
+      // No limit of its own: a preparation whose layers wait for each other must not fail in its middle.
+      const bytes = needs.keptBytes + DECODER_BYTES;
+      const lease = await memory.reserve(bytes, `a zstd window of ${what}`, signal, Number.POSITIVE_INFINITY);
+      try {
+        const windowLog = Math.max(MIN_WINDOW_LOG, Math.ceil(Math.log2(needs.windowBytes)));
+        const params = { [constants.ZSTD_d_windowLogMax]: windowLog };
+        const decoder = createZstdDecompress({ chunkSize: CHUNK_BYTES, params });
+        yield* decode(runs.run(needs.windowBytes), decoder, 'zstd', what);
+      } finally {
+        lease.release();
+      }
+    }
+  } finally {
+    await source.return();
+  }
+}
+
+/** @throws PassthroughError `UNSUPPORTED_IMAGE` */
+function checkWindow({ windowBytes, keptBytes }: FrameNeeds, what: string, { maxBytes }: MemoryBudget): void {
+  const most = Math.min(MAX_WINDOW_BYTES, Math.max(0, maxBytes - DECODER_BYTES));
+  if (windowBytes <= MAX_WINDOW_BYTES && keptBytes <= most) return;
+  throw new PassthroughError(
+    'UNSUPPORTED_IMAGE',
+    `Cannot unpack ${what}: its zstd window of ${windowBytes} bytes is larger than ${most}`,
+    windowBytes <= MAX_WINDOW_BYTES ? { setting: 'bufferedBytes' } : {},
+  );
+}
+
 async function* decode(
   source: AsyncIterable<Uint8Array>,
+  decoder: Transform,
   compression: 'gzip' | 'zstd',
   what: string,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const decoder: Transform =
-    compression === 'gzip'
-      ? createGunzip({ chunkSize: CHUNK_BYTES })
-      : createZstdDecompress({ chunkSize: CHUNK_BYTES });
   // An error of the source reaches the reader through the decoder, so the result of the pipeline is not needed.
-  const feed = pipeline(
-    released(rebatched(source, INPUT_BYTES), decoder.writableHighWaterMark),
-    decoder,
-  ).catch(() => undefined);
+  const feed = pipeline(released(source, decoder.writableHighWaterMark), decoder).catch(() => undefined);
   try {
     for await (const chunk of decoder as AsyncIterable<Uint8Array>)
       yield endsItsBuffer(chunk) ? ownChunk(chunk) : chunk;

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
 import { type Digest, digestAlgorithm } from '../image/digest.ts';
+import { quoted } from '../util/printable.ts';
 
 /** Expected content of a stream. */
 export interface Expectation {
@@ -90,9 +91,9 @@ export async function* verifying(
  */
 export async function* verified(
   source: AsyncGenerator<Uint8Array, void, undefined>,
-  expected: Expectation,
+  { digest, size }: { readonly digest: Digest; readonly size: number },
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const verifier = new Verifier(expected);
+  const verifier = new Verifier({ digest, size, what: `blob ${quoted(digest)}` });
   try {
     yield* verifying(source, verifier);
     verifier.finish();

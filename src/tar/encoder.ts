@@ -57,16 +57,15 @@ export function headerBlocks(entry: TarEntry): Uint8Array {
  *   directory cannot share one either), or the sum is beyond the safe integers
  */
 export function tarSize(entries: readonly TarEntry[]): number {
-  return measure(entries).size;
+  return measure(entries);
 }
 
-/** Encodes all headers, and computes the length of the archive from them. */
-function measure<Entry extends TarEntry>(entries: readonly Entry[]) {
+/** Computes the length of the archive. */
+function measure(entries: readonly TarEntry[]): number {
   const names = new Set<string>();
-  const parts = entries.map((entry) => ({ entry, header: headerBlocks(entry) }));
   let size = TRAILER_SIZE;
-  for (const { entry, header } of parts) {
-    size += header.byteLength + entry.size + paddingAfter(entry.size);
+  for (const entry of entries) {
+    size += headerBlocks(entry).byteLength + entry.size + paddingAfter(entry.size);
     if (!Number.isSafeInteger(size)) {
       throw cannotArchive(entry, `the archive grows beyond ${Number.MAX_SAFE_INTEGER} bytes`);
     }
@@ -74,7 +73,7 @@ function measure<Entry extends TarEntry>(entries: readonly Entry[]) {
     if (names.has(name)) throw cannotArchive(entry, 'another entry has the same name');
     names.add(name);
   }
-  return { parts, size };
+  return size;
 }
 
 /**
@@ -86,15 +85,22 @@ function measure<Entry extends TarEntry>(entries: readonly Entry[]) {
  *
  * @param entries in the order of the archive
  * @param range default: all bytes. Contents outside of the range are not opened
+ * @param sourceOf gives an entry its content when the stream reaches it. So what a slow reader holds does not grow with the
+ *   number of entries; nor does it by the headers, which are encoded then
  * @returns {@link tarSize} bytes, or the range, in pieces that are not empty
  * @throws {PassthroughError} `INTERNAL`, at once: as {@link tarSize}, for content in memory that does not have `size` bytes,
  *   for a range outside of the archive. While streaming: for opened content of another length, before any piece beyond it
  */
-export function encodeTar(entries: readonly TarSource[], range?: ByteRange): AsyncGenerator<Uint8Array> {
-  const { parts, size } = measure(entries);
+export function encodeTar<Entry extends TarEntry = TarSource>(
+  entries: readonly Entry[],
+  range?: ByteRange,
+  sourceOf: (entry: Entry) => TarSource = (entry) => entry,
+): AsyncGenerator<Uint8Array> {
+  const size = measure(entries);
   for (const entry of entries) {
-    if (typeof entry.content === 'function') continue;
-    const length = entry.content?.byteLength ?? 0;
+    const { content } = sourceOf(entry);
+    if (typeof content === 'function') continue;
+    const length = content?.byteLength ?? 0;
     if (length !== entry.size) throw wrongLength(entry, length);
   }
   const wanted = range ?? { start: 0, end: size };
@@ -105,11 +111,12 @@ export function encodeTar(entries: readonly TarSource[], range?: ByteRange): Asy
       `Cannot archive bytes ${start} to ${end}: it is no range of ${size} bytes`,
     );
   }
-  return stream(parts, wanted);
+  return stream(entries, sourceOf, wanted);
 }
 
-async function* stream(
-  parts: readonly { readonly entry: TarSource; readonly header: Uint8Array }[],
+async function* stream<Entry extends TarEntry>(
+  entries: readonly Entry[],
+  sourceOf: (entry: Entry) => TarSource,
   range: ByteRange,
 ): AsyncGenerator<Uint8Array> {
   let offset = 0;
@@ -137,10 +144,10 @@ async function* stream(
     length = 0;
     return joined;
   };
-  for (const { entry, header } of parts) {
+  for (const entry of entries) {
     if (offset >= range.end) break;
-    const { content = new Uint8Array() } = entry;
-    addWanted(header);
+    const { content = new Uint8Array() } = sourceOf(entry);
+    addWanted(headerBlocks(entry));
     const at = offset;
     const wanted = advance(entry.size);
     const isWhole = wanted.end - wanted.start === entry.size;

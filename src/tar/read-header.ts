@@ -84,8 +84,10 @@ function hasChecksum(bytes: Buffer): boolean {
 function parseNumber(field: Buffer): number | string {
   const [first = 0] = field;
   if ((first & 0x80) === 0) {
-    const text = field.toString('latin1').replace(/^[ \0]+|[ \0]+$/g, '');
-    return /^[0-7]*$/.test(text) ? Number.parseInt(`0${text}`, 8) : 'is not an octal number';
+    const text = field.toString('latin1').replaceAll('\0', ' ');
+    const digits = text.trim();
+    const isOctal = /^[ 0-7]*$/.test(text) && !digits.includes(' ');
+    return isOctal ? Number.parseInt(`0${digits}`, 8) : 'is not an octal number';
   }
   if (first === 0xff) return 'is negative';
   let value = BigInt(first & 0x7f);

@@ -153,12 +153,12 @@ function listOf(images: readonly Image[]): string {
 
 function imageOf({ tags, config, layers, manifest }: ArchivedImage, source: RandomSource): Image {
   let opened: Promise<readonly Layer[]> | undefined;
-  const open = async () => {
+  const open = async (signal: AbortSignal | undefined) => {
     const byName = new Map<string, Layer>();
     const result: Layer[] = [];
     for (const archived of layers) {
       const key = `${archived.entry?.name} ${archived.diffId}`;
-      const layer = byName.get(key) ?? (await layerOf(archived, source));
+      const layer = byName.get(key) ?? (await layerOf(archived, source, signal));
       byName.set(key, layer);
       result.push(layer);
     }
@@ -169,8 +169,8 @@ function imageOf({ tags, config, layers, manifest }: ArchivedImage, source: Rand
     config,
     manifest,
     mediaTypes: manifest?.mediaType.includes('docker') === true ? 'docker' : 'oci',
-    layers: () => {
-      opened ??= open().catch((error: unknown) => {
+    layers: ({ signal } = {}) => {
+      opened ??= open(signal).catch((error: unknown) => {
         opened = undefined;
         throw error;
       });
@@ -182,6 +182,7 @@ function imageOf({ tags, config, layers, manifest }: ArchivedImage, source: Rand
 async function layerOf(
   { diffId, entry, descriptor: named }: ArchivedLayer,
   source: RandomSource,
+  signal: AbortSignal | undefined,
 ): Promise<Layer> {
   if (entry === undefined) {
     const descriptor = descriptorOf(named ?? { mediaType: mediaTypeOf('gzip'), digest: diffId, size: 0 });
@@ -192,7 +193,7 @@ async function layerOf(
   const range = { start: entry.offset, end: entry.offset + entry.size };
   const what = `layer ${quoted(entry.name)}`;
   const compression = await compressionOf(source, entry, what);
-  const digest = await digestOf(source, entry, { diffId, compression, what });
+  const digest = await digestOf(source, entry, { diffId, compression, what }, signal);
   const isSame = named !== undefined && named.digest === digest && named.size === entry.size;
   const descriptor = isSame
     ? descriptorOf(named)
@@ -216,10 +217,11 @@ async function digestOf(
   source: RandomSource,
   { name, offset, size }: TableEntry,
   layer: { readonly diffId: Digest; readonly compression: Compression; readonly what: string },
+  signal: AbortSignal | undefined,
 ): Promise<Digest> {
   const claimed = blobDigest(name) ?? (layer.compression === 'none' ? layer.diffId : undefined);
   if (claimed !== undefined) return claimed;
-  const bytes = readRange(source, { start: offset, end: offset + size });
+  const bytes = readRange(source, { start: offset, end: offset + size }, signal);
   const budget = new UncompressedBudget({});
   const { stored } = await hashFile(bytes, {
     what: layer.what,

@@ -6,7 +6,7 @@ import { parseImageConfig } from '../image/image-config.ts';
 import { fieldsOf, type JsonFields } from '../image/json.ts';
 import { DOCKER_MANIFEST, OCI_MANIFEST } from '../image/media-type.ts';
 import type { Platform } from '../image/platform.ts';
-import type { Layer } from './layer.ts';
+import type { Layer, ReadLayerOptions } from './layer.ts';
 
 /** An image that can be read and written. */
 export interface Image {
@@ -20,8 +20,10 @@ export interface Image {
   manifest(): Promise<JsonFields>;
   /** The config as JSON. */
   config(): Promise<JsonFields>;
-  /** The layers, base first, with repetitions. Their bytes are not read yet. */
-  layers(): Promise<readonly Layer[]>;
+  /**
+   * The layers, base first, with repetitions. The first time, compressed layers whose digest the archive does not tell are read.
+   */
+  layers(options?: ReadLayerOptions): Promise<readonly Layer[]>;
   /** The bytes of the manifest, and what names them. */
   rawManifest(): Promise<RawDocument>;
   /** The bytes of the config, and what names them. */
@@ -96,7 +98,7 @@ export interface ImageParts {
     readonly bytes: Uint8Array;
     readonly platform?: Platform;
   };
-  readonly layers: () => Promise<readonly Layer[]>;
+  readonly layers: (options?: ReadLayerOptions) => Promise<readonly Layer[]>;
   /** `undefined` has one made. */
   readonly manifest: RawDocument | undefined;
   readonly mediaTypes: MediaTypes;

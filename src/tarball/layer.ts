@@ -2,12 +2,13 @@ import { type Descriptor, parseDescriptor } from '../image/descriptor.ts';
 import type { Digest } from '../image/digest.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { compress, type Format, LEVELS } from '../streams/compress.ts';
-import { type Compression, decompressed } from '../streams/decompress.ts';
+import type { Compression } from '../streams/decompress.ts';
 import { Verifier } from '../streams/verify.ts';
 import { type FileDigests, hashFile } from './read/hash-entry.ts';
 import { type ByteSource, bytesOf, type ReadOptions, UncompressedBudget } from './source/archive-source.ts';
 import { type RandomSource, readRange } from './source/random-source.ts';
 import { spool } from './source/spool.ts';
+import { unpack } from './source/unpack.ts';
 
 /** Options of reading a layer. */
 export interface ReadLayerOptions {
@@ -104,7 +105,8 @@ async function layerOf(
   checkLevel(compression, level);
   const isAsGiven = compression === given.compression;
   const pack: Open = (reading) => {
-    const tar = given.compression === 'none' ? open(reading) : decompressed(open(reading), 'layer');
+    const tar =
+      given.compression === 'none' ? open(reading) : unpack(open(reading), 'layer', { signal: reading });
     return compression === 'none' ? tar : compress(tar, compression, level);
   };
   const kept = !isAsGiven && keep ? await spool(pack(signal)) : undefined;
@@ -149,7 +151,7 @@ export function layerFrom({ descriptor, diffId, what, blob, tar = blob }: LayerP
     diffId,
     compressed: ({ signal } = {}) => verified(blob(signal), new Verifier({ digest, size, what })),
     uncompressed: ({ signal } = {}) =>
-      verified(decompressed(tar(signal), what), new Verifier({ digest: diffId, what })),
+      verified(unpack(tar(signal), what, { signal }), new Verifier({ digest: diffId, what })),
   };
 }
 

@@ -52,5 +52,8 @@ export const MAX_LINKS = 40;
  */
 export const MAX_UNCOMPRESSED_SIZE = 32 * GIB;
 
+/** Most memory of the zstd windows of layers that are read at once, in bytes: one of the largest, 128 MiB. Usual ones have 8 MiB. */
+export const MAX_WINDOWS_SIZE = 136 * MIB;
+
 /** Bytes of one read of a file. With 1 MiB a file is read twice as fast as with the 64 KiB of Node's streams. */
 export const READ_SIZE = MIB;

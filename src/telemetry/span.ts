@@ -10,6 +10,7 @@ import {
 import { isPassthroughError } from '../errors.ts';
 import { printable } from '../util/printable.ts';
 import { VERSION } from '../version.ts';
+import { instruments } from './metrics.ts';
 
 const tracer = trace.getTracer('docker-http-passthrough', VERSION);
 
@@ -117,4 +118,23 @@ function recordVerification(span: Span, error: unknown): void {
     ...(expected !== undefined && { 'oci.digest.expected': expected }),
     ...(actual !== undefined && { 'oci.digest.actual': actual }),
   });
+}
+
+/** Runs a preparation, and measures how many run and how long they take. */
+export async function measuringPreparation<T>(work: () => Promise<T>): Promise<T> {
+  const { activePreparations, preparationDuration } = instruments();
+  const startedAt = performance.now();
+  const record = (dimensions: { readonly 'error.type'?: string }) =>
+    preparationDuration.record((performance.now() - startedAt) / 1000, dimensions);
+  activePreparations.add(1);
+  try {
+    const result = await work();
+    record({});
+    return result;
+  } catch (error) {
+    record({ 'error.type': errorType(error) });
+    throw error;
+  } finally {
+    activePreparations.add(-1);
+  }
 }

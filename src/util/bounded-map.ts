@@ -1,22 +1,22 @@
 /** Settings of {@link BoundedMap}. */
-export interface BoundedMapOptions<Value> {
+export interface BoundedMapOptions<Key, Value> {
   /** Largest sum of the costs of all entries; 0 keeps nothing. */
   readonly maxCost: number;
-  /** What an entry costs, in the unit of `maxCost`; 1 unless given, so that entries are counted. */
-  readonly costOf?: (value: Value) => number;
+  /** What an entry costs, in the unit of `maxCost`; 1 unless given, so that entries are counted. Must not change. */
+  readonly costOf?: (value: Value, key: Key) => number;
 }
 
 /** A map with a bound. The entries that were used least recently go first (LRU). */
 export class BoundedMap<Key, Value> {
   readonly #maxCost: number;
-  readonly #costOf: (value: Value) => number;
+  readonly #costOf: (value: Value, key: Key) => number;
   /** From the least to the most recently used. */
   readonly #entries = new Map<Key, Value>();
   #cost = 0;
 
   /** @param entries initial content, the most recently used last */
   constructor(
-    { maxCost, costOf = () => 1 }: BoundedMapOptions<Value>,
+    { maxCost, costOf = () => 1 }: BoundedMapOptions<Key, Value>,
     entries: Iterable<readonly [Key, Value]> = [],
   ) {
     this.#maxCost = maxCost;
@@ -42,7 +42,7 @@ export class BoundedMap<Key, Value> {
   /** Sets the value of a key and evicts others until the bound holds. A value beyond the bound is not kept. */
   set(key: Key, value: Value): void {
     this.delete(key);
-    const cost = this.#costOf(value);
+    const cost = this.#costOf(value, key);
     if (cost > this.#maxCost) return;
     this.#entries.set(key, value);
     this.#cost += cost;
@@ -57,7 +57,7 @@ export class BoundedMap<Key, Value> {
     const value = this.#entries.get(key);
     if (value === undefined) return;
     this.#entries.delete(key);
-    this.#cost -= this.#costOf(value);
+    this.#cost -= this.#costOf(value, key);
   }
 
   /** All entries, from the least to the most recently used. */

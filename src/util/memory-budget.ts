@@ -68,10 +68,16 @@ export class MemoryBudget {
    * @param bytes whole bytes, 0 or more
    * @param what needs them, for the message: `index of "nginx:latest"`
    * @param signal ends the wait
+   * @param maxWaitMs longest wait in milliseconds, if not that of the budget; `Infinity` for as long as the signal allows
    * @throws PassthroughError `IMAGE_TOO_LARGE` for more than the whole budget; `BUSY` when the wait took too long; the signal's
    *   reason
    */
-  async reserve(bytes: number, what: string, signal: AbortSignal): Promise<MemoryLease> {
+  async reserve(
+    bytes: number,
+    what: string,
+    signal: AbortSignal,
+    maxWaitMs = this.#options.maxWaitMs,
+  ): Promise<MemoryLease> {
     signal.throwIfAborted();
     const { maxBytes } = this.#options;
     if (bytes > maxBytes) {
@@ -84,7 +90,7 @@ export class MemoryBudget {
     const isLarge = this.#isLarge(bytes);
     const queue = isLarge ? this.#large : this.#small;
     if (queue.size === 0 && this.#fits(bytes)) this.#take(bytes, isLarge);
-    else await this.#wait(queue, bytes, what, signal);
+    else await this.#wait(queue, { bytes, what, maxWaitMs }, signal);
     return this.#lease(bytes, isLarge);
   }
 
@@ -106,8 +112,11 @@ export class MemoryBudget {
     };
   }
 
-  async #wait(queue: Set<Waiter>, bytes: number, what: string, signal: AbortSignal): Promise<void> {
-    const { maxWaitMs } = this.#options;
+  async #wait(
+    queue: Set<Waiter>,
+    { bytes, what, maxWaitMs }: { readonly bytes: number; readonly what: string; readonly maxWaitMs: number },
+    signal: AbortSignal,
+  ): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const waiter: Waiter = { bytes, admit: resolve };
     const giveUp = (reason: unknown) => {
@@ -117,7 +126,8 @@ export class MemoryBudget {
       // The waiters behind a large one may fit.
       this.#admit();
     };
-    const timer = setTimeout(() => giveUp(busy(what, maxWaitMs)), maxWaitMs);
+    const isLimited = maxWaitMs !== Number.POSITIVE_INFINITY;
+    const timer = isLimited ? setTimeout(() => giveUp(busy(what, maxWaitMs)), maxWaitMs) : undefined;
     const abort = () => giveUp(signal.reason);
     signal.addEventListener('abort', abort, { once: true });
     queue.add(waiter);

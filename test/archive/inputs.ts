@@ -2,6 +2,8 @@
 
 import assert from 'node:assert/strict';
 import type { Archive } from '../../src/archive/archive.ts';
+import { legacySettings } from '../../src/archive/docker-layout.ts';
+import type { Document } from '../../src/archive/entries.ts';
 import type { ImageContent, PackedLayer, UnpackedLayer } from '../../src/archive/image-content.ts';
 import type { OciContent } from '../../src/archive/oci-layout.ts';
 import { parseDigest } from '../../src/image/digest.ts';
@@ -16,7 +18,9 @@ export type Bytes = ReadonlyMap<string, Uint8Array>;
 
 /** An image with all its bytes, to compare with an archive. */
 export interface Sample {
-  readonly input: ImageContent<UnpackedLayer & PackedLayer>;
+  readonly input: ImageContent<UnpackedLayer & PackedLayer> & {
+    readonly config: { readonly bytes: Uint8Array; readonly settings: Document };
+  };
   readonly bytes: Bytes;
   /** The same image in the form of a registry. */
   readonly image: BuiltImage;
@@ -55,8 +59,10 @@ export function makeSample(options: SampleOptions): Sample {
     manifest: { digest: parseDigest(image.manifest.digest), mediaType: image.manifest.mediaType },
     config: {
       digest: parseDigest(image.config.digest),
+      size: image.config.bytes.length,
       bytes: image.config.bytes,
       image: parseImageConfig(image.config.bytes, layers.length),
+      settings: documentOf(legacySettings(image.config.bytes)),
     },
     layers: image.layers.map(({ mediaType, digest, diffId, blob }, index) => ({
       diffId: parseDigest(diffId),
@@ -77,12 +83,17 @@ export function makeSample(options: SampleOptions): Sample {
   return { input, bytes, image };
 }
 
+/** A document in memory. */
+export function documentOf(bytes: Uint8Array): Document & { readonly bytes: Uint8Array } {
+  return { digest: parseDigest(sha256(bytes)), size: bytes.length, bytes };
+}
+
 /** The image for layout oci: config in memory, layers by digest. */
 export function toOci({ input, image }: Sample): OciContent {
   const { reference, manifest, config, layers } = input;
   return {
     reference,
-    manifest: { ...manifest, bytes: image.manifest.bytes },
+    manifest: { ...documentOf(image.manifest.bytes), ...manifest },
     blobs: [
       { digest: config.digest, size: config.bytes.byteLength, bytes: config.bytes },
       ...layers.map(({ descriptor: { digest, size } }, index) => ({
@@ -101,10 +112,11 @@ export function toOci({ input, image }: Sample): OciContent {
 
 /** The bytes of the archive, with its blobs. */
 export async function encode(archive: Archive, ...bytes: readonly Bytes[]): Promise<Buffer> {
-  const sources = archive.entries.map(({ blob, layer: _, ...entry }) => {
+  const sources = archive.entries.map(({ blob, layer: _, prefix = Buffer.alloc(0), ...entry }) => {
     if (blob === undefined) return entry;
     const content = bytes.map((known) => known.get(blob)).find((found) => found !== undefined);
-    return { ...entry, content: content ?? assert.fail(`${entry.name}: ${blob} is not known`) };
+    if (content === undefined) assert.fail(`${entry.name}: ${blob} is not known`);
+    return { ...entry, content: Buffer.concat([prefix, content]) };
   });
   return Buffer.concat(await Array.fromAsync(encodeTar(sources)));
 }

@@ -4,7 +4,7 @@ import { type OciContent, ociLayout } from '../../src/archive/oci-layout.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import { listTar, sha256 } from '../support/collect.ts';
 import { makeAttestation, makeImage, makeIndex, type Pushable } from '../support/image.ts';
-import { type Bytes, encode, makeSample, type Sample, toOci } from './inputs.ts';
+import { type Bytes, documentOf, encode, makeSample, type Sample, toOci } from './inputs.ts';
 
 async function read(contents: readonly OciContent[], ...bytes: readonly Bytes[]) {
   const archive = ociLayout(contents);
@@ -198,11 +198,7 @@ test('an index is included byte for byte, with everything below it, each blob on
   const all = everythingBelow(built);
   const content: OciContent = {
     reference,
-    manifest: {
-      digest: parseDigest(built.manifest.digest),
-      mediaType: built.manifest.mediaType,
-      bytes: built.manifest.bytes,
-    },
+    manifest: { ...documentOf(built.manifest.bytes), mediaType: built.manifest.mediaType },
     blobs: Array.from(all, ([digest, bytes]) => ({ digest: parseDigest(digest), size: bytes.length })),
   };
   const { blobs, index, names } = await read([content], all);
@@ -267,7 +263,7 @@ function artifact() {
   const { manifest, blobs } = image;
   const content: OciContent = {
     reference,
-    manifest: { digest: parseDigest(manifest.digest), mediaType: manifest.mediaType, bytes: manifest.bytes },
+    manifest: { ...documentOf(manifest.bytes), mediaType: manifest.mediaType },
     blobs: Array.from(blobs, ([digest, bytes]) => ({ digest: parseDigest(digest), size: bytes.length })),
   };
   return { content, bytes: blobs, image };

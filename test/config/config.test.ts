@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { type Config, configWarnings, loadConfig, variableWarnings } from '../../src/config/config.ts';
 import { DEFAULT_OPTIONS } from '../../src/pull/options.ts';
@@ -22,7 +21,7 @@ test('every setting has a default', () => {
       idleTimeoutMs: 60_000,
       maxConnections: 10_000,
     },
-    requestsPerClient: 0,
+    requestsPerClient: 16,
     logLevel: 'info',
     exporters: { TRACES: [], METRICS: [], LOGS: [] },
     registry: {
@@ -52,7 +51,7 @@ test('every setting has a default', () => {
       propagation: [],
     },
     defaultPlatform: { os: 'linux', architecture: 'amd64' },
-    workspaceDirectory: join(tmpdir(), 'docker-http-passthrough'),
+    workspaceDirectory: tmpdir(),
     cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
     limits: {
       compressedBytes: 16 * 1024 * MIB,

@@ -260,6 +260,39 @@ describe('a connection above MAX_CONNECTIONS', () => {
     await within(untilAccepted(), 'an accepted connection');
   });
 
+  test('gets the place of the longest wait of a client that has more', async () => {
+    await using started = await startFull(2);
+    const [oldest, newest] = started.clients;
+    // The request of the other connection is in work, or its header has begun: only the first counts.
+    newest?.send('GET /');
+    const reply = await request(started.port, '/', { localAddress: '127.0.0.2' });
+    assert.equal(reply.status, 200);
+    assert.equal((await oldest?.untilClosed())?.length, 0);
+    newest?.send(' HTTP/1.1\r\nHost: a\r\n\r\n');
+    await newest?.waitFor(/200 OK/);
+  });
+
+  test('gets no place of a request in work', async () => {
+    let begun = 0;
+    const bothBegun = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    const handle: Handle = async (_, response) => {
+      begun += 1;
+      if (begun === 2) bothBegun.resolve();
+      await released.promise;
+      response.end('whole');
+    };
+    await using started = await startServer(handle, { maxConnections: 2 });
+    using first = await connectRaw(started.port);
+    using second = await connectRaw(started.port);
+    for (const client of [first, second]) client.send(GET);
+    await within(bothBegun.promise, 'two requests in work');
+    const reply = await request(started.port, '/', { localAddress: '127.0.0.2' });
+    assert.deepEqual([reply.status, reply.body.toString()], [503, refusal]);
+    released.resolve();
+    await Promise.all([first.waitFor(/whole/), second.waitFor(/whole/)]);
+  });
+
   test('is closed soon, also if there are many', async () => {
     await using started = await startFull(0);
     // Connections of earlier tests may still close.

@@ -5,13 +5,14 @@ import { parseDigest } from '../../src/image/digest.ts';
 
 const DIGEST = parseDigest(`sha256:${'0123456789abcdef'.repeat(4)}`);
 const good = { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: DIGEST, size: 2 };
+const foreign = { ...good, mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip' };
 
 describe('a descriptor', () => {
   test('has its three fields and no unknown ones', () => {
     assert.deepEqual(parseDescriptor({ ...good, data: 'e30=', platform: {} }, 'config'), good);
   });
 
-  test('keeps http and https URLs without user information', () => {
+  test('of a foreign layer keeps http and https URLs without user information', () => {
     const urls = ['https://example.com/layer', 'http://10.0.0.5:80/x?y#z'];
     const others = [
       'ftp://example.com/x',
@@ -22,19 +23,21 @@ describe('a descriptor', () => {
       null,
       'https://me:pw@example.com/x',
     ];
-    assert.deepEqual(parseDescriptor({ ...good, urls: [...others, ...urls] }, 'config').urls, urls);
+    assert.deepEqual(parseDescriptor({ ...foreign, urls: [...others, ...urls] }, 'config').urls, urls);
     for (const none of [[], others, 'https://example.com', {}, null]) {
-      assert.deepEqual(parseDescriptor({ ...good, urls: none }, 'config'), good);
+      assert.deepEqual(parseDescriptor({ ...foreign, urls: none }, 'config'), foreign);
     }
+    assert.deepEqual(parseDescriptor({ ...good, urls }, 'config'), good, 'other layers have none');
   });
 
-  test('keeps annotations with text', () => {
-    const annotations = { 'org.example.note': 'ä "quoted"', '': '', constructor: 'x' };
-    const given = { ...annotations, number: 1, list: ['x'], none: null };
-    assert.deepEqual(parseDescriptor({ ...good, annotations: given }, 'config').annotations, annotations);
-    for (const none of [{}, { number: 1 }, ['x'], 'x', null]) {
-      assert.deepEqual(parseDescriptor({ ...good, annotations: none }, 'config'), good);
+  test('of a foreign layer keeps annotations with text', () => {
+    const notes = { 'org.example.note': 'ä "quoted"', '': '', constructor: 'x' };
+    const annotations = [...Object.entries(notes), ['number', 1], ['list', []], ['none', null]];
+    assert.deepEqual(parseDescriptor({ ...foreign, annotations }, 'config').annotations, notes);
+    for (const none of [[], [['number', 1]], 'x', {}, null]) {
+      assert.deepEqual(parseDescriptor({ ...foreign, annotations: none }, 'config'), foreign);
     }
+    assert.deepEqual(parseDescriptor({ ...good, annotations }, 'config'), good, 'other layers have none');
   });
 
   const malformed: readonly [what: string, descriptor: unknown, field: string][] = [
@@ -43,6 +46,21 @@ describe('a descriptor', () => {
     ['a list', [], 'mediaType is missing'],
     ['without media type', { digest: DIGEST, size: 2 }, 'mediaType is missing'],
     ['with a number for media type', { ...good, mediaType: 1 }, 'mediaType is missing'],
+    [
+      'with a long media type',
+      { ...good, mediaType: 'x'.repeat(256) },
+      'mediaType is longer than 255 characters',
+    ],
+    [
+      'with many URLs',
+      { ...foreign, urls: Array(33).fill('https://example.com/') },
+      'urls has more than 32 members',
+    ],
+    [
+      'with many annotations',
+      { ...foreign, annotations: Array.from({ length: 33 }, (_, index) => [`${index}`, 'x']) },
+      'annotations has more than 32 members',
+    ],
     ['without digest', { ...good, digest: undefined }, 'digest is not a sha256 or sha512 digest'],
     ['with a short digest', { ...good, digest: 'sha256:abc' }, 'digest is not a sha256 or sha512 digest'],
     [

@@ -1,25 +1,28 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { fieldsOf, parseJsonObject } from '../../src/image/json.ts';
+import { fieldsOf, readJsonObject } from '../../src/image/json.ts';
 
 const refuse = (why: string, cause?: unknown) => new Error(why, { cause });
+const SHAPE = { fields: { a: { items: 'scalar' }, ä: 'scalar' } } as const;
 
-test('parseJsonObject reads an object', () => {
-  assert.deepEqual(parseJsonObject(Buffer.from('{"a":[1],"ä":null}'), refuse), { a: [1], ä: null });
+test('readJsonObject reads some fields of an object', () => {
+  const text = Buffer.from('{"a":[1],"ä":null,"other":{"a":2}}');
+  assert.deepEqual(readJsonObject(text, SHAPE, refuse), { a: [1], ä: null });
 });
 
-test('parseJsonObject refuses other values and encodings, with the cause', () => {
+test('readJsonObject refuses other values and encodings, with the cause', () => {
   const table: Readonly<Record<string, string>> = {
     '': 'it is not JSON',
     '{': 'it is not JSON',
     '{"a":"\xff"}': 'it is not JSON',
+    '{"b":"\xff"}': 'it is not JSON',
     '[]': 'it is not a JSON object',
     null: 'it is not a JSON object',
     '"x"': 'it is not a JSON object',
   };
   for (const [text, message] of Object.entries(table)) {
     assert.throws(
-      () => parseJsonObject(Buffer.from(text, 'latin1'), refuse),
+      () => readJsonObject(Buffer.from(text, 'latin1'), SHAPE, refuse),
       (error: unknown) => {
         assert.ok(error instanceof Error);
         assert.equal(error.message, message);

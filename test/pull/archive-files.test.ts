@@ -4,8 +4,8 @@ import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { PassthroughError } from '../../src/errors.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from '../../src/pull/archive-files.ts';
+import { Places } from '../../src/pull/limits.ts';
 import type { ArchiveRequest } from '../../src/pull/request.ts';
-import { Semaphore } from '../../src/util/semaphore.ts';
 import { readAll } from '../support/collect.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 import { noise } from '../support/noise.ts';
@@ -52,11 +52,11 @@ async function start(onChunk: (count: number) => void = () => undefined) {
         : file,
   });
   const { store, puller, policy } = pulling;
-  const admission = new Semaphore({ permits: 1, maxWaiters: 0 });
+  const places = new Places({ permits: 1, maxWaiters: 0 });
   const files = new ArchiveFiles({
     store,
     puller,
-    admission,
+    places,
     limits: policy.limits,
     inFlight: sharedFiles(),
   });
@@ -70,7 +70,7 @@ async function start(onChunk: (count: number) => void = () => undefined) {
     openFiles: () => pulling.openFiles(),
     assertNothingHeld: async () => {
       await pulling.assertIdle();
-      assert.ok(admission.isIdle);
+      assert.ok(places.isIdle);
     },
     [Symbol.asyncDispose]: () => pulling[Symbol.asyncDispose](),
   };

@@ -8,6 +8,7 @@ import type { ImageServiceOptions } from '../../src/pull/options.ts';
 import { type ArchiveRequest, archiveRequest, imageRequest } from '../../src/pull/request.ts';
 import { DOCKER_HUB, registryHost } from '../../src/registry/registry-host.ts';
 import { listTar, readAll } from '../support/collect.ts';
+import { bytesOf } from '../support/documents.ts';
 import { type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 import { QUICK_RETRY } from '../support/service.ts';
@@ -142,9 +143,10 @@ test('a service whose store cannot be opened gives its folder up', async () => {
 
 test('tags and manifests are read without pulling', async () => {
   await using scene = await start();
-  assert.deepEqual(await scene.images.tags(scene.image, { signal: NEVER }), ['1']);
+  const tags = await bytesOf(await scene.images.tags(scene.image, { signal: NEVER }));
+  assert.equal(tags.toString(), '["1"]');
   const choice = { type: undefined, platform: undefined };
-  const { digest, bytes } = await scene.images.manifest(scene.image, choice, { signal: NEVER });
+  const { digest, content } = await scene.images.manifest(scene.image, choice, { signal: NEVER });
   assert.equal(digest, IMAGE.manifest.digest);
-  assert.deepEqual(Buffer.from(bytes), IMAGE.manifest.bytes);
+  assert.deepEqual(await bytesOf(content), IMAGE.manifest.bytes);
 });

@@ -8,6 +8,8 @@ import { type ErrorCode, isPassthroughError, type PassthroughError } from '../..
 import type { Digest } from '../../src/image/digest.ts';
 import { parseDigest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
+import { childrenBytes } from '../../src/pull/documents/children-budget.ts';
+import { openSpoolFile } from '../../src/pull/documents/stored-content.ts';
 import { LayerFetcher } from '../../src/pull/fetch-layers.ts';
 import type { ImageDigests } from '../../src/pull/image-attributes.ts';
 import type { ImageLimits } from '../../src/pull/limits.ts';
@@ -23,6 +25,9 @@ import type { Repository, RepositoryLocation } from '../../src/registry/reposito
 import { HttpTransport } from '../../src/registry/transport/http-transport.ts';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import type { Draft, Store, Stored } from '../../src/storage/store.ts';
+import { Documents } from '../../src/util/documents.ts';
+import { MemoryBudget } from '../../src/util/memory-budget.ts';
+import { ampleMemory } from '../support/documents.ts';
 import { type FakeRegistry, type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import type { BuiltImage, BuiltLayer, Pushable } from '../support/image.ts';
 import { openFilesIn, QUICK_RETRY, tamperedStore } from '../support/service.ts';
@@ -35,6 +40,10 @@ const LIMITS: ImageLimits = { compressedBytes: 1e9, uncompressedBytes: 1e9, conc
 /** Longer than any test runs, so that no step ends by a time limit. */
 const TIMEOUTS = { connectMs: 60_000, responseMs: 60_000, stallMs: 60_000 };
 
+const BUFFERED_BYTES = 256 * 1024 * 1024;
+/** Longer than any test runs. */
+const MEMORY_WAIT_MS = 60_000;
+
 /** A signal that never aborts. */
 export const NEVER = new AbortController().signal;
 
@@ -45,6 +54,7 @@ export interface Pulling extends AsyncDisposable {
   readonly location: RepositoryLocation;
   /** Keeps no file that is not in use. */
   readonly store: Store<LayerReport>;
+  readonly memory: MemoryBudget;
   readonly layers: LayerFetcher;
   readonly puller: ArchivePuller;
   readonly policy: ResolvePolicy;
@@ -52,7 +62,7 @@ export interface Pulling extends AsyncDisposable {
   pull(request?: Partial<PullRequest>, signal?: AbortSignal): Promise<Pulled>;
   /** Number of files of the workspace that are open. */
   openFiles(): Promise<number>;
-  /** Checks that no request to the registry runs and that no file is open. */
+  /** Checks that no request to the registry runs, that no file is open, and that no memory is reserved. */
   assertIdle(): Promise<void>;
 }
 
@@ -70,6 +80,10 @@ export interface Pulled {
 /** How the registry and the parts differ from the usual. */
 export interface PullingOptions extends FakeRegistryOptions {
   readonly limits?: Partial<ImageLimits>;
+  /** Memory for documents and decoders; more than any test needs unless given. */
+  readonly bufferedBytes?: number;
+  /** Memory for what is held while archives are sent; as much unless given. */
+  readonly heldBytes?: number;
   readonly timeouts?: Partial<typeof TIMEOUTS>;
   readonly fetchesForeignLayers?: boolean;
   /** Replaces a file that the store returns. */
@@ -85,13 +99,22 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   fake.push(REPOSITORY, TAG, image);
   const directory = await mkdtemp(join(tmpdir(), 'pulling-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
+  const folder = await StoreFolder.makeTemporary(directory);
+  const tampered = tamperedStore(options.tamper, options.tamperDraft);
+  const store = await tampered.openStore({ folder, maxBytes: 0 });
+  stack.defer(() => store.close());
   const wire = new HttpTransport({
     timeouts: { ...TIMEOUTS, ...options.timeouts },
     proxyEnv: undefined,
     userAgent: 'test',
   });
   stack.defer(() => wire.close());
-  const bodyLimits = { manifestBytes: 1e6, configBytes: 1e6, tokenBytes: 1e6, errorBytes: 1e6 };
+  const memory = new MemoryBudget({
+    maxBytes: options.bufferedBytes ?? BUFFERED_BYTES,
+    maxWaitMs: MEMORY_WAIT_MS,
+  });
+  const documents = new Documents({ memory, openFile: () => openSpoolFile(store) });
+  const bodyLimits = { manifestBytes: 1e6, configBytes: 2e6, tokenBytes: 1e6, errorBytes: 1e6 };
   const host = registryHost('http', fake.host);
   const repository = openRepository(
     {
@@ -99,32 +122,42 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
       tokens: new TokenSource(bodyLimits),
       trustedRealms: [],
       limits: bodyLimits,
+      documents,
       userAgent: 'test',
       propagation: [],
       retry: QUICK_RETRY,
     },
     { host, repository: REPOSITORY, credential: { type: 'none' } },
   );
-  const folder = await StoreFolder.makeTemporary(directory);
-  const tampered = tamperedStore(options.tamper, options.tamperDraft);
-  const store = await tampered.openStore({ folder, maxBytes: 0 });
-  stack.defer(() => store.close());
   const location = { origin: host.origin, name: REPOSITORY };
   const limits = { ...LIMITS, ...options.limits };
-  const policy = { limits, fetchesForeignLayers: options.fetchesForeignLayers ?? false };
-  const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8 });
-  const puller = new ArchivePuller(layers, policy);
+  const policy = {
+    limits,
+    documents,
+    heldMemory:
+      options.heldBytes === undefined
+        ? ampleMemory()
+        : new MemoryBudget({ maxBytes: options.heldBytes, maxWaitMs: 1 }),
+    childrenBytes: childrenBytes(bodyLimits.manifestBytes),
+    fetchesForeignLayers: options.fetchesForeignLayers ?? false,
+  };
+  const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8, memory });
+  const puller = new ArchivePuller(layers, policy, store);
   const resolve = (given: Partial<PullRequest> = {}, signal = NEVER) => {
     const { reference = { registryName: fake.host, repository: REPOSITORY, tag: TAG }, ...rest } = given;
     const request = { ...archiveRequest([{ host, reference, name: reference }], rest), ...rest };
     return resolveArchive(request, () => ({ location, repository }), policy, signal);
   };
   const pull = async (given: Partial<PullRequest> = {}, signal = NEVER): Promise<Pulled> => {
+    using held = new DisposableStack();
     const resolved = await resolve(given, signal);
+    held.defer(() => resolved.release());
     const { manifest } = resolved.images[0] ?? assert.fail('no image was resolved');
     const pulled = await puller.pull(resolved, { signal });
+    held.defer(() => pulled.release());
     const bytes = () => pulled.bytes(undefined, { resolved, signal });
-    return { size: pulled.size, digests: digestsOf(manifest), bytes, release: () => pulled.release() };
+    const all = held.move();
+    return { size: pulled.size, digests: digestsOf(manifest), bytes, release: () => all.dispose() };
   };
   const openFiles = async () => {
     await store.settled();
@@ -136,6 +169,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     repository,
     location,
     store,
+    memory,
     layers,
     puller,
     policy,
@@ -145,6 +179,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     assertIdle: async () => {
       await within(fake.waitForNoActiveRequests(), 'the end of all registry requests');
       assert.equal(await openFiles(), 0);
+      assert.deepEqual([memory.used, policy.heldMemory.used], [0, 0], 'no memory is reserved');
     },
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };

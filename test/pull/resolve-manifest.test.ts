@@ -40,7 +40,10 @@ async function resolveAll(pushed: Pushable) {
   const reference = { registryName: pulling.fake.host, repository: REPOSITORY, tag: TAG };
   const image = { reference, repository: pulling.repository };
   const choice = { platform: 'all', isPlatformAsked: true } as const;
-  return await within(resolveManifest(image, choice, NEVER, { artifacts: true }), 'the manifests');
+  return await within(
+    resolveManifest(image, choice, NEVER, { ...pulling.policy, artifacts: true }),
+    'the manifests',
+  );
 }
 
 interface ResolveOptions extends PullingOptions {
@@ -60,7 +63,10 @@ async function resolve(pushed: Pushable, platform: string, options: ResolveOptio
   };
   const image = { reference, repository: pulling.repository };
   const choice = { platform: parsePlatform(platform), isPlatformAsked };
-  return await within(resolveManifest(image, choice, NEVER, { artifacts: false }), 'the manifest');
+  return await within(
+    resolveManifest(image, choice, NEVER, { ...pulling.policy, artifacts: false }),
+    'the manifest',
+  );
 }
 
 function digestFor(pushed: Pushable, platform: string): Promise<string> {

@@ -13,6 +13,12 @@ import { cleanup, requireParts, requireRoot, run, temporaryDirectory } from './p
 const NAME = 'example.com/team/app:1';
 const WORDS = 'read and written';
 
+/** Size of the large archive: several times the memory that may be taken. */
+const LARGE_MIB = 600;
+
+/** Most memory of a process that verifies an archive. */
+const MAX_MEMORY_KIB = 150 * 1024;
+
 /** An OCI layout with one image, whose first layer above the base is there twice. */
 async function openShop(t: TestContext) {
   const stack = cleanup(t);
@@ -157,6 +163,40 @@ test('archives of tar programs in all their formats are read', { timeout: 120_00
     }
   });
 });
+
+test('a large archive takes little memory: as a file, gzipped, and through a pipe', {
+  timeout: 180_000,
+}, async (t) => {
+  const stack = cleanup(t);
+  const directory = await temporaryDirectory(stack, 'large');
+  const path = join(directory, 'large.tar');
+  const made = await layer(zeros, { compression: 'none' });
+  await write(path, { large: image({ config: { os: 'linux', architecture: 'amd64' }, layers: [made] }) });
+  await run('sh', ['-c', `gzip -1 < ${path} > ${path}.gz`]);
+  const module = JSON.stringify(join(import.meta.dirname, '../../src/tarball.ts'));
+  const script = `
+    const { verify } = await import(${module});
+    const { images } = await verify(process.argv[1] ?? process.stdin);
+    console.log(images.length, process.resourceUsage().maxRSS);`;
+  const node = `${process.execPath} --input-type=module -e '${script}'`;
+  for (const [what, command] of [
+    ['a file', `${node} ${path}`],
+    ['gzipped', `${node} ${path}.gz`],
+    ['a pipe', `cat ${path} | ${node}`],
+    ['a pipe by its path', `cat ${path} | ${node} /dev/stdin`],
+  ] as const) {
+    const [count, kibibytes] = (await run('sh', ['-c', command], { timeout: 120_000 }))
+      .split(' ')
+      .map(Number);
+    assert.equal(count, 1, what);
+    t.diagnostic(`${what}: ${Math.round((kibibytes ?? 0) / 1024)} MiB`);
+    assert.ok((kibibytes ?? Number.POSITIVE_INFINITY) < MAX_MEMORY_KIB, `${what}: ${kibibytes} KiB`);
+  }
+});
+
+async function* zeros(): AsyncGenerator<Uint8Array> {
+  for (let count = 0; count < LARGE_MIB; count += 1) yield new Uint8Array(2 ** 20);
+}
 
 test('a Docker engine saves what is read, and loads what is written', { timeout: 180_000 }, async (t) => {
   if (!requireParts(t, 'docker', 'dockerd', 'podman', 'skopeo', 'busybox', 'tar') || !requireRoot(t)) return;

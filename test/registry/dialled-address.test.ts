@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../src/errors.ts';
 import { openRepository } from '../../src/registry/open-repository.ts';
 import { registryHost } from '../../src/registry/registry-host.ts';
+import { bytesOf } from '../support/documents.ts';
 import { serveNames } from './support/name-server.ts';
 import {
   alias,
@@ -75,8 +76,8 @@ describe('a forbidden address', () => {
     serveNames(t, { 'registry.internal': ['127.0.0.1'], 'mixed.internal': ['169.254.169.254', '127.0.0.1'] });
     await using scene = await startScene();
     for (const name of ['registry.internal', 'mixed.internal', '127.0.0.1']) {
-      const { bytes } = await pull(scene.access.open({ origin: alias(scene.server, name) }));
-      assert.deepEqual(Buffer.from(bytes), IMAGE.manifest.bytes);
+      const { content } = await pull(scene.access.open({ origin: alias(scene.server, name) }));
+      assert.deepEqual(await bytesOf(content), IMAGE.manifest.bytes);
     }
   });
 });

@@ -10,7 +10,10 @@ async function startTagged(tags: readonly string[], options: FakeRegistryOptions
   const access = openAccess();
   return {
     server,
-    list: (repository = REPOSITORY) => access.open(server, undefined, {}, repository).listTags(never()),
+    list: async (repository = REPOSITORY) => {
+      const pages = access.open(server, undefined, {}, repository).listTags(never());
+      return (await Array.fromAsync(pages)).flat();
+    },
     [Symbol.asyncDispose]: async () => {
       access[Symbol.dispose]();
       await server.close();

@@ -4,6 +4,7 @@ import { DEFAULT_OPTIONS } from '../../src/pull/options.ts';
 import { locationOf, openRegistryAccess } from '../../src/registry/open-repository.ts';
 import { registryHost } from '../../src/registry/registry-host.ts';
 import {
+  accessSettings,
   CONFIG,
   IMAGE,
   layerOf,
@@ -29,7 +30,7 @@ test('a namespace is sent with manifests, blobs and tags, and not with token req
   await client.getConfig(CONFIG, never());
   await readLayer(client, layerOf(0));
   await client.checkLayer(layerOf(1), never());
-  await client.listTags(never());
+  assert.deepEqual((await Array.fromAsync(client.listTags(never()))).flat(), ['1', '2']);
   const api = server.requests.filter(({ path }) => path.startsWith('/v2/'));
   const { searchParams } = new URL(server.tokenRequests[0]?.path ?? '', server.origin);
   assert.deepEqual(
@@ -64,9 +65,10 @@ test('one name in two namespaces is two repositories for the caches', () => {
 });
 
 test('a namespace that is no host is refused at once', () => {
+  const { documents } = accessSettings();
   for (const namespace of ['', 'a b', 'docker.io/library', 'https://docker.io', 'user@host', 'a\nb']) {
     assert.throws(
-      () => openRegistryAccess({ ...DEFAULT_OPTIONS.registry, userAgent: 'test', namespace }),
+      () => openRegistryAccess({ ...DEFAULT_OPTIONS.registry, documents, userAgent: 'test', namespace }),
       { code: 'INVALID_CONFIGURATION' },
       namespace,
     );

@@ -6,6 +6,7 @@ import type { Descriptor } from '../../src/image/manifest.ts';
 import type { Repository } from '../../src/registry/repository.ts';
 import { sha256 } from '../support/collect.ts';
 import type { Defects } from '../support/defects.ts';
+import { bytesOf } from '../support/documents.ts';
 import { startScriptedServer } from '../support/scripted-server.ts';
 import { within } from '../support/within.ts';
 import {
@@ -36,8 +37,8 @@ describe('a manifest', () => {
   test('is fetched by tag, digest and descriptor, and its digest is computed', async () => {
     await using scene = await startScene();
     for (const reference of ['1', MANIFEST.digest, MANIFEST]) {
-      const { bytes, digest, contentType } = await scene.client.getManifest(reference, never());
-      assert.deepEqual(Buffer.from(bytes), IMAGE.manifest.bytes);
+      const { content, digest, contentType } = await scene.client.getManifest(reference, never());
+      assert.deepEqual(await bytesOf(content), IMAGE.manifest.bytes);
       assert.deepEqual([digest, contentType], [MANIFEST.digest, MANIFEST.mediaType]);
     }
     const [{ path, headers } = assert.fail()] = scene.server.requests;
@@ -90,7 +91,7 @@ describe('a manifest', () => {
 describe('a config', () => {
   test('is fetched and verified by size and digest', async () => {
     await using scene = await startScene();
-    assert.deepEqual(Buffer.from(await scene.client.getConfig(CONFIG, never())), IMAGE.config.bytes);
+    assert.deepEqual(await bytesOf(await scene.client.getConfig(CONFIG, never())), IMAGE.config.bytes);
     const mismatches: [descriptor: Descriptor, defects: Defects][] = [
       [{ ...CONFIG, size: CONFIG.size - 1 }, {}],
       [CONFIG, { wrongBlobDigest: true }],
@@ -146,7 +147,7 @@ test('a manifest or config that breaks off is fetched again from its start, thre
   assert.equal(server.countRequests(/manifests/), 6);
 
   server.defects.truncateBlob = { afterBytes: 10, times: 2 };
-  assert.equal((await client.getConfig(CONFIG, never())).length, CONFIG.size);
+  assert.equal((await client.getConfig(CONFIG, never())).size, CONFIG.size);
   assert.deepEqual(headersOf(server, 'range', /blobs/), [undefined, undefined, undefined]);
 });
 
@@ -160,7 +161,11 @@ describe('an abort', () => {
   ][] = [
     ['a manifest', { stallManifest: true }, (client, signal) => client.getManifest('1', signal)],
     ['a config', { stallBlob: { afterBytes: 9 } }, (client, signal) => client.getConfig(CONFIG, signal)],
-    ['a tag list', { stallRequests: { pattern: /tags/ } }, (client, signal) => client.listTags(signal)],
+    [
+      'a tag list',
+      { stallRequests: { pattern: /tags/ } },
+      (client, signal) => client.listTags(signal).next(),
+    ],
     ['a HEAD', { stallManifest: true }, (client, signal) => client.headManifest('1', signal)],
     ['a layer before its response', stallBlobs, (client, signal) => client.openLayer(BIG_LAYER, signal)],
     ['a foreign layer', stallBlobs, (client, signal) => client.openForeignLayer(foreign, signal)],

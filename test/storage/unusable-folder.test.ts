@@ -130,6 +130,7 @@ describe('StoreFolder.openKept gives a folder up after it was locked', () => {
       const opened = withoutRoot(() => StoreFolder.openKept(place.path));
       await assert.rejects(opened, { code: 'INVALID_CONFIGURATION', message });
       await rm(prepared, { recursive: true });
+      await chmod(place.path, 0o700);
       await (await StoreFolder.openKept(place.path)).close();
     });
   }

@@ -3,7 +3,13 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { ownChunk, releaseChunk } from '../../src/streams/chunk.ts';
 import { decompressed } from '../../src/streams/decompress.ts';
+import { MemoryBudget } from '../../src/util/memory-budget.ts';
 import { chunksOf } from './chunks.ts';
+
+const OPTIONS = {
+  memory: new MemoryBudget({ maxBytes: 1, maxWaitMs: 1 }),
+  signal: new AbortController().signal,
+};
 
 test('a chunk that owns its buffer is released, once; any other stays as it is', () => {
   const own = ownChunk(Buffer.allocUnsafeSlow(1000).subarray(0, 900));
@@ -23,7 +29,7 @@ test('decompressed bytes are right although each chunk is released as soon as it
   const compressed = () => chunksOf(gzipSync(bytes, { level: 0 }), 200_000);
   let position = 0;
   let released = 0;
-  for await (const chunk of decompressed(compressed(), 'layer')) {
+  for await (const chunk of decompressed(compressed(), 'layer', OPTIONS)) {
     const { byteLength } = chunk;
     assert.ok(bytes.subarray(position, position + byteLength).equals(chunk), `from ${position}`);
     position += byteLength;

@@ -2,9 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { compress, LEVELS } from '../../src/streams/compress.ts';
 import { decompressed } from '../../src/streams/decompress.ts';
+import { MemoryBudget } from '../../src/util/memory-budget.ts';
 
 /** Compresses badly and is longer than one call of the encoder takes. */
 const TEXT = Buffer.from(Array.from({ length: 100_000 }, (_, at) => `${(at * at) % 9973} `).join(''));
+
+const OPTIONS = {
+  memory: new MemoryBudget({ maxBytes: 2 ** 30, maxWaitMs: 1000 }),
+  signal: new AbortController().signal,
+};
 
 async function* chunksOf(bytes: Buffer): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 50_000) yield Uint8Array.from(bytes.subarray(at, at + 50_000));
@@ -20,14 +26,14 @@ for (const format of ['gzip', 'zstd'] as const) {
       for (const level of [undefined, 1, LEVELS[format].max]) {
         const packed = await collect(compress(chunksOf(TEXT), format, level));
         assert.ok(packed.length < TEXT.length);
-        assert.deepEqual(await collect(decompressed(chunksOf(packed), 'text')), TEXT);
+        assert.deepEqual(await collect(decompressed(chunksOf(packed), 'text', OPTIONS)), TEXT);
         assert.deepEqual(await collect(compress(chunksOf(TEXT), format, level)), packed);
       }
     });
 
     test('of nothing', async () => {
       const packed = await collect(compress(chunksOf(Buffer.alloc(0)), format));
-      assert.equal((await collect(decompressed(chunksOf(packed), 'nothing'))).length, 0);
+      assert.equal((await collect(decompressed(chunksOf(packed), 'nothing', OPTIONS))).length, 0);
     });
 
     test('passes the error of its source on', async () => {

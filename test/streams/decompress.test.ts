@@ -1,17 +1,26 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { PassthroughError } from '../../src/errors.ts';
 import { decompressed } from '../../src/streams/decompress.ts';
+import { MemoryBudget } from '../../src/util/memory-budget.ts';
 import { patternOf } from '../storage/folder.ts';
 import { readAll } from '../support/collect.ts';
 import { makeLayer } from '../support/image.ts';
+import { within } from '../support/within.ts';
 import { chunksOf, watched } from './chunks.ts';
+import { zstdFrame } from './zstd-frame.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const WHAT = 'layer "x"';
+
+/** Memory for any window, and no end. */
+const options = (maxBytes = 256 * MIB) => ({
+  memory: new MemoryBudget({ maxBytes, maxWaitMs: 1 }),
+  signal: new AbortController().signal,
+});
 
 const A = patternOf(3000);
 const B = Buffer.from('b'.repeat(40_000));
@@ -25,7 +34,8 @@ function skippable(length: number, low = 0): Buffer {
   return frame;
 }
 
-const decompress = (bytes: Uint8Array, length = 1000) => readAll(decompressed(chunksOf(bytes, length), WHAT));
+const decompress = (bytes: Uint8Array, length = 1000) =>
+  readAll(decompressed(chunksOf(bytes, length), WHAT, options()));
 
 describe('a stream is decompressed by its format', () => {
   const streams: Readonly<Record<string, readonly [compressed: Buffer, plain: Buffer]>> = {
@@ -110,7 +120,7 @@ describe('a stream is decompressed by its format', () => {
       compressed.subarray(2),
       nothing,
     ]);
-    assert.ok((await readAll(decompressed(source, WHAT))).equals(A));
+    assert.ok((await readAll(decompressed(source, WHAT, options()))).equals(A));
   });
 });
 
@@ -131,7 +141,7 @@ describe('a stream is read to its end', () => {
             yield bytes;
           }
         }
-        assert.ok((await readAll(decompressed(counted(), WHAT))).equals(A));
+        assert.ok((await readAll(decompressed(counted(), WHAT, options()))).equals(A));
         assert.equal(count, whole.length);
       });
     }
@@ -203,7 +213,7 @@ describe('a stream is refused', () => {
     const streams = [Buffer.from('fd377a585a000004e6d6b446', 'hex'), gzip.subarray(0, 50), damaged(zstd, 4)];
     for (const bytes of streams) {
       const { seen, source } = watched([bytes]);
-      await assert.rejects(readAll(decompressed(source, WHAT)), { name: 'PassthroughError' });
+      await assert.rejects(readAll(decompressed(source, WHAT, options())), { name: 'PassthroughError' });
       assert.equal(seen.isClosed, true);
     }
   });
@@ -220,7 +230,7 @@ describe('an error of the source passes unchanged', () => {
       test(`${after} bytes into ${format}`, async () => {
         const failure = new PassthroughError('REGISTRY_UNREACHABLE', 'Cannot read blob: cut off');
         const source = chunksOf(bytes.subarray(0, after), MIB, failure);
-        await assert.rejects(readAll(decompressed(source, WHAT)), (error) => error === failure);
+        await assert.rejects(readAll(decompressed(source, WHAT, options())), (error) => error === failure);
       });
     }
   }
@@ -235,14 +245,14 @@ describe('a reader that stops early', () => {
   for (const [format, bytes] of Object.entries(sources)) {
     test(`closes a source of ${format}`, async () => {
       const { seen, source } = watched([bytes.subarray(0, 2000), bytes.subarray(2000)]);
-      for await (const _ of decompressed(source, WHAT)) break;
+      for await (const _ of decompressed(source, WHAT, options())) break;
       assert.equal(seen.isClosed, true);
     });
   }
 
   test('reads nothing of the source if it has read nothing', async () => {
     const { seen, source } = watched([TAR]);
-    await decompressed(source, WHAT).return();
+    await decompressed(source, WHAT, options()).return();
     assert.equal(seen.chunks, 0);
   });
 
@@ -258,7 +268,7 @@ describe('a reader that stops early', () => {
       const { seen, source } = watched(endlessly(chunk));
       const wanted = 32 * MIB;
       let read = 0;
-      for await (const bytes of decompressed(source, WHAT)) {
+      for await (const bytes of decompressed(source, WHAT, options())) {
         assert.ok(bytes.length <= MIB, `a chunk of ${bytes.length} bytes`);
         read += bytes.length;
         if (read >= wanted) break;
@@ -269,4 +279,157 @@ describe('a reader that stops early', () => {
       assert.ok(seen.chunks <= most, `${seen.chunks} chunks were read, more than ${most}`);
     });
   }
+});
+
+describe('the window of zstd', () => {
+  const zeros = (bytes: number) => Buffer.alloc(bytes);
+
+  test('is reserved while its decoder works, and as large as the frame says', async () => {
+    for (const [frame, most] of [
+      [zstdFrame({ windowLog: 27, blocks: 3 }), 128 * MIB],
+      [zstdFrame({ windowLog: 23, blocks: 3 }), 8 * MIB],
+      [zstdFrame({ windowLog: 27, blocks: 3, contentBytes: 3 * 128 * KIB }), 384 * KIB],
+      [zstdFrame({ blocks: 3, contentBytes: 3 * 128 * KIB }), 384 * KIB],
+      [Buffer.concat([skippable(10), zstdFrame({ windowLog: 24, blocks: 3 })]), 16 * MIB],
+    ] as const) {
+      const { memory, signal } = options();
+      let seen = 0;
+      for await (const chunk of decompressed(chunksOf(frame, 7), WHAT, { memory, signal })) {
+        assert.ok(chunk.every((byte) => byte === 0));
+        seen = Math.max(seen, memory.used);
+      }
+      assert.equal(seen, most + MIB);
+      assert.equal(memory.used, 0);
+    }
+  });
+
+  test('of a later frame is reserved in the place of the first, wherever the chunks end', async () => {
+    const frames = [10, 17, 12, 20, 20, 11].map((windowLog, index) =>
+      zstdFrame({ windowLog, blocks: 2, blockBytes: 1000 + index }),
+    );
+    const stream = Buffer.concat([skippable(300), ...frames, skippable(3)]);
+    for (const length of [1, 2, 3, 5, 17, 100, MIB]) {
+      const { memory, signal } = options();
+      const seen = new Set<number>();
+      let bytes = 0;
+      for await (const chunk of decompressed(chunksOf(stream, length), WHAT, { memory, signal })) {
+        seen.add(memory.used - MIB);
+        bytes += chunk.byteLength;
+      }
+      assert.equal(bytes, 2 * (6 * 1000 + 15));
+      assert.deepEqual([...seen], [KIB, 128 * KIB, MIB], `chunks of ${length}`);
+      assert.equal(memory.used, 0);
+    }
+  });
+
+  test('waits until another one has ended, longer than other memory does', async () => {
+    const { memory, signal } = options();
+    const frame = zstdFrame({ windowLog: 27, blocks: 3 });
+    const first = decompressed(chunksOf(frame, MIB), WHAT, { memory, signal });
+    await first.next();
+    const second = readAll(decompressed(chunksOf(frame, MIB), WHAT, { memory, signal }));
+    await assert.rejects(memory.reserve(200 * MIB, 'a document', signal), { code: 'BUSY' });
+    assert.equal(memory.used, 129 * MIB);
+    await first.return();
+    assert.ok((await within(second, 'the second stream')).equals(zeros(3 * 128 * KIB)));
+    assert.equal(memory.used, 0);
+  });
+
+  test('does not wait beyond its signal', async () => {
+    const { memory } = options();
+    const lease = await memory.reserve(200 * MIB, 'a document', new AbortController().signal);
+    const leaver = new AbortController();
+    const { seen, source } = watched([zstdFrame({ windowLog: 27, blocks: 3 })]);
+    const reading = readAll(decompressed(source, WHAT, { memory, signal: leaver.signal }));
+    leaver.abort(new Error('left'));
+    await assert.rejects(within(reading, 'the end'), /left/);
+    assert.equal(seen.isClosed, true);
+    assert.equal(memory.used, lease.bytes);
+  });
+
+  const refused: readonly [what: string, frame: Buffer, window: number, most: number, maxBytes?: number][] = [
+    ['of 144 MiB', zstdFrame({ windowLog: 27, mantissa: 1, blocks: 1 }), 144 * MIB, 128 * MIB],
+    ['of 2 GiB', zstdFrame({ windowLog: 31, blocks: 1 }), 2 ** 31, 128 * MIB],
+    [
+      'of 1.9 TiB, the largest',
+      zstdFrame({ windowLog: 41, mantissa: 7, blocks: 1 }),
+      15 * 2 ** 38,
+      128 * MIB,
+    ],
+    ['of 10 GB of content', zstdFrame({ blocks: 1, contentBytes: 10e9 }), 10e9, 128 * MIB],
+    ['of 8 MiB with 5 MiB of memory', zstdFrame({ windowLog: 23, blocks: 1 }), 8 * MIB, 4 * MIB, 5 * MIB],
+    [
+      'of the second frame',
+      Buffer.concat([zstdCompressSync(A), zstdFrame({ windowLog: 28, blocks: 1 })]),
+      2 ** 28,
+      128 * MIB,
+    ],
+  ];
+  for (const [what, frame, window, most, maxBytes] of refused) {
+    test(`is refused by name: one ${what}`, async () => {
+      for (const length of [1, MIB]) {
+        await assert.rejects(readAll(decompressed(chunksOf(frame, length), WHAT, options(maxBytes))), {
+          code: 'UNSUPPORTED_IMAGE',
+          message: `Cannot unpack ${WHAT}: its zstd window of ${window} bytes is larger than ${most}`,
+        });
+      }
+    });
+  }
+
+  test('needs no memory for bytes behind the last frame that are no frame', async () => {
+    const { memory, signal } = options(9 * MIB);
+    for (const rest of [
+      zeros(600),
+      Buffer.from('garbage'),
+      zstdFrame({ windowLog: 27, blocks: 1 }).subarray(1),
+    ]) {
+      const stream = Buffer.concat([zstdCompressSync(A), rest]);
+      const read = readAll(decompressed(chunksOf(stream, 100), WHAT, { memory, signal }));
+      // As without the windows: what the decoder makes of such bytes is its own.
+      const plain = await read.catch((error: unknown) => {
+        assert.ok(error instanceof PassthroughError && error.code === 'VERIFICATION_FAILED');
+        return A;
+      });
+      assert.ok(plain.equals(A));
+      assert.equal(memory.used, 0);
+    }
+  });
+
+  test('of real streams is found: any level, content and chunk length', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.tuple(
+            fc.uint8Array({ maxLength: 400 }),
+            fc.integer({ min: 1, max: 600 }),
+            fc.integer({ min: 1, max: 19 }),
+          ),
+          {
+            minLength: 1,
+            maxLength: 5,
+          },
+        ),
+        fc.integer({ min: 1, max: 5000 }),
+        async (parts, length) => {
+          const contents = parts.map(([bytes, times]) => Buffer.concat(Array<Uint8Array>(times).fill(bytes)));
+          const stream = contents.map((content, index) =>
+            zstdCompressSync(content, {
+              params: {
+                [constants.ZSTD_c_compressionLevel]: parts[index]?.[2] ?? 3,
+                [constants.ZSTD_c_checksumFlag]: index % 2,
+                [constants.ZSTD_c_contentSizeFlag]: index % 3 === 0 ? 0 : 1,
+              },
+            }),
+          );
+          const { memory, signal } = options();
+          const read = await readAll(
+            decompressed(chunksOf(Buffer.concat(stream), length), WHAT, { memory, signal }),
+          );
+          assert.ok(read.equals(Buffer.concat(contents)));
+          assert.equal(memory.used, 0);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
 });

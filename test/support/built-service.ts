@@ -57,6 +57,8 @@ export interface BuiltServiceOptions {
   readonly nodeArgs?: readonly string[] | undefined;
   /** Another program than the one that is built for this process. */
   readonly main?: string | undefined;
+  /** Limit of open files, as `ulimit -n` sets it. */
+  readonly openFiles?: number | undefined;
 }
 
 /**
@@ -67,7 +69,7 @@ export interface BuiltServiceOptions {
  */
 export async function startBuiltService(
   env: Readonly<Record<string, string>> = {},
-  { nodeArgs = [], main }: BuiltServiceOptions = {},
+  { nodeArgs = [], main, openFiles }: BuiltServiceOptions = {},
 ): Promise<BuiltService> {
   const program = main ?? (await builtMain());
   await using stack = new AsyncDisposableStack();
@@ -84,7 +86,10 @@ export async function startBuiltService(
   };
 
   const begun = performance.now();
-  const child = spawn(process.execPath, [...nodeArgs, program, 'serve'], {
+  const node = [process.execPath, ...nodeArgs, program, 'serve'];
+  const limited = ['/bin/sh', '-c', `ulimit -n ${openFiles} && exec "$0" "$@"`, ...node];
+  const [command = '', ...args] = openFiles === undefined ? node : limited;
+  const child = spawn(command, args, {
     cwd: folder,
     env: variables,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -7,13 +7,14 @@ import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
 import { HttpService } from '../../src/http/service.ts';
 import { sharedFiles } from '../../src/pull/archive-files.ts';
-import { ImageService, type ReplaceableParts } from '../../src/pull/image-service.ts';
+import { sharedManifestRequests } from '../../src/pull/cache/caching-repository.ts';
+import type { ReplaceableParts } from '../../src/pull/cache/open-storage.ts';
+import { ImageService } from '../../src/pull/image-service.ts';
 import type { LayerReport } from '../../src/pull/progress.ts';
-import type { FetchedManifest } from '../../src/registry/repository.ts';
 import type { RetryPolicy } from '../../src/registry/transport/retry.ts';
 import { type Draft, Store, type Stored } from '../../src/storage/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
-import { SingleFlight } from '../../src/util/single-flight.ts';
+import type { SingleFlight } from '../../src/util/single-flight.ts';
 import { Conditions } from './conditions.ts';
 import { open, type Reply, type RequestOptions, request } from './http-request.ts';
 import { type LogEvent, MemoryLog } from './memory-log.ts';
@@ -94,7 +95,7 @@ export async function startTestService(
   });
   const log = new MemoryLog();
   const { openStore, store } = tamperedStore(tamper, tamperDraft);
-  const manifestsInFlight = new SingleFlight<string, FetchedManifest>();
+  const manifestsInFlight = sharedManifestRequests();
   const filesInFlight = sharedFiles();
   const callers = { manifests: countJoins(manifestsInFlight), files: countJoins(filesInFlight) };
   const images = await ImageService.open(

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open as openFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -8,6 +8,7 @@ import { type Archive, open } from '../../src/tarball/archive.ts';
 import type { Image } from '../../src/tarball/image.ts';
 import { sha256 } from '../support/collect.ts';
 import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { base256, rawEntry } from '../support/raw-tar.ts';
 import {
   blobsOf,
   type Files,
@@ -206,6 +207,25 @@ describe('a file', () => {
     const [layer] = await (await archive.image()).layers();
     await assert.rejects(bytesOf(layer?.compressed({ signal }) ?? assert.fail()), reason);
   });
+});
+
+test('a layer of more than 8 GiB: its size is in base-256, and only headers are read', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'huge-'));
+  try {
+    const path = join(folder, 'huge.tar');
+    const size = 9 * 2 ** 30;
+    const config = Buffer.from(`{"rootfs":{"diff_ids":["${sha256('')}"]}}`);
+    const manifest = manifestJson({ Layers: ['layer.tar'] });
+    await using file = await openFile(path, 'w');
+    await file.write(rawEntry({ name: 'layer.tar', size: base256(BigInt(size)) }));
+    const rest = tarOf({ 'config.json': config, 'manifest.json': manifest });
+    await file.write(rest, 0, rest.length, 512 + size);
+    await using archive = await open(path);
+    const [layer] = await (await archive.image()).layers();
+    assert.deepEqual([layer?.size, layer?.diffId], [size, sha256('')]);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('a foreign layer that is only named', async () => {

@@ -17,6 +17,7 @@ import { blobsOf, type Files, hexOf, indexJson, manifestJson, tarOf } from './fl
 const LAYER = makeLayer({ file: 'content' });
 const IMAGE = makeImage({ layers: [{ tar: LAYER, compression: 'none' }] });
 const OCI = makeImage({ layers: [{ tar: LAYER }] });
+const OTHER = makeImage({ layers: [{ tar: makeLayer({ other: 'content' }), compression: 'none' }] });
 const NAMES = { 'org.opencontainers.image.ref.name': '1' };
 
 /** An archive of one image with other or further files. */
@@ -184,6 +185,28 @@ const HOSTILE: readonly (readonly [what: string, archive: Buffer, code: ErrorCod
     }),
     'UNSUPPORTED_IMAGE',
     /entry "manifest\.json": .*LayerSources/,
+  ],
+  [
+    'a name of two images in manifest.json',
+    archive({
+      'other.json': OTHER.config.bytes,
+      'other.tar': OTHER.layers[0]?.blob ?? '',
+      'manifest.json': JSON.stringify([
+        { Config: 'config.json', RepoTags: ['app'], Layers: ['layer.tar'] },
+        { Config: 'other.json', RepoTags: ['docker.io/library/app:latest'], Layers: ['other.tar'] },
+      ]),
+    }),
+    'INVALID_ARCHIVE',
+    /the name "docker\.io\/library\/app:latest" stands for two images$/,
+  ],
+  [
+    'a name that stands for other images in manifest.json and index.json',
+    archive({
+      ...blobsOf(OTHER),
+      'index.json': indexJson(OTHER.manifest, { 'io.containerd.image.name': 'example.com/team/app:1' }),
+    }),
+    'INVALID_ARCHIVE',
+    /the name "example\.com\/team\/app:1" stands for two images$/,
   ],
   [
     'a path of a layer with ..',

@@ -113,4 +113,14 @@ describe('MemoryBudget', () => {
     held.release();
     await assert.rejects(budget.reserve(1, 'late', leaving.signal), /left/);
   });
+
+  test('waits as long as its caller says', async () => {
+    const budget = budgetOf(100, 1);
+    const held = await budget.reserve(100, 'held', NEVER);
+    const long = budget.reserve(100, 'long', NEVER, Number.POSITIVE_INFINITY);
+    await assert.rejects(budget.reserve(10, 'usual', NEVER), (error) => isPassthroughError(error, 'BUSY'));
+    await assert.rejects(budget.reserve(10, 'short', NEVER, 2), /within 0\.002 s/);
+    held.release();
+    assert.equal((await long).bytes, 100);
+  });
 });

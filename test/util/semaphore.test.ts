@@ -147,6 +147,104 @@ describe('a semaphore', () => {
   });
 });
 
+describe('a semaphore whose callers belong to groups', () => {
+  const a = { key: 'a', permits: 2 };
+  const b = { key: 'b', permits: 2 };
+  const x = { key: 'x', permits: 1 };
+
+  /** A semaphore, and callers that write their names down when they get a permit, and their refusals. */
+  function openGroups(options: SemaphoreOptions) {
+    const semaphore = new Semaphore(options);
+    const admitted: string[] = [];
+    const refused: string[] = [];
+    const releases = new Map<string, () => void>();
+    const ask = (name: string, ...shares: { readonly key: string; readonly permits: number }[]) => {
+      semaphore.acquire(NEVER, shares).then(
+        (release) => {
+          admitted.push(name);
+          releases.set(name, release);
+        },
+        (error: unknown) => {
+          isBusy(error);
+          refused.push(name);
+        },
+      );
+    };
+    const release = async (name: string) => {
+      releases.get(name)?.();
+      await turn();
+    };
+    return { semaphore, admitted, refused, ask, release };
+  }
+
+  test('gives a group no more than its share, and the rest to others', async () => {
+    const { admitted, ask, release } = openGroups({ permits: 3 });
+    for (const name of ['a1', 'a2', 'a3', 'a4']) ask(name, a);
+    ask('b1', b);
+    ask('b2', b);
+    await turn();
+    assert.deepEqual(admitted, ['a1', 'a2', 'b1']);
+    await release('a1');
+    assert.deepEqual(admitted.slice(3), ['a3'], 'both hold one then, and the first that came is served');
+  });
+
+  test('serves the group with the fewest permits first, then the one that was served longest ago', async () => {
+    const { admitted, ask, release } = openGroups({ permits: 2 });
+    for (const name of ['a1', 'a2', 'a3', 'a4']) ask(name, { key: 'a', permits: 9 });
+    ask('b1', b);
+    ask('c1', { key: 'c', permits: 9 });
+    await turn();
+    assert.deepEqual(admitted, ['a1', 'a2']);
+    await release('a1');
+    await release('a2');
+    assert.deepEqual(admitted.slice(2), ['b1', 'c1']);
+    await release('b1');
+    await release('c1');
+    assert.deepEqual(admitted.slice(4), ['a3', 'a4']);
+  });
+
+  test('counts a caller in each of its groups', async () => {
+    const { admitted, ask, release } = openGroups({ permits: 9 });
+    ask('a1', a, x);
+    ask('b1', b, x);
+    ask('a2', a, { key: 'y', permits: 1 });
+    await turn();
+    assert.deepEqual(admitted, ['a1', 'a2']);
+    await release('a2');
+    assert.deepEqual(admitted, ['a1', 'a2']);
+    await release('a1');
+    assert.deepEqual(admitted, ['a1', 'a2', 'b1']);
+  });
+
+  test('makes room in a full queue for a group with fewer waiters, at the cost of the last of the largest', async () => {
+    const { refused, ask } = openGroups({ permits: 1, maxWaiters: 3 });
+    for (const name of ['a1', 'a2', 'a3', 'a4']) ask(name, a);
+    await turn();
+    assert.deepEqual(refused, []);
+    ask('b1', b);
+    await turn();
+    assert.deepEqual(refused, ['a4']);
+    // Two of one group and one of another wait: no group has more than its part.
+    ask('b2', b);
+    ask('a5', a);
+    await turn();
+    assert.deepEqual(refused, ['a4', 'b2', 'a5']);
+  });
+
+  test('keeps nothing of a group without holders and waiters', async () => {
+    const { semaphore, admitted, ask, release } = openGroups({ permits: 1, maxWaiters: 1 });
+    ask('a1', a);
+    ask('a2', a);
+    await turn();
+    await release('a1');
+    await release('a2');
+    assert.equal(semaphore.isIdle, true);
+    ask('a3', x);
+    await turn();
+    assert.deepEqual(admitted, ['a1', 'a2', 'a3']);
+  });
+});
+
 describe('a semaphore for each key', () => {
   /** Work that ends by hand. */
   function openKeyed(permits: number) {
@@ -196,4 +294,42 @@ describe('a semaphore for each key', () => {
     await first;
     assert.equal(ends.length, 1);
   });
+
+  for (const [permits, ofOnePart] of [
+    [1, 1],
+    [2, 2],
+    [3, 3],
+    [4, 3],
+    [8, 6],
+    [64, 48],
+  ] as const) {
+    test(`lets one part of a key have ${ofOnePart} of ${permits} permits, and other parts the rest`, async () => {
+      const semaphore = new KeyedSemaphore(permits);
+      const ends: (() => void)[] = [];
+      const begun = { one: 0, other: 0 };
+      const run = (part: 'one' | 'other') =>
+        semaphore.run(
+          'key',
+          NEVER,
+          () => {
+            begun[part] += 1;
+            const { promise, resolve } = Promise.withResolvers<void>();
+            ends.push(resolve);
+            return promise;
+          },
+          part,
+        );
+      const all = Array.from({ length: permits + 1 }, () => run('one'));
+      await turn();
+      assert.deepEqual(begun, { one: ofOnePart, other: 0 });
+      all.push(...Array.from({ length: permits + 1 }, () => run('other')));
+      await turn();
+      assert.deepEqual(begun, { one: ofOnePart, other: permits - ofOnePart });
+      for (let turns = 0; turns < all.length; turns += 1) {
+        for (const end of ends) end();
+        await turn();
+      }
+      await within(Promise.all(all), 'all work');
+    });
+  }
 });

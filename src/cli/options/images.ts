@@ -1,8 +1,8 @@
 import { homedir } from 'node:os';
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
-import { type Call, ImageService } from '../../pull/image-service.ts';
+import { ImageService } from '../../pull/image-service.ts';
 import type { ImageServiceOptions } from '../../pull/options.ts';
-import { type ImageRequest, imageRequest } from '../../pull/request.ts';
+import { type Call, type ImageRequest, imageRequest } from '../../pull/request.ts';
 import { authFilePaths, credentialsFor } from '../../registry/auth/auth-file.ts';
 import type { ListedCredentials, StaticCredentials } from '../../registry/auth/credentials.ts';
 import type { RegistryTls } from '../../registry/transport/tls.ts';

@@ -26,6 +26,7 @@ export async function pullToOutput(
   { signal, onProgress, ...client }: PullToOptions,
 ): Promise<{ readonly resolved: ResolvedArchive; readonly size: number }> {
   const resolved = await service.resolve(request, { signal, ...client });
+  using _ = { [Symbol.dispose]: () => resolved.release() };
   const archive = await service.pull(resolved, { signal, onProgress });
   try {
     for await (const chunk of archive.bytes()) {

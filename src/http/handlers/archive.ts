@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import { type Span, trace } from '@opentelemetry/api';
+import { formatReference } from '../../image/reference.ts';
 import type { ArchiveFile } from '../../pull/archive-files.ts';
 import { digestAttributes } from '../../pull/image-attributes.ts';
 import { stopping } from '../../pull/preparations.ts';
@@ -7,6 +9,7 @@ import type { ResolvedArchive } from '../../pull/resolve-archive.ts';
 import { digestsOf } from '../../pull/resolve-manifest.ts';
 import type { Application } from '../application.ts';
 import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
+import { clientOf } from '../client-limit.ts';
 import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
 import { parseArchiveRequest } from '../routing/archive-request.ts';
@@ -33,20 +36,33 @@ export async function handleArchive(
   app: Application,
 ): Promise<void> {
   if (app.isStopping) throw stopping('begin a download');
-  const leave = app.clients.enter(context.request.socket.remoteAddress ?? '');
+  const parsed = await parseRequest(context, route, app);
+  const leave = app.clients.enter(addressOf(context), 'download', workOf(context, parsed));
+  let prepared: PreparedArchive;
   try {
-    const parsed = await parseRequest(context, route, app);
-    try {
-      await answer(context, parsed, app);
-    } catch (error) {
-      const hosts = parsed.request.images.map(({ host }) => host);
-      throw route.kind === 'archive'
-        ? withFilenameHint(error, route.filename)
-        : challengeWhenDenied(error, hosts, parsed.client, app);
-    }
+    prepared = await prepare(context, parsed, app);
+  } catch (error) {
+    const hosts = parsed.request.images.map(({ host }) => host);
+    throw route.kind === 'archive'
+      ? withFilenameHint(error, route.filename)
+      : challengeWhenDenied(error, hosts, parsed.client, app);
   } finally {
     leave();
   }
+  await send(context, prepared, app);
+}
+
+/** The address of the client's connection. */
+export function addressOf({ request }: RequestContext): string {
+  return request.socket.remoteAddress ?? '';
+}
+
+/** Names the work of a request: requests of equal names ask for the same file with the same rights. */
+function workOf({ request: { url, headers } }: RequestContext, { request }: ParsedRequest): string {
+  const images = request.images.map(({ reference }) => formatReference(reference));
+  const facts = JSON.stringify([url, headers.authorization, images]);
+  // Hashed: a URL may be long, and the credentials must not stay in memory.
+  return createHash('sha256').update(facts).digest('base64');
 }
 
 /**
@@ -66,31 +82,48 @@ export async function parseRequest(
   return { request, client: await extractCredentials(context, isRequired, hosts, app) };
 }
 
-async function answer(
+/** An archive that is ready to be sent; without a file, the client has it already. */
+interface PreparedArchive {
+  readonly resolved: ResolvedArchive;
+  readonly file: ArchiveFile | undefined;
+}
+
+async function prepare(
   context: RequestContext,
-  { request, client }: ParsedRequest,
+  { request, client: access }: ParsedRequest,
   app: Application,
-): Promise<void> {
+): Promise<PreparedArchive> {
   const { facts, signal } = context;
   const startedAt = performance.now();
   const span = trace.getActiveSpan();
-  let resolved: ResolvedArchive;
-  let file: ArchiveFile | undefined;
   try {
-    resolved = await app.images.resolve(request, { signal, ...client });
+    using held = new DisposableStack();
+    const resolved = await app.images.resolve(request, { signal, ...access });
+    held.defer(() => resolved.release());
     describeResolved(resolved, context, span);
     const isKnown = checkConditions(context.request, resolved.etag);
-    if (!isKnown) file = await app.images.pull(resolved, { signal });
+    const client = clientOf(addressOf(context));
+    const file = isKnown ? undefined : await app.images.pull(resolved, { signal, client });
+    held.move();
+    return { resolved, file };
   } finally {
     facts.prepareMs = Math.round(performance.now() - startedAt);
   }
-  const about = { manifestDigest: facts.digest, staleMs: resolved.staleMs };
-  if (file === undefined) return sendNotModified(context, resolved.etag, about);
+}
+
+async function send(
+  context: RequestContext,
+  { resolved, file }: PreparedArchive,
+  app: Application,
+): Promise<void> {
+  const about = { manifestDigest: context.facts.digest, staleMs: resolved.staleMs };
   try {
+    if (file === undefined) return sendNotModified(context, resolved.etag, about);
     const { downloads, config } = app;
     await sendFile(context, file, { ...about, downloads, stallMs: config.sendStallMs });
   } finally {
-    file.close();
+    file?.close();
+    resolved.release();
   }
 }
 

@@ -7,12 +7,13 @@ import type { HostPolicy } from '../../registry/select-host.ts';
 import { printableJson, quoted } from '../../util/printable.ts';
 import type { Application } from '../application.ts';
 import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
+import { clientOf } from '../client-limit.ts';
 import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
-import { sendDocument } from '../respond.ts';
 import { parseImage } from '../routing/archive-request.ts';
 import type { ManifestRoute, TagsRoute } from '../routing/route.ts';
-import { sendNotModified } from '../send-file.ts';
+import { sendContent, sendNotModified } from '../send-file.ts';
+import { addressOf } from './archive.ts';
 
 /**
  * Answers with a manifest, byte for byte as the registry has it: the one that the reference names; with `?type=` the index, or
@@ -27,20 +28,28 @@ export async function handleManifest(
 ): Promise<void> {
   const image = await parseImage(context, () => imageRequest(route.reference, app.config.registry));
   const choice = manifestChoice(route, app.config.defaultPlatform);
-  await withCredentials(context, image, app, async (client) => {
+  await withCredentials(context, image, app, async (access) => {
     const { signal, facts, request } = context;
-    const { digest, bytes, mediaType } = await app.images.manifest(image, choice, { signal, ...client });
-    facts.digest = digest;
-    if (checkConditions(request, `"${digest}"`)) {
-      sendNotModified(context, `"${digest}"`, { manifestDigest: digest });
-      return;
+    const address = addressOf(context);
+    const { digest, content, mediaType } = await counted(context, app, () =>
+      app.images.manifest(image, choice, { signal, client: clientOf(address), ...access }),
+    );
+    try {
+      facts.digest = digest;
+      if (checkConditions(request, `"${digest}"`)) {
+        sendNotModified(context, `"${digest}"`, { manifestDigest: digest });
+        return;
+      }
+      const headers = {
+        'Content-Type': mediaType,
+        'Docker-Content-Digest': digest,
+        ETag: `"${digest}"`,
+        'Cache-Control': 'no-cache',
+      };
+      await sendContent(context, content, headers, app.config.sendStallMs);
+    } finally {
+      content.release();
     }
-    sendDocument(context, bytes, {
-      'Content-Type': mediaType,
-      'Docker-Content-Digest': digest,
-      ETag: `"${digest}"`,
-      'Cache-Control': 'no-cache',
-    });
   });
 }
 
@@ -51,15 +60,30 @@ export async function handleManifest(
  */
 export async function handleTags(context: RequestContext, route: TagsRoute, app: Application): Promise<void> {
   const image = await parseImage(context, () => repositoryOf(route.repository, app.config.registry));
-  await withCredentials(context, image, app, async (client) => {
-    const tags = await app.images.tags(image, { signal: context.signal, ...client });
-    const { registryName, repository } = image.reference;
-    const document = { name: `${registryName}/${repository}`, tags };
-    sendDocument(context, Buffer.from(`${printableJson(document)}\n`), {
-      'Content-Type': 'application/json',
-      'Cache-Control': 'no-cache',
-    });
+  await withCredentials(context, image, app, async (access) => {
+    const { signal } = context;
+    const client = clientOf(addressOf(context));
+    const tags = await counted(context, app, () => app.images.tags(image, { signal, client, ...access }));
+    try {
+      const { registryName, repository } = image.reference;
+      const name = printableJson(`${registryName}/${repository}`);
+      const headers = { 'Content-Type': 'application/json', 'Cache-Control': 'no-cache' };
+      const around = { before: `{"name":${name},"tags":`, after: '}\n' };
+      await sendContent(context, tags, headers, app.config.sendStallMs, around);
+    } finally {
+      tags.release();
+    }
   });
+}
+
+/** Runs a look-up, which counts as work of the client until its result is there. */
+async function counted<T>(context: RequestContext, app: Application, lookUp: () => Promise<T>): Promise<T> {
+  const leave = app.clients.enter(addressOf(context), 'look-up');
+  try {
+    return await lookUp();
+  } finally {
+    leave();
+  }
 }
 
 /** A repository is written as a reference without tag and digest. */

@@ -1,13 +1,14 @@
 import { PassthroughError } from '../../errors.ts';
 import { type Preparation, stopping } from '../../pull/preparations.ts';
 import type { Application } from '../application.ts';
+import { clientOf } from '../client-limit.ts';
 import { logPreparation } from '../observe/request-log.ts';
 import { problemOf } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
 import { sendJson, sendNothing } from '../respond.ts';
 import { mayHoldCredentials } from '../routing/path.ts';
 import type { PreparationRoute, PrepareRoute } from '../routing/route.ts';
-import { parseRequest } from './archive.ts';
+import { addressOf, parseRequest } from './archive.ts';
 
 /** Longest path and query that are kept of a preparation, in characters. The query of a tracked URL may have 30 KB. */
 const MAX_TARGET_LENGTH = 4096;
@@ -34,8 +35,16 @@ export async function handlePrepare(
   const { request, client } = await parseRequest(context, route.archive, app);
   const target = (context.request.url ?? '').replace(/^.*?\/prepare(?=\/)/, '');
   const path = mayHoldCredentials(target) ? '/REDACTED' : target.slice(0, MAX_TARGET_LENGTH);
-  const { preparation, ended } = app.images.prepare(request, { ...client, path });
-  void ended.then((result) => logPreparation(result, app.logger));
+  const address = addressOf(context);
+  // It counts until the preparation ends, although the answer goes out now.
+  const leave = app.clients.enter(address, 'preparation');
+  const { preparation, ended } = startOrLeave(leave, () =>
+    app.images.prepare(request, { ...client, path, client: clientOf(address) }),
+  );
+  void ended.then((result) => {
+    leave();
+    logPreparation(result, app.logger);
+  });
   sendJson(context, 202, describe(preparation), {
     Location: `/preparations/${preparation.id}`,
     'Retry-After': String(LOOK_AGAIN_S),
@@ -60,6 +69,16 @@ export async function handlePreparation(
   if (preparation === undefined) throw unknown();
   const headers = preparation.endedAt === undefined ? { 'Retry-After': String(LOOK_AGAIN_S) } : {};
   sendJson(context, 200, describe(preparation), headers);
+}
+
+/** Starts work that was counted. Where it cannot start, the count ends. */
+function startOrLeave<T>(leave: () => void, start: () => T): T {
+  try {
+    return start();
+  } catch (error) {
+    leave();
+    throw error;
+  }
 }
 
 /** A preparation as JSON shows it. */

@@ -3,12 +3,19 @@ import { isDigest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { CredentialOwner } from '../../registry/auth/credentials.ts';
 import type { FetchedManifest, Repository, RepositoryLocation } from '../../registry/repository.ts';
+import type { Content } from '../../util/content.ts';
 import { KeyedSemaphore } from '../../util/semaphore.ts';
 import { SingleFlight } from '../../util/single-flight.ts';
+import type { CachedDocument } from './manifest-cache.ts';
 import type { ReferenceCache } from './reference-cache.ts';
 
 /** Most concurrent manifest requests to one registry: many clients with credentials must not overload it. */
 const MAX_MANIFEST_REQUESTS = 64;
+
+/** The single flight of {@link SharedManifests.inFlight}. */
+export function sharedManifestRequests(): SingleFlight<string, FetchedManifest> {
+  return new SingleFlight(({ content }) => content.release());
+}
 
 /** What all caching repositories of a service share. */
 export class SharedManifests {
@@ -18,7 +25,7 @@ export class SharedManifests {
   /** Limits the manifest requests to each registry. */
   readonly permits = new KeyedSemaphore(MAX_MANIFEST_REQUESTS);
 
-  constructor(references: ReferenceCache, inFlight = new SingleFlight<string, FetchedManifest>()) {
+  constructor(references: ReferenceCache, inFlight = sharedManifestRequests()) {
     this.references = references;
     this.inFlight = inFlight;
   }
@@ -58,35 +65,39 @@ export class CachingRepository implements Repository {
     const { inFlight, permits } = this.#shared;
     const name = typeof reference === 'string' ? reference : reference.digest;
     const request = (working: AbortSignal) =>
-      permits.run(location.origin, working, () =>
-        typeof reference === 'string'
-          ? this.#resolve(reference, working)
-          : this.#getChild(reference, working),
+      permits.run(
+        location.origin,
+        working,
+        () =>
+          typeof reference === 'string'
+            ? this.#resolve(reference, working)
+            : this.#getChild(reference, working),
+        location.name,
       );
     if (owner === 'client') return await request(signal);
     const kind = typeof reference === 'string' ? 'root' : 'child';
-    const found = await inFlight.run(
+    const { value: found, release } = await inFlight.join(
       `${owner} ${kind} ${location.origin} ${location.name} ${name}`,
-      signal,
-      request,
+      { signal, produce: request },
     );
+    const content = found.content.retain();
+    release();
     this.#isStale ||= found.staleMs !== undefined;
-    return found;
+    return { ...found, content };
   }
 
-  async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Uint8Array> {
+  async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Content> {
     const cached = await this.#cached(descriptor);
-    if (cached !== undefined) return cached.bytes;
-    const bytes = await this.#ask(() => this.#inner.getConfig(descriptor, signal));
-    this.#keep({ digest: descriptor.digest, bytes, contentType: '' });
-    return bytes;
+    if (cached !== undefined) return cached.content;
+    const content = await this.#ask(() => this.#inner.getConfig(descriptor, signal));
+    return (await this.#keep({ digest: descriptor.digest, content, contentType: '' })).content;
   }
 
   headManifest(reference: string, signal: AbortSignal): ReturnType<Repository['headManifest']> {
     return this.#inner.headManifest(reference, signal);
   }
 
-  listTags(signal: AbortSignal): Promise<readonly string[]> {
+  listTags(signal: AbortSignal): ReturnType<Repository['listTags']> {
     return this.#inner.listTags(signal);
   }
 
@@ -109,9 +120,10 @@ export class CachingRepository implements Repository {
     this.#names.add(name);
     try {
       const found = await this.#ask(
-        async () => (await this.#unchanged(name, signal)) ?? (await this.#inner.getManifest(name, signal)),
+        async () =>
+          (await this.#unchanged(name, signal)) ??
+          (await this.#keep(await this.#inner.getManifest(name, signal))),
       );
-      this.#keep(found);
       references.confirm(location, name, found.digest, owner === 'none');
       return found;
     } catch (error) {
@@ -127,20 +139,23 @@ export class CachingRepository implements Repository {
     const { location } = this.#options;
     const { references } = this.#shared;
     const digest = isDigest(name) ? name : references.digestOf(location, name);
-    const document = digest && references.document(location, digest);
+    const document = digest && (await references.document(location, digest));
     if (document === undefined) return undefined;
-    const head = await this.#inner.headManifest(name, signal);
-    const isSame = head?.digest === document.digest && head.contentType === document.contentType;
-    return isSame ? document : undefined;
+    let isSame = false;
+    try {
+      const head = await this.#inner.headManifest(name, signal);
+      isSame = head?.digest === document.digest && head.contentType === document.contentType;
+      return isSame ? document : undefined;
+    } finally {
+      if (!isSame) document.content.release();
+    }
   }
 
   /** A manifest that an index names. */
   async #getChild(descriptor: Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
     const cached = await this.#cached(descriptor);
     if (cached !== undefined) return cached;
-    const found = await this.#ask(() => this.#inner.getManifest(descriptor, signal));
-    this.#keep(found);
-    return found;
+    return await this.#keep(await this.#ask(() => this.#inner.getManifest(descriptor, signal)));
   }
 
   /**
@@ -163,20 +178,19 @@ export class CachingRepository implements Repository {
   }
 
   /** A cached document. One whose size differs from the descriptor's goes to the repository client, which refuses it. */
-  async #cached({ digest, size }: Descriptor): Promise<FetchedManifest | undefined> {
+  async #cached({ digest, size }: Descriptor): Promise<CachedDocument | undefined> {
     const { location } = this.#options;
     const { references } = this.#shared;
     const cached = this.#isStale
       ? await references.staleDocument(location, digest)
-      : references.document(location, digest);
-    return cached?.bytes.byteLength === size ? cached : undefined;
+      : await references.document(location, digest);
+    if (cached === undefined || cached.content.size === size) return cached;
+    cached.content.release();
+    return undefined;
   }
 
-  #keep({ digest, bytes, contentType }: FetchedManifest): void {
-    const { location } = this.#options;
-    const { references } = this.#shared;
-    if (references.document(location, digest) !== undefined) return;
-    references.keepDocument(location, { digest, bytes, contentType });
+  #keep(document: CachedDocument): Promise<CachedDocument> {
+    return this.#shared.references.keepDocument(this.#options.location, document);
   }
 }
 

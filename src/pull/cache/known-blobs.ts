@@ -2,8 +2,11 @@ import type { Digest } from '../../image/digest.ts';
 import type { RepositoryLocation } from '../../registry/repository.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
 
-/** Most blobs that are remembered: each entry takes some 200 bytes. */
-const MAX_BLOBS = 20_000;
+/** Most bytes of memory for what is remembered: some 15,000 blobs. */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+/** Memory that an entry takes besides its key. */
+const OVERHEAD_BYTES = 100;
 
 /**
  * Which blobs a repository is known to have. A stored layer may come from another repository, which this request may not be
@@ -11,7 +14,10 @@ const MAX_BLOBS = 20_000;
  * checks that at the push. So a stored layer is served for a repository only after the registry has confirmed it once.
  */
 export class KnownBlobs {
-  readonly #blobs = new BoundedMap<string, true>({ maxCost: MAX_BLOBS });
+  readonly #blobs = new BoundedMap<string, true>({
+    maxCost: MAX_BYTES,
+    costOf: (_, key) => key.length + OVERHEAD_BYTES,
+  });
 
   /** Whether the repository has confirmed that it has the blob. */
   has(repository: RepositoryLocation, digest: Digest): boolean {

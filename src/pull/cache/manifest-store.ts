@@ -3,6 +3,8 @@ import { fieldsOf } from '../../image/json.ts';
 import type { RepositoryLocation } from '../../registry/repository.ts';
 import type { Store } from '../../storage/store.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
+import { contentOfBytes, MAX_SMALL_BYTES } from '../../util/content.ts';
+import { contentOfStored, storeContent } from '../documents/stored-content.ts';
 import type { LayerReport } from '../progress.ts';
 import type { CachedDocument } from './manifest-cache.ts';
 
@@ -20,6 +22,9 @@ export interface References {
 
 /** Name of the note that holds the references. */
 const NOTE = 'references.json';
+
+/** No caller stops a look into the store: it takes milliseconds. */
+const NEVER = new AbortController().signal;
 
 /** Delay in milliseconds before changes are written. A killed process loses the changes of this time. */
 const WRITE_DELAY_MS = 2_000;
@@ -65,34 +70,40 @@ export class ManifestStore {
     else this.#timer ??= setTimeout(() => this.#write(), WRITE_DELAY_MS).unref();
   }
 
-  /** Writes a manifest or config. */
-  keepDocument(repository: RepositoryLocation, { digest, bytes, contentType }: CachedDocument): void {
-    const signal = new AbortController().signal;
-    const produce: Parameters<Store<LayerReport>['obtain']>[1]['produce'] = async (draft) => {
-      await draft.write(bytes);
-      return { contentType };
-    };
-    this.#store.obtain(keyOf(repository, digest), { signal, produce }).then(
-      ({ release }) => release(),
-      () => undefined,
-    );
+  /**
+   * Writes a manifest or config.
+   *
+   * @param document its content is taken over
+   * @returns the document in its file, or as it came where it cannot be written; the caller must release its content
+   */
+  async keepDocument(repository: RepositoryLocation, document: CachedDocument): Promise<CachedDocument> {
+    const { digest, content, contentType } = document;
+    const key = keyOf(repository, digest);
+    return { ...document, content: await storeContent(this.#store, key, content, { contentType }) };
   }
 
-  /** Reads a manifest or config; `undefined` if it is missing or damaged. */
+  /**
+   * Finds a manifest or config; `undefined` if it is missing or damaged.
+   *
+   * @returns the document, whose content the caller must release
+   */
   async findDocument(repository: RepositoryLocation, digest: Digest): Promise<CachedDocument | undefined> {
-    const file = await this.#store.find(keyOf(repository, digest), new AbortController().signal);
+    const file = await this.#store.find(keyOf(repository, digest), NEVER);
     if (file === undefined) return undefined;
+    const contentType = String(file.description['contentType']);
+    const content = contentOfStored(file);
     try {
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of file.read()) {
-        chunks.push(Buffer.from(chunk));
-        releaseChunk(chunk);
+      if (content.size <= MAX_SMALL_BYTES) {
+        const bytes = await content.readWhole();
+        content.release();
+        return { digest, content: contentOfBytes(bytes), contentType };
       }
-      return { digest, bytes: Buffer.concat(chunks), contentType: String(file.description['contentType']) };
+      // Damage is found now, while the document can still be fetched again.
+      for await (const chunk of content.read()) releaseChunk(chunk);
+      return { digest, content, contentType };
     } catch {
+      content.release();
       return undefined;
-    } finally {
-      file.release();
     }
   }
 

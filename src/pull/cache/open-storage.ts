@@ -1,7 +1,10 @@
+import type { RetryPolicy } from '../../registry/transport/retry.ts';
 import { StoreFolder } from '../../storage/folder.ts';
 import { Store } from '../../storage/store.ts';
+import type { sharedFiles } from '../archive-files.ts';
 import { type ResolvedOptions, storeBytes } from '../options.ts';
 import type { LayerReport } from '../progress.ts';
+import type { SharedManifests } from './caching-repository.ts';
 import { ManifestStore } from './manifest-store.ts';
 import { ReferenceCache } from './reference-cache.ts';
 
@@ -14,6 +17,14 @@ export interface Storage {
 
 /** Opens a store. A test may replace it. */
 export type OpenStore = typeof Store.open<LayerReport>;
+
+/** Parts that tests replace, to observe or to damage them. */
+export interface ReplaceableParts {
+  readonly openStore?: OpenStore;
+  readonly manifestsInFlight?: SharedManifests['inFlight'];
+  readonly filesInFlight?: ReturnType<typeof sharedFiles>;
+  readonly retry?: RetryPolicy | undefined;
+}
 
 /**
  * Opens the folder of a service with all that is stored in it, and uses it.

@@ -10,7 +10,7 @@ export interface ReferenceCacheOptions {
   readonly isOn: boolean;
   /** Milliseconds for which a reference that was resolved anonymously may be served without the registry; 0 for never. */
   readonly staleMs: number;
-  /** Keeps on disk what may be served without the registry. */
+  /** Keeps on disk what may be served without the registry, and large documents while they are used. */
   readonly store?: ManifestStore | undefined;
   /** What the store has kept from an earlier process. */
   readonly stored?: Iterable<readonly [string, CachedReference]> | undefined;
@@ -23,8 +23,11 @@ export interface StaleDocument {
   readonly staleMs: number;
 }
 
-/** Most references that are kept: each entry takes some 300 bytes. */
-const MAX_REFERENCES = 20_000;
+/** Most bytes of memory for references, and for the names of their repositories: some 20,000 references. */
+const MAX_BYTES = 8 * 1024 * 1024;
+
+/** Memory that a reference takes besides its key. */
+const OVERHEAD_BYTES = 250;
 
 /**
  * The digests that references resolved to, and the manifests and configs behind them. The registry is still asked whether a
@@ -33,6 +36,7 @@ const MAX_REFERENCES = 20_000;
 export class ReferenceCache {
   readonly #isOn: boolean;
   readonly #staleMs: number;
+  readonly #servesStale: boolean;
   readonly #documents: ManifestCache;
   readonly #references: BoundedMap<string, CachedReference>;
   readonly #store: ManifestStore | undefined;
@@ -43,8 +47,10 @@ export class ReferenceCache {
     this.#isOn = isOn;
     this.#staleMs = staleMs;
     this.#documents = isOn ? new ManifestCache() : new ManifestCache(0);
-    this.#references = new BoundedMap({ maxCost: isOn ? MAX_REFERENCES : 0 }, stored);
-    this.#store = isOn && staleMs > 0 ? store : undefined;
+    const costOf = (_: CachedReference, key: string) => key.length + OVERHEAD_BYTES;
+    this.#references = new BoundedMap({ maxCost: isOn ? MAX_BYTES : 0, costOf }, stored);
+    this.#store = store;
+    this.#servesStale = isOn && staleMs > 0;
     for (const [key] of this.#references.entries()) this.#anonymous.add(repositoryOf(key));
   }
 
@@ -53,15 +59,34 @@ export class ReferenceCache {
     return this.#references.get(keyOf(repository, name))?.digest;
   }
 
-  /** A manifest or config that this repository has served. */
-  document(repository: RepositoryLocation, digest: Digest): CachedDocument | undefined {
-    return this.#documents.get(repository, digest);
+  /**
+   * A manifest or config that this repository has served.
+   *
+   * @returns the document, whose content the caller must release
+   */
+  async document(repository: RepositoryLocation, digest: Digest): Promise<CachedDocument | undefined> {
+    const entry = this.#documents.get(repository, digest);
+    if (entry === undefined) return undefined;
+    const { content, contentType } = entry;
+    if (content !== undefined) return { digest, content, contentType };
+    const stored = await this.#store?.findDocument(repository, digest);
+    if (stored === undefined) this.#documents.delete(repository, digest);
+    return stored;
   }
 
-  /** Keeps a manifest or config that this repository has served. */
-  keepDocument(repository: RepositoryLocation, document: CachedDocument): void {
+  /**
+   * Keeps a manifest or config that this repository has served. All holders of a large one share its file.
+   *
+   * @param document its content is taken over
+   * @returns the document, whose content the caller must release
+   */
+  async keepDocument(repository: RepositoryLocation, document: CachedDocument): Promise<CachedDocument> {
     this.#documents.set(repository, document);
-    this.#store?.keepDocument(repository, document);
+    if (document.content.bytes === undefined)
+      return (await this.#store?.keepDocument(repository, document)) ?? document;
+    if (this.#servesStale)
+      void this.#store?.keepDocument(repository, document).then(({ content }) => content.release());
+    return document;
   }
 
   /**
@@ -79,7 +104,7 @@ export class ReferenceCache {
     this.#references.set(key, { digest, ...(resolvedAt !== undefined && { resolvedAt }) });
     if (!isAnonymous) return;
     this.#noteAnonymous(repositoryOf(key));
-    this.#store?.keepReferences(this.#references);
+    if (this.#servesStale) this.#store?.keepReferences(this.#references);
   }
 
   /**
@@ -94,7 +119,7 @@ export class ReferenceCache {
     const wasServed = keys.some((key) => this.#references.get(key)?.resolvedAt !== undefined);
     for (const key of keys) this.#references.delete(key);
     if (name === undefined) this.#anonymous.delete(keyOf(repository, ''));
-    if (wasServed) this.#store?.keepReferences(this.#references, 'now');
+    if (wasServed && this.#servesStale) this.#store?.keepReferences(this.#references, 'now');
   }
 
   #keysOf(repository: RepositoryLocation): readonly string[] {
@@ -102,10 +127,10 @@ export class ReferenceCache {
     return Array.from(this.#references.entries(), ([key]) => key).filter((key) => key.startsWith(prefix));
   }
 
-  /** Eviction leaves repositories without references; they go when there are more of them than references can be. */
+  /** Eviction leaves repositories without references; they go when there are many more of them than references. */
   #noteAnonymous(repository: string): void {
     this.#anonymous.add(repository);
-    if (this.#anonymous.size <= MAX_REFERENCES) return;
+    if (this.#anonymous.size <= 2 * this.#references.size) return;
     this.#anonymous.clear();
     for (const [key] of this.#references.entries()) this.#anonymous.add(repositoryOf(key));
   }
@@ -127,7 +152,8 @@ export class ReferenceCache {
 
   /** A document for a caller that cannot ask the registry: also one that an earlier process has kept. */
   async staleDocument(repository: RepositoryLocation, digest: Digest): Promise<CachedDocument | undefined> {
-    return this.document(repository, digest) ?? (await this.#store?.findDocument(repository, digest));
+    const document = await this.document(repository, digest);
+    return document ?? (this.#servesStale ? await this.#store?.findDocument(repository, digest) : undefined);
   }
 }
 

@@ -2,14 +2,17 @@ import type { ArchiveEntry } from '../../archive/archive.ts';
 import { LAYOUT_TABLE } from '../../archive/layouts.ts';
 import { PassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
+import type { Store, Stored } from '../../storage/store.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
 import { headerBlocks, TRAILER_SIZE } from '../../tar/encoder.ts';
 import { paddingAfter } from '../../tar/header.ts';
+import type { Content } from '../../util/content.ts';
 import { abortedBy, mapConcurrently, unlessAborted } from '../../util/map-concurrently.ts';
 import { type FetchedImage, ImageFetcher } from '../fetch-image.ts';
 import type { FetchedLayer, LayerFetcher } from '../fetch-layers.ts';
 import { SizeBudget } from '../limits.ts';
-import type { PullCall } from '../pull-archive.ts';
+import type { LayerReport } from '../progress.ts';
+import { type PullCall, prefixed } from '../pull-archive.ts';
 import {
   foreignLayersOf,
   layerFormOf,
@@ -20,12 +23,17 @@ import {
 import type { PartialFile } from './partial-file.ts';
 import { type PlannedLayer, PlannedLayers } from './planned-layers.ts';
 
+/** Layers by diff ID, as they become ready. */
+type ReadyLayers = ReadonlyMap<Digest | undefined, PromiseWithResolvers<FetchedLayer>>;
+
 /** What is known of an archive before its layers are fetched. */
 interface Plan {
   /** Their names and order are final. Of uncompressed layers, `size` is not. */
   readonly entries: readonly ArchiveEntry[];
   readonly images: readonly { readonly source: ResolvedImage; readonly layers: FetchedImage['layers'] }[];
   readonly layers: ReadonlyMap<Digest, PlannedLayer>;
+  /** Documents that are not in memory, by digest. */
+  readonly documents: ReadonlyMap<Digest, Content>;
 }
 
 /** Writes archives to files while their layers arrive, so that nothing is prepared before. */
@@ -33,7 +41,11 @@ export class DirectWriter {
   readonly #layers: LayerFetcher;
   readonly #policy: ResolvePolicy;
 
-  constructor(layers: LayerFetcher, policy: ResolvePolicy) {
+  readonly #store: Store<LayerReport>;
+
+  /** @param store keeps what is made of large configs */
+  constructor(layers: LayerFetcher, policy: ResolvePolicy, store: Store<LayerReport>) {
+    this.#store = store;
     this.#layers = layers;
     this.#policy = policy;
   }
@@ -48,21 +60,30 @@ export class DirectWriter {
    */
   async write(resolved: ResolvedArchive, file: PartialFile, call: PullCall): Promise<number> {
     call.progress?.enter('fetching');
-    const plan = await this.#plan(resolved, call);
-    return layerFormOf(resolved.request) === 'compressed'
-      ? await this.#writeInPlace(plan, file, call)
-      : await this.#writeInOrder(plan, file, call);
+    const documents = new Map<Digest, Content>();
+    try {
+      const plan = await this.#plan(resolved, documents, call);
+      return layerFormOf(resolved.request) === 'compressed'
+        ? await this.#writeInPlace(plan, file, call)
+        : await this.#writeInOrder(plan, file, call);
+    } finally {
+      for (const document of documents.values()) document.release();
+    }
   }
 
   /** Fetches the configs, and computes the entries. */
-  async #plan({ request, images }: ResolvedArchive, { signal }: PullCall): Promise<Plan> {
+  async #plan(
+    { request, images }: ResolvedArchive,
+    documents: Map<Digest, Content>,
+    { signal }: PullCall,
+  ): Promise<Plan> {
     const planned = new PlannedLayers();
-    const fetcher = new ImageFetcher(planned, this.#policy);
+    const fetcher = new ImageFetcher(planned, this.#policy, this.#store);
     const budget = new SizeBudget(this.#policy.limits);
     const known = new Map<Digest, FetchedLayer>();
     const fetched: FetchedImage[] = [];
     for (const image of images)
-      fetched.push(await fetcher.fetch(image, request, { layers: known, budget, signal }));
+      fetched.push(await fetcher.fetch(image, request, { layers: known, documents, budget, signal }));
     const { entries } = LAYOUT_TABLE[request.layout].arrange(
       fetched.map((image) => ({
         ...image,
@@ -71,25 +92,32 @@ export class DirectWriter {
       foreignLayersOf(request, this.#policy),
     );
     const sources = images.map((source, at) => ({ source, layers: fetched[at]?.layers ?? [] }));
-    return { entries, images: sources, layers: planned.layers };
+    return { entries, images: sources, layers: planned.layers, documents };
   }
 
   /** Compressed layers: the descriptors give each its position, so each is written there while it arrives. */
-  async #writeInPlace({ entries, layers }: Plan, file: PartialFile, call: PullCall): Promise<number> {
+  async #writeInPlace(
+    { entries, layers, documents }: Plan,
+    file: PartialFile,
+    call: PullCall,
+  ): Promise<number> {
     const { signal, progress } = call;
     const positions = new Map<Digest, number>();
     let position = 0;
+    const write = async (bytes: Uint8Array) => {
+      await file.write(bytes, position);
+      position += bytes.byteLength;
+    };
     for (const entry of entries) {
-      const before = Buffer.concat([headerBlocks(entry), entry.content ?? new Uint8Array()]);
-      await file.write(before, position);
-      position += before.byteLength;
-      if (entry.content === undefined && entry.blob !== undefined) {
+      await write(Buffer.concat([headerBlocks(entry), entry.content ?? new Uint8Array()]));
+      const document = documentOf(entry, documents);
+      if (document !== undefined) {
+        for await (const chunk of prefixed(entry.prefix, document)) await write(chunk);
+      } else if (entry.content === undefined && entry.blob !== undefined) {
         positions.set(entry.blob, position);
         position += entry.size;
       }
-      const padding = new Uint8Array(paddingAfter(entry.size));
-      await file.write(padding, position);
-      position += padding.byteLength;
+      await write(new Uint8Array(paddingAfter(entry.size)));
     }
     await file.write(new Uint8Array(TRAILER_SIZE), position);
 
@@ -133,7 +161,7 @@ export class DirectWriter {
           stop,
           this.#fetchAll(plan, held, (layer) => ready.get(layer.diffId)?.resolve(layer), { ...call, signal }),
         ),
-        stopping(stop, this.#copyInOrder(plan.entries, ready, file, signal)),
+        stopping(stop, this.#copyInOrder(plan, ready, file, signal)),
       ]);
       const failures = ends.filter((end) => end.status === 'rejected').map(({ reason }) => reason);
       // The second failure may only say that the first has stopped it.
@@ -167,8 +195,8 @@ export class DirectWriter {
   }
 
   async #copyInOrder(
-    entries: readonly ArchiveEntry[],
-    ready: ReadonlyMap<Digest | undefined, PromiseWithResolvers<FetchedLayer>>,
+    { entries, documents }: Plan,
+    ready: ReadyLayers,
     target: PartialFile,
     signal: AbortSignal,
   ): Promise<number> {
@@ -177,22 +205,36 @@ export class DirectWriter {
       size += bytes.byteLength;
       await target.write(bytes);
     };
-    for (const { content, blob, layer, ...entry } of entries) {
-      const waiting = content === undefined && blob !== undefined ? ready.get(blob) : undefined;
-      if (content === undefined && blob !== undefined && waiting === undefined) throw unplanned(blob);
-      const file = waiting && (await unlessAborted(waiting.promise, signal)).file;
-      const whole = file === undefined ? entry : { ...entry, size: file.size };
-      await write(Buffer.concat([headerBlocks(whole), content ?? new Uint8Array()]));
-      for await (const chunk of file?.read() ?? []) {
+    for (const entry of entries) {
+      const { content = new Uint8Array(), blob } = entry;
+      const document = documentOf(entry, documents);
+      const isLayer = document === undefined && entry.content === undefined && blob !== undefined;
+      const file = isLayer ? await layerFile(blob, ready, signal) : undefined;
+      const whole = { ...entry, size: file?.size ?? entry.size };
+      await write(Buffer.concat([headerBlocks(whole), content]));
+      const bytes = document === undefined ? file?.read() : prefixed(entry.prefix, document);
+      for await (const chunk of bytes ?? []) {
         signal.throwIfAborted();
         await write(chunk);
-        releaseChunk(chunk);
+        if (file !== undefined) releaseChunk(chunk);
       }
       await write(new Uint8Array(paddingAfter(whole.size)));
     }
     await write(new Uint8Array(TRAILER_SIZE));
     return size;
   }
+}
+
+/** The document in an entry that is neither in memory nor a layer. */
+function documentOf({ blob, content, layer }: ArchiveEntry, documents: ReadonlyMap<Digest, Content>) {
+  return content === undefined && layer === undefined && blob !== undefined ? documents.get(blob) : undefined;
+}
+
+/** Waits for a layer. */
+async function layerFile(blob: Digest, ready: ReadyLayers, signal: AbortSignal): Promise<Stored> {
+  const waiting = ready.get(blob);
+  if (waiting === undefined) throw unplanned(blob);
+  return (await unlessAborted(waiting.promise, signal)).file;
 }
 
 /** Stops the other part of a pull when this one fails. */

@@ -13,7 +13,7 @@ export interface WrittenArchive {
   readonly path: string;
   /** Bytes. */
   readonly size: number;
-  /** What the references resolved to. */
+  /** What the references resolved to. Its documents are released. */
   readonly resolved: ResolvedArchive;
 }
 
@@ -28,7 +28,7 @@ export interface Ways {
 }
 
 /**
- * Writes a resolved archive to a file: directly where its bytes can be written in any order and are not compressed as a whole.
+ * Writes a resolved archive to a file, and releases it: directly where its bytes can be written in any order and are not compressed as a whole.
  *
  * @param destination path of the file
  * @throws PassthroughError what the ways throw, `CANNOT_WRITE`, `NO_SPACE`; the signal's reason
@@ -37,14 +37,15 @@ export async function pullTo(
   destination: string,
   resolved: ResolvedArchive,
   { writer, pull, totalMs }: Ways,
-  { signal, onProgress }: PullOptions,
+  { signal, onProgress, client }: PullOptions,
 ): Promise<WrittenArchive> {
+  using _ = { [Symbol.dispose]: () => resolved.release() };
   await using file = await PartialFile.create(destination);
   const limit = { totalMs, spentMs: resolved.resolveMs };
   const isDirect = file.isSeekable && resolved.request.compression === 'none';
   const write = async () => {
     if (writer === undefined || !isDirect)
-      return await copy(await pull({ signal, onProgress }), file, signal);
+      return await copy(await pull({ signal, onProgress, client }), file, signal);
     const progress = new ProgressCounter(onProgress ?? (() => undefined));
     return await withTimeLimit(limit, signal, (both) =>
       writer.write(resolved, file, { signal: both, progress }),

@@ -72,6 +72,11 @@ export interface CredentialChoice {
   readonly requiresClient?: boolean | undefined;
   /** Name of the repository; of listed credentials, those for it. Without it those for any repository of the registry. */
   readonly repository?: string | undefined;
+  /**
+   * All registries of the request. Credentials in a request that names several do not say for which of them they are, so they are
+   * not used.
+   */
+  readonly hosts?: readonly RegistryHost[] | undefined;
 }
 
 /**
@@ -84,10 +89,11 @@ export function chooseCredential(
   host: RegistryHost,
   client: BasicCredentials | undefined,
   fixed: StaticCredentials,
-  { requiresClient = false, repository }: CredentialChoice = {},
+  { requiresClient = false, repository, hosts = [] }: CredentialChoice = {},
 ): Credential {
+  const isSingle = hosts.every(({ origin }) => origin === host.origin);
   for (const source of requiresClient ? CLIENT_SOURCES : SOURCES) {
-    const credential = source(host, client, fixed, repository);
+    const credential = source(host, isSingle ? client : undefined, fixed, repository);
     if (credential !== undefined) return credential;
   }
   return { type: 'none' };

@@ -3,6 +3,7 @@ import type { Descriptor } from '../../image/descriptor.ts';
 import { type Digest, digestHex, isDigest } from '../../image/digest.ts';
 import { type ImageConfig, parseImageConfig } from '../../image/image-config.ts';
 import { isForeignLayer } from '../../image/media-type.ts';
+import { formatPlatform } from '../../image/platform.ts';
 import { Verifier } from '../../streams/verify.ts';
 import { cannotRead, cannotReadEntry } from '../../tar/reader.ts';
 import { quoted } from '../../util/printable.ts';
@@ -64,11 +65,11 @@ export async function readArchivedImages(contents: Contents): Promise<readonly A
   const items =
     file === undefined ? [] : parseManifestFile(await contents.document(file, MAX_MANIFEST_FILE_SIZE));
   const images = new Map<string, Merged>();
-  const add = (image: ArchivedImage) => {
+  const add = (image: ArchivedImage, isOptional = false) => {
     const key = [image.config.digest, ...image.layers.map(({ entry, diffId }) => entry?.name ?? diffId)].join(
       ' ',
     );
-    const merged = images.get(key) ?? { image, tags: new Map<string, string>() };
+    const merged = images.get(key) ?? { image, tags: new Map<string, string>(), isOptional };
     addTags(merged, image.tags);
     images.set(key, merged);
   };
@@ -90,9 +91,10 @@ export async function readArchivedImages(contents: Contents): Promise<readonly A
     }
     if (same.length > 0) continue;
     const image = await imageOfManifest(oci, contents);
-    if (image !== undefined) add(image);
+    if (image !== undefined) add(image, oci.isOptional);
   }
   if (images.size === 0) throw cannotRead('it holds no image');
+  checkNames([...images.values()]);
   return Array.from(images.values(), ({ image, tags }) => ({ ...image, tags: [...tags.values()] }));
 }
 
@@ -100,6 +102,28 @@ export async function readArchivedImages(contents: Contents): Promise<readonly A
 interface Merged {
   image: ArchivedImage;
   readonly tags: Map<string, string>;
+  /** Whether only an index below `index.json` names it. */
+  readonly isOptional: boolean;
+}
+
+/**
+ * Refuses a name that stands for two images of one platform. Docker gives it to the later one of `manifest.json`, crane to the
+ * earlier one, containerd to that of `index.json`. Two images of one index are the choice of who made the index.
+ */
+function checkNames(images: readonly Merged[]): void {
+  const owners = new Map<string, Merged>();
+  for (const merged of images) {
+    const { config } = merged.image;
+    const platform = config.platform === undefined ? '' : formatPlatform(config.platform);
+    for (const [name, tag] of merged.tags) {
+      const key = `${name} ${platform}`;
+      const owner = owners.get(key);
+      if (owner === undefined) owners.set(key, merged);
+      else if (owner.image.config.digest !== config.digest && !(owner.isOptional && merged.isOptional)) {
+        throw cannotRead(`the name ${quoted(tag)} stands for two images`);
+      }
+    }
+  }
 }
 
 function addTags({ tags }: Merged, more: readonly string[]): void {

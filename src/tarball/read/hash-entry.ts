@@ -3,9 +3,10 @@ import { Readable } from 'node:stream';
 import { isPassthroughError, type PassthroughError } from '../../errors.ts';
 import type { Digest, DigestAlgorithm } from '../../image/digest.ts';
 import { ownChunk, releaseChunk } from '../../streams/chunk.ts';
-import { type Compression, decompressed, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
+import { type Compression, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
 import { SMALL_FILE_SIZE } from '../limits.ts';
 import type { UncompressedBudget } from '../source/archive-source.ts';
+import { unpack } from '../source/unpack.ts';
 
 /** Digests of a file in an archive. */
 export interface FileDigests {
@@ -130,7 +131,7 @@ async function hashUncompressed(
 ): Promise<{ readonly digests: readonly Digest[]; readonly size: number }> {
   const hashes = hashesOf(uncompressed);
   let size = 0;
-  for await (const chunk of decompressed(source, what)) {
+  for await (const chunk of unpack(source, what, { memory: budget.memory })) {
     size += chunk.byteLength;
     budget.spend(chunk.byteLength, what);
     for (const { hash } of hashes) hash.update(chunk);

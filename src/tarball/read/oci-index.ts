@@ -4,7 +4,7 @@
  */
 
 import type { Digest } from '../../image/digest.ts';
-import { fieldsOf, parseJsonObject } from '../../image/json.ts';
+import { fieldsOf, type ObjectShape, readJsonObject } from '../../image/json.ts';
 import { type ImageManifest, type IndexEntry, parseManifest } from '../../image/manifest.ts';
 import { OCI_INDEX } from '../../image/media-type.ts';
 import { Verifier } from '../../streams/verify.ts';
@@ -26,6 +26,18 @@ const LAYOUT_VERSION = /^1\./;
 const IMAGE_NAME = 'io.containerd.image.name';
 /** The image's tag, or a name: https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md */
 const REF_NAME = 'org.opencontainers.image.ref.name';
+
+/** What is read of `index.json` besides its descriptors. */
+const NAMES_SHAPE: ObjectShape = {
+  fields: {
+    manifests: {
+      items: { fields: { annotations: { fields: { [IMAGE_NAME]: 'scalar', [REF_NAME]: 'scalar' } } } },
+    },
+  },
+};
+
+/** What is read of `oci-layout`. */
+const LAYOUT_SHAPE: ObjectShape = { fields: { imageLayoutVersion: 'scalar' } };
 
 /** An image of an OCI layout. */
 export interface OciImage {
@@ -52,7 +64,8 @@ export async function readOciImages(contents: Contents): Promise<readonly OciIma
   const bytes = await contents.document(index);
   const refuse = (why: string, cause?: unknown) => cannotReadEntry(INDEX_FILE, why, cause);
   // Docker Engine 25 writes null where it has stored no manifest.
-  if (parseJsonObject(bytes, refuse)['manifests'] === null) return [];
+  const names = namesIn(bytes);
+  if (names === undefined) return [];
   const parsed = inDocument(INDEX_FILE, () => parseManifest(bytes, OCI_INDEX));
   if (parsed.kind !== 'index') throw refuse('it is no index');
   const images: OciImage[] = [];
@@ -81,10 +94,13 @@ export async function readOciImages(contents: Contents): Promise<readonly OciIma
     } else if (manifest.kind === 'index') {
       if (depth >= MAX_INDEX_DEPTH)
         throw tooLarge(`it has more than ${MAX_INDEX_DEPTH} indexes in each other`);
-      for (const below of manifest.entries) await visit(below, name ?? nameOf(below), depth + 1);
+      for (const below of manifest.entries) await visit(below, name, depth + 1);
     }
   };
-  for (const entry of parsed.entries) await visit(entry, nameOf(entry), 0);
+  const candidates = new Set(parsed.entries);
+  for (const [at, entry] of parsed.all.entries()) {
+    if (candidates.has(entry)) await visit(entry, names[at], 0);
+  }
   return images;
 }
 
@@ -92,16 +108,30 @@ async function checkLayoutVersion(contents: Contents): Promise<void> {
   // rules_oci leaves the file out.
   const file = contents.table.file(LAYOUT_FILE);
   if (file === undefined) return;
-  const fields = parseJsonObject(await contents.document(file), (why) => cannotReadEntry(LAYOUT_FILE, why));
+  const fields = readJsonObject(await contents.document(file), LAYOUT_SHAPE, (why) =>
+    cannotReadEntry(LAYOUT_FILE, why),
+  );
   const version = fields['imageLayoutVersion'];
   if (typeof version !== 'string' || !LAYOUT_VERSION.test(version)) {
     throw cannotReadEntry(LAYOUT_FILE, `imageLayoutVersion is ${printableJson(version)}, expected 1.0.0`);
   }
 }
 
-function nameOf({ annotations }: IndexEntry): OciImage['name'] {
-  const fields = fieldsOf(annotations);
-  const [whole, ref] = [fields[IMAGE_NAME], fields[REF_NAME]];
+/**
+ * The names of the entries of `index.json`. The parser of manifests does not keep them.
+ *
+ * @returns `undefined` where the list is null
+ */
+function namesIn(bytes: Uint8Array): readonly OciImage['name'][] | undefined {
+  const refuse = (why: string, cause?: unknown) => cannotReadEntry(INDEX_FILE, why, cause);
+  const { manifests } = readJsonObject(bytes, NAMES_SHAPE, refuse);
+  if (manifests === null) return undefined;
+  return Array.isArray(manifests) ? manifests.map(nameOf) : [];
+}
+
+function nameOf(entry: unknown): OciImage['name'] {
+  const annotations = fieldsOf(fieldsOf(entry)['annotations']);
+  const [whole, ref] = [annotations[IMAGE_NAME], annotations[REF_NAME]];
   if (typeof whole === 'string' && whole !== '') return { text: shownName(whole), isWhole: true };
   return typeof ref === 'string' && ref !== '' ? { text: ref, isWhole: false } : undefined;
 }

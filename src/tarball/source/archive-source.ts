@@ -2,12 +2,13 @@ import { open, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { PassthroughError } from '../../errors.ts';
 import { ownChunk } from '../../streams/chunk.ts';
-import { decompressed, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
+import { detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
 import { cannotRead, tooLarge } from '../../tar/reader.ts';
 import { unlessAborted } from '../../util/map-concurrently.ts';
 import { quoted } from '../../util/printable.ts';
 import { MAX_UNCOMPRESSED_SIZE, READ_SIZE } from '../limits.ts';
 import { blobSource, bytesSource, fileSource, type RandomSource, readRange } from './random-source.ts';
+import { unpack, windowBudget } from './unpack.ts';
 
 /**
  * Where the bytes of an archive or a layer come from: the path or file URL of a file, bytes in memory, a blob, a stream that
@@ -115,10 +116,10 @@ async function* abortable(
 
 async function* uncompressed(
   source: AsyncIterable<Uint8Array>,
-  { maxUncompressedBytes = MAX_UNCOMPRESSED_SIZE }: ReadOptions,
+  { maxUncompressedBytes = MAX_UNCOMPRESSED_SIZE, signal }: ReadOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let size = 0;
-  for await (const chunk of decompressed(source, 'archive')) {
+  for await (const chunk of unpack(source, 'archive', { signal })) {
     size += chunk.byteLength;
     if (size > maxUncompressedBytes)
       throw tooLarge(`it has more than ${maxUncompressedBytes} bytes unpacked`);
@@ -126,8 +127,10 @@ async function* uncompressed(
   }
 }
 
-/** Counts what the layers of an archive have uncompressed. */
+/** Counts what the layers of an archive have uncompressed, and the memory of their decoders. */
 export class UncompressedBudget {
+  /** Shared by the layers that are read at once. */
+  readonly memory = windowBudget();
   readonly #limit: number;
   #spent = 0;
 

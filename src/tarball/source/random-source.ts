@@ -112,7 +112,12 @@ export async function* readRange(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (start === end) return;
   await using reader = await source.open();
-  const read = (at: number) => reader.readAt(at, Math.min(READ_SIZE, end - at));
+  const read = (at: number) => {
+    const chunk = reader.readAt(at, Math.min(READ_SIZE, end - at));
+    // It may fail while the reader still has the chunk before, and is awaited after that.
+    chunk.catch(() => undefined);
+    return chunk;
+  };
   let next: Promise<Uint8Array> | undefined = read(start);
   try {
     for (let at = start; next !== undefined; ) {

@@ -1,5 +1,8 @@
+import { createHash } from 'node:crypto';
 import type { ArchiveEntry, LayoutName, Archive as Plan } from '../../archive/archive.ts';
-import { type Document, LAYOUT_TABLE, type LayoutImage } from '../../archive/layouts.ts';
+import { legacySettings } from '../../archive/docker-layout.ts';
+import type { Document } from '../../archive/entries.ts';
+import { LAYOUT_TABLE, type Layout, type LayoutImage } from '../../archive/layouts.ts';
 import { PassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import { parseImageConfig } from '../../image/image-config.ts';
@@ -140,13 +143,13 @@ async function plan(
     let hasAbsent = false;
     for (const { name, image } of named) {
       const layers: Layer[] = [];
-      for (const layer of await image.layers()) {
+      for (const layer of await image.layers(signal && { signal })) {
         signal?.throwIfAborted();
         layers.push(await pack(layer));
       }
       for (const layer of layers) byDigest.set(form === 'uncompressed' ? layer.diffId : layer.digest, layer);
       hasAbsent ||= layers.some(isAbsent);
-      laidOut.push(await layoutImage(name, image, layers, form, signal));
+      laidOut.push(await layoutImage(name, image, layers, LAYOUT_TABLE[layout], signal));
     }
     const { arrange, namesForeignLayers } = LAYOUT_TABLE[layout];
     if (hasAbsent && !namesForeignLayers) {
@@ -167,7 +170,7 @@ async function layoutImage(
   name: Reference,
   image: Image,
   layers: readonly Layer[],
-  form: 'compressed' | 'uncompressed',
+  { layerForm: form, repeatsSettings }: Layout,
   signal: AbortSignal | undefined,
 ): Promise<LayoutImage> {
   const [root, config] = [await image.rawManifest(), await image.rawConfig()];
@@ -178,15 +181,21 @@ async function layoutImage(
     contents.push({ descriptor: descriptorOf(layer), diffId: layer.diffId, size });
   }
   const parsed = parseImageConfig(config.bytes, layers.length);
-  const document: Document = { digest: config.digest, bytes: config.bytes };
+  const settings = repeatsSettings ? documentOf(legacySettings(config.bytes)) : undefined;
+  const document = { digest: config.digest, size: config.bytes.byteLength, bytes: config.bytes };
   return {
     name,
-    root,
-    config: { ...document, image: parsed },
+    root: { ...root, size: root.bytes.byteLength },
+    config: { ...document, image: parsed, ...(settings && { settings }) },
     descriptors: layers.map(descriptorOf),
     layers: contents,
     documents: [document],
   };
+}
+
+function documentOf(bytes: Uint8Array): Document {
+  const digest: Digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+  return { digest, size: bytes.byteLength, bytes };
 }
 
 function sourceOf(

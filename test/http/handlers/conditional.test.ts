@@ -228,14 +228,15 @@ describe('a header of 31 KB', () => {
     test(`is read in linear time: ${name}`, async () => {
       await using pair = await start();
       await pair.request('/docker/team_app_1.tar');
-      const begun = performance.now();
+      // Time of the processor, which other processes do not lengthen.
+      const begun = process.cpuUsage();
       for (const fill of [' ', '\t', '"', ',', 'a', 'W/"', '=', ';', '-', '1']) {
         const value = `bytes=1-${fill.repeat(31_000 / fill.length)}x`;
         const reply = await pair.request('/docker/team_app_1.tar', { headers: { [name]: value } });
         assert.ok([200, 401, 412].includes(reply.status), firstLine(reply));
       }
-      const took = performance.now() - begun;
-      assert.ok(took < 1_500, `ten requests took ${took} ms`);
+      const took = process.cpuUsage(begun).user / 1000;
+      assert.ok(took < 1_500, `ten requests took ${took} ms of the processor`);
     });
   }
 });

@@ -147,3 +147,70 @@ describe('clients that read one byte and then stall', () => {
     slow.destroy();
   });
 });
+
+describe('a client whose repository hangs, with all its places taken', () => {
+  const IMAGES = Array.from({ length: 10 }, (_, image) =>
+    makeImage({ layers: Array.from({ length: 4 }, (_, at) => layerOf(`hang ${image} ${at}`, 2_000)) }),
+  );
+
+  /** A scene in which one client has asked for ten images of a repository whose blobs never come. */
+  async function startHanging(env: Readonly<Record<string, string>> = {}) {
+    await using stack = new AsyncDisposableStack();
+    const scene = stack.use(await startScene());
+    const { registry } = scene;
+    for (const [index, image] of IMAGES.entries()) registry.push('team/hangs', `${index}`, image);
+    registry.defects.stallRequests = { pattern: /team\/hangs\/blobs/ };
+    const service = stack.use(await scene.start(env));
+    for (const index of IMAGES.keys()) {
+      const begun = await service.request(`/prepare/docker/team_hangs_${index}.tar`, { method: 'POST' });
+      assert.equal(begun.status, 202);
+    }
+    await service.waitForCallers('files', IMAGES.length);
+    await within(registry.waitForRequest(/team\/hangs\/blobs/, 4), 'requests for blobs');
+    const all = stack.move();
+    return { registry, service, [Symbol.asyncDispose]: () => all.disposeAsync() };
+  }
+
+  for (const [what, env] of [
+    ['the default limits', {}],
+    ['one place', { MAX_CONCURRENT_PREPARATIONS: '1', MAX_CONCURRENT_DOWNLOADS: '4' }],
+    ['a full queue', { MAX_QUEUED_PREPARATIONS: '6' }],
+  ] as const) {
+    test(`does not delay another client's image of the same registry: ${what}`, async () => {
+      await using scene = await startHanging(env);
+      const reply = scene.service.request(APP_FILE, { localAddress: '127.0.0.2' });
+      assertHolds(await within(reply, 'the archive', 3_000), APP);
+    });
+  }
+
+  test('does not delay an image of another registry for another client', async () => {
+    await using scene = await startHanging();
+    await using elsewhere = await startFakeRegistry();
+    elsewhere.push('team/app', '1', APP);
+    const path = `/registry/http/${elsewhere.host}${APP_FILE}`;
+    const reply = scene.service.request(path, { localAddress: '127.0.0.2' });
+    assertHolds(await within(reply, 'the archive', 3_000), APP);
+  });
+});
+
+test('192 requests for a repository that hangs do not delay another one of its registry', async () => {
+  await using scene = await startScene();
+  const { registry } = scene;
+  registry.defects.stallRequests = { pattern: /team\/hangs\/manifests/ };
+  await using service = await scene.start();
+  const leaver = new AbortController();
+  const hanging = Array.from({ length: 192 }, (_, index) =>
+    service
+      .open(`/docker/team_hangs_${index}.tar`, {
+        signal: leaver.signal,
+        localAddress: `127.0.1.${1 + (index % 24)}`,
+      })
+      .catch(() => undefined),
+  );
+  await within(registry.waitForRequest(/team\/hangs\/manifests/, 48), '48 requests');
+  await service.waitForCallers('manifests', 192);
+  assertHolds(await within(service.request(APP_FILE), 'the archive', 3_000), APP);
+  assert.equal(registry.countRequests(/team\/hangs\/manifests/), 48);
+  leaver.abort();
+  await Promise.all(hanging);
+});

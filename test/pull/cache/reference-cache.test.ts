@@ -3,31 +3,31 @@ import test from 'node:test';
 import { ReferenceCache } from '../../../src/pull/cache/reference-cache.ts';
 import { documentOf, HERE, OTHERS } from './repositories.ts';
 
-test('a cache that is off keeps nothing', () => {
+test('a cache that is off keeps nothing', async () => {
   const cache = new ReferenceCache({ isOn: false, staleMs: 0 });
   const document = documentOf('{}');
-  cache.keepDocument(HERE, document);
+  await cache.keepDocument(HERE, document);
   cache.confirm(HERE, '1', document.digest, true);
-  assert.equal(cache.document(HERE, document.digest), undefined);
+  assert.equal(await cache.document(HERE, document.digest), undefined);
   assert.equal(cache.digestOf(HERE, '1'), undefined);
 });
 
 test('only what the registry resolved without credentials is served without the registry', async () => {
   const cache = new ReferenceCache({ isOn: true, staleMs: 60_000 });
   const document = documentOf('{}');
-  cache.keepDocument(HERE, document);
+  await cache.keepDocument(HERE, document);
   cache.confirm(HERE, '1', document.digest, false);
   assert.equal(cache.digestOf(HERE, '1'), document.digest);
   assert.equal(await cache.stale(HERE, '1'), undefined);
 
   cache.confirm(HERE, '1', document.digest, true);
-  assert.equal((await cache.stale(HERE, '1'))?.document, document);
+  assert.equal((await cache.stale(HERE, '1'))?.document.content, document.content);
   // A client with credentials resolves it, too: it stays public.
   cache.confirm(HERE, '1', document.digest, false);
-  assert.equal((await cache.stale(HERE, '1'))?.document, document);
+  assert.equal((await cache.stale(HERE, '1'))?.document.content, document.content);
   // What only a client with credentials has resolved is not public.
   const secret = documentOf('{"secret":true}');
-  cache.keepDocument(HERE, secret);
+  await cache.keepDocument(HERE, secret);
   cache.confirm(HERE, '1', secret.digest, false);
   assert.equal(await cache.stale(HERE, '1'), undefined);
   for (const other of OTHERS) assert.equal(await cache.stale(other, '1'), undefined);
@@ -46,7 +46,7 @@ test('nothing is served without the registry if that is not configured, or too o
   ] as const) {
     const stored = [[key, { digest: document.digest, resolvedAt }]] as const;
     const cache = new ReferenceCache({ isOn: true, staleMs, stored });
-    cache.keepDocument(HERE, document);
+    await cache.keepDocument(HERE, document);
     assert.equal(cache.digestOf(HERE, '1'), document.digest);
     assert.equal(await cache.stale(HERE, '1'), undefined);
   }

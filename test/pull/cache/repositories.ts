@@ -1,6 +1,7 @@
 /** Repositories and documents for the tests of the caches. */
 
 import { parseDigest } from '../../../src/image/digest.ts';
+import { contentOfBytes } from '../../../src/util/content.ts';
 import { sha256 } from '../../support/collect.ts';
 
 /** The repository that documents come from. */
@@ -16,5 +17,9 @@ export const OTHERS = [
 /** A document with this text. */
 export function documentOf(text: string) {
   const bytes = Buffer.from(text);
-  return { digest: parseDigest(sha256(bytes)), bytes, contentType: 'application/json' };
+  return {
+    digest: parseDigest(sha256(bytes)),
+    content: contentOfBytes(bytes),
+    contentType: 'application/json',
+  };
 }

@@ -13,6 +13,7 @@ import type { RetryPolicy } from '../../../src/registry/transport/retry.ts';
 import type { RegistryTls } from '../../../src/registry/transport/tls.ts';
 import type { Timeouts } from '../../../src/registry/transport/transport.ts';
 import { readAll } from '../../support/collect.ts';
+import { documentsInMemory } from '../../support/documents.ts';
 import {
   type FakeRegistry,
   type FakeRegistryOptions,
@@ -110,6 +111,7 @@ export function accessSettings(): Omit<RegistryAccess, 'wire'> {
     tokens: new TokenSource(LIMITS),
     trustedRealms: [],
     limits: LIMITS,
+    documents: documentsInMemory(),
     userAgent: 'test',
     propagation: [],
     retry: RETRY,

@@ -69,6 +69,25 @@ describe('bytes at any position', () => {
     }
   });
 
+  test('a read that fails while the chunk before is in use fails the next step', async () => {
+    const source: RandomSource = {
+      size: BYTES.length,
+      open: async () => ({
+        readAt: async (position, length) => {
+          if (position > 0) throw new Error('broken');
+          return BYTES.subarray(0, length);
+        },
+        [Symbol.asyncDispose]: async () => undefined,
+      }),
+      close: async () => undefined,
+    };
+    const chunks = readRange(source, { start: 0, end: BYTES.length });
+    assert.equal((await chunks.next()).done, false);
+    // Node reports an unhandled rejection, which fails the test, before this.
+    await new Promise((resolve) => setImmediate(resolve));
+    await assert.rejects(chunks.next(), /broken/);
+  });
+
   test('are taken, skipped and read in order', async () => {
     for (const [name, source] of sources) {
       await using reader = await source.open();

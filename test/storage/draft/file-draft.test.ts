@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readAll } from '../../support/collect.ts';
+import { openStoring } from '../storing.ts';
+
+test('a temporary file is read by its holder, counts while it is held, and leaves nothing', async () => {
+  await using storing = await openStoring();
+  const draft = await storing.store.createTemporary();
+  await draft.write(Buffer.from('some '));
+  await draft.write(Buffer.from('content'));
+  assert.equal(storing.store.bytes, 12);
+  const file = await draft.finishTemporary();
+  assert.equal(file.size, 12);
+  assert.equal(String(await readAll(file.read())), 'some content');
+  assert.equal(String(await readAll(file.read({ start: 5, end: 7 }))), 'co');
+  assert.equal(storing.store.bytes, 12);
+  file.release();
+  file.release();
+  await storing.store.settled();
+  assert.deepEqual([storing.store.bytes, await storing.openFiles()], [0, 0]);
+  assert.deepEqual(await storing.bytesOnDisk(), 0);
+});
+
+test('an abandoned draft leaves nothing', async () => {
+  await using storing = await openStoring();
+  const draft = await storing.store.createTemporary();
+  await draft.write(Buffer.from('some content'));
+  await draft.abandon();
+  assert.deepEqual([storing.store.bytes, await storing.openFiles()], [0, 0]);
+  assert.deepEqual(await storing.bytesOnDisk(), 0);
+});
