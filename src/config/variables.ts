@@ -84,8 +84,8 @@ export function uselessVariables(
 /** Beginnings of names that are ours as a rule. */
 const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTP)_/;
 
-/** Standard variables of OpenTelemetry and of proxies. */
-const STANDARD = /^OTEL_|_PROXY$/;
+/** Standard variables of OpenTelemetry, of proxies, and of OpenSSL, which many images set. */
+const STANDARD = /^OTEL_|_PROXY$|^SSL_CERT_(?:FILE|DIR)$/;
 
 /** The addresses that Kubernetes and Docker set for a service called `registry` or `cache`. */
 const OF_SERVICES = /_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_\d+_\w+)?|ENV_\w+)$/;
