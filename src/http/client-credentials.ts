@@ -11,9 +11,8 @@ import type { RequestContext } from './request-context.ts';
 /** Base64 of RFC 4648, section 4. The padding may be missing. */
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
-/** Control characters, by the bytes of another encoding than UTF-8. From 0x80 on they are letters in some. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are refused
-const CONTROL_BYTES = /[\0-\x1f\x7f]/;
+/** Control characters, by the bytes of another encoding than UTF-8: all but those of ASCII and, from 0x80 on, letters of some. */
+const CONTROL_BYTES = /[^ -~\x80-\xff]/;
 
 /**
  * Reads the registry credentials that a client sends as Basic. A registry that is asked with them gets the same bytes: clients
