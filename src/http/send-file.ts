@@ -5,11 +5,16 @@ import type { ArchiveFile } from '../pull/archive-files.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import type { Content } from '../util/content.ts';
+import { clientOf } from './client-limit.ts';
 import { mayBePartial, parseRange, rangeStart } from './conditional.ts';
+import { SendTurns } from './connections/send-turns.ts';
 import type { Download, StartedDownloads } from './handlers/started-downloads.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendDocument } from './respond.ts';
+
+/** Shared by all answers, as the event loop is. */
+const TURNS = new SendTurns();
 
 /** What headers say about a file besides its own validators. */
 export interface AboutFile {
@@ -214,6 +219,7 @@ class WriteError extends Error {}
 class Writer implements Disposable {
   readonly #response: ServerResponse;
   readonly #signal: AbortSignal;
+  readonly #client: string;
   /** Ends the wait for the current chunk. */
   #fail: (reason: unknown) => void = () => undefined;
   readonly #leave = () => this.#fail(this.#signal.reason);
@@ -221,6 +227,7 @@ class Writer implements Disposable {
   constructor(response: ServerResponse, signal: AbortSignal) {
     this.#response = response;
     this.#signal = signal;
+    this.#client = clientOf(response.socket?.remoteAddress ?? '');
     signal.addEventListener('abort', this.#leave, { once: true });
   }
 
@@ -229,7 +236,8 @@ class Writer implements Disposable {
    *
    * @throws WriteError when the connection is broken; the signal's reason
    */
-  write(chunk: Uint8Array): Promise<void> {
+  async write(chunk: Uint8Array): Promise<void> {
+    await TURNS.enter(this.#client, chunk.byteLength);
     this.#signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#fail = reject;
@@ -237,7 +245,7 @@ class Writer implements Disposable {
       if (cause) reject(new WriteError('Cannot write', { cause }));
       else resolve();
     });
-    return promise;
+    await promise;
   }
 
   [Symbol.dispose](): void {
