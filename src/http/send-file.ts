@@ -81,21 +81,27 @@ export async function sendFile(
     response.end();
     return;
   }
-  response.writeHead(range === undefined ? 200 : 206, {
-    ...common,
-    'Content-Type': file.contentType,
-    'Content-Length': range === undefined ? size : range.end - range.start,
-    ...(range !== undefined && { 'Content-Range': `bytes ${range.start}-${range.end - 1}/${size}` }),
-    'Content-Disposition': `attachment; filename="${file.filename}"`,
-  });
+  const writeHead = () =>
+    response.writeHead(range === undefined ? 200 : 206, {
+      ...common,
+      'Content-Type': file.contentType,
+      'Content-Length': range === undefined ? size : range.end - range.start,
+      ...(range !== undefined && { 'Content-Range': `bytes ${range.start}-${range.end - 1}/${size}` }),
+      'Content-Disposition': `attachment; filename="${file.filename}"`,
+    });
   facts.bytes = 0;
   if (method === 'HEAD') {
+    writeHead();
     response.end();
     return;
   }
-  options.downloads.begin(download);
-  const handedOver = options.downloads.watch(socket, download);
-  await sendBytes(context, file.bytes(range), options.stallMs);
+  let handedOver = () => {};
+  const begin = () => {
+    writeHead();
+    options.downloads.begin(download);
+    handedOver = options.downloads.watch(socket, download);
+  };
+  await sendBytes(context, begin, file.bytes(range), options.stallMs);
   if (range === undefined || range.end === size) handedOver();
 }
 
@@ -140,8 +146,9 @@ export async function sendContent(
     return;
   }
   const { request, response } = context;
-  response.writeHead(200, { ...headers, 'Content-Length': size });
+  const writeHead = () => response.writeHead(200, { ...headers, 'Content-Length': size });
   if (request.method === 'HEAD') {
+    writeHead();
     response.end();
     return;
   }
@@ -150,7 +157,7 @@ export async function sendContent(
     yield* content.read();
     if (after !== '') yield end;
   };
-  await sendBytes(context, whole(), stallMs);
+  await sendBytes(context, writeHead, whole(), stallMs);
 }
 
 function validators(etag: string, { manifestDigest, staleMs }: AboutFile) {
@@ -170,9 +177,12 @@ function reprDigest(sha256: string): string {
 /**
  * Sends bytes chunk by chunk. Each is written after the system has taken the one before, so its memory is released at once, and
  * a slow client holds one chunk.
+ *
+ * @param writeHead is called when the first chunk is there, so that a file that cannot be read is answered with an error
  */
 async function sendBytes(
-  { request, response, facts, ...context }: RequestContext,
+  { response, facts, ...context }: RequestContext,
+  writeHead: () => void,
   bytes: AsyncIterable<Uint8Array>,
   stallMs: number,
 ): Promise<void> {
@@ -189,14 +199,16 @@ async function sendBytes(
     using writer = new Writer(response, signal);
     for await (const chunk of bytes) {
       const { byteLength } = chunk;
+      if (!response.headersSent) writeHead();
       await writer.write(chunk);
       sent.add(byteLength);
       facts.bytes = (facts.bytes ?? 0) + byteLength;
       releaseChunk(chunk);
     }
+    if (!response.headersSent) writeHead();
     response.end();
   } catch (error) {
-    response.destroy();
+    if (response.headersSent || signal.aborted) response.destroy();
     if (signal.aborted) throw signal.reason;
     if (error instanceof WriteError) {
       throw new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error.cause });
