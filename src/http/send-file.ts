@@ -163,11 +163,11 @@ function reprDigest(sha256: string): string {
 }
 
 /**
- * Sends bytes chunk by chunk. Each is written after the system has taken the one before, so its memory is released at once, and
- * a slow client holds one chunk.
+ * Sends bytes chunk by chunk, to a client that takes some in time. Each is written after the system has taken the one before, so
+ * its memory is released at once, and a slow client holds one chunk.
  */
 async function sendBytes(
-  { request, response, facts, ...context }: RequestContext,
+  { response, facts, ...context }: RequestContext,
   bytes: AsyncIterable<Uint8Array>,
   stallMs: number,
 ): Promise<void> {
@@ -179,14 +179,31 @@ async function sendBytes(
   );
   const signal = AbortSignal.any([context.signal, stalled.signal]);
   const { sent } = instruments();
+  await writeBody(response, bytes, signal, (byteLength) => {
+    sent.add(byteLength);
+    facts.bytes = (facts.bytes ?? 0) + byteLength;
+  });
+}
+
+/**
+ * Writes the body of an answer as {@link sendFile} does, and ends the answer. Destroys the connection if either side fails.
+ *
+ * @param onWritten receives the length of each chunk that the system has taken
+ * @throws as {@link sendFile}
+ */
+export async function writeBody(
+  response: ServerResponse,
+  bytes: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+  onWritten: (byteLength: number) => void = () => undefined,
+): Promise<void> {
   try {
     await turnOf(response, signal);
     using writer = new Writer(response, signal);
     for await (const chunk of bytes) {
       const { byteLength } = chunk;
       await writer.write(chunk);
-      sent.add(byteLength);
-      facts.bytes = (facts.bytes ?? 0) + byteLength;
+      onWritten(byteLength);
       releaseChunk(chunk);
     }
     response.end();
