@@ -8,6 +8,7 @@ import { writeBody } from '../../http/send-file.ts';
 import { parseDigest } from '../../image/digest.ts';
 import { OCI_MANIFEST } from '../../image/media-type.ts';
 import { isLoopback } from '../../registry/select-host.ts';
+import { rebatched } from '../../streams/rebatch.ts';
 import { quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 import { complain, errorLines } from '../output/error-lines.ts';
@@ -19,6 +20,9 @@ const MAX_CONNECTIONS = 64;
 
 /** Time that an idle connection of a port is kept, in milliseconds. A program may unpack a layer before it asks for the next. */
 const IDLE_MS = 300_000;
+
+/** Bytes of one write to a client. A socket of the registry gives 64 KiB at a time, and each write waits for the system. */
+const WRITE_BYTES = 256 * 1024;
 
 /** What a passed socket reports when its other end is gone. */
 const GONE = new Set(['ECONNRESET', 'EPIPE']);
@@ -191,7 +195,8 @@ export class ProxyServer {
       return;
     }
     const signal = AbortSignal.any([this.#signal, leaving(response)]);
-    const body = withHeldEnd(partOf(await this.#image.open(blob, signal), { start, end }));
+    const source = rebatched(await this.#image.open(blob, signal), WRITE_BYTES);
+    const body = withHeldEnd(partOf(source, { start, end }));
     try {
       // A blob that arrives in one piece is verified here, so that its fault has a status of its own.
       const begun = await readAhead(body);
