@@ -398,13 +398,11 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
       }),
     },
   },
-  // A file of tags that ends with a new line gives an empty name.
   'Bazel rules_oci': {
     form: 'gzip',
     files: {
       'manifest.json': manifestJson({
         Config: `blobs/sha256/${CONFIG_HEX}`,
-        RepoTags: [TAG, ''],
         Layers: [BASE_BLOB, TOP_BLOB, BASE_BLOB].map((hex) => `blobs/sha256/${hex}.tar.gz`),
       }),
       'blobs/': '',

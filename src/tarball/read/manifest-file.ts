@@ -56,8 +56,7 @@ function parseItem(item: unknown, at: string): ManifestFileItem {
   if (layers.length > MAX_LAYERS) throw tooLarge(`${at} of manifest.json has more than ${MAX_LAYERS} layers`);
   return {
     config,
-    // Scripts that make the list from lines of a file, such as that of rules_oci, leave an empty name at its end.
-    tags: textsOf(fields, 'RepoTags', at).filter((tag) => tag !== ''),
+    tags: textsOf(fields, 'RepoTags', at),
     layers,
     sources: sourcesOf(fields['LayerSources'], `${at}.LayerSources`),
   };
