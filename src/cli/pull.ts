@@ -8,6 +8,7 @@ import type { Progress } from '../pull/progress.ts';
 import { type ArchiveRequest, archiveRequest, type ImageRequest, renamed } from '../pull/request.ts';
 import type { ResolvedArchive } from '../pull/resolve-archive.ts';
 import { printable, printableJson, quoted } from '../util/printable.ts';
+import { formatBytes } from '../util/text/format-bytes.ts';
 import type { CommandCall } from './command.ts';
 import { openImages, readImages } from './options/images.ts';
 import { misuse, type ParsedOptions } from './options/parse.ts';
@@ -15,7 +16,7 @@ import { type PlatformOption, readPlatform } from './options/platform.ts';
 import { interruptible } from './output/interrupt.ts';
 import { print, write } from './output/print.ts';
 import { pullToOutput, refuseTerminal } from './output/standard-output.ts';
-import { formatBytes, formatSeconds } from './progress/format.ts';
+import { formatSeconds } from './progress/format.ts';
 import { openReporter, SILENT } from './progress/reporter.ts';
 
 /** Options that `--parsed` does not show. */
