@@ -78,8 +78,8 @@ async function pull({ references, file = '-' }: Operands, call: CommandCall): Pr
   const named = readImages(references, call);
   const platform = readPlatform(options);
   const request = readRequest(named.images, { file, platform, options });
-  if (file === '-') refuseTerminal();
-  else await refuseFolder(file);
+  if (file === '-') await refuseTerminal();
+  else await checkFile(file);
   const isQuiet = options.has('quiet');
   return await interruptible(async (signal) => {
     const startedAt = performance.now();
@@ -103,10 +103,14 @@ async function pull({ references, file = '-' }: Operands, call: CommandCall): Pr
   });
 }
 
-async function refuseFolder(path: string): Promise<void> {
+/** Checks the file before the registry is asked: an image may take minutes. */
+async function checkFile(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found?.isDirectory() === true)
     throw misuse(`Cannot write ${quoted(path, MAX_PATH_LENGTH)}: it is a folder`, 'Name a file in it');
+  const { checkTarget } = await import('../pull/direct/partial-file.ts');
+  const { kind } = await checkTarget(path);
+  if (kind === 'device') await refuseTerminal(path);
 }
 
 function readRequest(

@@ -55,6 +55,9 @@ const NO_TLS = new Set([
   'ERR_SSL_HTTP_REQUEST',
 ]);
 
+/** Codes of the system for what a user may not write. */
+const NOT_ALLOWED = new Set(['EACCES', 'EPERM', 'EROFS']);
+
 /** A row applies to errors of its code; with `when`, only to those. The first row that applies is shown. */
 interface Row extends Texts {
   readonly code: ErrorCode;
@@ -109,6 +112,16 @@ const ROWS: readonly Row[] = [
     code: 'NO_SPACE',
     when: ({ details }) => details.setting === undefined,
     commandLine: 'Free some of it, or name a file on another disk',
+  },
+  {
+    code: 'CANNOT_WRITE',
+    when: ({ cause }) => systemErrorCode(cause) === 'ENOENT',
+    commandLine: 'Create its folder first',
+  },
+  {
+    code: 'CANNOT_WRITE',
+    when: ({ cause }) => NOT_ALLOWED.has(systemErrorCode(cause) ?? ''),
+    commandLine: 'Name a file that this user may write',
   },
   { code: 'REGISTRY_RATE_LIMITED', commandLine: 'Sign in with docker login, or wait' },
   { code: 'REGISTRY_TIMEOUT', commandLine: 'Check the way to the registry, and try again' },

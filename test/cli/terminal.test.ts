@@ -83,6 +83,15 @@ describe('on a terminal', { concurrency: 2 }, () => {
     );
   });
 
+  test('an archive is not written to it by the name of its device either', async () => {
+    const { code, text } = await onTerminal(`pull ${ref} /dev/stdout`, {});
+    assert.equal(code, 2);
+    assert.match(
+      text,
+      /^[^\n]*Cannot write the archive to "\/dev\/stdout": it is a terminal\r\nName a file, or pipe /,
+    );
+  });
+
   test('a manifest is indented', async () => {
     const { code, text } = await onTerminal(`manifest ${ref}`, {});
     assert.equal(code, 0);
