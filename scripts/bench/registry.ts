@@ -21,7 +21,7 @@ const SMALL_LAYERS = 3;
 const SMALL_FILE_BYTES = 2_500;
 
 /** Programs, sources and texts, which compress like real images. */
-const MATERIAL = join(import.meta.dirname, '..', 'node_modules');
+const MATERIAL = join(import.meta.dirname, '..', '..', 'node_modules');
 
 /** An image of the registry, with the tag `1`. */
 export interface BenchImage {

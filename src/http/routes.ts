@@ -144,6 +144,11 @@ export const ROUTES: readonly RouteRow[] = [
   },
 ];
 
+/** Paths that probes ask for. */
+export const PROBE_PATHS: readonly string[] = ROUTES.filter(({ isProbe }) => isProbe).map(
+  ({ pattern }) => pattern,
+);
+
 /**
  * Finds the route of a request target.
  *

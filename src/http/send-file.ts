@@ -5,11 +5,16 @@ import type { ArchiveFile } from '../pull/archive-files.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import type { Content } from '../util/content.ts';
+import { clientOf } from './client-limit.ts';
 import { mayBePartial, parseRange, rangeStart } from './conditional.ts';
+import { SendTurns } from './connections/send-turns.ts';
 import type { Download, StartedDownloads } from './handlers/started-downloads.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendDocument } from './respond.ts';
+
+/** Shared by all answers, as the event loop is. */
+const TURNS = new SendTurns();
 
 /** What headers say about a file besides its own validators. */
 export interface AboutFile {
@@ -76,21 +81,27 @@ export async function sendFile(
     response.end();
     return;
   }
-  response.writeHead(range === undefined ? 200 : 206, {
-    ...common,
-    'Content-Type': file.contentType,
-    'Content-Length': range === undefined ? size : range.end - range.start,
-    ...(range !== undefined && { 'Content-Range': `bytes ${range.start}-${range.end - 1}/${size}` }),
-    'Content-Disposition': `attachment; filename="${file.filename}"`,
-  });
+  const writeHead = () =>
+    response.writeHead(range === undefined ? 200 : 206, {
+      ...common,
+      'Content-Type': file.contentType,
+      'Content-Length': range === undefined ? size : range.end - range.start,
+      ...(range !== undefined && { 'Content-Range': `bytes ${range.start}-${range.end - 1}/${size}` }),
+      'Content-Disposition': `attachment; filename="${file.filename}"`,
+    });
   facts.bytes = 0;
   if (method === 'HEAD') {
+    writeHead();
     response.end();
     return;
   }
-  options.downloads.begin(download);
-  const handedOver = options.downloads.watch(socket, download);
-  await sendBytes(context, file.bytes(range), options.stallMs);
+  let handedOver = () => {};
+  const begin = () => {
+    writeHead();
+    options.downloads.begin(download);
+    handedOver = options.downloads.watch(socket, download);
+  };
+  await sendBytes(context, begin, file.bytes(range), options.stallMs);
   if (range === undefined || range.end === size) handedOver();
 }
 
@@ -135,8 +146,9 @@ export async function sendContent(
     return;
   }
   const { request, response } = context;
-  response.writeHead(200, { ...headers, 'Content-Length': size });
+  const writeHead = () => response.writeHead(200, { ...headers, 'Content-Length': size });
   if (request.method === 'HEAD') {
+    writeHead();
     response.end();
     return;
   }
@@ -145,7 +157,7 @@ export async function sendContent(
     yield* content.read();
     if (after !== '') yield end;
   };
-  await sendBytes(context, whole(), stallMs);
+  await sendBytes(context, writeHead, whole(), stallMs);
 }
 
 function validators(etag: string, { manifestDigest, staleMs }: AboutFile) {
@@ -165,9 +177,12 @@ function reprDigest(sha256: string): string {
 /**
  * Sends bytes chunk by chunk. Each is written after the system has taken the one before, so its memory is released at once, and
  * a slow client holds one chunk.
+ *
+ * @param writeHead is called when the first chunk is there, so that a file that cannot be read is answered with an error
  */
 async function sendBytes(
-  { request, response, facts, ...context }: RequestContext,
+  { response, facts, ...context }: RequestContext,
+  writeHead: () => void,
   bytes: AsyncIterable<Uint8Array>,
   stallMs: number,
 ): Promise<void> {
@@ -184,14 +199,16 @@ async function sendBytes(
     using writer = new Writer(response, signal);
     for await (const chunk of bytes) {
       const { byteLength } = chunk;
+      if (!response.headersSent) writeHead();
       await writer.write(chunk);
       sent.add(byteLength);
       facts.bytes = (facts.bytes ?? 0) + byteLength;
       releaseChunk(chunk);
     }
+    if (!response.headersSent) writeHead();
     response.end();
   } catch (error) {
-    response.destroy();
+    if (response.headersSent || signal.aborted) response.destroy();
     if (signal.aborted) throw signal.reason;
     if (error instanceof WriteError) {
       throw new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error.cause });
@@ -214,6 +231,7 @@ class WriteError extends Error {}
 class Writer implements Disposable {
   readonly #response: ServerResponse;
   readonly #signal: AbortSignal;
+  readonly #client: string;
   /** Ends the wait for the current chunk. */
   #fail: (reason: unknown) => void = () => undefined;
   readonly #leave = () => this.#fail(this.#signal.reason);
@@ -221,6 +239,7 @@ class Writer implements Disposable {
   constructor(response: ServerResponse, signal: AbortSignal) {
     this.#response = response;
     this.#signal = signal;
+    this.#client = clientOf(response.socket?.remoteAddress ?? '');
     signal.addEventListener('abort', this.#leave, { once: true });
   }
 
@@ -229,7 +248,8 @@ class Writer implements Disposable {
    *
    * @throws WriteError when the connection is broken; the signal's reason
    */
-  write(chunk: Uint8Array): Promise<void> {
+  async write(chunk: Uint8Array): Promise<void> {
+    await TURNS.enter(this.#client, chunk.byteLength);
     this.#signal.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#fail = reject;
@@ -237,7 +257,7 @@ class Writer implements Disposable {
       if (cause) reject(new WriteError('Cannot write', { cause }));
       else resolve();
     });
-    return promise;
+    await promise;
   }
 
   [Symbol.dispose](): void {

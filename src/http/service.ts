@@ -9,6 +9,7 @@ import type { Logger } from '../telemetry/log.ts';
 import { printableLines } from '../util/printable.ts';
 import type { Application } from './application.ts';
 import { ClientLimit } from './client-limit.ts';
+import { HttpServer } from './connections/server.ts';
 import { refuseCrossSite } from './cross-site.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
 import { affordableConnections, DescriptorWatch, descriptorWarning } from './observe/descriptor-watch.ts';
@@ -18,9 +19,8 @@ import { withServerSpan } from './observe/server-span.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendProblem } from './respond.ts';
-import { findRoute } from './routes.ts';
+import { findRoute, PROBE_PATHS } from './routes.ts';
 import { refuseInvalidHost } from './routing/host.ts';
-import { HttpServer } from './server.ts';
 
 /** Longest line of a stack in the log, in characters: its first line may quote a document. */
 const MAX_STACK_LINE_LENGTH = 1000;
@@ -60,6 +60,7 @@ export class HttpService implements Application {
     const server = await HttpServer.start({
       ...config.http,
       maxConnections: affordableConnections(maxConnections),
+      urgentPaths: PROBE_PATHS,
       onConnection: () => descriptors.check(),
       isShort: () => descriptors.isShort,
       handle: (request, response, signal) => service.#handle(request, response, signal),

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import type { Content } from './content.ts';
 import type { MemoryBudget } from './memory-budget.ts';
 import { Spool, type SpoolFile } from './spool.ts';
@@ -17,6 +17,11 @@ export interface DocumentsOptions {
  */
 export class Documents {
   readonly #options: DocumentsOptions;
+  /**
+   * End of the rest after large documents, by the clock of `performance.now`. It takes as long as they took: parsing stops the
+   * event loop, so clients that request large documents all the time leave half of it to the others.
+   */
+  #restEnd = 0;
   /** Ends with the work whose turn it is last. */
   #last: Promise<void> = Promise.resolve();
 
@@ -74,15 +79,20 @@ export class Documents {
     }
   }
 
-  /** Reads a document when all that came before are done, so that one at a time is in memory. */
+  /** Reads a large document when all that came before are done, so that one at a time is in memory. */
   #read<T>(content: Content, signal: AbortSignal, use: (bytes: Uint8Array) => T): Promise<T> {
     return this.#inTurn(async () => {
+      const restMs = this.#restEnd - performance.now();
+      if (restMs > 0) await delay(restMs, undefined, { signal }).catch(() => undefined);
       signal.throwIfAborted();
       const bytes = await content.readWhole();
+      const begun = performance.now();
       try {
         return use(bytes);
       } finally {
         free(bytes);
+        const now = performance.now();
+        this.#restEnd = now + (now - begun);
       }
     });
   }

@@ -98,8 +98,9 @@ describe('a client that leaves', () => {
         const paths = ['/docker/team_small_stalled.tar', file];
         client.send(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''));
         await pair.untilStalled();
+        // It waits for the connection.
         const isReady = async (response: ServerResponse) => {
-          while (!response.headersSent) await new Promise(setImmediate);
+          while (response.listenerCount('socket') === 0) await new Promise(setImmediate);
         };
         await within(second.then(isReady), 'the second answer to be ready');
         assert.equal((await second).writableLength, 0, 'none of its bytes are buffered before its turn');

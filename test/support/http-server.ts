@@ -2,7 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import { loadConfig } from '../../src/config/config.ts';
-import { HttpServer, type HttpServerOptions } from '../../src/http/server.ts';
+import { HttpServer, type HttpServerOptions } from '../../src/http/connections/server.ts';
 
 export type Handle = HttpServerOptions['handle'];
 

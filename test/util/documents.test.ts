@@ -60,6 +60,22 @@ describe('Documents.use', () => {
     );
   });
 
+  test('rests after a document as long as it took', async () => {
+    const { documents, largeOf, used } = start();
+    const begun: number[] = [];
+    const ended: number[] = [];
+    const use = (bytes: Uint8Array) => {
+      used(bytes);
+      begun.push(performance.now());
+      while (performance.now() < (begun.at(-1) ?? 0) + 40);
+      ended.push(performance.now());
+    };
+    await Promise.all([1, 2].map((fill) => documents.use(largeOf(10, fill), 'a document', NEVER, use)));
+    const [took, rest] = [(ended[0] ?? 0) - (begun[0] ?? 0), (begun[1] ?? 0) - (ended[0] ?? 0)];
+    // A timer may end a millisecond early.
+    assert.ok(rest >= took - 2, `it rested for ${rest} ms after ${took} ms`);
+  });
+
   test('lets other work happen between two documents', async () => {
     const { documents, largeOf, used } = start();
     const order: string[] = [];

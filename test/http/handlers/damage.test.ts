@@ -240,4 +240,15 @@ describe('a compressed archive', () => {
       paths.map((path) => basename(path)),
     );
   });
+
+  test('whose layer is damaged, too, and missing in the registry is answered with an error', async () => {
+    await using scene = await startDamaged();
+    const { service, registry } = scene;
+    await service.request(GZIP_FILE);
+    for (const start of [GZIP_MAGIC, BASE.tar]) await overwrite(await scene.fileWith(start), 0);
+    registry.defects.dropBlob = { digest: BASE_DIGEST };
+    const { status, isCut, body } = await service.request(GZIP_FILE);
+    assert.deepEqual([status, isCut], [502, false]);
+    assert.match(body.toString(), /does not have|not found|missing/i);
+  });
 });

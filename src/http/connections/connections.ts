@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { clientOf } from './client-limit.ts';
+import { clientOf } from '../client-limit.ts';
 
 /** The connections of one client. */
 interface Client {

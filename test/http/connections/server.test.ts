@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { isPassthroughError } from '../../src/errors.ts';
-import { HttpServer } from '../../src/http/server.ts';
-import { request } from '../support/http-request.ts';
-import { answerOk, type Handle, SERVER_SETTINGS, startServer } from '../support/http-server.ts';
-import { connectRaw, type RawClient } from '../support/raw-client.ts';
-import { within } from '../support/within.ts';
+import { isPassthroughError } from '../../../src/errors.ts';
+import { HttpServer } from '../../../src/http/connections/server.ts';
+import { request } from '../../support/http-request.ts';
+import { answerOk, type Handle, SERVER_SETTINGS, startServer } from '../../support/http-server.ts';
+import { connectRaw, type RawClient } from '../../support/raw-client.ts';
+import { within } from '../../support/within.ts';
 
 const LONG_MS = 60_000;
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { describe, test } from 'node:test';
-import { startServer } from '../support/http-server.ts';
-import { connectRaw } from '../support/raw-client.ts';
-import { within } from '../support/within.ts';
+import { type Handle, startServer } from '../../support/http-server.ts';
+import { connectRaw } from '../../support/raw-client.ts';
+import { within } from '../../support/within.ts';
 
 const get = (path: string, headers = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`;
 const post = (path: string, body: string) =>
@@ -185,4 +186,27 @@ test('connections that together send megabytes ahead are cut; one that sends lit
   server.open();
   await modest.waitFor(/<\/modest>/);
   await late.waitFor(/<\/late>/);
+});
+
+test('a probe behind hundreds of new connections is answered before their requests', async () => {
+  const count = 300;
+  let begun = 0;
+  const { promise: probed, resolve } = Promise.withResolvers<number>();
+  const handle: Handle = async ({ url }, response) => {
+    if (url === '/probe') resolve(begun);
+    else begun += 1;
+    response.end();
+  };
+  await using server = await startServer(handle, { urgentPaths: ['/probe'] });
+  await using stack = new AsyncDisposableStack();
+  const send = (text: string) => {
+    const socket = connect(server.port, '127.0.0.1');
+    stack.defer(() => void socket.destroy());
+    socket.on('error', () => undefined);
+    socket.write(text);
+  };
+  for (let index = 0; index < count; index += 1) send(get(`/${index}`));
+  send(get('/probe'));
+  const before = await within(probed, 'the probe');
+  assert.ok(before <= count / 10, `${before} of ${count} requests have begun before`);
 });

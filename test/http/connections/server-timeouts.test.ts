@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { HttpServerOptions } from '../../src/http/server.ts';
-import { answerOk, type Handle, startServer } from '../support/http-server.ts';
-import { connectRaw, type RawClient } from '../support/raw-client.ts';
-import { within } from '../support/within.ts';
+import type { HttpServerOptions } from '../../../src/http/connections/server.ts';
+import { answerOk, type Handle, startServer } from '../../support/http-server.ts';
+import { connectRaw, type RawClient } from '../../support/raw-client.ts';
+import { within } from '../../support/within.ts';
 
 const LIMIT_MS = 120;
 

@@ -3,11 +3,12 @@ import http, { type IncomingMessage, type Server, ServerResponse } from 'node:ht
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { HttpSettings } from '../config/config.ts';
-import { PassthroughError } from '../errors.ts';
-import { stopping } from '../pull/preparations.ts';
+import type { HttpSettings } from '../../config/config.ts';
+import { PassthroughError } from '../../errors.ts';
+import { stopping } from '../../pull/preparations.ts';
 import { Connections } from './connections.ts';
-import { RequestGate, RequestTurns } from './request-gate.ts';
+import { RequestGate } from './request-gate.ts';
+import { RequestTurns } from './request-turns.ts';
 
 /** Largest request line and header, in bytes: twice Node's default, for clients that send long tokens. */
 const MAX_HEADER_BYTES = 32 * 1024;
@@ -33,6 +34,12 @@ const CHECK_INTERVAL_MS = 1_000;
  */
 const IDLE_GRACE_MS = 1_000;
 
+/**
+ * Connections that the system holds until they are accepted; at most its own limit (`net.core.somaxconn`). A client that finds the
+ * queue full tries again after a second.
+ */
+const ACCEPT_QUEUE = 4096;
+
 /** Most refused connections that are held for {@link LINGER_MS}. Further ones are closed at once. */
 const MAX_LINGERING = 32;
 
@@ -43,6 +50,8 @@ const RETRY_AFTER_FULL_S = 60;
 export interface HttpServerOptions extends HttpSettings {
   /** Longest wait for a body after the header, in milliseconds; {@link BODY_TIMEOUT_MS} unless given. */
   readonly bodyTimeoutMs?: number;
+  /** Paths of probes, whose requests are taken before all others; none unless given. */
+  readonly urgentPaths?: readonly string[];
   /** Is called for each new connection. */
   readonly onConnection?: () => void;
   /** Whether file descriptors are short, so that a new connection is refused. */
@@ -63,13 +72,14 @@ export class HttpServer {
   readonly #active = new Map<AbortController, Active>();
   /** Sockets that end after the answers under way on them. */
   readonly #ending = new WeakSet<Duplex>();
-  readonly #turns = new RequestTurns();
+  readonly #turns: RequestTurns;
   readonly #connections: Connections;
   #lingering = 0;
 
   private constructor(options: HttpServerOptions) {
     this.#options = options;
     this.#connections = new Connections(options.maxConnections);
+    this.#turns = new RequestTurns(options.urgentPaths);
     const gates = new WeakMap<Socket, RequestGate>();
     /** Counts each request that is parsed, also those that Node answers itself: 400 without `Host`, 417. */
     class CountedResponse extends ServerResponse {
@@ -81,8 +91,15 @@ export class HttpServer {
     }
     const settings = { ...serverOptions(options), ServerResponse: CountedResponse };
     this.#server = http.createServer(settings, (request, response) => this.#accept(request, response));
-    this.#server.on('connection', (socket) => gates.set(socket, new RequestGate(socket, this.#turns)));
-    this.#server.on('connection', (socket) => this.#count(socket));
+    // Node's own listener attaches a parser, which a refused connection does not need.
+    const attach = this.#server.listeners('connection');
+    this.#server.removeAllListeners('connection');
+    this.#server.on('connection', (socket: Socket) => {
+      this.#turns.arrive();
+      if (!this.#admit(socket)) return;
+      for (const listener of attach) listener.call(this.#server, socket);
+      gates.set(socket, new RequestGate(socket, this.#turns));
+    });
     this.#server.on('clientError', (error, socket) => this.#refuse(error, socket));
   }
 
@@ -93,7 +110,7 @@ export class HttpServer {
    */
   static async start(options: HttpServerOptions): Promise<HttpServer> {
     const server = new HttpServer(options);
-    server.#server.listen(options.port, options.host);
+    server.#server.listen({ port: options.port, host: options.host, backlog: ACCEPT_QUEUE });
     await once(server.#server, 'listening');
     return server;
   }
@@ -127,28 +144,31 @@ export class HttpServer {
   }
 
   /**
-   * Answers 503 above `MAX_CONNECTIONS`. Node's own `maxConnections` resets the connection, so the client sees no reason and no
-   * `Retry-After`.
+   * Counts a new connection, or answers 503 when there is no place for it. Node's own `maxConnections` resets the connection, so
+   * the client sees no reason and no `Retry-After`.
    */
-  #count(socket: Socket): void {
+  #admit(socket: Socket): boolean {
     const { maxConnections, onConnection, isShort } = this.#options;
     onConnection?.();
     const areFilesShort = isShort?.() === true;
-    if (!areFilesShort && this.#connections.admit(socket)) return;
+    if (!areFilesShort && this.#connections.admit(socket)) return true;
     const why = areFilesShort
       ? 'nearly all file descriptors of the process are in use'
       : `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
     const text = plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
+    socket.on('error', () => undefined);
     if (this.#lingering >= MAX_LINGERING) {
       socket.end(text);
       socket.destroySoon();
-      return;
+      return false;
     }
     this.#lingering += 1;
     socket.once('close', () => {
       this.#lingering -= 1;
     });
+    socket.resume();
     endLater(socket, text);
+    return false;
   }
 
   #accept(request: IncomingMessage, response: ServerResponse): void {

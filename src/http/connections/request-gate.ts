@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { clientOf } from '../client-limit.ts';
+import type { RequestTurns } from './request-turns.ts';
 
 /**
  * Most requests of a connection that are answered at once. Clients that pipeline send the next one or two ahead, and each request
@@ -19,60 +21,11 @@ const MAX_IN_WORK_WITH_BODY = 2 * MAX_IN_WORK;
  */
 const READ_AHEAD_BYTES = 16 * 1024;
 
-/**
- * Most bytes that all connections together hold back, in bytes. A connection holds back up to 80 KiB, so this is reached by
- * hundreds of connections that send far ahead.
- */
-const MAX_HELD_BYTES = 16 * 1024 * 1024;
-
-/** Bytes that a connection may hold back also above {@link MAX_HELD_BYTES}: tens of requests. */
+/** Bytes that a connection may hold back also when all together hold too much: tens of requests. */
 const FREE_BYTES = 4 * 1024;
-
-/**
- * Most requests that all connections together begin in one turn of the event loop, beside the first one of each. One takes up to
- * 0.5 ms, and a turn delays everything else.
- */
-const REQUESTS_OF_A_TURN = 16;
 
 /** Ends the header of a request: https://www.rfc-editor.org/rfc/rfc9112#section-2.1 */
 const HEADER_END = Buffer.from('\r\n\r\n');
-
-/** What the gates of a server share: the bytes that they hold back, and turns to pass some on. */
-export class RequestTurns {
-  readonly #waiting = new Set<() => void>();
-  #heldBytes = 0;
-  #isScheduled = false;
-
-  /** Whether so many bytes are held that connections which hold back more than {@link FREE_BYTES} are cut. */
-  get isFull(): boolean {
-    return this.#heldBytes > MAX_HELD_BYTES;
-  }
-
-  /** @param bytes negative for bytes that are no longer held */
-  hold(bytes: number): void {
-    this.#heldBytes += bytes;
-  }
-
-  /**
-   * Calls a function in a later turn of the event loop, once for all calls until then. Requests that are answered at once would
-   * otherwise follow each other without a turn for other connections.
-   */
-  next(pass: () => void): void {
-    this.#waiting.add(pass);
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    setImmediate(() => this.#run());
-  }
-
-  #run(): void {
-    this.#isScheduled = false;
-    const now = [...this.#waiting.values().take(REQUESTS_OF_A_TURN)];
-    for (const pass of now) this.#waiting.delete(pass);
-    for (const pass of now) pass();
-    const [left] = this.#waiting;
-    if (left !== undefined) this.next(left);
-  }
-}
 
 /**
  * Limits the requests of one connection that are in work. Node parses all of a read at once: 64 KiB hold 2,500 pipelined requests,
@@ -84,6 +37,7 @@ export class RequestTurns {
 export class RequestGate {
   readonly #socket: Socket;
   readonly #turns: RequestTurns;
+  readonly #client: string;
   readonly #push: Socket['push'];
   readonly #read: Socket['_read'];
   readonly #passOne = () => this.#pass();
@@ -96,6 +50,7 @@ export class RequestGate {
   constructor(socket: Socket, turns: RequestTurns) {
     this.#socket = socket;
     this.#turns = turns;
+    this.#client = clientOf(socket.remoteAddress ?? '');
     this.#push = socket.push.bind(socket);
     this.#read = socket._read.bind(socket);
     socket.push = (chunk: Buffer | null) => this.#take(chunk);
@@ -126,7 +81,8 @@ export class RequestGate {
     if (!this.#socket.writable) return true;
     const isFirst = this.#held.length === 0;
     this.#hold(isFirst ? chunk : Buffer.concat([this.#held, chunk]));
-    if (isFirst) this.#pass();
+    if (isFirst && this.#turns.isUrgent(chunk)) this.#pass();
+    else if (isFirst) this.#passSoon();
     if (this.#turns.isFull && this.#held.length > FREE_BYTES) this.#socket.destroy();
     return this.#held.length < READ_AHEAD_BYTES;
   }
@@ -153,7 +109,7 @@ export class RequestGate {
   }
 
   #passSoon(): void {
-    if (this.#held.length > 0 && this.#mayPass) this.#turns.next(this.#passOne);
+    if (this.#held.length > 0 && this.#mayPass) this.#turns.next(this.#client, this.#passOne);
   }
 
   get #mayPass(): boolean {
