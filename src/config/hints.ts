@@ -47,6 +47,9 @@ const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
   },
 };
 
+/** Longest folder in a hint, in characters. */
+const MAX_FOLDER_LENGTH = 500;
+
 /** Codes of OpenSSL when the other side does not speak TLS. */
 const NO_TLS = new Set([
   'EPROTO',
@@ -152,7 +155,7 @@ function both<T extends Text>(text: T): Readonly<Record<Face, T>> {
 
 /** What is left on the disk of a folder, and which setting has named the folder. */
 function fullDisk(name: string, { folder = '', disk }: ErrorDetails): string {
-  const where = `${name} is ${quoted(folder)}`;
+  const where = `${name} is ${quoted(folder, MAX_FOLDER_LENGTH)}`;
   if (disk === undefined) return where;
   const { freeBytes, totalBytes, freeFiles } = disk;
   const files = freeFiles === 0 ? ', and no more files can be created' : '';
