@@ -52,7 +52,7 @@ export interface PlatformChoice {
   readonly isPlatformAsked: boolean;
 }
 
-/** Which manifest {@link fetchManifest} returns. */
+/** Which manifest is asked for. */
 export interface ManifestChoice {
   /** `index` must be one; `image` is that of one platform. Unless given, what the registry has under the reference. */
   readonly type: 'index' | 'image' | undefined;
