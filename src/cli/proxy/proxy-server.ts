@@ -5,7 +5,7 @@ import { PassthroughError } from '../../errors.ts';
 import { checkConditions, mayBePartial, parseRange } from '../../http/conditional.ts';
 import { problemOf } from '../../http/problem.ts';
 import { writeBody } from '../../http/send-file.ts';
-import { parseDigest } from '../../image/digest.ts';
+import { isDigest } from '../../image/digest.ts';
 import { OCI_MANIFEST } from '../../image/media-type.ts';
 import { isLoopback } from '../../registry/select-host.ts';
 import { rebatched } from '../../streams/rebatch.ts';
@@ -166,7 +166,11 @@ export class ProxyServer {
   }
 
   async #sendBlob(request: IncomingMessage, response: ServerResponse, operand: string): Promise<void> {
-    const blob = await this.#image.blob(parseDigest(operand));
+    if (!isDigest(operand)) {
+      const why = `Cannot parse digest ${quoted(operand)}: expected sha256 or sha512 and lower-case hex`;
+      throw new PassthroughError('INVALID_REFERENCE', why);
+    }
+    const blob = await this.#image.blob(operand);
     const { digest, size } = blob;
     const { method, headers } = request;
     const etag = `"${digest}"`;
