@@ -127,7 +127,7 @@ The archive is at ${file} until this demo ends.
 
 What to type next, in another terminal:
 
-  curl -O ${origin}${machine}/docker/${FILENAME}
+  curl --fail -O ${origin}${machine}/docker/${FILENAME}
   docker load -i ${FILENAME}
   docker run --rm --network none demo.example/demo/hello:1.0
 
