@@ -11,6 +11,7 @@ import { NodeSDK } from '@opentelemetry/sdk-node';
 import { VERSION } from '../version.ts';
 import { diagLogger, diagLogLevel } from './diagnostics.ts';
 import type { Logger } from './log.ts';
+import { addUnitsToNames } from './prometheus-names.ts';
 
 /**
  * Longest last export when the service stops, in milliseconds. Together with the default of `SHUTDOWN_TIMEOUT` (25 s) it fits
@@ -52,6 +53,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   diag.setLogger(diagLogger(logger), { logLevel: diagLogLevel(environment['OTEL_LOG_LEVEL']) });
   setDefaults(environment, exporters);
   const resourceDetectors = await furtherDetectors(environment);
+  if (exporters.METRICS.includes('prometheus')) addUnitsToNames();
   const sdk = new NodeSDK({
     resource: defaultResource().merge(
       resourceFromAttributes({ 'service.name': 'docker-http-passthrough', 'service.version': VERSION }),
