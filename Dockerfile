@@ -28,7 +28,7 @@ COPY --from=build /image /
 # A number, so that Kubernetes can check runAsNonRoot.
 USER 65532:65532
 WORKDIR /
-ENV NODE_ENV=production
+ENV PATH=/usr/bin NODE_ENV=production
 EXPOSE 8080
 # Running downloads finish first: docs/operations.md.
 STOPSIGNAL SIGTERM

@@ -18,6 +18,11 @@ variable "NODE_IMAGE" {
   default = "docker.io/library/node:26-bookworm"
 }
 
+// `host` where the engine has no bridge; bake then wants --allow=network.host.
+variable "NETWORK" {
+  default = "default"
+}
+
 variable "SOURCE_COMMIT" {
   default = "unknown"
 }
@@ -38,6 +43,7 @@ group "default" {
 target "common" {
   context    = "."
   dockerfile = "Dockerfile"
+  network    = NETWORK
   args = {
     NODE_IMAGE    = NODE_IMAGE
     SOURCE_COMMIT = SOURCE_COMMIT

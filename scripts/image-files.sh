@@ -1,7 +1,9 @@
 #!/bin/sh
-# Puts all files of the image into a folder: image-files.sh FOLDER. Runs in the build stage of the Dockerfile, after the build.
+# Puts all files of the image into a folder: image-files.sh FOLDER [DIST]. Runs in the build stage of the Dockerfile, after the
+# build. DIST is the built program: dist unless given.
 set -eu
 image=$1
+dist=${2:-dist}
 node=$(readlink -f "$(command -v node)")
 
 # Copies a file to the same place in the image, with the folders above it. A link becomes a file.
@@ -21,11 +23,12 @@ for library in libnss_dns.so.2 libnss_files.so.2 libresolv.so.2; do
 done
 if [ -e /etc/ssl/certs/ca-certificates.crt ]; then copy /etc/ssl/certs/ca-certificates.crt; fi
 
-cp -R dist/main.js dist/program.js dist/chunks dist/package.json dist/NOTICE dist/THIRD-PARTY-LICENSES.txt LICENSE "$image/app/"
+for name in main.js program.js chunks package.json NOTICE THIRD-PARTY-LICENSES.txt; do cp -R "$dist/$name" "$image/app/"; done
+cp LICENSE "$image/app/"
 # There is no env and no shell for the usual first line. The kernel passes one option on.
 {
   echo '#!/usr/bin/node --max-semi-space-size=4'
-  tail -n +2 dist/main.js
+  tail -n +2 "$dist/main.js"
 } >"$image/app/main.js"
 chmod 755 "$image/app/main.js"
 ln -s ../../app/main.js "$image/usr/bin/docker-http-passthrough"

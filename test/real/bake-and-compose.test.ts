@@ -37,8 +37,9 @@ test('bake has a target for each kind of build', async (t) => {
   const env = { IMAGE, TAGS: '1.2.3,1.2', SOURCE_COMMIT: 'abc', NODE_IMAGE: 'node:test' };
   for (const [target, expected] of TARGETS) {
     const { [target]: printed } = await print(env, target);
-    const { args, context, dockerfile, ...rest } = printed;
+    const { args, context, dockerfile, network, ...rest } = printed;
     assert.deepEqual(rest, expected, target);
+    assert.equal(network ?? 'default', 'default');
     assert.deepEqual(
       [context, dockerfile, args.NODE_IMAGE, args.SOURCE_COMMIT],
       ['.', 'Dockerfile', 'node:test', 'abc'],

@@ -77,8 +77,14 @@ test('the image serves with a read-only root, without capabilities and privilege
   const layers = await build('passthrough:one');
   await t.test('two builds of one commit give the same layers', async () => {
     // The second one with bake, as a release is built.
-    const variables = { NODE_IMAGE: base, SOURCE_COMMIT: COMMIT, IMAGE: 'passthrough', TAG: 'two' };
-    const args = ['--allow=network.host', '--no-cache', '--set', '*.network=host', 'image-local'];
+    const variables = {
+      NODE_IMAGE: base,
+      SOURCE_COMMIT: COMMIT,
+      IMAGE: 'passthrough',
+      TAG: 'two',
+      NETWORK: 'host',
+    };
+    const args = ['--allow=network.host', '--no-cache', 'image-local'];
     await run(pathOfSidProgram('buildx'), ['bake', ...args], {
       ...{ cwd: ROOT, timeout: BUILD_LIMIT },
       env: { ...env, ...variables },

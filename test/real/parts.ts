@@ -14,6 +14,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 const PACKAGES = {
   aria2c: 'aria2',
   bsdtar: 'libarchive-tools',
+  catatonit: 'catatonit',
   buildah: 'buildah',
   busybox: 'busybox-static',
   ctr: 'containerd',
@@ -28,6 +29,7 @@ const PACKAGES = {
   prometheus: 'prometheus',
   promtool: 'prometheus',
   podman: 'podman',
+  runc: 'runc',
   skopeo: 'skopeo',
   tar: 'tar',
   umoci: 'umoci',
@@ -38,7 +40,7 @@ const PACKAGES = {
 export type Part = keyof typeof PACKAGES;
 
 /** Daemons live in sbin, which a user's PATH often leaves out. */
-const SEARCH_PATH = [process.env['PATH'] ?? '', '/usr/sbin', '/sbin'].join(delimiter);
+const SEARCH_PATH = [process.env['PATH'] ?? '', '/usr/sbin', '/sbin', '/usr/libexec/podman'].join(delimiter);
 
 /** Longest that a command runs unless the caller says otherwise, in milliseconds. */
 const COMMAND_TIMEOUT = 60_000;

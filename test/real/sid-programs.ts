@@ -10,6 +10,7 @@ const FOLDER = 'node_modules/.cache/sid-programs';
 const PROGRAMS = {
   buildx: 'usr/libexec/docker/cli-plugins/docker-buildx',
   compose: 'usr/libexec/docker/cli-plugins/docker-compose',
+  kubectl: 'usr/bin/kubectl',
 } as const;
 
 /** A program from Debian sid. */
