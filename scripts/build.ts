@@ -44,7 +44,7 @@ const API = '@opentelemetry/api';
 const DISPENSABLE: ReadonlySet<string> = new Set(['supports-color', '@opentelemetry/winston-transport']);
 
 /** Options of esbuild for program and library. */
-const OPTIONS = {
+export const OPTIONS = {
   absWorkingDir: ROOT,
   chunkNames: 'chunks/[name]-[hash]',
   bundle: true,
@@ -277,7 +277,7 @@ function loadedFrom({ outputs }: Metafile, outdir: string): Plugin {
 }
 
 /** The commit of the sources, as `--version` prints it; `unknown` outside of a git checkout, such as in a source archive. */
-async function commit(): Promise<string> {
+export async function commit(): Promise<string> {
   const given = process.env['SOURCE_COMMIT'];
   if (given !== undefined && given !== '') return given;
   try {

@@ -117,7 +117,7 @@ describe('kubernetes.yaml', () => {
   });
 
   test('follows the restricted standard of Pod Security', () => {
-    assert.equal(find('Namespace')['metadata'].labels['pod-security.kubernetes.io/enforce'], 'restricted');
+    assert.equal(find('Namespace').metadata.labels?.['pod-security.kubernetes.io/enforce'], 'restricted');
     // https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
     const { runAsNonRoot, seccompProfile, runAsUser } = pod.spec.securityContext;
     assert.deepEqual([runAsNonRoot, seccompProfile.type, runAsUser], [true, 'RuntimeDefault', 65532]);
