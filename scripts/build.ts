@@ -276,12 +276,17 @@ function loadedFrom({ outputs }: Metafile, outdir: string): Plugin {
   };
 }
 
+/** Hexadecimal digits of a commit that `--version` prints. */
+const COMMIT_LENGTH = 12;
+
 /** The commit of the sources, as `--version` prints it; `unknown` outside of a git checkout, such as in a source archive. */
 export async function commit(): Promise<string> {
   const given = process.env['SOURCE_COMMIT'];
-  if (given !== undefined && given !== '') return given;
+  if (given !== undefined && given !== '') return given.slice(0, COMMIT_LENGTH);
   try {
-    const { stdout } = await promisify(execFile)('git', ['rev-parse', '--short=12', 'HEAD'], { cwd: ROOT });
+    const { stdout } = await promisify(execFile)('git', ['rev-parse', `--short=${COMMIT_LENGTH}`, 'HEAD'], {
+      cwd: ROOT,
+    });
     return stdout.trim();
   } catch {
     return 'unknown';
