@@ -13,11 +13,9 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { startFakeRegistry } from '../test/support/fake-registry.ts';
-import { makeImage, makeIndex, makeLayer } from '../test/support/image.ts';
-import { helloProgram } from './hello-program.ts';
+import { ARCHITECTURES, helloIndex } from './demo-image.ts';
 
 const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
-const ARCHITECTURES = ['amd64', 'arm64'] as const;
 const FILENAME = 'demo_hello_1.0.tar';
 
 /** Default port of the service. */
@@ -48,22 +46,6 @@ try {
 function stop(): void {
   if (!isStopping) service.kill('SIGTERM');
   isStopping = true;
-}
-
-/** An index of two images that differ in their machine code. */
-function helloIndex() {
-  const images = ARCHITECTURES.map((architecture) => {
-    const content = helloProgram(
-      architecture,
-      `Hello from an image that came over plain HTTP, ${architecture}\n`,
-    );
-    return makeImage({
-      platform: { os: 'linux', architecture },
-      layers: [{ tar: makeLayer({ hello: { content, mode: 0o755 } }), compression: 'gzip' }],
-      config: { config: { Cmd: ['/hello'], Env: ['PATH=/'] } },
-    });
-  });
-  return makeIndex(images.map((image) => ({ image })));
 }
 
 /** Starts the service as `npm start` does, with the registry above as its default one. */
