@@ -1,7 +1,5 @@
 /** Names of metrics as Prometheus has them: with the unit at their end. The SDK's exporter leaves the unit out. */
 
-import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
-
 /** Words for units of UCUM. A word in braces, such as `{request}`, is no unit. */
 const UNITS: Readonly<Record<string, string>> = {
   s: 'seconds',
@@ -21,23 +19,4 @@ export function withUnit(name: string, unit: string): { readonly name: string; r
   const word = UNITS[unit];
   if (word === undefined) return { name, unit: '' };
   return { name: name.endsWith(word) ? name : `${name}_${word}`, unit: word };
-}
-
-/**
- * Makes every exporter for Prometheus add units. The SDK makes the exporter from environment variables, beside others, so there
- * is no place to pass another one in.
- */
-export function addUnitsToNames(): void {
-  const { collect } = PrometheusExporter.prototype;
-  PrometheusExporter.prototype.collect = async function (...args) {
-    const { resourceMetrics, errors } = await collect.apply(this, args);
-    const scopeMetrics = resourceMetrics.scopeMetrics.map(({ scope, metrics }) => ({
-      scope,
-      metrics: metrics.map((metric) => {
-        const { name, unit } = metric.descriptor;
-        return { ...metric, descriptor: { ...metric.descriptor, ...withUnit(name, unit) } };
-      }),
-    }));
-    return { resourceMetrics: { ...resourceMetrics, scopeMetrics }, errors };
-  };
 }
