@@ -31,6 +31,11 @@ const UNIT = 'docker-http-passthrough.service';
 const LIBRARIES = /^(?:ld-linux-.*|lib(?:c|m|dl|pthread|stdc\+\+|gcc_s|atomic))\.so\.\d+$/;
 
 test('the executable runs every command in an empty root folder', { timeout: 300_000 }, async (t) => {
+  if (Number.parseInt(process.versions.node, 10) < 26) {
+    // The executable has the Node.js that builds it: that of the project.
+    t.skip('Node.js builds single executables from version 26 on');
+    return;
+  }
   if (!requireRoot(t) || !requireParts(t, 'curl', 'docker-registry', 'mandoc', 'skopeo', 'strip')) return;
   const stack = cleanup(t);
   const directory = await temporaryDirectory(stack, 'binary');
