@@ -5,6 +5,9 @@
  * thousand files. Modules of `import()`, such as the SDK, become separate files, so a service without telemetry does not load
  * them. The result needs no node_modules.
  *
+ * `main.js` checks the version of Node and then loads the program. An older Node would refuse the program before it runs a line of
+ * it, with an error that names a missing export of a module of Node.
+ *
  * The library is bundled apart from the program. So the program stays in as few files as before, and no part of it comes with the
  * library.
  *
@@ -14,7 +17,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -25,6 +28,9 @@ const ROOT = join(import.meta.dirname, '..');
 
 /** Path of the entry module in the metafile. */
 const ENTRY = 'src/main.ts';
+
+/** The built program without the check of Node's version, which is in `main.js`. */
+const PROGRAM = 'program.js';
 
 /** Start of the paths of commands, which the program loads on demand. */
 const COMMANDS = 'src/cli/';
@@ -38,7 +44,7 @@ const API = '@opentelemetry/api';
 const DISPENSABLE: ReadonlySet<string> = new Set(['supports-color', '@opentelemetry/winston-transport']);
 
 /** Options of esbuild for program and library. */
-const OPTIONS = {
+export const OPTIONS = {
   absWorkingDir: ROOT,
   chunkNames: 'chunks/[name]-[hash]',
   bundle: true,
@@ -94,8 +100,8 @@ export async function build(
   const faults = [...bundleFaults(metafile), ...libraryFaults(library.metafile)];
   if (faults.length > 0) throw new Error(`Cannot build ${main}:\n${faults.join('\n')}`);
 
-  // With splitting, what main.ts imports lies in ten files, because commands import it, too: 20 ms for --version. So main.js is
-  // built a second time, in one file with copies of its own, and takes from the first build only what it loads on demand.
+  // With splitting, what main.ts imports lies in ten files, because commands import it, too: 20 ms for --version. So the program
+  // is built a second time, in one file with copies of its own, and takes from the first build only what it loads on demand.
   const entry = await bundle({
     ...OPTIONS,
     entryPoints: [ENTRY],
@@ -109,7 +115,12 @@ export async function build(
     ...outputFiles
       .filter(({ path }) => path !== main)
       .map((file) => ({ path: file.path, text: withNames(file, metafile) })),
-    ...[...entry.outputFiles, ...library.outputFiles].map(({ path, text }) => ({ path, text })),
+    ...entry.outputFiles.map(({ path, text }) => ({
+      path: path === main ? join(outdir, PROGRAM) : path,
+      text,
+    })),
+    ...library.outputFiles.map(({ path, text }) => ({ path, text })),
+    { path: main, text: await starter() },
   ];
   await rm(outdir, { recursive: true, force: true });
   for (const file of files) {
@@ -123,6 +134,26 @@ export async function build(
   await writeFile(join(outdir, 'THIRD-PARTY-LICENSES.txt'), licensesText(packages));
   await writeFile(join(outdir, 'NOTICE'), noticeText(packages));
   if (declarations) await declare(outdir);
+}
+
+/**
+ * `main.js`: refuses a Node that is too old, else loads the program. Its syntax is that of Node 14. An ES module cannot check first
+ * and import later, except by `import()`: all other imports are resolved before the first line runs.
+ */
+async function starter(): Promise<string> {
+  const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+  const [, least] = /^>=(\d+)$/.exec(engines.node) ?? [];
+  if (least === undefined) throw new Error(`Cannot read the least version of Node in "${engines.node}"`);
+  return `#!/usr/bin/env node
+if (parseInt(process.versions.node, 10) >= ${least}) {
+  await import('./${PROGRAM}');
+} else {
+  console.error(
+    'docker-http-passthrough needs Node.js ${least} or newer, but ' + process.execPath + ' is Node.js ' + process.versions.node
+  );
+  process.exitCode = 1;
+}
+`;
 }
 
 /**
@@ -245,12 +276,17 @@ function loadedFrom({ outputs }: Metafile, outdir: string): Plugin {
   };
 }
 
+/** Hexadecimal digits of a commit that `--version` prints. */
+const COMMIT_LENGTH = 12;
+
 /** The commit of the sources, as `--version` prints it; `unknown` outside of a git checkout, such as in a source archive. */
-async function commit(): Promise<string> {
+export async function commit(): Promise<string> {
   const given = process.env['SOURCE_COMMIT'];
-  if (given !== undefined && given !== '') return given;
+  if (given !== undefined && given !== '') return given.slice(0, COMMIT_LENGTH);
   try {
-    const { stdout } = await promisify(execFile)('git', ['rev-parse', '--short=12', 'HEAD'], { cwd: ROOT });
+    const { stdout } = await promisify(execFile)('git', ['rev-parse', `--short=${COMMIT_LENGTH}`, 'HEAD'], {
+      cwd: ROOT,
+    });
     return stdout.trim();
   } catch {
     return 'unknown';

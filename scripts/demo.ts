@@ -13,11 +13,9 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { startFakeRegistry } from '../test/support/fake-registry.ts';
-import { makeImage, makeIndex, makeLayer } from '../test/support/image.ts';
-import { helloProgram } from './hello-program.ts';
+import { ARCHITECTURES, helloIndex } from './demo-image.ts';
 
 const MAIN = join(import.meta.dirname, '..', 'src', 'main.ts');
-const ARCHITECTURES = ['amd64', 'arm64'] as const;
 const FILENAME = 'demo_hello_1.0.tar';
 
 /** Default port of the service. */
@@ -48,22 +46,6 @@ try {
 function stop(): void {
   if (!isStopping) service.kill('SIGTERM');
   isStopping = true;
-}
-
-/** An index of two images that differ in their machine code. */
-function helloIndex() {
-  const images = ARCHITECTURES.map((architecture) => {
-    const content = helloProgram(
-      architecture,
-      `Hello from an image that came over plain HTTP, ${architecture}\n`,
-    );
-    return makeImage({
-      platform: { os: 'linux', architecture },
-      layers: [{ tar: makeLayer({ hello: { content, mode: 0o755 } }), compression: 'gzip' }],
-      config: { config: { Cmd: ['/hello'], Env: ['PATH=/'] } },
-    });
-  });
-  return makeIndex(images.map((image) => ({ image })));
 }
 
 /** Starts the service as `npm start` does, with the registry above as its default one. */
@@ -127,7 +109,7 @@ The archive is at ${file} until this demo ends.
 
 What to type next, in another terminal:
 
-  curl -O ${origin}${machine}/docker/${FILENAME}
+  curl --fail -O ${origin}${machine}/docker/${FILENAME}
   docker load -i ${FILENAME}
   docker run --rm --network none demo.example/demo/hello:1.0
 

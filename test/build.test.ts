@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { parse } from 'acorn';
 import { build, bundleFaults, libraryFaults } from '../scripts/build.ts';
 import { startBuiltService } from './support/built-service.ts';
 
@@ -22,6 +23,9 @@ const NO_COLLECTOR = 'http://127.0.0.1:9';
 
 /** The comment of esbuild before each module of a package. */
 const PACKAGE_MARK = /^\/\/ (?:.*\/)?node_modules\/((?:@[^/\n]+\/)?[^/\n]+)\//gm;
+
+/** A path of a file of the program in a string: each import, also on demand, is one. */
+const ANY_IMPORT = /["'](\.\.?\/[^"'\s]+\.js)["']/g;
 
 /** An import of a file of the program that is not on demand. */
 const STATIC_IMPORT = /^(?:import|export) (?:[^"]*? from )?"(\.[^"]+)";$/gm;
@@ -56,7 +60,7 @@ describe('the built program', () => {
 
   test('contains the license of every bundled package', async () => {
     const licenses = await readFile(join(folder, 'THIRD-PARTY-LICENSES.txt'), 'utf8');
-    const packages = await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g);
+    const packages = await packagesOf(main, ANY_IMPORT);
     assert.ok(packages.length > 10, packages.join(' '));
     for (const name of packages) assert.ok(licenses.includes(`${name} `), name);
     assert.match(licenses, /Apache License/);
@@ -67,7 +71,7 @@ describe('the built program', () => {
       [folder, ROOT].map((where) => readFile(join(where, 'NOTICE'), 'utf8')),
     );
     assert.equal(shown, built, 'NOTICE is out of date: npm run build writes it');
-    for (const name of await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g)) {
+    for (const name of await packagesOf(main, ANY_IMPORT)) {
       assert.match(built ?? '', new RegExp(`^  ${RegExp.escape(name)} \\d\\S+  \\S`, 'm'));
     }
   });
@@ -87,13 +91,42 @@ describe('the built program', () => {
     assert.ok(stdout.startsWith(`docker-http-passthrough ${version} `), stdout);
   });
 
+  test('says which Node.js it needs before it imports anything', async () => {
+    // The syntax of Node 16, and no import but import(): an older Node refuses other imports before it runs a line.
+    const program = parse(await readFile(main, 'utf8'), {
+      ecmaVersion: 2022,
+      sourceType: 'module',
+      allowHashBang: true,
+    });
+    assert.deepEqual(
+      program.body.map(({ type }) => type),
+      ['IfStatement'],
+    );
+    const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+    const least = /\d+/.exec(engines.node)?.[0];
+    for (const version of ['16.20.2', '23.11.1']) {
+      const old = `data:text/javascript,Object.defineProperty(process.versions, 'node', { value: '${version}' })`;
+      const answer = await run(process.execPath, ['--import', old, main, '--version']).catch(
+        (error) => error,
+      );
+      const { code, stdout, stderr } = answer as Record<string, unknown>;
+      assert.deepEqual(
+        { code, stdout, stderr },
+        {
+          ...{ code: 1, stdout: '' },
+          stderr: `docker-http-passthrough needs Node.js ${least} or newer, but ${process.execPath} is Node.js ${version}\n`,
+        },
+      );
+    }
+  });
+
   test('is one file until it runs a command', async () => {
-    assert.doesNotMatch(await readFile(main, 'utf8'), STATIC_IMPORT);
+    assert.doesNotMatch(await readFile(join(folder, 'program.js'), 'utf8'), STATIC_IMPORT);
   });
 
   test('has a library of its own: no package, and no part of the program', async () => {
     const library = join(folder, 'tarball.js');
-    assert.deepEqual(await packagesOf(library, /"(\.\.?\/[^"\s]+\.js)"/g), []);
+    assert.deepEqual(await packagesOf(library, ANY_IMPORT), []);
     const text = await readFile(library, 'utf8');
     assert.doesNotMatch(text, /^\/\/ src\/(?:main|cli|http|config|pull|storage|telemetry)/m);
     const script = `import { verify } from ${JSON.stringify(library)}; console.log(typeof verify)`;
@@ -109,7 +142,7 @@ describe('the built program', () => {
       assert.deepEqual(await packagesOf(join(chunks, name), STATIC_IMPORT), ['@opentelemetry/api'], name);
     }
     // The same search finds the SDK when it includes later imports.
-    const later = await packagesOf(main, /"(\.\.?\/[^"\s]+\.js)"/g);
+    const later = await packagesOf(main, ANY_IMPORT);
     assert.ok(later.includes('@opentelemetry/sdk-node'), later.join(' '));
     assert.ok(later.includes('@grpc/grpc-js'), later.join(' '));
   });

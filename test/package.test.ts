@@ -143,6 +143,7 @@ console.log(PassthroughError === Other, error instanceof Other, error.code, type
       'dist/tarball.js',
       'dist/tarball.d.ts',
       'dist/main.js',
+      'dist/program.js',
     ]) {
       assert.ok(installed.files.includes(path), path);
     }

@@ -5,12 +5,14 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { diag, logs, metrics, ProxyTracerProvider, trace } from '@opentelemetry/api';
+import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import { RuntimeNodeInstrumentation } from '@opentelemetry/instrumentation-runtime-node';
 import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { VERSION } from '../version.ts';
 import { diagLogger, diagLogLevel } from './diagnostics.ts';
 import type { Logger } from './log.ts';
+import { withUnit } from './prometheus-names.ts';
 
 /**
  * Longest last export when the service stops, in milliseconds. Together with the default of `SHUTDOWN_TIMEOUT` (25 s) it fits
@@ -52,6 +54,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   diag.setLogger(diagLogger(logger), { logLevel: diagLogLevel(environment['OTEL_LOG_LEVEL']) });
   setDefaults(environment, exporters);
   const resourceDetectors = await furtherDetectors(environment);
+  if (exporters.METRICS.includes('prometheus')) addUnitsToNames();
   const sdk = new NodeSDK({
     resource: defaultResource().merge(
       resourceFromAttributes({ 'service.name': 'docker-http-passthrough', 'service.version': VERSION }),
@@ -64,6 +67,25 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   });
   sdk.start();
   return { stop: flush };
+}
+
+/**
+ * Makes every exporter for Prometheus add units. The SDK makes the exporter from environment variables, beside others, so there
+ * is no place to pass another one in.
+ */
+function addUnitsToNames(): void {
+  const { collect } = PrometheusExporter.prototype;
+  PrometheusExporter.prototype.collect = async function (...args) {
+    const { resourceMetrics, errors } = await collect.apply(this, args);
+    const scopeMetrics = resourceMetrics.scopeMetrics.map(({ scope, metrics }) => ({
+      scope,
+      metrics: metrics.map((metric) => {
+        const { name, unit } = metric.descriptor;
+        return { ...metric, descriptor: { ...metric.descriptor, ...withUnit(name, unit) } };
+      }),
+    }));
+    return { resourceMetrics: { ...resourceMetrics, scopeMetrics }, errors };
+  };
 }
 
 function setDefaults(environment: NodeJS.ProcessEnv, exporters: TelemetryOptions['exporters']): void {

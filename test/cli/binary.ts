@@ -29,6 +29,8 @@ export interface Program extends AsyncDisposable {
   readonly child: ChildProcess;
   /** Waits for a line of the log. @returns the first line with this event */
   waitForEvent(event: string): Promise<LogEvent>;
+  /** Waits until the nth service of the program listens, counted from 1. @returns its port */
+  waitForListening(nth: number): Promise<number>;
   /** Waits for the end. */
   ended(): Promise<Ended>;
 }
@@ -97,6 +99,12 @@ export function startProcess(
     waitForEvent: (name) => {
       const found = events.when(() => logOf(stdout).find(({ event }) => event === name));
       return within(found, `the event ${name}`, PROGRAM_LIMIT_MS);
+    },
+    waitForListening: async (nth) => {
+      const ports = () =>
+        [...stdout.matchAll(/"event":"listening".*"port":(\d+)/g)].map(([, port]) => Number(port));
+      const found = events.when(() => ports()[nth - 1]);
+      return within(found, `a service that listens, number ${nth}`, PROGRAM_LIMIT_MS);
     },
     ended: () => within(closed, 'the end of the program', PROGRAM_LIMIT_MS),
     [Symbol.asyncDispose]: async () => {

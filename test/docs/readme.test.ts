@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { AFTER, BEFORE, take } from '../support/moving.ts';
 import { startTestService, type TestService } from '../support/service.ts';
 import { within } from '../support/within.ts';
 import { codeBlocks, pagePaths, ROOT, readPage } from './markdown.ts';
@@ -94,9 +95,9 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Runs a block in an empty folder; one thing is replaced, the registry of the private image. */
+/** Runs a block in a folder; one thing is replaced, the registry of the private image. */
 async function runBlock(text: string, cwd: string): Promise<string> {
-  await mkdir(cwd);
+  await mkdir(cwd, { recursive: true });
   const script = text.replaceAll('https/ghcr.io', `http/${ghcr.host}`);
   const env = { PATH: `${folder}:${process.env['PATH']}`, HOME: folder, CURL_HOME: folder };
   const { stdout } = await run('sh', ['-euc', script], { cwd, env, timeout: BLOCK_LIMIT_MS });
@@ -161,11 +162,63 @@ describe('the examples of the README', () => {
         demo.once('exit', () => reject(new Error(`The demo has ended: ${output}`)));
       });
       await within(isReady, 'what to type', DEMO_LIMIT_MS);
-      assert.match(output, /curl -O http:\/\/localhost:\d+\/\S*docker\/demo_hello_1\.0\.tar/);
+      assert.match(output, /curl --fail -O http:\/\/localhost:\d+\/\S*docker\/demo_hello_1\.0\.tar/);
     } finally {
       demo.kill('SIGTERM');
       assert.deepEqual(await within(ended, 'the end of the demo'), [0, null]);
     }
+  });
+});
+
+describe('the lines for curl', () => {
+  const commands = blocks.flatMap(({ text }) =>
+    text
+      .replaceAll(/\\\n\s*/g, '')
+      .split(/\n|&&/)
+      .filter((line) => line.startsWith('curl ')),
+  );
+  const exitCode = (line: string, cwd: string) =>
+    runBlock(line, cwd).then(
+      () => 0,
+      (error: { readonly code?: number }) => error.code,
+    );
+
+  test('are all those that download', () => assert.equal(commands.length, DOWNLOADS.length));
+
+  for (const [at, line] of commands.entries()) {
+    test(`write no file while the registry is down, and the archive when it is back: ${line}`, async () => {
+      const cwd = join(folder, `down-${at}`);
+      // The registries refuse what the service asks, so that nothing is answered from what it has stored.
+      for (const { defects } of [hub, ghcr]) defects.failWith = { status: 503 };
+      try {
+        assert.equal(await exitCode(line, cwd), 22);
+        assert.deepEqual(await readdir(cwd), []);
+      } finally {
+        for (const { defects } of [hub, ghcr]) defects.failWith = undefined;
+      }
+      assert.equal(await exitCode(line, cwd), 0);
+      const archives = (await readdir(cwd)).filter((name) => /\.(?:tar|tgz)$/.test(name));
+      assert.equal(archives.length, 1);
+      await describeArchive(join(cwd, archives[0] ?? ''));
+    });
+  }
+
+  test('go on with a part, and leave it as it is after the tag has moved', async () => {
+    const [, options = ''] = /`curl (--fail [^`]+)`/.exec(readme.slice(readme.indexOf('breaks off'))) ?? [];
+    const line = `curl ${options} http://localhost:8080/docker/nginx_moving.tar`;
+    const cwd = join(folder, 'moving');
+    const file = join(cwd, 'nginx_moving.tar');
+    hub.push('library/nginx', 'moving', BEFORE);
+    assert.equal(await exitCode(line, cwd), 0);
+    const whole = await readFile(file);
+    await truncate(file, 1_000);
+    assert.equal(await exitCode(line, cwd), 0);
+    assert.deepEqual(await readFile(file), whole);
+
+    await writeFile(file, await take(service, '/docker/nginx_moving.tar', 1_000));
+    hub.push('library/nginx', 'moving', AFTER);
+    assert.notEqual(await exitCode(line, cwd), 0);
+    assert.equal((await stat(file)).size, 1_000);
   });
 });
 

@@ -43,7 +43,7 @@ test('/ is a plain text with examples for the address that the client uses', asy
   assert.equal(reply.status, 200);
   assert.equal(reply.headers['content-type'], 'text/plain; charset=utf-8');
   const text = reply.body.toString();
-  assert.match(text, /curl -O http:\/\/images\.example:8080\/docker\/nginx_latest\.tar/);
+  assert.match(text, /curl --fail -O http:\/\/images\.example:8080\/docker\/nginx_latest\.tar/);
   assert.match(text, /GET \/platform\//);
 });
 

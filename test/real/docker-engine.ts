@@ -19,6 +19,8 @@ export interface InspectedImage {
 export interface DockerEngine {
   /** Version of the engine. */
   readonly version: string;
+  /** Where the engine listens, for other clients of it. */
+  readonly host: string;
   /** Where the engine's own containerd listens. */
   readonly containerdAddress: string;
   /** Runs the docker command against this engine. */
@@ -83,7 +85,7 @@ export async function startDockerEngine(
     START_TIMEOUT,
   );
   return {
-    ...{ version, docker, containerdAddress: join(execRoot, 'containerd/containerd.sock') },
+    ...{ version, docker, host, containerdAddress: join(execRoot, 'containerd/containerd.sock') },
     inspect: async (image) => {
       const [inspected] = JSON.parse(await docker('image', 'inspect', image)) as InspectedImage[];
       if (inspected === undefined) {

@@ -14,6 +14,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 const PACKAGES = {
   aria2c: 'aria2',
   bsdtar: 'libarchive-tools',
+  catatonit: 'catatonit',
   buildah: 'buildah',
   busybox: 'busybox-static',
   ctr: 'containerd',
@@ -21,11 +22,19 @@ const PACKAGES = {
   docker: 'docker.io',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
+  haproxy: 'haproxy',
   htpasswd: 'apache2-utils',
+  nginx: 'nginx-light',
+  mandoc: 'mandoc',
   openssl: 'openssl',
+  prometheus: 'prometheus',
+  promtool: 'prometheus',
   podman: 'podman',
   python3: 'python3',
+  runc: 'runc',
   skopeo: 'skopeo',
+  strip: 'binutils',
+  'systemd-analyze': 'systemd',
   tar: 'tar',
   umoci: 'umoci',
   wget: 'wget',
@@ -35,7 +44,7 @@ const PACKAGES = {
 export type Part = keyof typeof PACKAGES;
 
 /** Daemons live in sbin, which a user's PATH often leaves out. */
-const SEARCH_PATH = [process.env['PATH'] ?? '', '/usr/sbin', '/sbin'].join(delimiter);
+const SEARCH_PATH = [process.env['PATH'] ?? '', '/usr/sbin', '/sbin', '/usr/libexec/podman'].join(delimiter);
 
 /** Longest that a command runs unless the caller says otherwise, in milliseconds. */
 const COMMAND_TIMEOUT = 60_000;

@@ -39,7 +39,7 @@ export function usageText(host: string, routes: readonly UsageRow[]): string {
 
 One GET of a file name gives the image as docker save writes it:
 
-  curl -O http://${host}/docker/nginx_latest.tar && docker load -i nginx_latest.tar
+  curl --fail -O http://${host}/docker/nginx_latest.tar && docker load -i nginx_latest.tar
   copy http://${host}/docker/nginx_latest.tar flash:nginx_latest.tar
 
 Routes
