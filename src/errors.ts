@@ -70,13 +70,23 @@ export type ErrorCode =
 export type Setting =
   | 'allowedHosts'
   | 'bufferedBytes'
+  | 'cacheDirectory'
   | 'caCert'
   | 'clientCert'
   | 'clientKey'
   | 'compressedBytes'
   | 'foreignLayers'
   | 'trustedCertificates'
-  | 'uncompressedBytes';
+  | 'uncompressedBytes'
+  | 'workspaceDirectory';
+
+/** What a user may write to a file system. */
+export interface DiskSpace {
+  readonly freeBytes: number;
+  readonly totalBytes: number;
+  /** Files that can still be created; `undefined` where the file system has no such limit. */
+  readonly freeFiles: number | undefined;
+}
 
 /** Facts beside a message, for logs and error bodies. Never a credential. */
 export interface ErrorDetails {
@@ -96,8 +106,10 @@ export interface ErrorDetails {
   readonly offered?: readonly string[];
   /** The signal that ended the work, for `ABORTED`. */
   readonly signal?: string;
-  /** Folder of the configuration that cannot be used, and why, for `INVALID_CONFIGURATION`. */
+  /** Folder of the configuration that cannot be used, and why, for `INVALID_CONFIGURATION`; that of the full disk for `NO_SPACE`. */
   readonly folder?: string;
+  /** The full disk, for `NO_SPACE`. */
+  readonly disk?: DiskSpace;
   readonly reason?: string;
   /** Digest of the descriptor, for `VERIFICATION_FAILED`. */
   readonly expected?: string;

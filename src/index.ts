@@ -5,6 +5,7 @@
 
 export { LAYOUTS, type LayoutName } from './archive/archive.ts';
 export {
+  type DiskSpace,
   type ErrorCode,
   type ErrorDetails,
   isPassthroughError,
@@ -12,7 +13,8 @@ export {
   type Setting,
 } from './errors.ts';
 export type { Descriptor } from './image/descriptor.ts';
-export type { Digest } from './image/digest.ts';
+export type { Digest, DigestAlgorithm } from './image/digest.ts';
+export type { Checksum, Compression } from './image/filename.ts';
 export type { JsonFields } from './image/json.ts';
 export { formatPlatform, type Platform, parsePlatform } from './image/platform.ts';
 export type { Reference } from './image/reference.ts';
@@ -31,33 +33,51 @@ export type { ArchiveFile } from './pull/archive-files.ts';
 export type { ManifestFacts } from './pull/direct/manifest-facts.ts';
 export type { WrittenArchive } from './pull/direct/pull-to.ts';
 export { ImageService } from './pull/image-service.ts';
-export type { ImageServiceOptions } from './pull/options.ts';
-export type { Count, Progress } from './pull/progress.ts';
+export type { ImageLimits } from './pull/limits.ts';
+export type { CacheOptions, ImageServiceOptions, RegistryOptions, ResolvedOptions } from './pull/options.ts';
+export type {
+  Preparation,
+  PreparationState,
+  PreparationSubject,
+  StartedPreparation,
+} from './pull/preparations.ts';
+export type { Count, LayerProgress, Progress } from './pull/progress.ts';
 export {
   type ArchiveRequest,
   archiveRequest,
   type Call,
   type ImageRequest,
+  type InspectCall,
   imageRequest,
+  type PrepareOptions,
   type PullOptions,
   type PullToOptions,
 } from './pull/request.ts';
 export type { ResolvedArchive } from './pull/resolve-archive.ts';
-export type { ManifestChoice, ServedManifest } from './pull/resolve-manifest.ts';
+export type { ManifestChoice, PlatformChoice, ServedManifest } from './pull/resolve-manifest.ts';
 export {
   type AuthFilePath,
   type AuthFilePlaces,
   authFilePaths,
   credentialsFor,
+  type Environment,
   type LookupOptions,
 } from './registry/auth/auth-file.ts';
 export type {
   BasicCredentials,
+  CredentialOwner,
   IdentityToken,
   ListedCredentials,
   StaticCredentials,
 } from './registry/auth/credentials.ts';
 export type { HostPattern } from './registry/host-pattern.ts';
 export { DOCKER_HUB, type RegistryHost, registryHost } from './registry/registry-host.ts';
+export type { BodyLimits } from './registry/repository-client.ts';
 export type { HostPolicy } from './registry/select-host.ts';
+export type { RetryPolicy } from './registry/transport/retry.ts';
 export type { RegistryTls } from './registry/transport/tls.ts';
+export type { PropagationPolicy } from './registry/transport/traced.ts';
+export type { Timeouts } from './registry/transport/transport.ts';
+export type { ByteRange } from './tar/encoder.ts';
+export type { Content } from './util/content.ts';
+export type { SemaphoreOptions } from './util/semaphore.ts';

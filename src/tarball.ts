@@ -4,9 +4,15 @@
  */
 
 export type { LayoutName } from './archive/archive.ts';
-export { type ErrorCode, type ErrorDetails, isPassthroughError, PassthroughError } from './errors.ts';
+export {
+  type DiskSpace,
+  type ErrorCode,
+  type ErrorDetails,
+  isPassthroughError,
+  PassthroughError,
+} from './errors.ts';
 export type { Descriptor } from './image/descriptor.ts';
-export type { Digest } from './image/digest.ts';
+export type { Digest, DigestAlgorithm } from './image/digest.ts';
 export type { JsonFields } from './image/json.ts';
 export type { Platform } from './image/platform.ts';
 export type { Compression } from './streams/decompress.ts';

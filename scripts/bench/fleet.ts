@@ -12,6 +12,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type BuiltService, startBuiltService } from '../../test/support/built-service.ts';
 import { build } from '../build.ts';
+import { type CommandBench, inspectRows, pullRows } from './command-rows.ts';
 import { type FleetImage, pushBigImage, pushSmallImage } from './images.ts';
 import { machineLine, peakResidentBytes, table, temporaryFolder } from './measure.ts';
 import {
@@ -50,6 +51,8 @@ const ROWS = {
   memory: memoryRows,
   small: smallRows,
   start: startRows,
+  pull: () => pullRows(commandBench()),
+  inspect: () => inspectRows(commandBench()),
 } as const;
 
 type RowName = keyof typeof ROWS;
@@ -66,7 +69,7 @@ console.log(`${machineLine()}\nours: node ${NODE_ARGS.join(' ')}\n${(await versi
 
 await using registry = await startCountingRegistry(folder);
 const small = await made(pushSmallImage(registry.origin, 'bench/small'));
-const needsBig = isChosen('first', 'gzip', 'cached', 'clients', 'memory');
+const needsBig = isChosen('first', 'gzip', 'cached', 'clients', 'memory', 'pull', 'inspect');
 const big = needsBig
   ? await made(pushBigImage(registry.origin, 'bench/big', folder, { copies: 1, level: 6 }))
   : small;
@@ -144,6 +147,11 @@ async function fetchOnce(url: string): Promise<Fetched> {
 async function firstPull(layout: string): Promise<number> {
   const fetched = await withService((service) => fetchOnce(address(service, big, layout)));
   return fetched.seconds;
+}
+
+function commandBench(): CommandBench {
+  const main = join(folder, 'built', 'main.js');
+  return { main, folder, host: registry.host, image: big, turns: TURNS, servicePull: firstPull };
 }
 
 /** The installed peers that copy images. */

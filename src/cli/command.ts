@@ -6,6 +6,8 @@ export interface CommandCall {
   readonly positionals: readonly string[];
   /** `process.env`. */
   readonly environment: NodeJS.ProcessEnv;
+  /** What `.env` says otherwise than its author has meant, as a rule. */
+  readonly warnings: readonly string[];
   /** All commands, for those that tell about them. */
   readonly commands: readonly Command[];
 }

@@ -139,6 +139,34 @@ export const COMMANDS: readonly Command[] = [
     load: () => import('./inspect.ts'),
   },
   {
+    name: 'proxy',
+    operands: 'REF',
+    arity: [1, 1],
+    summary: 'serve manifest and blobs of one image over HTTP to programs on this machine',
+    text: [
+      'GET /manifest gives the manifest of the image for the platform, in the form of OCI; its headers Manifest-Digest and ' +
+        'Index-Digest are what the registry has. GET /blobs/DIGEST gives config and layers, verified; a connection that breaks ' +
+        'before the last byte says that a blob is wrong. POST /quit ends the program.',
+      'It listens on 127.0.0.1 and prints its address, or serves the one connection of a socket that its parent passes, and ends ' +
+        'with it.',
+    ],
+    options: [
+      { name: 'port', value: 'PORT', text: 'port to listen on; unless given, or with 0, any free one' },
+      {
+        name: 'sockfd',
+        value: 'NUMBER',
+        text: 'file descriptor of a connected socket, to serve in place of a port',
+      },
+      ...PLATFORM_OPTIONS,
+      ...REGISTRY_OPTIONS,
+    ],
+    examples: [
+      ['proxy --port 8080 alpine:3.20', 'serve at http://127.0.0.1:8080'],
+      ['proxy --sockfd 3 alpine:3.20', 'serve a parent that has passed a socket as descriptor 3'],
+    ],
+    load: () => import('./proxy/proxy.ts'),
+  },
+  {
     name: 'explain',
     operands: 'REF',
     arity: [1, 1],

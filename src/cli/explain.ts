@@ -4,20 +4,20 @@ import { formatReference } from '../image/reference.ts';
 import { type ImageRequest, imageRequest } from '../pull/request.ts';
 import { areBound, type Credential, chooseCredential } from '../registry/auth/credentials.ts';
 import { printable } from '../util/printable.ts';
-import type { CommandCall } from './command.ts';
+import { type CommandCall, PROGRAM } from './command.ts';
 import { readCredentials } from './options/credentials.ts';
 import { checkRegistryOptions, readListed } from './options/images.ts';
 import { readPlatform } from './options/platform.ts';
 import { type CommandSettings, loadSettings } from './options/settings.ts';
 import { exitCodeOf } from './output/error-lines.ts';
-import { print } from './output/print.ts';
+import { print, write } from './output/print.ts';
 
 /** Columns of the names. */
 const NAME_WIDTH = 13;
 
 /** The `explain` command. */
 export async function run(call: CommandCall): Promise<number> {
-  const { options, positionals, environment } = call;
+  const { options, positionals, environment, warnings } = call;
   checkRegistryOptions(options);
   const settings = loadSettings(environment);
   const [text = ''] = positionals;
@@ -45,6 +45,7 @@ export async function run(call: CommandCall): Promise<number> {
     ['credentials', sourceOf(credential, listed.length > 0, settings)],
     ['token', tokenOf(image)],
   ];
+  for (const warning of warnings) await write(process.stderr, `${PROGRAM}: ${warning}\n`);
   await print(facts.map(([name, fact]) => `${name.padEnd(NAME_WIDTH)}${printable(fact, 1000)}\n`).join(''));
   return refused === undefined ? 0 : exitCodeOf(refused);
 }

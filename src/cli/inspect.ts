@@ -1,10 +1,10 @@
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { type ArchiveReport, type ImageReport, verify } from '../tarball/verify.ts';
 import { printable, printableJson } from '../util/printable.ts';
+import { formatBytes } from '../util/text/format-bytes.ts';
 import type { CommandCall } from './command.ts';
 import { interruptible } from './output/interrupt.ts';
 import { print } from './output/print.ts';
-import { formatBytes } from './progress/format.ts';
 
 /** Longest path in a message, in characters. */
 const MAX_PATH_LENGTH = 4096;

@@ -8,6 +8,7 @@ import type { Progress } from '../pull/progress.ts';
 import { type ArchiveRequest, archiveRequest, type ImageRequest, renamed } from '../pull/request.ts';
 import type { ResolvedArchive } from '../pull/resolve-archive.ts';
 import { printable, printableJson, quoted } from '../util/printable.ts';
+import { formatBytes } from '../util/text/format-bytes.ts';
 import type { CommandCall } from './command.ts';
 import { openImages, readImages } from './options/images.ts';
 import { misuse, type ParsedOptions } from './options/parse.ts';
@@ -15,7 +16,7 @@ import { type PlatformOption, readPlatform } from './options/platform.ts';
 import { interruptible } from './output/interrupt.ts';
 import { print, write } from './output/print.ts';
 import { pullToOutput, refuseTerminal } from './output/standard-output.ts';
-import { formatBytes, formatSeconds } from './progress/format.ts';
+import { formatSeconds } from './progress/format.ts';
 import { openReporter, SILENT } from './progress/reporter.ts';
 
 /** Options that `--parsed` does not show. */
@@ -77,8 +78,8 @@ async function pull({ references, file = '-' }: Operands, call: CommandCall): Pr
   const named = readImages(references, call);
   const platform = readPlatform(options);
   const request = readRequest(named.images, { file, platform, options });
-  if (file === '-') refuseTerminal();
-  else await refuseFolder(file);
+  if (file === '-') await refuseTerminal();
+  else await checkFile(file);
   const isQuiet = options.has('quiet');
   return await interruptible(async (signal) => {
     const startedAt = performance.now();
@@ -102,10 +103,14 @@ async function pull({ references, file = '-' }: Operands, call: CommandCall): Pr
   });
 }
 
-async function refuseFolder(path: string): Promise<void> {
+/** Checks the file before the registry is asked: an image may take minutes. */
+async function checkFile(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found?.isDirectory() === true)
     throw misuse(`Cannot write ${quoted(path, MAX_PATH_LENGTH)}: it is a folder`, 'Name a file in it');
+  const { checkTarget } = await import('../pull/direct/partial-file.ts');
+  const { kind } = await checkTarget(path);
+  if (kind === 'device') await refuseTerminal(path);
 }
 
 function readRequest(

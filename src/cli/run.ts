@@ -1,5 +1,4 @@
 import { quoted } from '../util/printable.ts';
-import { systemErrorCode } from '../util/system-error.ts';
 import { type Command, PROGRAM } from './command.ts';
 import { COMMANDS } from './commands.ts';
 import { findCommand } from './options/find-command.ts';
@@ -26,9 +25,9 @@ export async function run(args: readonly string[], environment: NodeJS.ProcessEn
       );
     }
     checkArity(command, positionals);
-    if (command.readsDotEnv === true) loadDotEnv();
+    const warnings = command.readsDotEnv === true ? await readDotEnv(environment) : [];
     const { run: runCommand } = await command.load();
-    return await runCommand({ options, positionals, environment, commands: COMMANDS });
+    return await runCommand({ options, positionals, environment, warnings, commands: COMMANDS });
   } catch (error) {
     await complain(error);
     return exitCodeOf(error);
@@ -42,11 +41,7 @@ function checkArity({ name, operands, arity: [min, max] }: Command, positionals:
   throw misuse(`Cannot run ${name}: ${quoted(positionals[max] ?? '')} is one operand too many`, usage);
 }
 
-/** Adds the variables of `.env` in the working directory, unless they are set already. The file may be missing. */
-function loadDotEnv(): void {
-  try {
-    process.loadEnvFile('.env');
-  } catch (error) {
-    if (systemErrorCode(error) !== 'ENOENT') throw error;
-  }
+async function readDotEnv(environment: NodeJS.ProcessEnv): Promise<readonly string[]> {
+  const { loadDotEnv } = await import('./options/dot-env.ts');
+  return await loadDotEnv(environment);
 }

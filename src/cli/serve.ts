@@ -18,18 +18,22 @@ const DAMAGE = 'A prepared file is missing or damaged on the disk; it is removed
 const SAME_SIGNAL_MS = 1_000;
 
 /** The `serve` command. */
-export function run({ options, environment }: CommandCall): Promise<number> {
-  return useListenOptions(options, environment, () => serve(environment));
+export function run({ options, environment, warnings }: CommandCall): Promise<number> {
+  return useListenOptions(options, environment, () => serve(environment, warnings));
 }
 
 /**
  * Runs the service until the first of {@link STOP_SIGNALS}. A second signal ends the process at once.
  *
  * @param environment `process.env`; if telemetry is on, it gets this product's defaults for the variables of OpenTelemetry
+ * @param warnings for the log
  * @returns the exit code
  * @throws PassthroughError `INVALID_CONFIGURATION`, also when the service cannot listen on the configured address
  */
-export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
+export async function serve(
+  environment: NodeJS.ProcessEnv,
+  warnings: readonly string[] = [],
+): Promise<number> {
   const config = loadConfig(environment);
   // The reader of the log may end before the service. Downloads go on without their log lines.
   process.stdout.on('error', () => undefined);
@@ -41,7 +45,8 @@ export async function serve(environment: NodeJS.ProcessEnv): Promise<number> {
   const telemetry = await startTelemetry(config, environment, createLogger(logOptions));
   try {
     const logger = createLogger({ ...logOptions, isExported: true });
-    for (const message of variableWarnings(environment)) logger.log('warn', 'configuration', { message });
+    for (const message of [...warnings, ...variableWarnings(environment)])
+      logger.log('warn', 'configuration', { message });
     await runService(config, logger);
   } catch (error) {
     throw startError(error, config);

@@ -36,10 +36,20 @@ export function startError(error: unknown, { http, cache }: Pick<Config, 'http' 
       { cause: error },
     );
   }
+  return listenError(error, `${VARIABLES.host}=${quoted(http.host)} ${VARIABLES.port}=${http.port}`);
+}
+
+/**
+ * Says why a server cannot listen.
+ *
+ * @param error what starting the server has thrown
+ * @param address as the user has given it
+ * @returns PassthroughError `INVALID_CONFIGURATION`; any other error as it is
+ */
+export function listenError(error: unknown, address: string): unknown {
   const code = systemErrorCode(error);
   const why = isListenError(error) ? LISTEN_ERRORS.get(code) : undefined;
   if (why === undefined) return error;
-  const address = `${VARIABLES.host}=${quoted(http.host)} ${VARIABLES.port}=${http.port}`;
   return new PassthroughError('INVALID_CONFIGURATION', `Cannot listen on ${address}: ${why} (${code})`, {
     cause: error,
   });

@@ -1,20 +1,25 @@
 /** What a reader can do about an error: one table for the service and the command line. */
 
-import type { ErrorCode, PassthroughError, Setting } from '../errors.ts';
+import type { ErrorCode, ErrorDetails, PassthroughError, Setting } from '../errors.ts';
+import { quoted } from '../util/printable.ts';
 import { systemErrorCode } from '../util/system-error.ts';
+import { formatBytes } from '../util/text/format-bytes.ts';
 import { VARIABLES } from './variables.ts';
 
 /** Who shows an error. The service's readers change variables and URLs, those of the command line change options. */
 export type Face = 'service' | 'commandLine';
 
+/** A text, or what makes it from the facts of an error. */
+type Text = string | ((details: ErrorDetails) => string);
+
 /** A text for each face; one that is left out shows nothing. */
-type Texts = Readonly<Partial<Record<Face, string>>>;
+type Texts = Readonly<Partial<Record<Face, Text>>>;
 
 /**
  * What to change for an error that a setting decides. It replaces the reason in the message: the layers that throw such an error
  * do not know the names of variables and options.
  */
-const REASONS: Readonly<Partial<Record<Setting, Texts>>> = {
+const REASONS: Readonly<Partial<Record<Setting, Readonly<Record<Face, string>>>>> = {
   allowedHosts: both(`${VARIABLES.allowedHosts} does not list it`),
   foreignLayers: {
     service: `it lies outside of the registry; set ${VARIABLES.foreignLayers}=fetch, or take layout docker-gzip, which only names it`,
@@ -27,6 +32,11 @@ const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
   compressedBytes: both(`${VARIABLES.compressedBytes} sets how much is allowed`),
   uncompressedBytes: both(`${VARIABLES.uncompressedBytes} sets how much is allowed`),
   bufferedBytes: both(`${VARIABLES.bufferedBytes} sets how much is allowed`),
+  cacheDirectory: {
+    service: (details) => fullDisk(VARIABLES.cacheDirectory, details),
+    commandLine: (details) => fullDisk('--cache', details),
+  },
+  workspaceDirectory: both((details) => fullDisk(VARIABLES.workspaceDirectory, details)),
   caCert: { commandLine: 'It is the file of --cacert' },
   clientCert: { commandLine: 'It is the file of --cert' },
   clientKey: { commandLine: 'It is the file of --key' },
@@ -37,6 +47,9 @@ const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
   },
 };
 
+/** Longest folder in a hint, in characters. */
+const MAX_FOLDER_LENGTH = 500;
+
 /** Codes of OpenSSL when the other side does not speak TLS. */
 const NO_TLS = new Set([
   'EPROTO',
@@ -44,6 +57,9 @@ const NO_TLS = new Set([
   'ERR_SSL_PACKET_LENGTH_TOO_LONG',
   'ERR_SSL_HTTP_REQUEST',
 ]);
+
+/** Codes of the system for what a user may not write. */
+const NOT_ALLOWED = new Set(['EACCES', 'EPERM', 'EROFS']);
 
 /** A row applies to errors of its code; with `when`, only to those. The first row that applies is shown. */
 interface Row extends Texts {
@@ -97,8 +113,18 @@ const ROWS: readonly Row[] = [
   },
   {
     code: 'NO_SPACE',
-    service: `The disk of ${VARIABLES.cacheDirectory} or ${VARIABLES.workspaceDirectory} is full, or this user's share of it`,
-    commandLine: `Layers lie in --cache, or in ${VARIABLES.workspaceDirectory} until the archive is written`,
+    when: ({ details }) => details.setting === undefined,
+    commandLine: 'Free some of it, or name a file on another disk',
+  },
+  {
+    code: 'CANNOT_WRITE',
+    when: ({ cause }) => systemErrorCode(cause) === 'ENOENT',
+    commandLine: 'Create its folder first',
+  },
+  {
+    code: 'CANNOT_WRITE',
+    when: ({ cause }) => NOT_ALLOWED.has(systemErrorCode(cause) ?? ''),
+    commandLine: 'Name a file that this user may write',
   },
   { code: 'REGISTRY_RATE_LIMITED', commandLine: 'Sign in with docker login, or wait' },
   { code: 'REGISTRY_TIMEOUT', commandLine: 'Check the way to the registry, and try again' },
@@ -119,9 +145,19 @@ export function hintsFor(error: PassthroughError, face: Face): readonly string[]
   const { hints = [], setting } = error.details;
   const ofSetting = setting && HINTS[setting]?.[face];
   const row = ROWS.find(({ code, when }) => code === error.code && (when === undefined || when(error)));
-  return [...hints, ofSetting, row?.[face]].filter((hint) => hint !== undefined);
+  const texts = [ofSetting, row?.[face]].filter((text) => text !== undefined);
+  return [...hints, ...texts.map((text) => (typeof text === 'string' ? text : text(error.details)))];
 }
 
-function both(text: string): Texts {
+function both<T extends Text>(text: T): Readonly<Record<Face, T>> {
   return { service: text, commandLine: text };
+}
+
+/** What is left on the disk of a folder, and which setting has named the folder. */
+function fullDisk(name: string, { folder = '', disk }: ErrorDetails): string {
+  const where = `${name} is ${quoted(folder, MAX_FOLDER_LENGTH)}`;
+  if (disk === undefined) return where;
+  const { freeBytes, totalBytes, freeFiles } = disk;
+  const files = freeFiles === 0 ? ', and no more files can be created' : '';
+  return `${where}: ${formatBytes(freeBytes)} of ${formatBytes(totalBytes)} are free${files}`;
 }

@@ -1,5 +1,5 @@
 import { PassthroughError } from '../errors.ts';
-import { nearest } from '../util/nearest.ts';
+import { nearest } from '../util/text/nearest.ts';
 
 /**
  * The variable of each setting that errors of lower layers name. These layers know settings; the command line has other names

@@ -175,10 +175,8 @@ function reprDigest(sha256: string): string {
 }
 
 /**
- * Sends bytes chunk by chunk. Each is written after the system has taken the one before, so its memory is released at once, and
- * a slow client holds one chunk.
- *
- * @param writeHead is called when the first chunk is there, so that a file that cannot be read is answered with an error
+ * Sends bytes chunk by chunk, to a client that takes some in time. Each is written after the system has taken the one before, so
+ * its memory is released at once, and a slow client holds one chunk.
  */
 async function sendBytes(
   { response, facts, ...context }: RequestContext,
@@ -194,6 +192,32 @@ async function sendBytes(
   );
   const signal = AbortSignal.any([context.signal, stalled.signal]);
   const { sent } = instruments();
+  const onWritten = (byteLength: number) => {
+    sent.add(byteLength);
+    facts.bytes = (facts.bytes ?? 0) + byteLength;
+  };
+  await writeBody(response, bytes, { signal, writeHead, onWritten });
+}
+
+/** What belongs to one call of {@link writeBody}. */
+export interface BodyCall {
+  readonly signal: AbortSignal;
+  /** Is called when the first chunk is there, so that bytes that cannot be read are answered with an error. */
+  readonly writeHead: () => void;
+  /** Receives the length of each chunk that the system has taken. */
+  readonly onWritten?: (byteLength: number) => void;
+}
+
+/**
+ * Writes an answer as {@link sendFile} does, and ends it. If either side fails after the header, the connection is destroyed.
+ *
+ * @throws as {@link sendFile}
+ */
+export async function writeBody(
+  response: ServerResponse,
+  bytes: AsyncIterable<Uint8Array>,
+  { signal, writeHead, onWritten = () => undefined }: BodyCall,
+): Promise<void> {
   try {
     await turnOf(response, signal);
     using writer = new Writer(response, signal);
@@ -201,8 +225,7 @@ async function sendBytes(
       const { byteLength } = chunk;
       if (!response.headersSent) writeHead();
       await writer.write(chunk);
-      sent.add(byteLength);
-      facts.bytes = (facts.bytes ?? 0) + byteLength;
+      onWritten(byteLength);
       releaseChunk(chunk);
     }
     if (!response.headersSent) writeHead();

@@ -1,6 +1,6 @@
 import { PassthroughError } from '../errors.ts';
-import { nearest } from '../util/nearest.ts';
 import { quoted } from '../util/printable.ts';
+import { nearest } from '../util/text/nearest.ts';
 import { type Platform, parsePlatformChoice } from './platform.ts';
 
 /** A family or model of devices. A request may name it in place of its platform. */

@@ -1,6 +1,3 @@
-import { PassthroughError } from '../errors.ts';
-import { quoted } from '../util/printable.ts';
-
 /**
  * A content digest, `algorithm:hex`.
  *
@@ -27,19 +24,6 @@ export function isDigest(text: unknown): text is Digest {
     (algorithm === 'sha256' || algorithm === 'sha512') &&
     hex.length === HEX_LENGTH[algorithm] &&
     /^[a-f0-9]+$/.test(hex)
-  );
-}
-
-/**
- * Reads a digest.
- *
- * @throws PassthroughError `INVALID_REFERENCE` for a malformed digest and for other algorithms
- */
-export function parseDigest(text: string): Digest {
-  if (isDigest(text)) return text;
-  throw new PassthroughError(
-    'INVALID_REFERENCE',
-    `Cannot parse digest ${quoted(text)}: expected sha256 or sha512 and lower-case hex`,
   );
 }
 

@@ -9,6 +9,10 @@ export const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json';
 export const DOCKER_MANIFEST_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json';
 export const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json';
 
+/** Media types of image configs, from OCI and Docker. */
+export const OCI_CONFIG = 'application/vnd.oci.image.config.v1+json';
+const DOCKER_CONFIG = 'application/vnd.docker.container.image.v1+json';
+
 /** `Accept` of manifest requests. Without schema 1: a registry that has nothing else answers with an error or sends it anyway. */
 export const ACCEPTED_MANIFESTS: readonly string[] = [
   OCI_INDEX,
@@ -22,8 +26,8 @@ export const ACCEPTED_MANIFESTS: readonly string[] = [
  * for old images with wrong types: https://github.com/docker/distribution/issues/1621
  */
 const IMAGE_CONFIGS: readonly string[] = [
-  'application/vnd.oci.image.config.v1+json',
-  'application/vnd.docker.container.image.v1+json',
+  OCI_CONFIG,
+  DOCKER_CONFIG,
 
   'application/octet-stream',
   'application/json',
@@ -58,4 +62,34 @@ const FOREIGN_LAYERS: readonly string[] = [
  */
 export function isForeignLayer(layer: { readonly mediaType: string }): boolean {
   return FOREIGN_LAYERS.includes(essence(layer.mediaType));
+}
+
+/**
+ * Docker's media types of what a manifest names, with those of OCI. Zstandard has no type in Docker's specification; builders write
+ * the one below.
+ */
+const OCI_TYPES: ReadonlyMap<string, string> = new Map([
+  [DOCKER_MANIFEST, OCI_MANIFEST],
+  [DOCKER_CONFIG, OCI_CONFIG],
+  ['application/vnd.docker.image.rootfs.diff.tar', 'application/vnd.oci.image.layer.v1.tar'],
+  ['application/vnd.docker.image.rootfs.diff.tar.gzip', 'application/vnd.oci.image.layer.v1.tar+gzip'],
+  ['application/vnd.docker.image.rootfs.diff.tar.zstd', 'application/vnd.oci.image.layer.v1.tar+zstd'],
+  [
+    'application/vnd.docker.image.rootfs.foreign.diff.tar',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar',
+  ],
+  [
+    'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+    'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip',
+  ],
+]);
+
+/**
+ * The media type of OCI for one of Docker.
+ *
+ * @returns `undefined` for a type that is not Docker's
+ * @see https://github.com/opencontainers/image-spec/blob/v1.1.1/media-types.md#compatibility-matrix
+ */
+export function ociTypeOf(mediaType: string): string | undefined {
+  return OCI_TYPES.get(essence(mediaType));
 }

@@ -55,8 +55,8 @@ const ARM64_VARIANT = /^v(?<major>8|9)(?:\.(?<minor>(?<=8\.)[0-9]|(?<=9\.)[0-5])
 const DEFAULT_VARIANT: Readonly<Record<string, string>> = { amd64: 'v1', arm: 'v7', arm64: 'v8' };
 
 /**
- * Reads a platform, in upper or lower case, with usual other names ({@link ALIASES}) and with variants by number alone. It adds
- * and removes no variant: `linux/arm64/v8` keeps it, `linux/arm64` gets none. {@link normalizePlatform} makes both equal.
+ * Reads a platform, in upper or lower case, with usual other names (`ALIASES`) and with variants by number alone. It adds
+ * and removes no variant: `linux/arm64/v8` keeps it, `linux/arm64` gets none. `normalizePlatform` makes both equal.
  *
  *     platform ::= os [ "(" version ")" ] "/" architecture [ "/" variant ]
  *

@@ -18,6 +18,7 @@ import type { ManifestStore } from './cache/manifest-store.ts';
 import { openStorage, type ReplaceableParts, type Storage } from './cache/open-storage.ts';
 import { DirectWriter } from './direct/direct-writer.ts';
 import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
+import { checkTarget } from './direct/partial-file.ts';
 import { pullTo, type WrittenArchive } from './direct/pull-to.ts';
 import { LookUps } from './documents/look-ups.ts';
 import { openPolicy } from './documents/policy.ts';
@@ -179,6 +180,7 @@ export class ImageService {
     destination: string,
     { signal, onProgress, client, ...access }: PullToOptions,
   ): Promise<WrittenArchive> {
+    await checkTarget(destination);
     const resolved = await this.resolve(request, { signal, ...access });
     // Through a kept store, a later pull finds the layers of one that broke off.
     const writer = this.#options.cache.directory === undefined ? this.#writer : undefined;
@@ -264,11 +266,7 @@ export class ImageService {
     return this.#lookUps.tags(repository, place);
   }
 
-  /**
-   * Checks that files can be written.
-   *
-   * @throws PassthroughError `NO_SPACE`, `INTERNAL`
-   */
+  /** Checks that files can be written. @throws PassthroughError `NO_SPACE`, `INTERNAL` */
   probe(): Promise<void> {
     return this.#store.probe();
   }

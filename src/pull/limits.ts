@@ -1,5 +1,6 @@
 import { isPassthroughError, PassthroughError, type Setting } from '../errors.ts';
 import type { RepositoryLocation } from '../registry/repository.ts';
+import { ByteBudget } from '../util/byte-budget.ts';
 import { Semaphore, type SemaphoreOptions, type Share } from '../util/semaphore.ts';
 
 /** What one archive may take. */
@@ -34,29 +35,12 @@ export function checkUncompressedSize(bytes: number, limits: ImageLimits): void 
   new SizeBudget(limits).spend(bytes);
 }
 
-/** Counts the uncompressed bytes of one archive against its limit. */
-export class SizeBudget {
-  readonly #limit: number;
-  #spent = 0;
-
+/** Counts the uncompressed bytes of one archive. Beyond the limit it throws `IMAGE_TOO_LARGE`. */
+export class SizeBudget extends ByteBudget {
   constructor({ uncompressedBytes }: ImageLimits) {
-    this.#limit = uncompressedBytes;
-  }
-
-  /** Uncompressed bytes so far. */
-  get spent(): number {
-    return this.#spent;
-  }
-
-  /**
-   * Counts uncompressed bytes as they come.
-   *
-   * @throws PassthroughError `IMAGE_TOO_LARGE` beyond the limit, so that a decompression bomb stops there
-   */
-  spend(bytes: number): void {
-    this.#spent += bytes;
-    if (this.#spent > this.#limit)
-      throw tooLarge('uncompressedBytes', `its layers take more than ${this.#limit} bytes uncompressed`);
+    super(uncompressedBytes, (limit) =>
+      tooLarge('uncompressedBytes', `its layers take more than ${limit} bytes uncompressed`),
+    );
   }
 }
 

@@ -52,7 +52,7 @@ export interface ResolvedOptions {
   readonly onDamage: (name: string) => void;
 }
 
-/** Settings of an `ImageService`. What is left out is as in {@link DEFAULT_OPTIONS}. */
+/** Settings of an `ImageService`. What is left out is as in `DEFAULT_OPTIONS`. */
 export type ImageServiceOptions = {
   readonly [Key in keyof ResolvedOptions]?: ResolvedOptions[Key] extends (...args: never[]) => void
     ? ResolvedOptions[Key] | undefined

@@ -53,6 +53,7 @@ export interface Call {
 export interface PullOptions {
   /** Stops the pull, and later the repair of damaged layers while the file is read. */
   readonly signal: AbortSignal;
+  /** Receives how far the pull is, after each piece. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Whose pull it is, so that one client does not take all places. */
   readonly client?: string | undefined;

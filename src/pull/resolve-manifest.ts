@@ -31,6 +31,8 @@ export interface VerifiedManifest {
 
 /** What a reference resolved to: the manifest of one image, or an index with all its platforms. */
 export interface ResolvedManifest extends VerifiedManifest {
+  /** Digest of the index that the reference names, if an image was chosen from it. */
+  readonly indexDigest?: Digest;
   /** The config, if the platform had to be read from it. */
   readonly config?: VerifiedConfig;
   /** All manifests below an index that is resolved with all its platforms; none otherwise. */
@@ -50,7 +52,7 @@ export interface PlatformChoice {
   readonly isPlatformAsked: boolean;
 }
 
-/** Which manifest {@link fetchManifest} returns. */
+/** Which manifest is asked for. */
 export interface ManifestChoice {
   /** `index` must be one; `image` is that of one platform. Unless given, what the registry has under the reference. */
   readonly type: 'index' | 'image' | undefined;
@@ -65,6 +67,8 @@ export interface ServedManifest {
   readonly content: Content;
   readonly mediaType: string;
   readonly isIndex: boolean;
+  /** Digest of the index that the reference names, if an image was chosen from it. */
+  readonly indexDigest?: Digest;
 }
 
 /** What {@link resolveManifest} needs besides the image. */
@@ -140,12 +144,10 @@ export async function fetchManifest(
     const resolved = await resolveManifest(image, platform, signal, withArtifacts);
     const content = resolved.content.retain();
     resolved.release();
-    return {
-      digest: resolved.digest,
-      content,
-      mediaType: resolved.manifest.mediaType,
-      isIndex: resolved.manifest.kind === 'index',
-    };
+    const { digest, manifest, indexDigest } = resolved;
+    const { mediaType, kind } = manifest;
+    const chosen = indexDigest === undefined ? {} : { indexDigest };
+    return { digest, content, mediaType, isIndex: kind === 'index', ...chosen };
   }
   const { reference, repository } = image;
   return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
@@ -184,6 +186,7 @@ async function resolvePlatform(
   let wanted: string | IndexEntry = nameOf(reference);
   let isChosenByIndex = false;
   let staleMs: number | undefined;
+  let indexDigest: Digest | undefined;
   for (let depth = 0; depth <= MAX_INDEX_DEPTH; depth += 1) {
     using held = new DisposableStack();
     const fetched = await repository.getManifest(wanted, signal);
@@ -194,19 +197,14 @@ async function resolvePlatform(
     const manifest = await parse(fetched, signal, options, choice);
     if (manifest.kind !== 'index') {
       const { digest, content } = fetched;
-      const stale = staleMs === undefined ? {} : { staleMs };
-      const release = releaseOf(held);
-      return {
-        digest,
-        content,
-        manifest,
-        isChosenByIndex,
-        children: [],
-        ...stale,
-        reservedBytes: 0,
-        release,
+      const optional = {
+        ...(staleMs !== undefined && { staleMs }),
+        ...(indexDigest !== undefined && { indexDigest }),
       };
+      const image = { digest, content, manifest, isChosenByIndex, children: [], ...optional };
+      return { ...image, reservedBytes: 0, release: releaseOf(held) };
     }
+    indexDigest ??= fetched.digest;
     wanted = choice.entry;
     isChosenByIndex ||= wanted.platform !== undefined;
   }

@@ -25,7 +25,7 @@ export interface RegistryAccess {
   readonly trustedRealms: readonly HostPattern[];
   /** Hosts that URLs of foreign layers may name; all if left out. */
   readonly allowedHosts?: readonly HostPattern[] | undefined;
-  /** Registry whose images a mirror is asked for; see {@link RepositoryPlace}. */
+  /** Registry whose images a mirror is asked for; see `RepositoryPlace`. */
   readonly namespace?: string | undefined;
   readonly limits: BodyLimits;
   /** Holds manifests, configs and tag lists. */
@@ -42,7 +42,7 @@ export interface RegistryAccessOptions {
   readonly proxyEnv: AgentOptions['proxyEnv'];
   /** Trust and client certificate for https, for all registries. */
   readonly tls?: RegistryTls | undefined;
-  /** Registry whose images a mirror is asked for; see {@link RepositoryPlace}. */
+  /** Registry whose images a mirror is asked for; see `RepositoryPlace`. */
   readonly namespace?: string | undefined;
   readonly trustedRealms: readonly HostPattern[];
   /** Hosts that URLs of foreign layers may name; `undefined` allows all. */

@@ -86,7 +86,7 @@ function checkAllowed(host: RegistryHost, policy: HostPolicy): RegistryHost {
 }
 
 /** Whether a host is loopback by name or address: https://www.rfc-editor.org/rfc/rfc6761#section-6.3 */
-function isLoopback(hostname: string): boolean {
+export function isLoopback(hostname: string): boolean {
   if (hostname === 'localhost' || hostname.endsWith('.localhost')) return true;
   const address = hostname.replace(/^\[|\]$/g, '');
   if (isIPv4(address)) return LOOPBACK.check(address, 'ipv4');

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { PassthroughError } from '../errors.ts';
 import { type ObjectShape, readJsonObject } from '../image/json.ts';
 import { quoted } from '../util/printable.ts';
-import { SeenTexts } from '../util/seen-texts.ts';
+import { SeenTexts } from '../util/text/seen-texts.ts';
 import { nextLink } from './link.ts';
 
 /** Page size to ask for, in tags: the maximum of large registries. Registries with a smaller maximum send less. */

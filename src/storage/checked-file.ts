@@ -4,7 +4,7 @@ import { isPassthroughError, PassthroughError } from '../errors.ts';
 import { lendChunk, ownChunk, releaseChunk } from '../streams/chunk.ts';
 import { BLOCK_BYTES, BlockChecksums } from './block-checksums.ts';
 import { openStored, PooledHandle, ReadMemory } from './read-memory.ts';
-import { storageError } from './storage-error.ts';
+import { type DescribeError, storageError, withoutFolder } from './storage-error.ts';
 
 /**
  * The format of a stored file: content, then checksums of its blocks, then a description.
@@ -38,6 +38,7 @@ export type MakeRoom = () => Promise<boolean>;
 export class CheckedFileWriter {
   readonly #handle: FileHandle;
   readonly #makeRoom: MakeRoom;
+  readonly #describe: DescribeError;
   readonly #memory: ReadMemory;
   readonly #checksums = new BlockChecksums();
   #written = 0;
@@ -46,9 +47,10 @@ export class CheckedFileWriter {
    * @param handle an empty file, open for reading and writing; this object closes it
    * @param memory for the readers of the finished file
    */
-  constructor(handle: FileHandle, makeRoom: MakeRoom, memory: ReadMemory = new ReadMemory()) {
+  constructor(handle: FileHandle, makeRoom: MakeRoom, memory = new ReadMemory(), describe = withoutFolder) {
     this.#handle = handle;
     this.#makeRoom = makeRoom;
+    this.#describe = describe;
     this.#memory = memory;
   }
 
@@ -101,7 +103,7 @@ export class CheckedFileWriter {
         done += bytesWritten;
         this.#written += bytesWritten;
       } catch (error) {
-        const failure = storageError(error);
+        const failure = await this.#describe(error);
         if (failure.code !== 'NO_SPACE' || !(await this.#makeRoom())) throw failure;
       }
     }

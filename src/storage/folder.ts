@@ -16,7 +16,7 @@ import { CheckedFile, CheckedFileWriter, type MakeRoom } from './checked-file.ts
 import { LockedFolder } from './locked-folder.ts';
 import { checkOwn, checkShared, makeFolder, ownerIn } from './make-folder.ts';
 import { ReadMemory } from './read-memory.ts';
-import { step, storageError, unusableFolderError } from './storage-error.ts';
+import { type SetFolder, step, storageErrorIn, unusableFolderError } from './storage-error.ts';
 import { DEFAULT_PARENT, randomName, removeDeadFolders, temporaryName } from './temporary-folder.ts';
 
 /** Attempts to create a temporary folder: another process that starts may remove it before it is locked. */
@@ -57,13 +57,15 @@ export interface IncomingFile {
 export class StoreFolder {
   readonly #directory: string;
   readonly #isTemporary: boolean;
+  readonly #set: SetFolder;
   readonly #locked: LockedFolder;
   readonly #memory = new ReadMemory();
 
-  private constructor(directory: string, isTemporary: boolean, locked: LockedFolder, owner: number) {
+  private constructor(directory: string, set: SetFolder, locked: LockedFolder, owner: number) {
     this.#memory.owner = owner;
     this.#directory = directory;
-    this.#isTemporary = isTemporary;
+    this.#isTemporary = set.setting === 'workspaceDirectory';
+    this.#set = set;
     this.#locked = locked;
   }
 
@@ -75,7 +77,7 @@ export class StoreFolder {
   static async openKept(directory: string): Promise<StoreFolder> {
     try {
       await step('create it', () => makeFolder(directory));
-      return await StoreFolder.#take(directory, false);
+      return await StoreFolder.#take(directory, { setting: 'cacheDirectory', folder: directory });
     } catch (error) {
       throw unusableFolderError(directory, error);
     }
@@ -100,7 +102,7 @@ export class StoreFolder {
         const directory = join(parent, temporaryName());
         await step('create a folder in it', () => makeFolder(directory));
         try {
-          return await StoreFolder.#take(directory, true);
+          return await StoreFolder.#take(directory, { setting: 'workspaceDirectory', folder: parent });
         } catch (error) {
           await rm(directory, { recursive: true, force: true });
           if (attempt === ATTEMPTS) throw error;
@@ -111,7 +113,8 @@ export class StoreFolder {
     }
   }
 
-  static async #take(directory: string, isTemporary: boolean): Promise<StoreFolder> {
+  static async #take(directory: string, set: SetFolder): Promise<StoreFolder> {
+    const isTemporary = set.setting === 'workspaceDirectory';
     const [incoming, prepared] = [join(directory, INCOMING), join(directory, PREPARED)];
     const locked = await LockedFolder.take(directory, [incoming, prepared]);
     try {
@@ -128,7 +131,7 @@ export class StoreFolder {
         await (isTemporary ? checkOwn : checkShared)(directory, owner);
         for (const part of [incoming, prepared]) await checkOwn(part, owner);
       };
-      return new StoreFolder(directory, isTemporary, locked, owner);
+      return new StoreFolder(directory, set, locked, owner);
     } catch (error) {
       await locked.release();
       throw error;
@@ -162,9 +165,9 @@ export class StoreFolder {
 
   /** Names of the complete files. */
   async names(): Promise<ReadonlySet<string>> {
-    const names = await readdir(this.#prepared()).catch((error: unknown) => {
+    const names = await readdir(this.#prepared()).catch(async (error: unknown) => {
       if (systemErrorCode(error) === 'ENOENT') return [];
-      throw storageError(error);
+      throw await storageErrorIn(this.#set, error);
     });
     return new Set(names.filter((name) => FILE_NAME.test(name)));
   }
@@ -181,9 +184,10 @@ export class StoreFolder {
       try {
         await this.#locked.ensureLocked();
         const handle = await this.#locked.run(() => open(path, 'wx+', 0o600));
-        return { writer: new CheckedFileWriter(handle, makeRoom, this.#memory), path };
+        const describe = (error: unknown) => storageErrorIn(this.#set, error);
+        return { writer: new CheckedFileWriter(handle, makeRoom, this.#memory, describe), path };
       } catch (error) {
-        const failure = storageError(error);
+        const failure = await storageErrorIn(this.#set, error);
         if (failure.code !== 'NO_SPACE' || !(await makeRoom())) throw failure;
       }
     }
@@ -208,7 +212,7 @@ export class StoreFolder {
     } catch (error) {
       const code = systemErrorCode(error);
       if (code === 'ENOENT' || IN_THE_WAY.has(code)) return false;
-      throw storageError(error);
+      throw await storageErrorIn(this.#set, error);
     }
   }
 
@@ -263,7 +267,7 @@ export class StoreFolder {
       });
     } catch (error) {
       await rm(path, { force: true }).catch(() => undefined);
-      throw storageError(error);
+      throw await storageErrorIn(this.#set, error);
     }
   }
 

@@ -1,5 +1,6 @@
+import { statfs } from 'node:fs/promises';
 import { getSystemErrorMessage } from 'node:util';
-import { PassthroughError } from '../errors.ts';
+import { PassthroughError, type Setting } from '../errors.ts';
 import { quoted } from '../util/printable.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 
@@ -20,12 +21,46 @@ const REASONS: Readonly<Record<string, string>> = {
 /**
  * Turns an error of the file system into `NO_SPACE`, `BUSY` or `INTERNAL`. A {@link PassthroughError} passes as it is.
  *
- * Clients read the message, so it has no path and none of the system's words, which contain paths. The log has the cause.
+ * Clients read the message, so it has no path and none of the system's words, which contain paths. The log has the cause. Only
+ * {@link storageErrorIn} names a folder, which the operator has chosen.
  */
 export function storageError(error: unknown): PassthroughError {
   if (error instanceof PassthroughError) return error;
   const code = systemErrorCode(error);
   return asCode(code, error) ?? workspaceError(code ?? 'the system gives no code', error);
+}
+
+/** Turns an error of the file system into a {@link PassthroughError}. */
+export type DescribeError = (error: unknown) => Promise<PassthroughError>;
+
+/** Describes an error of a file whose folder is not known. */
+export const withoutFolder: DescribeError = async (error) => storageError(error);
+
+/** A folder of the configuration. */
+export interface SetFolder {
+  readonly setting: Setting;
+  readonly folder: string;
+}
+
+/**
+ * An error as {@link storageError} makes it. `NO_SPACE` has the folder, its setting, and what is free on its disk: the face that shows
+ * it can name the variable.
+ */
+export async function storageErrorIn(
+  { folder, setting }: SetFolder,
+  error: unknown,
+): Promise<PassthroughError> {
+  const failure = storageError(error);
+  if (failure.code !== 'NO_SPACE' || failure.details.folder !== undefined) return failure;
+  const space = await statfs(folder).catch(() => undefined);
+  const disk = space && {
+    freeBytes: space.bavail * space.bsize,
+    totalBytes: space.blocks * space.bsize,
+    // Btrfs and others give 0 of 0.
+    freeFiles: space.files === 0 ? undefined : space.ffree,
+  };
+  const { code, message, cause } = failure;
+  return new PassthroughError(code, message, { folder, setting, ...(disk && { disk }), cause });
 }
 
 /** Longest folder in an error, in characters: the operator sees it whole, also when it is longer than a path may be (4096). */

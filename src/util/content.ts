@@ -25,7 +25,7 @@ export interface ContentFile {
 export interface Content {
   /** Number of bytes. */
   readonly size: number;
-  /** All bytes, if they are in memory: at most {@link MAX_SMALL_BYTES}. */
+  /** All bytes, if they are in memory: at most `MAX_SMALL_BYTES`. */
   readonly bytes: Uint8Array | undefined;
   /** Reads the bytes, or a part of them. */
   read(range?: Range): AsyncGenerator<Uint8Array, void, undefined>;

@@ -1,6 +1,6 @@
 import { PassthroughError } from '../errors.ts';
 
-/** Settings of {@link Semaphore}. */
+/** Settings of `Semaphore`. */
 export interface SemaphoreOptions {
   /** Most holders at once. */
   readonly permits: number;

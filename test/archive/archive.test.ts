@@ -5,7 +5,7 @@ import { type ArchiveIdentity, archiveIdentity, planArchive } from '../../src/ar
 import { dockerGzipLayout } from '../../src/archive/docker-gzip-layout.ts';
 import { dockerLayout } from '../../src/archive/docker-layout.ts';
 import { ociLayout } from '../../src/archive/oci-layout.ts';
-import { parseDigest } from '../../src/image/digest.ts';
+import { parseDigest } from '../support/digest.ts';
 import { encode, makeSample, type Sample, toOci } from './inputs.ts';
 
 const digestOf = (digit: string) => parseDigest(`sha256:${digit.repeat(64)}`);

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, mock, test } from 'node:test';
 import { dockerLayout } from '../../src/archive/docker-layout.ts';
-import { digestHex, parseDigest } from '../../src/image/digest.ts';
+import { digestHex } from '../../src/image/digest.ts';
 import { listTar, sha256 } from '../support/collect.ts';
+import { parseDigest } from '../support/digest.ts';
 import { encode, makeSample, type Sample, type SampleOptions } from './inputs.ts';
 
 const archiveOf = (...samples: Sample[]) =>

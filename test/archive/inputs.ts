@@ -6,11 +6,11 @@ import { legacySettings } from '../../src/archive/docker-layout.ts';
 import type { Document } from '../../src/archive/entries.ts';
 import type { ImageContent, PackedLayer, UnpackedLayer } from '../../src/archive/image-content.ts';
 import type { OciContent } from '../../src/archive/oci-layout.ts';
-import { parseDigest } from '../../src/image/digest.ts';
 import { parseImageConfig } from '../../src/image/image-config.ts';
 import type { Reference } from '../../src/image/reference.ts';
 import { encodeTar } from '../../src/tar/encoder.ts';
 import { sha256 } from '../support/collect.ts';
+import { parseDigest } from '../support/digest.ts';
 import { type BuiltImage, type Compression, makeImage, type Platform } from '../support/image.ts';
 
 /** Bytes by digest: of blobs, and of layers by diff ID. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type ManifestItem, manifestJson } from '../../src/archive/manifest-json.ts';
-import { parseDigest } from '../../src/image/digest.ts';
+import { parseDigest } from '../support/digest.ts';
 
 const reference = { registryName: 'docker.io', repository: 'library/app', tag: '1' };
 const item: ManifestItem = { reference, config: 'config.json', layers: ['a.tar', 'b.tar'] };

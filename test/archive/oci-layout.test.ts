@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type OciContent, ociLayout } from '../../src/archive/oci-layout.ts';
-import { parseDigest } from '../../src/image/digest.ts';
 import { listTar, sha256 } from '../support/collect.ts';
+import { parseDigest } from '../support/digest.ts';
 import { makeAttestation, makeImage, makeIndex, type Pushable } from '../support/image.ts';
 import { type Bytes, documentOf, encode, makeSample, type Sample, toOci } from './inputs.ts';
 

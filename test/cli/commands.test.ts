@@ -63,7 +63,8 @@ describe('the commands', { concurrency: 2 }, () => {
 
   describe('have examples that run:', () => {
     for (const { name, examples } of COMMANDS) {
-      if (name === 'serve' || name === 'health') continue;
+      // They serve or need a service; test/cli/proxy runs the examples of proxy.
+      if (['serve', 'health', 'proxy'].includes(name)) continue;
       for (const [line] of examples) {
         test(line, async () => {
           await using folder = await temporaryFolder();
@@ -252,6 +253,7 @@ describe('completion', { concurrency: 2 }, () => {
     ['completion ', ['bash', 'zsh', 'fish']],
     ['help exp', ['explain']],
     ['tags --pass', ['--password', '--password-stdin']],
+    ['proxy --so', ['--sockfd']],
     ['serve --', ['--port', '--host', '--help', '--version']],
   ];
   for (const [words, expected] of table) {

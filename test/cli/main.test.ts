@@ -174,8 +174,44 @@ describe('the configuration', { concurrency: 2 }, () => {
     await mkdir(join(folder.path, '.env'));
     await using program = startProgram([], LOCAL, folder.path);
     const { code, stderr } = await program.ended();
-    assert.notEqual(code, 0);
-    assert.match(stderr, /\.env/);
+    assert.equal(code, 2);
+    assert.equal(
+      stderr,
+      'docker-http-passthrough: Cannot read .env in the working directory: it is a folder\n',
+    );
+  });
+
+  test('in .env that is read otherwise than it is meant causes warnings with the line', async () => {
+    await using folder = await temporaryFolder();
+    await writeFile(
+      join(folder.path, '.env'),
+      '\ufeffHTTP_HOST=127.0.0.1\nHTTP_PORT=0\nREGISTRY_PASSWORD=pa#ss\nREGISTRY_USERNAME: me\nREGISTRY_USERNAME=me\n',
+    );
+    await using program = startProgram([], {}, folder.path);
+    await program.waitForEvent('listening');
+    program.child.kill('SIGTERM');
+    const { code, stdout } = await program.ended();
+    const warned = logOf(stdout).filter(
+      ({ event, message }) => event === 'configuration' && /^\.env/.test(`${message}`),
+    );
+    assert.deepEqual(
+      [code, warned.map(({ level, message }) => [level, String(message).slice(0, 12)])],
+      [
+        0,
+        [
+          ['warn', '.env line 3:'],
+          ['warn', '.env line 4:'],
+        ],
+      ],
+    );
+    await using explaining = startProgram(['explain', 'alpine'], {}, folder.path);
+    const { stderr, stdout: facts } = await explaining.ended();
+    assert.match(
+      stderr,
+      /^docker-http-passthrough: \.env line 3: .*\ndocker-http-passthrough: \.env line 4: .*\n$/,
+    );
+    assert.match(facts, /^credentials .*REGISTRY_USERNAME/m);
+    assert.doesNotMatch(stdout + stderr, /pa#?ss\b|#ss/);
   });
 
   test('with credentials that belong to no registry causes a warning that does not show them', async () => {

@@ -307,22 +307,6 @@ describe('pull', { concurrency: 2 }, () => {
     assert.deepEqual(await readdir(folder.path), ['a.tar']);
   });
 
-  test('a folder that does not exist is an error before a layer is fetched', async () => {
-    const before = registry.requests.length;
-    const { code, stderr } = await run(['pull', '-q', ref('team/two:1'), '/nonexistent/a.tar']);
-    assert.equal(code, 1);
-    assert.match(stderr, /Cannot write "\/nonexistent\/a.tar": no such file or directory \(ENOENT\)\n$/);
-    const [layer] = TWO.layers;
-    const asked = registry.requests.slice(before).filter(({ path }) => path.endsWith(layer?.digest ?? ''));
-    assert.deepEqual([layer === undefined, asked.length], [false, 0]);
-  });
-
-  test('a full disk is an error that names the file', async () => {
-    const { code, stderr } = await run(['pull', '-q', ref('team/app:1'), '/dev/full']);
-    assert.equal(code, 1);
-    assert.match(stderr, /Cannot write "\/dev\/full": the disk is full\n/);
-  });
-
   test('a registry that nothing listens at is exit code 1, and says what to try', async () => {
     await using folder = await temporaryFolder();
     const { code, stderr } = await run(['pull', '-q', '127.0.0.1:9/x:1', 'a.tar'], { cwd: folder.path });

@@ -17,8 +17,8 @@ const ESCAPE = '\u001b';
 const ONE = makeImage({ layers: [{ tar: makeLayer({ one: 'one' }) }] });
 
 /** Runs the program on a terminal. @returns what the terminal got, and the exit code */
-async function onTerminal(line: string, { env, cwd }: RunOptions) {
-  const command = `stty cols 100 rows 24; '${process.execPath}' '${await builtMain()}' ${line}`;
+async function onTerminal(line: string, { env, cwd }: RunOptions, columns = 100) {
+  const command = `stty cols ${columns} rows 24; '${process.execPath}' '${await builtMain()}' ${line}`;
   const args = ['--quiet', '--return', '--command', command, '/dev/null'];
   const { code, stdout } = await startOf('script', args, {
     cwd,
@@ -47,6 +47,20 @@ describe('on a terminal', { concurrency: 2 }, () => {
     const plain = stripVTControlCharacters(text).trimEnd().split(/\r?\n/);
     assert.match(plain.at(-1) ?? '', /^Pulled .* \(linux\/amd64, sha256:[0-9a-f]{64}\) to app\.tar: \d/);
   });
+
+  for (const columns of [20, 40, 80, 200]) {
+    test(`no line of the bars is wider than a terminal of ${columns} columns`, async () => {
+      await using folder = await temporaryFolder();
+      const { code, text } = await onTerminal(`pull -a amd64 ${ref} app.tar`, { cwd: folder.path }, columns);
+      assert.equal(code, 0, text);
+      const drawn = text.slice(0, text.lastIndexOf('Pulled '));
+      const widths = stripVTControlCharacters(drawn)
+        .split(/[\r\n]+/)
+        .map((line) => line.length);
+      assert.ok(Math.max(...widths) > 10, text);
+      assert.ok(Math.max(...widths) <= columns, text);
+    });
+  }
 
   const quiet: readonly [
     what: string,
@@ -80,6 +94,15 @@ describe('on a terminal', { concurrency: 2 }, () => {
     assert.match(
       text,
       /Cannot write the archive to standard output: it is a terminal\r\nName a file in place of -/,
+    );
+  });
+
+  test('an archive is not written to it by the name of its device either', async () => {
+    const { code, text } = await onTerminal(`pull ${ref} /dev/stdout`, {});
+    assert.equal(code, 2);
+    assert.match(
+      text,
+      /^[^\n]*Cannot write the archive to "\/dev\/stdout": it is a terminal\r\nName a file, or pipe /,
     );
   });
 

@@ -12,9 +12,10 @@ const PAGE = await readPage('docs/command-line.md');
 
 /** Where a table of the page says which commands have its options. */
 const SHARED: readonly [start: string, commands: readonly string[]][] = [
-  ['Of `pull`, `manifest`, `tags` and `explain`:', ['pull', 'manifest', 'tags', 'explain']],
-  ['Of `pull`, `manifest` and `explain`:', ['pull', 'manifest', 'explain']],
+  ['Of `pull`, `manifest`, `tags`, `proxy` and `explain`:', ['pull', 'manifest', 'tags', 'proxy', 'explain']],
+  ['Of `pull`, `manifest`, `proxy` and `explain`:', ['pull', 'manifest', 'proxy', 'explain']],
   ['Of `pull`:', ['pull']],
+  ['Of `proxy`:', ['proxy']],
 ];
 
 test('each command has a row, and there is no other', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseDescriptor } from '../../src/image/descriptor.ts';
-import { parseDigest } from '../../src/image/digest.ts';
+import { parseDigest } from '../support/digest.ts';
 
 const DIGEST = parseDigest(`sha256:${'0123456789abcdef'.repeat(4)}`);
 const good = { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: DIGEST, size: 2 };

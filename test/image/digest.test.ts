@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { digestAlgorithm, digestHex, isDigest, parseDigest } from '../../src/image/digest.ts';
+import { digestAlgorithm, digestHex, isDigest } from '../../src/image/digest.ts';
 
 const HEX_256 = '0123456789abcdef'.repeat(4);
 const HEX_512 = HEX_256.repeat(2);
@@ -18,8 +18,8 @@ describe('a digest', () => {
   test('of either algorithm is split into its parts', () => {
     fc.assert(
       fc.property(digests, ({ algorithm, hex }) => {
-        const digest = parseDigest(`${algorithm}:${hex}`);
-        assert.equal(digest, `${algorithm}:${hex}`);
+        const digest = `${algorithm}:${hex}`;
+        assert.ok(isDigest(digest));
         assert.equal(digestAlgorithm(digest), algorithm);
         assert.equal(digestHex(digest), hex);
       }),
@@ -48,11 +48,6 @@ describe('a digest', () => {
   for (const [name, text] of Object.entries(malformed)) {
     test(`that ${name} is refused`, () => {
       assert.equal(isDigest(text), false);
-      assert.throws(() => parseDigest(text), {
-        name: 'PassthroughError',
-        code: 'INVALID_REFERENCE',
-        message: `Cannot parse digest ${JSON.stringify(text)}: expected sha256 or sha512 and lower-case hex`,
-      });
     });
   }
 

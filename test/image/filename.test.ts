@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { parseDigest } from '../../src/image/digest.ts';
 import { type Checksum, type Compression, formatFilename, parseFilename } from '../../src/image/filename.ts';
 import { repositoryFault, tagFault } from '../../src/image/reference.ts';
 import { quoted } from '../../src/util/printable.ts';
+import { parseDigest } from '../support/digest.ts';
 
 const HEX = '0123456789abcdef'.repeat(4);
 const SHA256 = parseDigest(`sha256:${HEX}`);

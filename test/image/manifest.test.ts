@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseDigest } from '../../src/image/digest.ts';
 import { type ImageManifest, type Index, parseManifest } from '../../src/image/manifest.ts';
+import { parseDigest } from '../support/digest.ts';
 import {
   MEDIA_TYPES,
   makeAttestation,

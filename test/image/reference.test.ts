@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { parseDigest } from '../../src/image/digest.ts';
 import {
   formatReference,
   type NamedReference,
@@ -12,6 +11,7 @@ import {
   tagFault,
 } from '../../src/image/reference.ts';
 import { quoted } from '../../src/util/printable.ts';
+import { parseDigest } from '../support/digest.ts';
 
 const DIGEST = parseDigest(`sha256:${'0123456789abcdef'.repeat(4)}`);
 

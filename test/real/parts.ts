@@ -24,6 +24,7 @@ const PACKAGES = {
   htpasswd: 'apache2-utils',
   openssl: 'openssl',
   podman: 'podman',
+  python3: 'python3',
   skopeo: 'skopeo',
   tar: 'tar',
   umoci: 'umoci',

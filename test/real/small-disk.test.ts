@@ -142,6 +142,8 @@ for (const variable of ['CACHE_DIR', 'WORKSPACE_DIR']) {
       const { status, text, headers, end } = await refused;
       assert.deepEqual({ status, end }, { status: 507, end: 'whole' }, text);
       assert.match(text, /^No space: Cannot write to the workspace: the disk is full\n/);
+      assert.ok(text.includes(`\n${variable} is "${disk}": `), text);
+      assert.match(text, / of 8\.39 MB are free\n/);
       assert.match(headers['content-type'] ?? '', /^text\/plain/);
 
       await assertFailure(directory, origin, {

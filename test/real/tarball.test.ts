@@ -1,10 +1,12 @@
 /** The module for archives, with archives of real programs, and with real engines for what it writes. */
 import assert from 'node:assert/strict';
 import { createReadStream } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { LAYOUTS } from '../../src/archive/archive.ts';
 import { image, layer, open, verify, write } from '../../src/tarball.ts';
+import { type Files, FLAVOURS, IMAGE, tarOf } from '../tarball/flavours.ts';
 import { startDockerEngine } from './docker-engine.ts';
 import { image as makeImage, openBench } from './images.ts';
 import { digestOf } from './oci-layout.ts';
@@ -241,6 +243,39 @@ test('a Docker engine saves what is read, and loads what is written', { timeout:
       await podman('load', '--quiet', '--input', file);
       const shown = await podman('image', 'inspect', '--format', '{{.Id}}', `localhost/lab/${layout}:1`);
       assert.equal(`sha256:${shown.trim()}`, saved.id);
+    });
+  }
+});
+
+/** Engines before 29 and podman load these; both refuse an OCI layout without `manifest.json` of one kind or another. */
+const LOADED = Object.entries(FLAVOURS).filter(([, { files }]) => namesOf(files).has('manifest.json'));
+
+function namesOf(files: Files): ReadonlySet<string> {
+  const names = Array.isArray(files)
+    ? files.map(([name]: readonly [string, unknown]) => name)
+    : Object.keys(files);
+  return new Set(names.map((name: string) => name.replace(/^\.\//, '')));
+}
+
+test('engines see in archives of other programs what is read here', { timeout: 300_000 }, async (t) => {
+  if (!requireParts(t, 'docker', 'dockerd', 'podman', 'skopeo', 'busybox') || !requireRoot(t)) return;
+  const { stack, path, podman } = await openShop(t);
+  const engine = await startDockerEngine(stack);
+  t.diagnostic(`Docker Engine ${engine.version}`);
+  const file = path('flavour.tar');
+  for (const [what, { files }] of LOADED) {
+    await t.test(what, async () => {
+      await writeFile(file, tarOf(files));
+      const [found] = (await verify(file)).images;
+      const id = found?.config ?? '';
+      await engine.docker('load', '-i', file);
+      const { RepoTags, RootFS } = await engine.inspect(id);
+      assert.deepEqual([RepoTags.toSorted(), RootFS.Layers], [found?.tags.toSorted(), IMAGE.diffIds]);
+      await engine.docker('image', 'rm', '--force', id);
+      await podman('load', '--quiet', '--input', file);
+      const [one = id] = found?.tags ?? [];
+      assert.equal(`sha256:${(await podman('image', 'inspect', '--format', '{{.Id}}', one)).trim()}`, id);
+      await podman('image', 'rm', '--force', id);
     });
   }
 });

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
-import { type Digest, parseDigest } from '../../src/image/digest.ts';
+import type { Digest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
 import type { Repository } from '../../src/registry/repository.ts';
 import { sha256 } from '../support/collect.ts';
 import type { Defects } from '../support/defects.ts';
+import { parseDigest } from '../support/digest.ts';
 import { bytesOf } from '../support/documents.ts';
 import { startScriptedServer } from '../support/scripted-server.ts';
 import { within } from '../support/within.ts';

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { parseDigest } from '../../src/image/digest.ts';
 import { type Expectation, Verifier, verifying } from '../../src/streams/verify.ts';
 import { readAll } from '../support/collect.ts';
+import { parseDigest } from '../support/digest.ts';
 
 // FIPS 180-2, appendix B.1 and C.1.
 const ABC_256 = parseDigest('sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad');

@@ -70,7 +70,7 @@ describe('opens an archive of', () => {
 });
 
 test('gives the manifest of the archive, byte for byte, if it has one', async () => {
-  for (const flavour of ['docker save 25+, containerd store', 'OCI layout of skopeo, buildah, umoci']) {
+  for (const flavour of ['regctl image export', 'OCI layout of skopeo, buildah, umoci']) {
     await using archive = await open(tarOf(FLAVOURS[flavour]?.files ?? {}));
     const { digest, mediaType } = await (await archive.image()).rawManifest();
     assert.deepEqual([digest, mediaType], [IMAGE.manifest.digest, IMAGE.manifest.mediaType]);
@@ -105,7 +105,7 @@ describe('an image is found by', () => {
         ...blobsOf(arm),
         ...blobsOf(amd),
         [`blobs/sha256/${hexOf(index.manifest.digest)}`]: index.manifest.bytes,
-        'index.json': indexJson(index.manifest, { 'io.containerd.image.name': 'docker.io/library/app:1' }),
+        'index.json': indexJson([index.manifest, { 'io.containerd.image.name': 'docker.io/library/app:1' }]),
       }),
     );
   });

@@ -79,18 +79,33 @@ const [BASE_GZIP, TOP_GZIP] = [gzipSync(BASE), gzipSync(TOP)];
 const [BASE_BLOB, TOP_BLOB] = [hexOf(sha256(BASE_GZIP)), hexOf(sha256(TOP_GZIP))];
 const PLAIN = PLAIN_IMAGE.config;
 
+/** IDs of the layers' version 1 configs, which name their folders. */
+const [V1_BASE, V1_TOP, V1_LAST] = ['1', '2', '3'].map((id) => hexOf(sha256(id))) as [string, string, string];
+const REPOSITORIES = JSON.stringify({ 'example.com/team/app': { 1: V1_LAST } });
+
+/** The folder of a layer, as Docker wrote it before it had `manifest.json`. */
+function v1Folder(id: string, layer: FileOf): Readonly<Record<string, FileOf>> {
+  return {
+    [`${id}/`]: '',
+    [`${id}/VERSION`]: '1.0',
+    [`${id}/json`]: `{"id":"${id}"}`,
+    [`${id}/layer.tar`]: layer,
+  };
+}
+
 /** The text of `manifest.json` with one image. */
 export function manifestJson(fields: Readonly<Record<string, unknown>>): string {
   return JSON.stringify([{ Config: 'config.json', RepoTags: [TAG], Layers: [], ...fields }]);
 }
 
-/** `index.json` with one manifest. */
-export function indexJson(manifest: BuiltManifest, annotations: Readonly<Record<string, string>>): string {
-  const { mediaType, digest, bytes } = manifest;
-  return JSON.stringify({
-    schemaVersion: 2,
-    manifests: [{ mediaType, digest, size: bytes.length, annotations }],
-  });
+/** `index.json`: manifests with their annotations. */
+export function indexJson(
+  ...entries: readonly (readonly [manifest: BuiltManifest, annotations: Readonly<Record<string, string>>])[]
+): string {
+  const manifests = entries.map(([{ mediaType, digest, bytes }, annotations]) => ({
+    ...{ mediaType, digest, size: bytes.length, annotations },
+  }));
+  return JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.oci.index, manifests });
 }
 
 /** The blobs of an image, its manifest among them. */
@@ -106,6 +121,11 @@ export function blobsOf(image: BuiltImage): Readonly<Record<string, Buffer>> {
 const blobPath = (digest: string) => `blobs/${digest.replace(':', '/')}`;
 const LAYOUT = { 'oci-layout': '{"imageLayoutVersion":"1.0.0"}' };
 const NAMES = { 'io.containerd.image.name': TAG, 'org.opencontainers.image.ref.name': '1' };
+const SECOND = 'second:2';
+const SECOND_NAMES = {
+  'io.containerd.image.name': 'docker.io/library/second:2',
+  'org.opencontainers.image.ref.name': '2',
+};
 
 const OTHER = makeImage({ layers: [{ tar: makeLayer({ other: 'other' }) }] });
 const INDEX = makeIndex([
@@ -115,7 +135,30 @@ const INDEX = makeIndex([
   { image: makeIndex([]) },
 ]);
 
-/** `docker save` of Engine 25 and newer; the stray JSON is of version 1. */
+/** Another platform with the layers of {@link IMAGE}: its manifest is there, its config is not. */
+const SHARING = makeImage({
+  layers: [{ tar: BASE }, { tar: TOP }, { tar: BASE }],
+  platform: { os: 'linux', architecture: 'arm64' },
+});
+const SHARING_INDEX = makeIndex([{ image: SHARING }, { image: IMAGE }, makeAttestation(IMAGE)]);
+
+/** The exporter of containerd: entries in the order of their names. */
+function containerd(target: BuiltManifest, blobs: Files): Files {
+  const source = { 'containerd.io/distribution.source.example.com': 'team/app' };
+  return {
+    'blobs/': '',
+    'blobs/sha256/': '',
+    ...Object.fromEntries(Object.entries(blobs).toSorted(([one], [other]) => (one < other ? -1 : 1))),
+    'index.json': indexJson([target, { ...source, ...NAMES }]),
+    'manifest.json': manifestJson({
+      Config: blobPath(IMAGE.config.digest),
+      Layers: IMAGE.layers.map(({ digest }) => blobPath(digest)),
+    }),
+    ...LAYOUT,
+  };
+}
+
+/** `docker save` of Engine 25 and newer, with a graph driver; the stray JSON is of version 1. */
 function engine25(image: BuiltImage, index: string): Files {
   const layers = image.layers.map(({ digest }) => blobPath(digest));
   return {
@@ -135,7 +178,7 @@ function engine25(image: BuiltImage, index: string): Files {
       ),
     }),
     ...LAYOUT,
-    repositories: '{}',
+    repositories: REPOSITORIES,
   };
 }
 
@@ -158,7 +201,7 @@ function sha512Layout(): Files {
   const digest = sha512(manifest);
   return {
     ...LAYOUT,
-    'index.json': indexJson({ mediaType: MEDIA_TYPES.oci.manifest, digest, bytes: manifest }, NAMES),
+    'index.json': indexJson([{ mediaType: MEDIA_TYPES.oci.manifest, digest, bytes: manifest }, NAMES]),
     [blobPath(digest)]: manifest,
     ...Object.fromEntries(Array.from(digests, ([bytes, own]) => [blobPath(own), bytes])),
   };
@@ -173,31 +216,62 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
   'docker save 1.10 to 24': {
     form: 'none',
     files: {
-      'b1/': '',
-      'b1/VERSION': '1.0',
-      'b1/json': '{}',
-      'b1/layer.tar': BASE,
-      't1/': '',
-      't1/VERSION': '1.0',
-      't1/json': '{}',
-      't1/layer.tar': TOP,
-      'b2/': '',
-      'b2/layer.tar': { symlink: '../b1/layer.tar' },
+      ...v1Folder(V1_BASE, BASE),
+      [`${CONFIG_HEX}.json`]: CONFIG,
+      ...v1Folder(V1_TOP, TOP),
+      ...v1Folder(V1_LAST, { symlink: `../${V1_BASE}/layer.tar` }),
+      'manifest.json': manifestJson({
+        Config: `${CONFIG_HEX}.json`,
+        Layers: [V1_BASE, V1_TOP, V1_LAST].map((id) => `${id}/layer.tar`),
+      }),
+      repositories: REPOSITORIES,
+    },
+  },
+  // The folders are in the order of their IDs, which are hashes.
+  'docker save 1.10 to 24, a link before its layer': {
+    form: 'none',
+    files: {
+      ...v1Folder(V1_LAST, { symlink: `../${V1_BASE}/layer.tar` }),
+      ...v1Folder(V1_TOP, TOP),
+      ...v1Folder(V1_BASE, BASE),
       [`${CONFIG_HEX}.json`]: CONFIG,
       'manifest.json': manifestJson({
         Config: `${CONFIG_HEX}.json`,
-        Layers: ['b1/layer.tar', 't1/layer.tar', 'b2/layer.tar'],
+        Layers: [V1_BASE, V1_TOP, V1_LAST].map((id) => `${id}/layer.tar`),
       }),
-      repositories: '{}',
+      repositories: REPOSITORIES,
     },
   },
   'docker save 25+, graph driver': {
     form: 'none',
-    files: engine25(PLAIN_IMAGE, indexJson(PLAIN_IMAGE.manifest, NAMES)),
+    files: engine25(PLAIN_IMAGE, indexJson([PLAIN_IMAGE.manifest, NAMES])),
   },
-  'docker save 25+, containerd store': {
+  'docker save 25+, two names': {
+    form: 'none',
+    tags: [TAG, SECOND],
+    files: {
+      ...engine25(
+        PLAIN_IMAGE,
+        indexJson([PLAIN_IMAGE.manifest, NAMES], [PLAIN_IMAGE.manifest, SECOND_NAMES]),
+      ),
+      'manifest.json': manifestJson({
+        Config: blobPath(PLAIN.digest),
+        RepoTags: [TAG, SECOND],
+        Layers: PLAIN_IMAGE.layers.map(({ digest }) => blobPath(digest)),
+      }),
+    },
+  },
+  'docker save of the containerd store, ctr, nerdctl, buildx: one platform': {
     form: 'gzip',
-    files: engine25(IMAGE, indexJson(IMAGE.manifest, NAMES)),
+    files: containerd(IMAGE.manifest, blobsOf(IMAGE)),
+  },
+  'docker save of the containerd store: an index with platforms that were not pulled': {
+    form: 'gzip',
+    files: containerd(SHARING_INDEX.manifest, {
+      ...blobsOf(IMAGE),
+      [blobPath(SHARING_INDEX.manifest.digest)]: SHARING_INDEX.manifest.bytes,
+      [blobPath(SHARING.manifest.digest)]: SHARING.manifest.bytes,
+    }),
   },
   'docker save 25+, no names': {
     form: 'none',
@@ -221,7 +295,7 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
       const bytes = Buffer.from(JSON.stringify({ ...document, layers: [] }));
       const manifest = { ...empty.manifest, bytes, digest: sha256(bytes) };
       return {
-        ...engine25(PLAIN_IMAGE, indexJson(manifest, NAMES)),
+        ...engine25(PLAIN_IMAGE, indexJson([manifest, NAMES])),
         [blobPath(manifest.digest)]: bytes,
       };
     })(),
@@ -231,18 +305,18 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
     files: {
       [`${BASE_ID}.tar`]: BASE,
       [`${TOP_ID}.tar`]: TOP,
-      'x1/layer.tar': { symlink: `../${BASE_ID}.tar` },
-      'x1/VERSION': '1.0',
-      'x1/json': '{}',
+      [`${V1_BASE}/layer.tar`]: { symlink: `../${BASE_ID}.tar` },
+      [`${V1_BASE}/VERSION`]: '1.0',
+      [`${V1_BASE}/json`]: '{}',
       [`${CONFIG_HEX}.json`]: CONFIG,
-      repositories: '{}',
+      repositories: REPOSITORIES,
       'manifest.json': manifestJson({
         Config: `${CONFIG_HEX}.json`,
         Layers: [BASE_ID, TOP_ID, BASE_ID].map((hex) => `${hex}.tar`),
       }),
     },
   },
-  'crane pull, kaniko, ko': {
+  'crane pull, ko, apko, rules_docker': {
     form: 'gzip',
     files: {
       [`sha256:${CONFIG_HEX}`]: CONFIG,
@@ -253,6 +327,43 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
         Layers: [BASE_BLOB, TOP_BLOB, BASE_BLOB].map((hex) => `${hex}.tar.gz`),
       }),
     },
+  },
+  // One entry in manifest.json for each --destination.
+  'kaniko --tar-path, two destinations': {
+    form: 'gzip',
+    tags: [TAG, SECOND],
+    files: {
+      [`sha256:${CONFIG_HEX}`]: CONFIG,
+      [`${BASE_BLOB}.tar.gz`]: BASE_GZIP,
+      [`${TOP_BLOB}.tar.gz`]: TOP_GZIP,
+      'manifest.json': JSON.stringify(
+        [TAG, SECOND].map((tag) => ({
+          Config: `sha256:${CONFIG_HEX}`,
+          RepoTags: [tag],
+          Layers: [BASE_BLOB, TOP_BLOB, BASE_BLOB].map((hex) => `${hex}.tar.gz`),
+        })),
+      ),
+    },
+  },
+  // Its manifest.json has the fields in lower case, and it writes a layer as often as it occurs.
+  imgpull: {
+    form: 'gzip',
+    files: [
+      [`${BASE_BLOB}.tar.gz`, BASE_GZIP],
+      [`${TOP_BLOB}.tar.gz`, TOP_GZIP],
+      [`${BASE_BLOB}.tar.gz`, BASE_GZIP],
+      [
+        'manifest.json',
+        JSON.stringify([
+          {
+            config: `sha256:${CONFIG_HEX}`,
+            repoTags: [TAG],
+            layers: [BASE_BLOB, TOP_BLOB, BASE_BLOB].map((hex) => `${hex}.tar.gz`),
+          },
+        ]),
+      ],
+      [`sha256:${CONFIG_HEX}`, CONFIG],
+    ],
   },
   'jib buildTar': {
     form: 'gzip',
@@ -265,37 +376,83 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
       }),
     },
   },
+  'jib buildTar, format OCI': {
+    form: 'gzip',
+    files: {
+      ...blobsOf(IMAGE),
+      ...LAYOUT,
+      'index.json': indexJson([IMAGE.manifest, { 'org.opencontainers.image.ref.name': TAG }]),
+    },
+  },
+  'Bazel rules_docker in Python': {
+    form: 'none',
+    files: {
+      [`${CONFIG_HEX}.json`]: CONFIG,
+      ...v1Folder(V1_BASE, BASE),
+      ...v1Folder(V1_TOP, TOP),
+      ...v1Folder(V1_LAST, BASE),
+      repositories: REPOSITORIES,
+      'manifest.json': manifestJson({
+        Config: `${CONFIG_HEX}.json`,
+        Layers: [V1_BASE, V1_TOP, V1_LAST].map((id) => `${id}/layer.tar`),
+      }),
+    },
+  },
   'Bazel rules_oci': {
     form: 'gzip',
     files: {
-      [`blobs/sha256/${CONFIG_HEX}`]: CONFIG,
-      [`blobs/sha256/${BASE_BLOB}.tar.gz`]: BASE_GZIP,
-      [`blobs/sha256/${TOP_BLOB}.tar.gz`]: TOP_GZIP,
       'manifest.json': manifestJson({
         Config: `blobs/sha256/${CONFIG_HEX}`,
         Layers: [BASE_BLOB, TOP_BLOB, BASE_BLOB].map((hex) => `blobs/sha256/${hex}.tar.gz`),
       }),
+      'blobs/': '',
+      'blobs/sha256/': '',
+      [`blobs/sha256/${CONFIG_HEX}`]: CONFIG,
+      [`blobs/sha256/${BASE_BLOB}.tar.gz`]: BASE_GZIP,
+      [`blobs/sha256/${TOP_BLOB}.tar.gz`]: TOP_GZIP,
     },
   },
-  'Nix dockerTools': {
+  'Nix buildImage': {
     form: 'none',
     files: {
       './': '',
-      [`./${BASE_ID}/layer.tar`]: BASE,
-      [`./${TOP_ID}/layer.tar`]: TOP,
       [`./${CONFIG_HEX}.json`]: CONFIG,
+      ...Object.fromEntries(
+        Object.entries({
+          ...v1Folder(V1_BASE, BASE),
+          ...v1Folder(V1_TOP, TOP),
+          ...v1Folder(V1_LAST, BASE),
+        }).map(([name, file]) => [`./${name}`, file]),
+      ),
       './manifest.json': manifestJson({
         Config: `${CONFIG_HEX}.json`,
-        Layers: [BASE_ID, TOP_ID, BASE_ID].map((hex) => `${hex}/layer.tar`),
+        Layers: [V1_BASE, V1_TOP, V1_LAST].map((id) => `${id}/layer.tar`),
       }),
+      './repositories': REPOSITORIES,
     },
+  },
+  // Entries of a base image are copied from its archive: here from one of docker save 1.10 to 24, with its link.
+  'Nix streamLayeredImage, buildLayeredImage': {
+    form: 'none',
+    files: [
+      [`${V1_BASE}/layer.tar`, BASE],
+      [`${TOP_ID}/layer.tar`, TOP],
+      [`${V1_LAST}/layer.tar`, { symlink: `../${V1_BASE}/layer.tar` }],
+      [`${CONFIG_HEX}.json`, CONFIG],
+      [
+        'manifest.json',
+        manifestJson({
+          Config: `${CONFIG_HEX}.json`,
+          Layers: [V1_BASE, TOP_ID, V1_LAST].map((id) => `${id}/layer.tar`),
+        }),
+      ],
+    ],
   },
   'regctl image export': {
     form: 'gzip',
     files: {
       ...LAYOUT,
-      'index.json': indexJson(IMAGE.manifest, { 'org.opencontainers.image.ref.name': TAG }),
-      ...blobsOf(IMAGE),
+      'index.json': indexJson([IMAGE.manifest, NAMES]),
       'manifest.json': manifestJson({
         Config: blobPath(IMAGE.config.digest),
         Layers: IMAGE.layers.map(({ digest }) => blobPath(digest)),
@@ -306,6 +463,9 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
           ]),
         ),
       }),
+      'blobs/': '',
+      'blobs/sha256/': '',
+      ...blobsOf(IMAGE),
     },
   },
   'OCI layout of skopeo, buildah, umoci': {
@@ -315,7 +475,7 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
       ...LAYOUT,
       'blobs/': '',
       ...blobsOf(IMAGE),
-      'index.json': indexJson(IMAGE.manifest, { 'org.opencontainers.image.ref.name': '1' }),
+      'index.json': indexJson([IMAGE.manifest, { 'org.opencontainers.image.ref.name': '1' }]),
     },
   },
   'OCI layout with an index of platforms that are not in the file, and attestations': {
@@ -324,7 +484,7 @@ export const FLAVOURS: Readonly<Record<string, Flavour>> = {
       ...LAYOUT,
       ...blobsOf(IMAGE),
       [blobPath(INDEX.manifest.digest)]: INDEX.manifest.bytes,
-      'index.json': indexJson(INDEX.manifest, NAMES),
+      'index.json': indexJson([INDEX.manifest, NAMES]),
     },
   },
   'OCI layout by SHA-512': { form: 'gzip', files: sha512Layout() },

@@ -39,7 +39,7 @@ function layout(files: Readonly<Record<string, string | Buffer>> = {}): Buffer {
   return tarOf({
     'oci-layout': '{"imageLayoutVersion":"1.0.0"}',
     ...blobsOf(OCI),
-    'index.json': indexJson(OCI.manifest, NAMES),
+    'index.json': indexJson([OCI.manifest, NAMES]),
     ...files,
   });
 }
@@ -49,7 +49,7 @@ const zeros = (size: number) => Buffer.alloc(size);
 const wrongIndex = (descriptor: Readonly<Record<string, unknown>>, entry = OCI) =>
   JSON.stringify({
     schemaVersion: 2,
-    manifests: [{ ...JSON.parse(indexJson(entry.manifest, {})).manifests[0], ...descriptor }],
+    manifests: [{ ...JSON.parse(indexJson([entry.manifest, {}])).manifests[0], ...descriptor }],
   });
 
 /** What is wrong, the archive, the code and the message. The message names the entry where there is one. */
@@ -203,7 +203,7 @@ const HOSTILE: readonly (readonly [what: string, archive: Buffer, code: ErrorCod
     'a name that stands for other images in manifest.json and index.json',
     archive({
       ...blobsOf(OTHER),
-      'index.json': indexJson(OTHER.manifest, { 'io.containerd.image.name': 'example.com/team/app:1' }),
+      'index.json': indexJson([OTHER.manifest, { 'io.containerd.image.name': 'example.com/team/app:1' }]),
     }),
     'INVALID_ARCHIVE',
     /the name "example\.com\/team\/app:1" stands for two images$/,
@@ -281,7 +281,7 @@ const HOSTILE: readonly (readonly [what: string, archive: Buffer, code: ErrorCod
       );
       return layout({
         ...Object.fromEntries(blobs),
-        'index.json': indexJson(deep[0]?.manifest ?? OCI.manifest, NAMES),
+        'index.json': indexJson([deep[0]?.manifest ?? OCI.manifest, NAMES]),
       });
     })(),
     'IMAGE_TOO_LARGE',
@@ -295,7 +295,7 @@ const HOSTILE: readonly (readonly [what: string, archive: Buffer, code: ErrorCod
       const blobs = [one, two].map(
         ({ manifest }) => [`blobs/sha256/${hexOf(manifest.digest)}`, manifest.bytes] as const,
       );
-      return layout({ ...Object.fromEntries(blobs), 'index.json': indexJson(two.manifest, NAMES) });
+      return layout({ ...Object.fromEntries(blobs), 'index.json': indexJson([two.manifest, NAMES]) });
     })(),
     'IMAGE_TOO_LARGE',
     /names? more than (?:10000 manifests|1000 images)$/,
@@ -340,10 +340,16 @@ const HOSTILE: readonly (readonly [what: string, archive: Buffer, code: ErrorCod
   ],
   ['no config', archive({ 'manifest.json': '[{}]' }), 'INVALID_ARCHIVE', /\[0\]\.Config is no path$/],
   [
-    'a field in another case, which Go takes',
+    'a field in two spellings, of which Go takes the last',
     archive({ 'manifest.json': manifestJson({ Layers: ['layer.tar'], layers: ['config.json'] }) }),
     'INVALID_ARCHIVE',
-    /\[0\] has the field "layers"/,
+    /\[0\] has the field "Layers" in two spellings$/,
+  ],
+  [
+    'a field with a long s, which Go takes for an s',
+    archive({ 'manifest.json': manifestJson({ Layers: ['layer.tar'], Layerſ: ['config.json'] }) }),
+    'INVALID_ARCHIVE',
+    /\[0\] has the field "Layers" in two spellings$/,
   ],
   [
     'a config that is not there',

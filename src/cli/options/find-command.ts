@@ -1,5 +1,5 @@
-import { nearest } from '../../util/nearest.ts';
 import { quoted } from '../../util/printable.ts';
+import { nearest } from '../../util/text/nearest.ts';
 import { type Command, PROGRAM } from '../command.ts';
 import { editsOf, misuse } from './parse.ts';
 

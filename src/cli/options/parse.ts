@@ -1,6 +1,6 @@
 import { PassthroughError } from '../../errors.ts';
-import { nearest } from '../../util/nearest.ts';
 import { quoted } from '../../util/printable.ts';
+import { nearest } from '../../util/text/nearest.ts';
 
 /** An option of a command, as help, parser and completion need it. */
 export interface OptionSpec {

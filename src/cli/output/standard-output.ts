@@ -1,18 +1,33 @@
+import { open } from 'node:fs/promises';
+import { isatty } from 'node:tty';
 import type { ImageService } from '../../pull/image-service.ts';
 import type { ArchiveRequest, PullToOptions } from '../../pull/request.ts';
 import type { ResolvedArchive } from '../../pull/resolve-archive.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
 import { unlessAborted } from '../../util/map-concurrently.ts';
+import { quoted } from '../../util/printable.ts';
 import { misuse } from '../options/parse.ts';
 import { write } from './print.ts';
 
-/** @throws PassthroughError `INVALID_CONFIGURATION` if standard output is a terminal, which an archive would disturb */
-export function refuseTerminal(): void {
-  if (process.stdout.isTTY !== true) return;
-  throw misuse(
-    'Cannot write the archive to standard output: it is a terminal',
-    'Name a file in place of -, or pipe it into a program',
-  );
+/**
+ * Refuses a terminal, which an archive would disturb.
+ *
+ * @param device path such as `/dev/stdout`; standard output unless given
+ * @throws PassthroughError `INVALID_CONFIGURATION`
+ */
+export async function refuseTerminal(device?: string): Promise<void> {
+  const isTerminal = device === undefined ? process.stdout.isTTY === true : await isTerminalAt(device);
+  if (!isTerminal) return;
+  const [place, hint] =
+    device === undefined
+      ? ['standard output', 'Name a file in place of -, or pipe it into a program']
+      : [quoted(device), 'Name a file, or pipe standard output into a program'];
+  throw misuse(`Cannot write the archive to ${place}: it is a terminal`, hint);
+}
+
+async function isTerminalAt(device: string): Promise<boolean> {
+  await using handle = await open(device, 'w').catch(() => undefined);
+  return handle !== undefined && isatty(handle.fd);
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { Count, Progress } from '../../pull/progress.ts';
-import { formatBytes, formatClock } from './format.ts';
+import { formatBytes } from '../../util/text/format-bytes.ts';
+import { formatClock } from './format.ts';
 
 /** How bars are drawn. */
 export interface BarStyle {

@@ -1,8 +1,8 @@
 import { clearScreenDown, cursorTo, moveCursor } from 'node:readline';
 import { styleText } from 'node:util';
 import type { Progress } from '../../pull/progress.ts';
+import { formatBytes } from '../../util/text/format-bytes.ts';
 import { drawBars } from './bars.ts';
-import { formatBytes } from './format.ts';
 import { Rate } from './rate.ts';
 
 /** Shows how far a pull is, on standard error. */

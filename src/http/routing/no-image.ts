@@ -2,8 +2,8 @@
 
 import { LAYOUTS } from '../../archive/archive.ts';
 import { PassthroughError } from '../../errors.ts';
-import { editDistance, nearest } from '../../util/nearest.ts';
 import { printable } from '../../util/printable.ts';
+import { editDistance, nearest } from '../../util/text/nearest.ts';
 import { mayHoldCredentials } from './path.ts';
 
 /** Paths that monitors, browsers and scanners request from every server, and routes of other kinds of servers. */

@@ -1,6 +1,6 @@
 import { PassthroughError } from '../../errors.ts';
-import { nearest } from '../../util/nearest.ts';
 import { quoted } from '../../util/printable.ts';
+import { nearest } from '../../util/text/nearest.ts';
 
 /**
  * Parameters that others add to a URL: those that sign it or track who follows it. They mean nothing to any route, and they are

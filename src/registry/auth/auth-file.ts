@@ -9,7 +9,7 @@ import { askHelper } from './credential-helper.ts';
 import type { BasicCredentials, IdentityToken } from './credentials.ts';
 
 /** Environment variables, or those of a test. */
-type Environment = Readonly<Record<string, string | undefined>>;
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A file to look into. */
 export interface AuthFilePath {

@@ -163,8 +163,8 @@ async function imageOfManifest(oci: OciImage, contents: Contents): Promise<Archi
   }));
   const configName = blobName(manifest.config.digest);
   const configFile = table.file(configName);
-  const isAbsent = configFile === undefined && blobs.every(({ entry }) => entry === undefined);
-  if (isOptional && isAbsent) return undefined;
+  // containerd keeps the manifest of a platform that was not pulled. Layers that it shares with other platforms are there.
+  if (isOptional && configFile === undefined) return undefined;
   if (configFile !== undefined) checkSize(configFile, manifest.config);
   const config = await readConfig(configName, manifest.layers.length, contents);
   const layers = blobs.map(({ descriptor, entry }, index): ArchivedLayer => {

@@ -49,13 +49,8 @@ export function jsonOf(bytes: Uint8Array, name: string): unknown {
 }
 
 function parseItem(item: unknown, at: string): ManifestFileItem {
-  const fields = fieldsOf(item);
-  // Go's JSON decoder, and so Docker, takes "layers" for "Layers".
-  const odd = Object.keys(fields).find(
-    (key) => !FIELDS.includes(key) && FIELDS.some((field) => field.toLowerCase() === key.toLowerCase()),
-  );
-  if (odd !== undefined) throw malformed(`${at} has the field ${quoted(odd)}, which readers may mistake`);
-  const { Config: config } = fields;
+  const fields = fieldsInAnyCase(fieldsOf(item), at);
+  const config = fields['Config'];
   if (typeof config !== 'string' || config === '') throw malformed(`${at}.Config is no path`);
   const layers = textsOf(fields, 'Layers', at);
   if (layers.length > MAX_LAYERS) throw tooLarge(`${at} of manifest.json has more than ${MAX_LAYERS} layers`);
@@ -65,6 +60,26 @@ function parseItem(item: unknown, at: string): ManifestFileItem {
     layers,
     sources: sourcesOf(fields['LayerSources'], `${at}.LayerSources`),
   };
+}
+
+/**
+ * The fields by the names of {@link FIELDS}. Go's JSON decoder, and so Docker, takes "layers" for "Layers", and imgpull writes it
+ * so. Readers disagree on which of two spellings counts.
+ */
+function fieldsInAnyCase(written: JsonFields, at: string): JsonFields {
+  const fields = new Map<string, unknown>();
+  for (const [key, value] of Object.entries(written)) {
+    const name = FIELDS.find((field) => folded(field) === folded(key));
+    if (name === undefined) continue;
+    if (fields.has(name)) throw malformed(`${at} has the field ${quoted(name)} in two spellings`);
+    fields.set(name, value);
+  }
+  return Object.fromEntries(fields);
+}
+
+/** A name as Go's decoder compares it. It folds `ſ` (U+017F) and the Kelvin sign to `s` and `k`, as upper and lower case in turn do. */
+function folded(name: string): string {
+  return name.toUpperCase().toLowerCase();
 }
 
 /** A list of texts; `null`, as Go writes an empty list, and a missing field are empty. */

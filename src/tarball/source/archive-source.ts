@@ -4,6 +4,7 @@ import { PassthroughError } from '../../errors.ts';
 import { ownChunk } from '../../streams/chunk.ts';
 import { detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
 import { cannotRead, tooLarge } from '../../tar/reader.ts';
+import { ByteBudget } from '../../util/byte-budget.ts';
 import { unlessAborted } from '../../util/map-concurrently.ts';
 import { quoted } from '../../util/printable.ts';
 import { MAX_UNCOMPRESSED_SIZE, READ_SIZE } from '../limits.ts';
@@ -118,34 +119,28 @@ async function* uncompressed(
   source: AsyncIterable<Uint8Array>,
   { maxUncompressedBytes = MAX_UNCOMPRESSED_SIZE, signal }: ReadOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let size = 0;
+  const budget = new ByteBudget(maxUncompressedBytes, (limit) =>
+    tooLarge(`it has more than ${limit} bytes unpacked`),
+  );
   for await (const chunk of unpack(source, 'archive', { signal })) {
-    size += chunk.byteLength;
-    if (size > maxUncompressedBytes)
-      throw tooLarge(`it has more than ${maxUncompressedBytes} bytes unpacked`);
+    budget.spend(chunk.byteLength);
     yield chunk;
   }
 }
 
-/** Counts what the layers of an archive have uncompressed, and the memory of their decoders. */
-export class UncompressedBudget {
+/** Counts what the layers of an archive have uncompressed, and the memory of their decoders. It throws `IMAGE_TOO_LARGE`. */
+export class UncompressedBudget extends ByteBudget {
   /** Shared by the layers that are read at once. */
   readonly memory = windowBudget();
-  readonly #limit: number;
-  #spent = 0;
 
   constructor({ maxUncompressedBytes = MAX_UNCOMPRESSED_SIZE }: ReadOptions) {
-    this.#limit = maxUncompressedBytes;
-  }
-
-  /** @throws PassthroughError `IMAGE_TOO_LARGE` beyond the limit, so that a decompression bomb stops there */
-  spend(bytes: number, what: string): void {
-    this.#spent += bytes;
-    if (this.#spent > this.#limit) {
-      throw new PassthroughError(
-        'IMAGE_TOO_LARGE',
-        `Cannot unpack ${what}: the layers have more than ${this.#limit} bytes uncompressed`,
-      );
-    }
+    super(
+      maxUncompressedBytes,
+      (limit, what) =>
+        new PassthroughError(
+          'IMAGE_TOO_LARGE',
+          `Cannot unpack ${what}: the layers have more than ${limit} bytes uncompressed`,
+        ),
+    );
   }
 }

@@ -1,16 +1,11 @@
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises';
 import { Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import { releaseChunk } from '../../streams/chunk.ts';
-import { systemErrorCode } from '../../util/system-error.ts';
+import { ReplacedFile } from '../../util/replaced-file.ts';
 
 /** Where an archive is written: the path or file URL of a file, a stream of Node, or a stream of the web. Streams are ended. */
 export type Destination = string | URL | Writable | WritableStream<Uint8Array>;
-
-/** Random bytes in the name of a file that is being written. */
-const RANDOM_BYTES = 8;
 
 /**
  * Writes bytes to a destination. A file is written beside its path and then renamed, so that the path never has a part of it, and
@@ -43,44 +38,12 @@ async function writeFile(
   bytes: AsyncIterable<Uint8Array>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const found = await stat(path).catch(() => undefined);
-  if (found !== undefined && !found.isFile() && !found.isDirectory()) {
-    await using device = await open(path, 'w');
-    await writeAll(device, bytes, signal);
-    return;
-  }
-  // A symbolic link stays, and its target is replaced.
-  const target = await realpath(path).catch((error: unknown) => {
-    if (systemErrorCode(error) === 'ENOENT') return path;
-    throw error;
-  });
-  const partial = `${target}.${randomBytes(RANDOM_BYTES).toString('hex')}.partial`;
-  const file = await open(partial, 'wx');
-  try {
-    try {
-      await writeAll(file, bytes, signal);
-    } finally {
-      await file.close();
-    }
-    await rename(partial, target);
-  } catch (error) {
-    await rm(partial, { force: true });
-    throw error;
-  }
-}
-
-async function writeAll(
-  file: FileHandle,
-  bytes: AsyncIterable<Uint8Array>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+  await using file = await ReplacedFile.create(path, signal);
   for await (const chunk of bytes) {
     signal?.throwIfAborted();
-    for (let at = 0; at < chunk.byteLength; ) {
-      const { bytesWritten } = await file.write(chunk, at);
-      at += bytesWritten;
-    }
+    await file.write(chunk);
     releaseChunk(chunk);
   }
   signal?.throwIfAborted();
+  await file.finish();
 }

@@ -1,8 +1,8 @@
 /** Repositories and documents for the tests of the caches. */
 
-import { parseDigest } from '../../../src/image/digest.ts';
 import { contentOfBytes } from '../../../src/util/content.ts';
 import { sha256 } from '../../support/collect.ts';
+import { parseDigest } from '../../support/digest.ts';
 
 /** The repository that documents come from. */
 export const HERE = { origin: 'https://a.example', name: 'team/app' };

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import type { ImageServiceOptions } from '../../../src/pull/options.ts';
 import type { Progress } from '../../../src/pull/progress.ts';
 import { type ArchiveRequest, archiveRequest, imageRequest } from '../../../src/pull/request.ts';
 import { DOCKER_HUB } from '../../../src/registry/registry-host.ts';
+import { testOnSmallDisk } from '../../storage/folder.ts';
 import { readAll } from '../../support/collect.ts';
 import { type FakeRegistryOptions, startFakeRegistry } from '../../support/fake-registry.ts';
 import { makeImage, makeIndex, makeLayer } from '../../support/image.ts';
@@ -178,8 +180,27 @@ describe('a pull that fails leaves no file, and an older one as it was', () => {
     await assert.rejects(scene.images.pullTo(scene.request(['team/app:1']), destination, { signal: NEVER }), {
       code: 'CANNOT_WRITE',
     });
-    assert.equal(scene.registry.countRequests(/blobs/), 0, 'nothing is fetched in vain');
+    assert.equal(scene.registry.requests.length, 0, 'nothing is fetched in vain');
   });
+
+  testOnSmallDisk(
+    'a disk that cannot hold the layers, before they are fetched',
+    [64 * 1024],
+    async (disk) => {
+      await using scene = await start();
+      const large = makeImage({ layers: [{ tar: makeLayer({ large: randomBytes(200_000) }) }] });
+      scene.registry.push('team/large', '1', large);
+      for (const layout of ['docker-gzip', 'oci'] as const) {
+        const request = scene.request(['team/large:1'], { layout });
+        await assert.rejects(scene.images.pullTo(request, join(disk, 'image.tar'), { signal: NEVER }), {
+          code: 'NO_SPACE',
+          message: /image\.tar": it needs at least 20\d kB, and 65\.5 kB are free$/,
+        });
+      }
+      assert.equal(scene.registry.countRequests(/blobs/), 0);
+      assert.deepEqual(await readdir(disk), []);
+    },
+  );
 });
 
 test('progress counts every layer once, up to all of them', async () => {

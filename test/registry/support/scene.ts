@@ -1,6 +1,6 @@
 /** The registry client as the service builds it, on real sockets, with limits that suit a test. */
 
-import { type Digest, parseDigest } from '../../../src/image/digest.ts';
+import type { Digest } from '../../../src/image/digest.ts';
 import type { Descriptor } from '../../../src/image/manifest.ts';
 import type { BasicCredentials, Credential } from '../../../src/registry/auth/credentials.ts';
 import { TokenSource } from '../../../src/registry/auth/token.ts';
@@ -13,6 +13,7 @@ import type { RetryPolicy } from '../../../src/registry/transport/retry.ts';
 import type { RegistryTls } from '../../../src/registry/transport/tls.ts';
 import type { Timeouts } from '../../../src/registry/transport/transport.ts';
 import { readAll } from '../../support/collect.ts';
+import { parseDigest } from '../../support/digest.ts';
 import { documentsInMemory } from '../../support/documents.ts';
 import {
   type FakeRegistry,

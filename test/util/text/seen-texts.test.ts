@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SeenTexts } from '../../src/util/seen-texts.ts';
+import { SeenTexts } from '../../../src/util/text/seen-texts.ts';
 
 test('a text is new once, among many', () => {
   const seen = new SeenTexts();

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { editDistance, nearest } from '../../src/util/nearest.ts';
+import { editDistance, nearest } from '../../../src/util/text/nearest.ts';
 
 test('the distance counts what is inserted, removed, replaced and swapped', () => {
   const table: readonly [one: string, other: string, distance: number][] = [
