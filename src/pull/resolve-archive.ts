@@ -34,6 +34,8 @@ export interface ResolvedArchive {
   readonly images: readonly ResolvedImage[];
   /** Strong entity tag of the file that the request asks for: equal tags mean equal bytes. */
   readonly etag: string;
+  /** Its tag if a blob proves to be no plain gzip; see {@link etagOf}. Otherwise the same as `etag`. */
+  readonly deflatedEtag: string;
   /** Entity tag of the archive before compression. */
   readonly archiveEtag: string;
   /**
@@ -41,6 +43,8 @@ export interface ResolvedArchive {
    * read the other.
    */
   readonly key: string;
+  /** The form in which its layers are stored. */
+  readonly form: LayerForm;
   /** The different layers of the archive, and their compressed bytes. */
   readonly layers: { readonly count: number; readonly bytes: number };
   /** Milliseconds that resolving took: they count against the time limit of the pull. */
@@ -120,8 +124,10 @@ export async function resolveArchive(
     request,
     images,
     etag: etagOf(archiveEtag, request, policy),
+    deflatedEtag: etagOf(archiveEtag, request, policy, layerFormOf(request, policy) === 'gzip'),
     archiveEtag,
     key: [archiveEtag, ...places].join(' '),
+    form: layerFormOf(request, policy),
     layers: { count: unique.size, bytes },
     resolveMs: performance.now() - startedAt,
     staleMs: ages.length === 0 ? undefined : Math.max(...ages),

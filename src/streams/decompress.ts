@@ -86,8 +86,10 @@ export async function* decompressed(
   const bytes = counted(source, counter);
   try {
     const head = await readHead(bytes);
-    const whole = continued(head, bytes);
     const compression = detectCompression(head, what);
+    // Read now: the decoder takes the chunk over.
+    const hasOddFlags = ((head[3] ?? ODD_GZIP_FLAGS) & ODD_GZIP_FLAGS) !== 0;
+    const whole = continued(head, bytes);
     const gunzip = compression === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : undefined;
     if (compression === 'none') yield* whole;
     else if (gunzip !== undefined) yield* decode(rebatched(whole, INPUT_BYTES), gunzip, 'gzip', what);
@@ -95,8 +97,7 @@ export async function* decompressed(
     // The decoder ends before the source where padding follows. The rest is read for the verifier of the source, which would
     // take the blob for a cut one otherwise.
     while ((await bytes.next()).done !== true);
-    const isPlainGzip =
-      gunzip?.bytesWritten === counter.bytes && ((head[3] ?? ODD_GZIP_FLAGS) & ODD_GZIP_FLAGS) === 0;
+    const isPlainGzip = gunzip?.bytesWritten === counter.bytes && !hasOddFlags;
     options.onEnd?.({ compression, isPlainGzip });
   } finally {
     await bytes.return();

@@ -16,7 +16,7 @@ import {
   type LayerFacts,
   verifyDiffId,
 } from './fetch-layer.ts';
-import { describeFacts, GzipLayers } from './gzip-layers.ts';
+import { type BlobOfLayer, describeFacts, GzipLayers } from './gzip-layers.ts';
 import { KnownBlobs } from './known-blobs.ts';
 import { layerAttributes, layerKey, liesOutside, storedForm } from './layer-key.ts';
 import { Spent } from './spent.ts';
@@ -217,7 +217,7 @@ export class LayerFetcher {
       span.setAttribute('passthrough.layer.source', file.source === 'made' ? 'registry' : file.source);
       // Access comes first: a client without it must not learn from the next check what the stored layer is.
       await this.#checkAccess(layer, file, call);
-      const blob = { layer, location: source.location, file };
+      const blob = this.#blobOf(layer, source, file);
       const work = { signal: spent.signalWith(signal), account: source.account, report: spent.watch };
       const facts = form === 'gzip' ? await this.#gzip.factsOf(blob, work) : undefined;
       const known =
@@ -251,7 +251,7 @@ export class LayerFetcher {
         try {
           const facts = await (blob === undefined
             ? this.#download(layer, form, source, target)
-            : this.#gzip.unpackInto({ layer, file: blob }, target));
+            : this.#gzip.unpackInto(this.#blobOf(layer, source, blob), target));
           // The repository that the bytes come from: see `#checkAccess`.
           const repository = blob?.description['repository'] ?? location.name;
           return { repository, ...(facts !== undefined && describeFacts(facts)) };
@@ -266,6 +266,20 @@ export class LayerFetcher {
   /** The stored blob of a layer, which is unpacked in place of one that is fetched. */
   async #findBlob(layer: Descriptor, { location }: LayerSource, signal: AbortSignal) {
     return await this.#store.find(layerKey(layer, 'compressed', location), signal);
+  }
+
+  #blobOf(layer: Descriptor, source: LayerSource, file: Stored): BlobOfLayer {
+    const { location, account } = source;
+    const refetch = (signal: AbortSignal) =>
+      this.#store.obtain(layerKey(layer, 'compressed', location), {
+        signal,
+        account,
+        produce: async (draft, working, report) => {
+          await this.#download(layer, 'compressed', source, { draft, signal: working, report });
+          return { repository: location.name };
+        },
+      });
+    return { layer, location, file, refetch };
   }
 
   /** Makes sure that the repository has a layer that was not just fetched from it. */

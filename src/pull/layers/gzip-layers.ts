@@ -3,6 +3,7 @@ import { isDigest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { RepositoryLocation } from '../../registry/repository.ts';
 import type { Description } from '../../storage/checked-file.ts';
+import { readRepairing } from '../../storage/repairing-reader.ts';
 import type { Store, Stored } from '../../storage/store.ts';
 import { decompressed } from '../../streams/decompress.ts';
 import { gzipInto } from '../../streams/gzip.ts';
@@ -30,6 +31,8 @@ export interface BlobOfLayer {
   readonly layer: Descriptor;
   readonly location: RepositoryLocation;
   readonly file: Stored;
+  /** Fetches the blob again, if its file is damaged. */
+  readonly refetch: (signal: AbortSignal) => Promise<Stored>;
 }
 
 /** What belongs to one call of {@link GzipLayers}. */
@@ -62,10 +65,8 @@ export class GzipLayers {
    *
    * @throws PassthroughError as `fetchLayer`; `DAMAGED`
    */
-  async factsOf(
-    { layer, location, file }: BlobOfLayer,
-    { signal, account, report }: GzipCall,
-  ): Promise<LayerFacts> {
+  async factsOf(blob: BlobOfLayer, { signal, account, report }: GzipCall): Promise<LayerFacts> {
+    const { layer, location, file } = blob;
     const kept = await this.#store.obtain(layerKey(layer, FACTS, location), {
       signal,
       account,
@@ -73,7 +74,7 @@ export class GzipLayers {
       produce: async (_, working, tell) => {
         if (factsIn(file.description) !== undefined) return file.description;
         const draft = { write: async () => undefined };
-        const facts = await this.#unpack(layer, 'gzip', file, { draft, signal: working, report: tell });
+        const facts = await this.#unpack(blob, 'gzip', { draft, signal: working, report: tell });
         return facts === undefined ? {} : describeFacts(facts);
       },
     });
@@ -89,13 +90,13 @@ export class GzipLayers {
    * @returns the file, which the caller owns
    * @throws PassthroughError as `fetchLayer`; `DAMAGED`
    */
-  deflated({ layer, location, file }: BlobOfLayer, { signal, account }: GzipCall): Promise<Stored> {
-    return this.#store.obtain(layerKey(layer, `gzip-${process.versions.zlib}`, location), {
+  deflated(blob: BlobOfLayer, { signal, account }: GzipCall): Promise<Stored> {
+    return this.#store.obtain(layerKey(blob.layer, `gzip-${process.versions.zlib}`, blob.location), {
       signal,
       account,
       produce: async (draft, working) => {
         try {
-          await gzipInto(draft, this.unpacked({ layer, file }, working), working);
+          await gzipInto(draft, this.unpacked(blob, working), working);
         } catch (error) {
           // An aborted pipeline throws its own AbortError, which does not contain the reason.
           throw working.aborted ? working.reason : error;
@@ -106,8 +107,12 @@ export class GzipLayers {
   }
 
   /** The uncompressed bytes of a stored blob. */
-  unpacked({ layer, file }: Pick<BlobOfLayer, 'layer' | 'file'>, signal: AbortSignal) {
-    return decompressed(file.read(), `layer ${quoted(layer.digest)}`, { memory: this.#memory, signal });
+  unpacked(blob: BlobOfLayer, signal: AbortSignal) {
+    const { layer } = blob;
+    return decompressed(readBlob(blob, signal), `layer ${quoted(layer.digest)}`, {
+      memory: this.#memory,
+      signal,
+    });
   }
 
   /**
@@ -116,24 +121,27 @@ export class GzipLayers {
    * @returns what it has shown
    * @throws PassthroughError as `fetchLayer`; `DAMAGED`
    */
-  unpackInto(
-    { layer, file }: Pick<BlobOfLayer, 'layer' | 'file'>,
-    target: Pick<LayerTarget, 'draft' | 'signal' | 'report'>,
-  ): Promise<LayerFacts | undefined> {
-    return this.#unpack(layer, 'uncompressed', file, target);
+  unpackInto(blob: BlobOfLayer, target: UnpackTarget): Promise<LayerFacts | undefined> {
+    return this.#unpack(blob, 'uncompressed', target);
   }
 
   async #unpack(
-    layer: Descriptor,
+    blob: BlobOfLayer,
     form: 'gzip' | 'uncompressed',
-    file: Stored,
-    target: Pick<LayerTarget, 'draft' | 'signal' | 'report'>,
+    target: UnpackTarget,
   ): Promise<LayerFacts | undefined> {
-    const blob = file.read();
+    const bytes = readBlob(blob, target.signal);
     try {
-      return await writeLayer(blob, { layer, form, memory: this.#memory, ...target });
+      return await writeLayer(bytes, { layer: blob.layer, form, memory: this.#memory, ...target });
     } finally {
-      await blob.return();
+      await bytes.return();
     }
   }
+}
+
+/** Where the bytes of an unpacked layer go. */
+type UnpackTarget = Pick<LayerTarget, 'draft' | 'signal' | 'report'>;
+
+function readBlob({ file, refetch }: BlobOfLayer, signal: AbortSignal) {
+  return readRepairing(file, undefined, () => refetch(signal));
 }
