@@ -9,8 +9,11 @@ import { dockerLayout } from './docker-layout.ts';
 import type { Document } from './entries.ts';
 import { ociLayout } from './oci-layout.ts';
 
-/** The form in which a layer is stored: `compressed`, as the registry serves it, or `uncompressed`. */
-export type LayerForm = 'compressed' | 'uncompressed';
+/**
+ * The form in which a layer is stored: `compressed`, as the registry serves it; `gzip`, the same, or compressed anew where that is
+ * no gzip; or `uncompressed`.
+ */
+export type LayerForm = 'compressed' | 'gzip' | 'uncompressed';
 
 /** A layer whose bytes are stored. */
 export interface LayerContent {
@@ -41,7 +44,7 @@ export interface LayoutImage {
 /** What the service must know about a layout. */
 export interface Layout {
   /** The form of the layers in the archive. */
-  readonly layerForm: LayerForm;
+  readonly layerForm: Exclude<LayerForm, 'gzip'>;
   /** Whether the archive can hold an index with all its platforms, and artifacts. */
   readonly holdsIndexes: boolean;
   /** Whether the archive can name foreign layers without holding their bytes. */

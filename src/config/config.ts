@@ -1,6 +1,6 @@
 import { isIP, isIPv6 } from 'node:net';
 import { type Platform, parsePlatform } from '../image/platform.ts';
-import { DEFAULT_OPTIONS, type ResolvedOptions } from '../pull/options.ts';
+import { DEFAULT_OPTIONS, GZIP_WAYS, type ResolvedOptions } from '../pull/options.ts';
 import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
@@ -26,7 +26,7 @@ export interface HttpSettings {
 export interface Config
   extends Pick<
     ResolvedOptions,
-    'workspaceDirectory' | 'cache' | 'limits' | 'admission' | 'bufferedBytes' | 'prepareTimeoutMs'
+    'workspaceDirectory' | 'cache' | 'limits' | 'gzip' | 'admission' | 'bufferedBytes' | 'prepareTimeoutMs'
   > {
   readonly http: HttpSettings;
   /** Most concurrent work of one client, such as preparations and look-ups; 0 for no limit. */
@@ -83,6 +83,7 @@ function readConfig(read: EnvironmentReader): Config {
       uncompressedBytes: read.bytes('MAX_IMAGE_BYTES', limits.uncompressedBytes),
       concurrentLayers: read.integer('MAX_CONCURRENT_LAYERS', limits.concurrentLayers, 1, 64),
     },
+    gzip: read.choice('ARCHIVE_GZIP', GZIP_WAYS, DEFAULTS.gzip),
     admission: {
       permits: read.integer('MAX_CONCURRENT_PREPARATIONS', admission.permits, 1, 1000),
       maxWaiters: read.integer('MAX_QUEUED_PREPARATIONS', admission.maxWaiters, 0, 10_000),

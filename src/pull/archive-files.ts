@@ -8,10 +8,17 @@ import type { ByteRange } from '../tar/encoder.ts';
 import { measuringPreparation, withSpan } from '../telemetry/span.ts';
 import { type Lease, SingleFlight } from '../util/single-flight.ts';
 import { ChecksumCache } from './cache/checksum-cache.ts';
-import { checkUncompressedSize, DiskTurns, type ImageLimits, type Places } from './limits.ts';
+import { checksumFile } from './checksum-file.ts';
+import { checkUncompressedSize, DiskTurns, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
-import { etagOf, type ResolvedArchive } from './resolve-archive.ts';
+import {
+  etagOf,
+  isSpliced,
+  type ResolvedArchive,
+  type ResolvePolicy,
+  withChecksum,
+} from './resolve-archive.ts';
 
 /** A file that is ready to be sent, whole or in part, any number of times. */
 export interface ArchiveFile {
@@ -60,7 +67,7 @@ export interface SharedFile {
 export interface ArchiveFilesOptions {
   readonly store: Store<LayerReport>;
   readonly puller: ArchivePuller;
-  readonly limits: ImageLimits;
+  readonly policy: Pick<ResolvePolicy, 'gzip' | 'limits'>;
   readonly places: Places;
   /** Files that are prepared or read now; see {@link sharedFiles}. */
   readonly inFlight: SingleFlight<string, SharedFile, Progress>;
@@ -105,22 +112,34 @@ export class ArchiveFiles {
         close: release,
       };
     }
-    const hex = await this.#checksumOf(resolved, checksum, call);
-    return checksumFile(`${hex}  ${filename}\n`, `${filename}.${checksum}`, resolved.etag);
+    const { hex, etag } = await this.#checksumOf(resolved, checksum, call);
+    return checksumFile(`${hex}  ${filename}\n`, `${filename}.${checksum}`, withChecksum(etag, checksum));
   }
 
-  async #checksumOf(resolved: ResolvedArchive, checksum: Checksum, call: OpenFileCall): Promise<string> {
-    const etag = etagOf(resolved.archiveEtag, { ...resolved.request, checksum: undefined });
-    const known = this.#checksums.get(checksum, etag);
-    if (known !== undefined) return known;
+  /** The entity tag of the file whose checksum a request may ask for. */
+  #etagOf({ archiveEtag, request }: ResolvedArchive, isDeflated = false): string {
+    return etagOf(archiveEtag, { ...request, checksum: undefined }, this.#options.policy, isDeflated);
+  }
+
+  async #checksumOf(
+    resolved: ResolvedArchive,
+    checksum: Checksum,
+    call: OpenFileCall,
+  ): Promise<{ readonly hex: string; readonly etag: string }> {
+    const expected = this.#etagOf(resolved);
+    const known = this.#checksums.get(checksum, expected);
+    if (known !== undefined) return { hex: known, etag: expected };
     const { value: file, release } = await this.#share(resolved, call);
+    const { etag } = file;
     try {
       const signal = AbortSignal.any([call.signal, call.limit]);
       const read = (working: AbortSignal) => file.bytes(undefined, { resolved, signal: working });
-      if (checksum !== 'sha256' || file.sha256 === undefined)
-        return await this.#checksums.checksumOf(checksum, { ...ownedBy(resolved), etag, signal, read });
+      if (checksum !== 'sha256' || file.sha256 === undefined) {
+        const call = { ...ownedBy(resolved), etag, signal, read };
+        return { hex: await this.#checksums.checksumOf(checksum, call), etag };
+      }
       this.#checksums.set(checksum, etag, file.sha256);
-      return file.sha256;
+      return { hex: file.sha256, etag };
     } finally {
       release();
     }
@@ -131,7 +150,7 @@ export class ArchiveFiles {
     resolved: ResolvedArchive,
     { signal, limit, onProgress, client }: OpenFileCall,
   ): Promise<Lease<SharedFile>> {
-    const { inFlight } = this.#options;
+    const { inFlight, policy } = this.#options;
     const { compression } = resolved.request;
     const key = `${compression} ${resolved.key}`;
     const join = () =>
@@ -142,9 +161,9 @@ export class ArchiveFiles {
         produce: (working, report) =>
           this.#disk.run(working, (leave) => {
             const call = { signal: working, progress: new ProgressCounter(report), client };
-            return compression === 'gzip'
+            return compression === 'gzip' && !isSpliced(resolved.request, policy)
               ? this.#compressed(resolved, call, leave)
-              : this.#plain(resolved, call, leave);
+              : this.#pulled(resolved, call, leave);
           }),
       });
     if (!inFlight.has(key)) return await join();
@@ -156,15 +175,16 @@ export class ArchiveFiles {
     });
   }
 
-  async #plain(resolved: ResolvedArchive, call: PullCall, leave: () => void): Promise<SharedFile> {
+  /** The archive as the puller gives it: as a tar file, or spliced as a gzip file. */
+  async #pulled(resolved: ResolvedArchive, call: PullCall, leave: () => void): Promise<SharedFile> {
     const { puller } = this.#options;
     const pulled = await this.#prepare(resolved, puller.isStored(resolved), call, () =>
       puller.pull(resolved, call),
     );
-    const etag = resolved.archiveEtag;
+    const etag = this.#etagOf(resolved, pulled.isDeflated);
     const checksums = this.#checksums;
     return {
-      contentType: 'application/x-tar',
+      contentType: resolved.request.compression === 'gzip' ? 'application/x-gzip' : 'application/x-tar',
       size: pulled.size,
       etag,
       get sha256() {
@@ -184,7 +204,7 @@ export class ArchiveFiles {
     return {
       contentType: 'application/x-gzip',
       size: file.size,
-      etag: etagOf(resolved.archiveEtag, { compression: 'gzip', checksum: undefined }),
+      etag: this.#etagOf(resolved),
       sha256: String(file.description['sha256']),
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) =>
@@ -195,10 +215,10 @@ export class ArchiveFiles {
 
   /** Opens a compressed archive from the store. It may be older than the limit on its size. */
   async #findCompressed(resolved: ResolvedArchive, { signal }: PullCall): Promise<Stored | undefined> {
-    const { store, limits } = this.#options;
+    const { store, policy } = this.#options;
     const file = await store.find(compressedKey(resolved), signal);
     try {
-      checkUncompressedSize(Number(file?.description['uncompressedBytes'] ?? 0), limits);
+      checkUncompressedSize(Number(file?.description['uncompressedBytes'] ?? 0), policy.limits);
       return file;
     } catch (error) {
       file?.release();
@@ -271,24 +291,4 @@ function ownedBy(resolved: ResolvedArchive) {
 /** zlib's output differs between versions, so its version is part of the key. */
 function compressedKey({ key }: ResolvedArchive): string {
   return `gzip-${process.versions.zlib} ${key}`;
-}
-
-/**
- * A file with one line in the form that `sha256sum -c` reads.
- *
- * @see https://www.gnu.org/software/coreutils/manual/html_node/cksum-output-modes.html
- */
-function checksumFile(line: string, filename: string, etag: string): ArchiveFile {
-  const content = Buffer.from(line);
-  return {
-    filename,
-    contentType: 'text/plain; charset=utf-8',
-    size: content.byteLength,
-    etag,
-    sha256: undefined,
-    bytes: async function* ({ start, end } = { start: 0, end: content.byteLength }) {
-      yield content.subarray(start, end);
-    },
-    close: () => undefined,
-  };
 }

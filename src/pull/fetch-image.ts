@@ -8,7 +8,7 @@ import type { Content } from '../util/content.ts';
 import { abortedBy } from '../util/map-concurrently.ts';
 import { fetchConfig, type VerifiedConfig } from './documents/fetch-config.ts';
 import { settingsOf } from './documents/legacy-settings.ts';
-import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './fetch-layers.ts';
+import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './layers/fetch-layers.ts';
 import type { LayerReport } from './progress.ts';
 import type { ArchiveRequest } from './request.ts';
 import { layerFormOf, layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
@@ -43,7 +43,7 @@ export class ImageFetcher {
 
   /** Whether all layers of an image are in the store, so that fetching it is little work. */
   has(layers: readonly Descriptor[], image: ResolvedImage, request: ArchiveRequest): boolean {
-    return layers.every((layer) => this.#layers.has(layer, layerFormOf(request), image));
+    return layers.every((layer) => this.#layers.has(layer, layerFormOf(request, this.#policy), image));
   }
 
   /**
@@ -132,7 +132,7 @@ export class ImageFetcher {
     try {
       const fetched = await this.#layers.fetchAll(wanted, {
         source: image,
-        form: layerFormOf(request),
+        form: layerFormOf(request, this.#policy),
         diffIds,
         budget,
         known: layers,

@@ -22,7 +22,7 @@ import { checkTarget } from './direct/partial-file.ts';
 import { pullTo, type WrittenArchive } from './direct/pull-to.ts';
 import { LookUps } from './documents/look-ups.ts';
 import { openPolicy } from './documents/policy.ts';
-import { LayerFetcher } from './fetch-layers.ts';
+import { LayerFetcher } from './layers/fetch-layers.ts';
 import { Places, withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
 import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
@@ -91,7 +91,7 @@ export class ImageService {
     this.#writer = new DirectWriter(layers, policy, store);
     this.#files = new ArchiveFiles({
       store,
-      limits,
+      policy,
       puller: new ArchivePuller(layers, policy, store),
       places: new Places(admission),
       inFlight: filesInFlight,

@@ -24,6 +24,15 @@ export interface CacheOptions {
   readonly staleMs: number;
 }
 
+/** How gzipped archives are made. */
+export const GZIP_WAYS = ['spliced', 'whole'] as const;
+
+/**
+ * `spliced`: put together from layers that are gzip already, which costs no compression. `whole`: compressed as one gzip member, for
+ * readers that stop after the first one.
+ */
+export type GzipWay = (typeof GZIP_WAYS)[number];
+
 /** All settings of an `ImageService`. */
 export interface ResolvedOptions {
   readonly registry: RegistryOptions;
@@ -31,6 +40,8 @@ export interface ResolvedOptions {
   readonly workspaceDirectory: string;
   readonly cache: CacheOptions;
   readonly limits: ImageLimits;
+  /** How gzipped archives are made. */
+  readonly gzip: GzipWay;
   /** Limits concurrent preparations. */
   readonly admission: Required<SemaphoreOptions>;
   /** Most bytes of memory that documents and decoders of all requests take together; see `MemoryBudget`. */
@@ -83,6 +94,7 @@ export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
   workspaceDirectory: tmpdir(),
   cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
   limits: { compressedBytes: 16 * GIB, uncompressedBytes: 32 * GIB, concurrentLayers: 4 },
+  gzip: 'spliced',
   admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },
   bufferedBytes: Math.min(USUAL_BUFFERED_BYTES, Math.floor(memoryLimit() * BUFFERED_PART)),
   prepareTimeoutMs: 3_600_000,
@@ -100,6 +112,7 @@ export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
     workspaceDirectory: given.workspaceDirectory ?? DEFAULT_OPTIONS.workspaceDirectory,
     cache: { ...DEFAULT_OPTIONS.cache, ...given.cache },
     limits: { ...DEFAULT_OPTIONS.limits, ...given.limits },
+    gzip: given.gzip ?? DEFAULT_OPTIONS.gzip,
     admission: { ...DEFAULT_OPTIONS.admission, ...given.admission },
     bufferedBytes: given.bufferedBytes ?? DEFAULT_OPTIONS.bufferedBytes,
     prepareTimeoutMs: given.prepareTimeoutMs ?? DEFAULT_OPTIONS.prepareTimeoutMs,

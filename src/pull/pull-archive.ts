@@ -1,4 +1,4 @@
-import type { ArchiveEntry } from '../archive/archive.ts';
+import type { ArchiveEntry, LayerPosition } from '../archive/archive.ts';
 import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
@@ -8,11 +8,13 @@ import { type ByteRange, encodeTar, type TarSource } from '../tar/encoder.ts';
 import { streamWithSpan } from '../telemetry/span.ts';
 import type { Content } from '../util/content.ts';
 import { type FetchedImage, ImageFetcher } from './fetch-image.ts';
-import type { FetchedLayer, LayerFetcher } from './fetch-layers.ts';
+import { SplicedArchive } from './gzip/spliced-archive.ts';
+import type { FetchedLayer, LayerFetcher } from './layers/fetch-layers.ts';
 import { SizeBudget } from './limits.ts';
 import type { LayerReport, ProgressCounter } from './progress.ts';
 import {
   foreignLayersOf,
+  isSpliced,
   layerFormOf,
   layersOf,
   type ResolvedArchive,
@@ -33,12 +35,14 @@ export interface Reader {
   readonly signal: AbortSignal;
 }
 
-/** An archive whose bytes are verified and stored. */
+/** An archive whose bytes are verified and stored; as a gzip file where it is spliced. */
 export interface PulledArchive {
   /** Bytes. */
   readonly size: number;
   /** Sum of the layers' uncompressed bytes, as the limit counts them; 0 if the layers stay compressed. */
   readonly uncompressedBytes: number;
+  /** Whether a layer was compressed here, because its blob is no plain gzip. */
+  readonly isDeflated: boolean;
   /** The bytes of the whole or of a range; may be read several times, also at once. */
   bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;
   /** Releases the files of the layers. Further calls do nothing. */
@@ -95,13 +99,32 @@ export class ArchivePuller {
         fetched.map((image) => ({ ...image, layers: image.layers.map(withSize) })),
         foreignLayersOf(request, this.#policy),
       );
-      const form = layerFormOf(request);
+      const form = layerFormOf(request, this.#policy);
       const files = new Map(
         Array.from(layers.values(), (layer) => [fileDigest(layer, form), layer] as const),
       );
+      const sourceOf = (reader: Reader) => (entry: ArchiveEntry) =>
+        this.#source(entry, { files, documents, form, reader });
+      const pulled = {
+        uncompressedBytes: budget.spent,
+        isDeflated: layers.values().some(({ isDeflated }) => isDeflated === true),
+        release,
+      };
+      if (!isSpliced(request, this.#policy)) {
+        const bytes = (range: ByteRange | undefined, reader: Reader) =>
+          encodeTar(entries, range, sourceOf(reader));
+        return { ...pulled, size, bytes };
+      }
+      const archive = new SplicedArchive(entries, ({ blob, layer }) =>
+        form === 'gzip' && layer !== undefined ? files.get(blob)?.file.size : undefined,
+      );
       const bytes = (range: ByteRange | undefined, reader: Reader) =>
-        encodeTar(entries, range, (entry) => this.#source(entry, { files, documents, form, reader }));
-      return { size, uncompressedBytes: budget.spent, bytes, release };
+        archive.bytes(range, {
+          sourceOf: sourceOf(reader),
+          readPacked: (entry, part) =>
+            this.#layerReader(entry.blob, entry.layer, { files, documents, form, reader })(part),
+        });
+      return { ...pulled, size: archive.size, bytes };
     } catch (error) {
       release();
       throw error;
@@ -111,14 +134,22 @@ export class ArchivePuller {
   /** Gives an entry its bytes. A layer's way into the answer has a span of its own. */
   #source({ blob, layer: position, prefix, ...entry }: ArchiveEntry, archive: ReadArchive): TarSource {
     if (blob === undefined) return entry;
-    const { files, documents, form, reader } = archive;
+    const { documents, form } = archive;
     const document = position === undefined ? documents.get(blob) : undefined;
     if (document !== undefined) return { ...entry, content: (range) => prefixed(prefix, document, range) };
+    // The file of an empty layer may be gzip of nothing.
+    if (form === 'gzip' && entry.size === 0) return entry;
+    return { ...entry, content: this.#layerReader(blob, position, archive) };
+  }
+
+  /** The way to the bytes of a file, as it is stored. */
+  #layerReader(blob: Digest | undefined, position: LayerPosition | undefined, archive: ReadArchive) {
+    const { files, form, reader } = archive;
     const layer = files.get(blob);
     if (layer === undefined) {
       throw new PassthroughError('INTERNAL', `Cannot lay out the archive: no file has the bytes of ${blob}`);
     }
-    const { file, descriptor } = layer;
+    const { file, descriptor, uncompressedBytes } = layer;
     const image = reader.resolved.images[position?.image ?? 0];
     const refetch = () => {
       if (image === undefined)
@@ -126,15 +157,15 @@ export class ArchivePuller {
       return this.#layers.refetch(layer, image, form, reader.signal);
     };
     const read = (range?: ByteRange) => readRepairing(file, range, refetch);
-    if (position === undefined) return { ...entry, content: read };
+    if (position === undefined) return read;
     const attributes = {
       'oci.layer.index': position.index + 1,
       'oci.layer.digest': descriptor.digest,
       'oci.layer.compressed_size': descriptor.size,
-      ...(form === 'uncompressed' && { 'oci.layer.decompressed_size': file.size }),
+      ...(uncompressedBytes !== undefined && { 'oci.layer.decompressed_size': uncompressedBytes }),
     };
     const name = `write_layer_tar_${position.index + 1}`;
-    return { ...entry, content: (range) => streamWithSpan(name, { attributes }, () => read(range)) };
+    return (range?: ByteRange) => streamWithSpan(name, { attributes }, () => read(range));
   }
 }
 
@@ -154,6 +185,6 @@ function fileDigest({ descriptor, diffId }: FetchedLayer, form: LayerForm): Dige
   return form === 'compressed' ? descriptor.digest : diffId;
 }
 
-function withSize({ descriptor, diffId, file: { size } }: FetchedLayer) {
-  return { descriptor, diffId, size };
+function withSize({ descriptor, diffId, uncompressedBytes, file }: FetchedLayer) {
+  return { descriptor, diffId, size: uncompressedBytes ?? file.size };
 }

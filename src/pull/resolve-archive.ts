@@ -2,6 +2,7 @@ import { archiveIdentity } from '../archive/archive.ts';
 import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
+import type { Checksum } from '../image/filename.ts';
 import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manifest.ts';
 import { isForeignLayer } from '../image/media-type.ts';
 import { formatReference } from '../image/reference.ts';
@@ -12,6 +13,7 @@ import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
 import { LAYER_BYTES, reserveHeld } from './documents/held-memory.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
+import type { GzipWay } from './options.ts';
 import type { ArchiveRequest, ImageRequest } from './request.ts';
 import { type ResolvedManifest, resolveManifest } from './resolve-manifest.ts';
 
@@ -32,6 +34,8 @@ export interface ResolvedArchive {
   readonly images: readonly ResolvedImage[];
   /** Strong entity tag of the file that the request asks for: equal tags mean equal bytes. */
   readonly etag: string;
+  /** Its tag if a blob proves to be no plain gzip; see {@link etagOf}. Otherwise the same as `etag`. */
+  readonly deflatedEtag: string;
   /** Entity tag of the archive before compression. */
   readonly archiveEtag: string;
   /**
@@ -39,6 +43,8 @@ export interface ResolvedArchive {
    * read the other.
    */
   readonly key: string;
+  /** The form in which its layers are stored. */
+  readonly form: LayerForm;
   /** The different layers of the archive, and their compressed bytes. */
   readonly layers: { readonly count: number; readonly bytes: number };
   /** Milliseconds that resolving took: they count against the time limit of the pull. */
@@ -60,6 +66,8 @@ export interface ResolvePolicy {
   readonly childrenBytes: number;
   /** Whether layers outside of registries are fetched; see `Repository.openForeignLayer`. */
   readonly fetchesForeignLayers: boolean;
+  /** How gzipped archives are made; see `ResolvedOptions.gzip`. */
+  readonly gzip: GzipWay;
 }
 
 /** Opens the repository of an image with the caller's credentials. */
@@ -93,7 +101,7 @@ export async function resolveArchive(
   checkCompressedSize(bytes, policy.limits);
   const lease = await reserveHeld(
     policy.heldMemory,
-    heldBytes(images, layers.length * LAYER_BYTES[layerFormOf(request)]),
+    heldBytes(images, layers.length * LAYER_BYTES[layerFormOf(request, policy)]),
     {
       what: `the ${layers.length} layers of the archive`,
       signal,
@@ -115,9 +123,11 @@ export async function resolveArchive(
   return {
     request,
     images,
-    etag: etagOf(archiveEtag, request),
+    etag: etagOf(archiveEtag, request, policy),
+    deflatedEtag: etagOf(archiveEtag, request, policy, layerFormOf(request, policy) === 'gzip'),
     archiveEtag,
     key: [archiveEtag, ...places].join(' '),
+    form: layerFormOf(request, policy),
     layers: { count: unique.size, bytes },
     resolveMs: performance.now() - startedAt,
     staleMs: ages.length === 0 ? undefined : Math.max(...ages),
@@ -163,21 +173,43 @@ async function resolveImage(
 
 /**
  * The entity tag of a file that is made from an archive. zlib's output differs between versions, so its version is part of the
- * tag of a compressed file: replicas with different versions have different files.
+ * tag where something is compressed here: replicas with different versions have different files.
+ *
+ * A spliced archive has no such part unless a blob proves to be no plain gzip. That is known when its layers are there, so such a
+ * file has another tag than was expected, and a client with the expected tag has it from plain blobs.
+ *
+ * @param isDeflated whether a layer of a spliced archive was compressed here
  */
 export function etagOf(
   archiveEtag: string,
-  { compression, checksum }: Pick<ArchiveRequest, 'compression' | 'checksum'>,
+  request: Pick<ArchiveRequest, 'compression' | 'checksum'>,
+  policy: Pick<ResolvePolicy, 'gzip'>,
+  isDeflated = false,
 ): string {
   const parts = [archiveEtag.slice(1, -1)];
-  if (compression === 'gzip') parts.push(`gzip-${process.versions.zlib}`);
-  if (checksum !== undefined) parts.push(checksum);
-  return `"${parts.join('-')}"`;
+  const { zlib } = process.versions;
+  if (isSpliced(request, policy)) parts.push(isDeflated ? `spliced-${zlib}` : 'spliced');
+  else if (request.compression === 'gzip') parts.push(`gzip-${zlib}`);
+  return withChecksum(`"${parts.join('-')}"`, request.checksum);
+}
+
+/** The entity tag of the line with the checksum of a file. */
+export function withChecksum(etag: string, checksum: Checksum | undefined): string {
+  return checksum === undefined ? etag : `"${etag.slice(1, -1)}-${checksum}"`;
+}
+
+/** Whether a gzipped archive is put together from layers that are gzip already. */
+export function isSpliced(
+  { compression }: Pick<ArchiveRequest, 'compression'>,
+  { gzip }: Pick<ResolvePolicy, 'gzip'>,
+): boolean {
+  return compression === 'gzip' && gzip === 'spliced';
 }
 
 /** The form in which the layers of an archive are stored. */
-export function layerFormOf({ layout }: ArchiveRequest): LayerForm {
-  return LAYOUT_TABLE[layout].layerForm;
+export function layerFormOf(request: ArchiveRequest, policy: Pick<ResolvePolicy, 'gzip'>): LayerForm {
+  const { layerForm } = LAYOUT_TABLE[request.layout];
+  return layerForm === 'uncompressed' && isSpliced(request, policy) ? 'gzip' : layerForm;
 }
 
 /** Whether an archive holds the bytes of foreign layers. */

@@ -32,7 +32,22 @@ export interface DecompressOptions {
   readonly memory: MemoryBudget;
   /** Ends the wait for memory. */
   readonly signal: AbortSignal;
+  /** Receives what the stream was, when all of it is read. */
+  readonly onEnd?: ((facts: StreamFacts) => void) | undefined;
 }
+
+/** What a stream turned out to be. */
+export interface StreamFacts {
+  readonly compression: Compression;
+  /**
+   * Whether it is gzip that can stand among other members of a gzip file: nothing lies behind its last member, and its first header
+   * has nothing that readers differ about. gzip before 1.10 takes the flag of a header checksum for a file in several parts.
+   */
+  readonly isPlainGzip: boolean;
+}
+
+/** Flags of a gzip header that not every reader takes: the header's checksum, and those that are reserved. */
+const ODD_GZIP_FLAGS = 0b1110_0010;
 
 /** Compression of a layer or an archive. */
 export type Compression = 'none' | 'gzip' | 'zstd';
@@ -67,20 +82,35 @@ export async function* decompressed(
   what: string,
   options: DecompressOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const bytes = source[Symbol.asyncIterator]();
+  const counter = { bytes: 0 };
+  const bytes = counted(source, counter);
   try {
     const head = await readHead(bytes);
-    const whole = continued(head, bytes);
     const compression = detectCompression(head, what);
+    // Read now: the decoder takes the chunk over.
+    const hasOddFlags = ((head[3] ?? ODD_GZIP_FLAGS) & ODD_GZIP_FLAGS) !== 0;
+    const whole = continued(head, bytes);
+    const gunzip = compression === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : undefined;
     if (compression === 'none') yield* whole;
-    else if (compression === 'gzip')
-      yield* decode(rebatched(whole, INPUT_BYTES), createGunzip({ chunkSize: CHUNK_BYTES }), 'gzip', what);
+    else if (gunzip !== undefined) yield* decode(rebatched(whole, INPUT_BYTES), gunzip, 'gzip', what);
     else yield* decodeZstd(rebatched(whole, INPUT_BYTES), what, options);
     // The decoder ends before the source where padding follows. The rest is read for the verifier of the source, which would
     // take the blob for a cut one otherwise.
     while ((await bytes.next()).done !== true);
+    const isPlainGzip = gunzip?.bytesWritten === counter.bytes && !hasOddFlags;
+    options.onEnd?.({ compression, isPlainGzip });
   } finally {
-    await bytes.return?.();
+    await bytes.return();
+  }
+}
+
+async function* counted(
+  source: AsyncIterable<Uint8Array>,
+  counter: { bytes: number },
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of source) {
+    counter.bytes += chunk.byteLength;
+    yield chunk;
   }
 }
 

@@ -37,6 +37,7 @@ const FORMS: readonly Form[] = [
 async function start(onChunk: (count: number) => void = () => undefined) {
   const seen = { chunks: 0 };
   const pulling = await startPulling(IMAGE, {
+    gzip: 'whole',
     tamper: (file, key) =>
       key.startsWith('uncompressed')
         ? {
@@ -57,7 +58,7 @@ async function start(onChunk: (count: number) => void = () => undefined) {
     store,
     puller,
     places,
-    limits: policy.limits,
+    policy,
     inFlight: sharedFiles(),
   });
   const resolve = (form: Form) => pulling.resolve({ ...form, filename: 'app.tar' });

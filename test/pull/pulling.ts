@@ -9,9 +9,10 @@ import type { Digest } from '../../src/image/digest.ts';
 import type { Descriptor } from '../../src/image/manifest.ts';
 import { childrenBytes } from '../../src/pull/documents/children-budget.ts';
 import { openSpoolFile } from '../../src/pull/documents/stored-content.ts';
-import { LayerFetcher } from '../../src/pull/fetch-layers.ts';
 import type { ImageDigests } from '../../src/pull/image-attributes.ts';
+import { LayerFetcher } from '../../src/pull/layers/fetch-layers.ts';
 import type { ImageLimits } from '../../src/pull/limits.ts';
+import type { GzipWay } from '../../src/pull/options.ts';
 import type { LayerReport } from '../../src/pull/progress.ts';
 import { ArchivePuller } from '../../src/pull/pull-archive.ts';
 import { type ArchiveRequest, archiveRequest, type ImageRequest } from '../../src/pull/request.ts';
@@ -86,6 +87,7 @@ export interface PullingOptions extends FakeRegistryOptions {
   readonly heldBytes?: number;
   readonly timeouts?: Partial<typeof TIMEOUTS>;
   readonly fetchesForeignLayers?: boolean;
+  readonly gzip?: GzipWay;
   /** Replaces a file that the store returns. */
   readonly tamper?: (file: Stored, key: string) => Stored;
   /** Replaces a draft that the store passes to be written. */
@@ -140,6 +142,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
         : new MemoryBudget({ maxBytes: options.heldBytes, maxWaitMs: 1 }),
     childrenBytes: childrenBytes(bodyLimits.manifestBytes),
     fetchesForeignLayers: options.fetchesForeignLayers ?? false,
+    gzip: options.gzip ?? 'spliced',
   };
   const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8, memory });
   const puller = new ArchivePuller(layers, policy, store);

@@ -82,10 +82,10 @@ export async function parseRequest(
   return { request, client: await extractCredentials(context, isRequired, hosts, app) };
 }
 
-/** An archive that is ready to be sent; without a file, the client has it already. */
+/** An archive that is ready to be sent; in place of the file, its entity tag if the client has it already. */
 interface PreparedArchive {
   readonly resolved: ResolvedArchive;
-  readonly file: ArchiveFile | undefined;
+  readonly file: ArchiveFile | { readonly knownEtag: string };
 }
 
 async function prepare(
@@ -101,14 +101,34 @@ async function prepare(
     const resolved = await app.images.resolve(request, { signal, ...access });
     held.defer(() => resolved.release());
     describeResolved(resolved, context, span);
-    const isKnown = checkConditions(context.request, resolved.etag);
-    const client = clientOf(addressOf(context));
-    const file = isKnown ? undefined : await app.images.pull(resolved, { signal, client });
+    const file = await openFile(context, resolved, app);
     held.move();
     return { resolved, file };
   } finally {
     facts.prepareMs = Math.round(performance.now() - startedAt);
   }
+}
+
+/** Opens the file, unless the conditions of the request say that the client has it. */
+async function openFile(
+  context: RequestContext,
+  resolved: ResolvedArchive,
+  app: Application,
+): Promise<PreparedArchive['file']> {
+  const { request, signal } = context;
+  const { 'if-match': ifMatch = '', 'if-none-match': ifNoneMatch = '' } = request.headers;
+  const isDeflatedNamed = `${ifMatch} ${ifNoneMatch}`.includes(resolved.deflatedEtag);
+  const expected = isDeflatedNamed ? resolved.deflatedEtag : resolved.etag;
+  if (checkConditions(request, expected)) return { knownEtag: expected };
+  const file = await app.images.pull(resolved, { signal, client: clientOf(addressOf(context)) });
+  try {
+    if (file.etag === expected || !checkConditions(request, file.etag)) return file;
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  file.close();
+  return { knownEtag: file.etag };
 }
 
 async function send(
@@ -118,11 +138,11 @@ async function send(
 ): Promise<void> {
   const about = { manifestDigest: context.facts.digest, staleMs: resolved.staleMs };
   try {
-    if (file === undefined) return sendNotModified(context, resolved.etag, about);
+    if ('knownEtag' in file) return sendNotModified(context, file.knownEtag, about);
     const { downloads, config } = app;
     await sendFile(context, file, { ...about, downloads, stallMs: config.sendStallMs });
   } finally {
-    file?.close();
+    if (!('knownEtag' in file)) file.close();
     resolved.release();
   }
 }

@@ -9,7 +9,7 @@ import { paddingAfter } from '../../tar/header.ts';
 import type { Content } from '../../util/content.ts';
 import { abortedBy, mapConcurrently, unlessAborted } from '../../util/map-concurrently.ts';
 import { type FetchedImage, ImageFetcher } from '../fetch-image.ts';
-import type { FetchedLayer, LayerFetcher } from '../fetch-layers.ts';
+import type { FetchedLayer, LayerFetcher } from '../layers/fetch-layers.ts';
 import { SizeBudget } from '../limits.ts';
 import type { LayerReport } from '../progress.ts';
 import { type PullCall, prefixed } from '../pull-archive.ts';
@@ -63,7 +63,7 @@ export class DirectWriter {
     const documents = new Map<Digest, Content>();
     try {
       const plan = await this.#plan(resolved, documents, call);
-      return layerFormOf(resolved.request) === 'compressed'
+      return layerFormOf(resolved.request, this.#policy) === 'compressed'
         ? await this.#writeInPlace(plan, file, call)
         : await this.#writeInOrder(plan, file, call);
     } finally {

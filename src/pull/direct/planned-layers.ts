@@ -3,8 +3,8 @@ import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { Stored } from '../../storage/store.ts';
 import { unlessAborted } from '../../util/map-concurrently.ts';
-import { diffIdsDisagree } from '../fetch-layer.ts';
-import type { FetchedLayer, FetchLayersCall, LayerSource } from '../fetch-layers.ts';
+import { diffIdsDisagree } from '../layers/fetch-layer.ts';
+import type { FetchedLayer, FetchLayersCall, LayerSource } from '../layers/fetch-layers.ts';
 
 /** A layer that is still to be fetched. */
 export interface PlannedLayer {

@@ -3,7 +3,7 @@ import type { ArchiveFile } from '../archive-files.ts';
 import { withTimeLimit } from '../limits.ts';
 import { ProgressCounter } from '../progress.ts';
 import type { PullOptions } from '../request.ts';
-import { layerFormOf, type ResolvedArchive } from '../resolve-archive.ts';
+import type { ResolvedArchive } from '../resolve-archive.ts';
 import type { DirectWriter } from './direct-writer.ts';
 import { PartialFile } from './partial-file.ts';
 
@@ -41,8 +41,7 @@ export async function pullTo(
 ): Promise<WrittenArchive> {
   using _ = { [Symbol.dispose]: () => resolved.release() };
   await using file = await PartialFile.create(destination, signal);
-  const isCompressed = layerFormOf(resolved.request) === 'compressed';
-  if (isCompressed && resolved.request.compression === 'none') await file.checkSpace(resolved.layers.bytes);
+  if (resolved.form === 'compressed') await file.checkSpace(resolved.layers.bytes);
   const limit = { totalMs, spentMs: resolved.resolveMs };
   const isDirect = file.isSeekable && resolved.request.compression === 'none';
   const write = async () => {

@@ -5,7 +5,11 @@ import type { MemoryBudget, MemoryLease } from '../../util/memory-budget.ts';
  * Memory that an archive holds for each of its layers while it is prepared and sent, in bytes: descriptor, lease of the file, name,
  * entries. Measured with ten archives of 990 layers each. Layout docker has four entries for a layer.
  */
-export const LAYER_BYTES: Readonly<Record<LayerForm, number>> = { compressed: 2400, uncompressed: 3000 };
+export const LAYER_BYTES: Readonly<Record<LayerForm, number>> = {
+  compressed: 2400,
+  gzip: 3000,
+  uncompressed: 3000,
+};
 
 /** Memory for the descriptors of a manifest, as a factor of its size: the shortest descriptor has 112 bytes, and takes 220. */
 export const DESCRIPTORS_FACTOR = 2;

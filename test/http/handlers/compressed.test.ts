@@ -15,8 +15,12 @@ import { within } from '../../support/within.ts';
 const IMAGE = makeImage({ layers: [{ tar: makeLayer({ 'etc/hello': 'hello '.repeat(10_000) }) }] });
 const FILE = '/docker/team_app_1.tgz';
 
+const WHOLE = { ARCHIVE_GZIP: 'whole' };
+
 function start(options: PairOptions = {}): Promise<Pair> {
-  return startPair(options, (registry) => registry.push('team/app', '1', IMAGE));
+  return startPair({ ...options, env: { ...WHOLE, ...options.env } }, (registry) =>
+    registry.push('team/app', '1', IMAGE),
+  );
 }
 
 /** Replaces the writes to the first compressed archive. */

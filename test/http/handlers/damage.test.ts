@@ -22,15 +22,18 @@ import { LARGE_BYTES, LARGE_FILE } from '../../support/two-sizes.ts';
 import { within } from '../../support/within.ts';
 
 const BASE_REQUEST = `GET team/app/blobs/${BASE_DIGEST}`;
+/** Archives are compressed as a whole, into a file of their own. */
+const WHOLE = { ARCHIVE_GZIP: 'whole' };
 const GZIP_FILE = '/docker/team_app_1.tgz';
 const GZIP_MAGIC = Buffer.from([0x1f, 0x8b]);
 
 /** A scene, and a service with its cache in `CACHE_DIR` that records the damaged files that it finds. */
-async function startDamaged() {
+async function startDamaged(env: Readonly<Record<string, string>> = {}) {
   await using stack = new AsyncDisposableStack();
   const scene = stack.use(await startScene());
   const damaged: string[] = [];
-  const start = () => scene.start({ CACHE_DIR: scene.directory }, { onDamage: (name) => damaged.push(name) });
+  const start = () =>
+    scene.start({ CACHE_DIR: scene.directory, ...env }, { onDamage: (name) => damaged.push(name) });
   let service = stack.use(await start());
   const all = stack.move();
   return {
@@ -192,7 +195,7 @@ describe('a client in the middle of an archive', () => {
   }
 
   test('gets the right bytes of a compressed archive that is overwritten before it is sent', async () => {
-    await using scene = await startDamaged();
+    await using scene = await startDamaged(WHOLE);
     const { service, registry, damaged } = scene;
     registry.push('team/large', '1', makeImage({ layers: [layerOf('large', 20_000_000)] }));
     const file = LARGE_FILE.replace('.tar', '.tgz');
@@ -209,10 +212,36 @@ describe('a client in the middle of an archive', () => {
   });
 });
 
-describe('a compressed archive', () => {
+describe('a cached blob of a .tgz', () => {
+  for (const [what, damage] of Object.entries(DAMAGES)) {
+    test(`${what} is fetched once more`, async () => {
+      await using scene = await startDamaged();
+      const { service, damaged } = scene;
+      const expected = await service.request(GZIP_FILE);
+      const path = await scene.fileWith(APP.layers[0]?.blob ?? assert.fail());
+      await apply(damage, path);
+      scene.takeRequests();
+      assert.ok((await service.request(GZIP_FILE)).body.equals(expected.body));
+      assert.deepEqual(blobsOf(scene.takeRequests()), [BASE_REQUEST]);
+      assert.deepEqual(damaged, [basename(path)]);
+    });
+
+    test(`${what} is fetched once more when it is unpacked`, async () => {
+      await using scene = await startDamaged();
+      const { service } = scene;
+      await service.request(GZIP_FILE);
+      const path = await scene.fileWith(APP.layers[0]?.blob ?? assert.fail());
+      await apply(damage, path);
+      const reply = await service.request(APP_FILE);
+      assertHolds(reply, APP);
+    });
+  }
+});
+
+describe('an archive that is compressed as a whole', () => {
   for (const [what, damage] of Object.entries(DAMAGES)) {
     test(`${what} is compressed again from the cached layers`, async () => {
-      await using scene = await startDamaged();
+      await using scene = await startDamaged(WHOLE);
       const { service, damaged } = scene;
       const expected = await service.request(GZIP_FILE);
       const path = await scene.fileWith(GZIP_MAGIC);
@@ -227,7 +256,7 @@ describe('a compressed archive', () => {
   }
 
   test('is repaired together with one of its layers', async () => {
-    await using scene = await startDamaged();
+    await using scene = await startDamaged(WHOLE);
     const { service, damaged } = scene;
     const expected = await service.request(GZIP_FILE);
     const paths = [await scene.fileWith(GZIP_MAGIC), await scene.fileWith(BASE.tar)];
@@ -242,7 +271,7 @@ describe('a compressed archive', () => {
   });
 
   test('whose layer is damaged, too, and missing in the registry is answered with an error', async () => {
-    await using scene = await startDamaged();
+    await using scene = await startDamaged(WHOLE);
     const { service, registry } = scene;
     await service.request(GZIP_FILE);
     for (const start of [GZIP_MAGIC, BASE.tar]) await overwrite(await scene.fileWith(start), 0);

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { sha256 } from '../support/collect.ts';
-import { compress, makeGzipBombLayer, makeImage, makeLayer } from '../support/image.ts';
-import { noise } from '../support/noise.ts';
-import { startScriptedServer } from '../support/scripted-server.ts';
-import { within } from '../support/within.ts';
+import { sha256 } from '../../support/collect.ts';
+import { compress, makeGzipBombLayer, makeImage, makeLayer } from '../../support/image.ts';
+import { noise } from '../../support/noise.ts';
+import { startScriptedServer } from '../../support/scripted-server.ts';
+import { within } from '../../support/within.ts';
+import { layerAt, refusal, startPulling } from '../pulling.ts';
 import { BLOB, contentOf, failing, fetchAll, IMAGE, LAYER_BYTES, oneLayer, release } from './fetching.ts';
-import { layerAt, refusal, startPulling } from './pulling.ts';
 
 describe('fetched layers', () => {
   test('are uncompressed files in the order of the image', async () => {

@@ -1,12 +1,18 @@
 /** Fetches the layers of an image, for tests of `fetch-layers`. */
 
-import type { PassthroughError } from '../../src/errors.ts';
-import type { FetchedLayer, FetchLayersCall } from '../../src/pull/fetch-layers.ts';
-import { SizeBudget } from '../../src/pull/limits.ts';
-import { readAll } from '../support/collect.ts';
-import { type BlobLayer, type BuiltImage, type LayerSpec, makeImage, makeLayer } from '../support/image.ts';
-import { noise } from '../support/noise.ts';
-import { within } from '../support/within.ts';
+import type { PassthroughError } from '../../../src/errors.ts';
+import type { FetchedLayer, FetchLayersCall } from '../../../src/pull/layers/fetch-layers.ts';
+import { SizeBudget } from '../../../src/pull/limits.ts';
+import { readAll } from '../../support/collect.ts';
+import {
+  type BlobLayer,
+  type BuiltImage,
+  type LayerSpec,
+  makeImage,
+  makeLayer,
+} from '../../support/image.ts';
+import { noise } from '../../support/noise.ts';
+import { within } from '../../support/within.ts';
 import {
   descriptors,
   diffIdsOf,
@@ -15,7 +21,7 @@ import {
   type PullingOptions,
   refusal,
   startPulling,
-} from './pulling.ts';
+} from '../pulling.ts';
 
 /** The requests for blobs. */
 export const BLOB = /^GET .*\/blobs\//;

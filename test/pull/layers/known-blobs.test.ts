@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { KnownBlobs } from '../../../src/pull/cache/known-blobs.ts';
-import { documentOf, HERE, OTHERS } from './repositories.ts';
+import { KnownBlobs } from '../../../src/pull/layers/known-blobs.ts';
+import { documentOf, HERE, OTHERS } from '../cache/repositories.ts';
 
 test('a blob is known for the repository that has it, and for no other', () => {
   const blobs = new KnownBlobs();

@@ -2,13 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { PassthroughError } from '../../src/errors.ts';
-import type { Digest } from '../../src/image/digest.ts';
-import { makeLayer } from '../support/image.ts';
-import { noise } from '../support/noise.ts';
-import { within } from '../support/within.ts';
+import { PassthroughError } from '../../../src/errors.ts';
+import type { Digest } from '../../../src/image/digest.ts';
+import { makeLayer } from '../../support/image.ts';
+import { noise } from '../../support/noise.ts';
+import { within } from '../../support/within.ts';
+import { diffIdsOf, layerAt, refusal, startPulling } from '../pulling.ts';
 import { BLOB, failing, fetchAll, IMAGE, oneLayer, release } from './fetching.ts';
-import { diffIdsOf, layerAt, refusal, startPulling } from './pulling.ts';
 
 const [FIRST = '', SECOND = '', THIRD = ''] = IMAGE.layers.map(({ digest }) => digest);
 

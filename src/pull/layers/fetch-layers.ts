@@ -1,24 +1,36 @@
-import type { LayerForm } from '../archive/layouts.ts';
-import type { Digest } from '../image/digest.ts';
-import type { Descriptor } from '../image/manifest.ts';
-import { isForeignLayer } from '../image/media-type.ts';
-import type { Repository, RepositoryLocation } from '../registry/repository.ts';
-import type { Draft, Store, Stored } from '../storage/store.ts';
-import { withSpan } from '../telemetry/span.ts';
-import { mapConcurrently } from '../util/map-concurrently.ts';
-import type { MemoryBudget } from '../util/memory-budget.ts';
-import { KeyedSemaphore } from '../util/semaphore.ts';
-import { KnownBlobs } from './cache/known-blobs.ts';
-import { diffIdsDisagree, type FetchLayerOptions, fetchLayer, verifyDiffId } from './fetch-layer.ts';
-import { type ImageLimits, SizeBudget } from './limits.ts';
-import type { LayerReport, ProgressCounter } from './progress.ts';
+import type { LayerForm } from '../../archive/layouts.ts';
+import type { Digest } from '../../image/digest.ts';
+import type { Descriptor } from '../../image/manifest.ts';
+import type { Repository, RepositoryLocation } from '../../registry/repository.ts';
+import type { Draft, Store, Stored } from '../../storage/store.ts';
+import { withSpan } from '../../telemetry/span.ts';
+import { mapConcurrently } from '../../util/map-concurrently.ts';
+import type { MemoryBudget } from '../../util/memory-budget.ts';
+import { KeyedSemaphore } from '../../util/semaphore.ts';
+import { type ImageLimits, SizeBudget } from '../limits.ts';
+import type { LayerReport, ProgressCounter } from '../progress.ts';
+import {
+  diffIdsDisagree,
+  type FetchLayerOptions,
+  fetchLayer,
+  type LayerFacts,
+  verifyDiffId,
+} from './fetch-layer.ts';
+import { type BlobOfLayer, describeFacts, GzipLayers } from './gzip-layers.ts';
+import { KnownBlobs } from './known-blobs.ts';
+import { layerAttributes, layerKey, liesOutside, storedForm } from './layer-key.ts';
+import { Spent } from './spent.ts';
 
 /** A layer whose verified bytes are in a file. Layers of equal content share one file. */
 export interface FetchedLayer {
   /** The blob, as the manifest describes it. */
   readonly descriptor: Descriptor;
-  /** Of the uncompressed bytes, verified if the file holds these; `undefined` for a layer of an artifact. */
+  /** Of the uncompressed bytes, verified if the layer was unpacked; `undefined` for a layer of an artifact. */
   readonly diffId: Digest | undefined;
+  /** Bytes of the uncompressed layer, if it was unpacked. */
+  readonly uncompressedBytes?: number | undefined;
+  /** Whether the file was compressed here, because the blob is no plain gzip. */
+  readonly isDeflated?: boolean;
   /** Held until the owner releases it. */
   readonly file: Stored;
 }
@@ -64,9 +76,11 @@ export class LayerFetcher {
   readonly #knownBlobs = new KnownBlobs();
   readonly #downloads: KeyedSemaphore;
   readonly #memory: MemoryBudget;
+  readonly #gzip: GzipLayers;
 
   constructor({ store, concurrentDownloads, limits, memory }: LayerFetcherOptions) {
     this.#memory = memory;
+    this.#gzip = new GzipLayers(store, memory);
     this.#store = store;
     this.#limits = limits;
     this.#downloads = new KeyedSemaphore(concurrentDownloads);
@@ -74,7 +88,8 @@ export class LayerFetcher {
 
   /** Whether a layer is in the store, or under way to it. */
   has(layer: Descriptor, form: LayerForm, { location, account }: Omit<LayerSource, 'repository'>): boolean {
-    return this.#store.has(layerKey(layer, form, location), account);
+    const isStored = this.#store.has(layerKey(layer, storedForm(form), location), account);
+    return isStored && (form !== 'gzip' || this.#gzip.has(layer, location, account));
   }
 
   /**
@@ -87,7 +102,7 @@ export class LayerFetcher {
    *   throws, and what `diffIds` rejects with
    */
   async fetchAll(layers: readonly Descriptor[], call: FetchLayersCall): Promise<readonly FetchedLayer[]> {
-    const { known, budget, form, signal, progress } = call;
+    const { known, budget, signal, progress } = call;
     const unique = new Map<Digest, { readonly layer: Descriptor; readonly index: number }>();
     for (const [index, layer] of layers.entries()) {
       if (!unique.has(layer.digest) && !known.has(layer.digest)) unique.set(layer.digest, { layer, index });
@@ -117,8 +132,7 @@ export class LayerFetcher {
         if (fetched === undefined || (diffIds !== undefined && fetched.diffId !== diffIds[index])) {
           throw diffIdsDisagree(layer, { expected: diffIds?.[index], actual: fetched?.diffId });
         }
-        if (form === 'uncompressed' && unique.get(layer.digest)?.index !== index)
-          budget.spend(fetched.file.size);
+        if (unique.get(layer.digest)?.index !== index) budget.spend(fetched.uncompressedBytes ?? 0);
         return fetched;
       });
     } catch (error) {
@@ -179,7 +193,7 @@ export class LayerFetcher {
     form: LayerForm,
     { location, repository }: LayerSource,
     target: Pick<FetchLayerOptions, 'draft' | 'signal' | 'report'>,
-  ): Promise<Digest | undefined> {
+  ): Promise<LayerFacts | undefined> {
     const open = (one: Descriptor, working: AbortSignal) =>
       liesOutside(one) ? repository.openForeignLayer(one, working) : repository.openLayer(one, working);
     const memory = this.#memory;
@@ -194,89 +208,86 @@ export class LayerFetcher {
   /** @param index of the layer in its image, counted from 0 */
   #fetch(layer: Descriptor, index: number, call: FetchLayersCall): Promise<FetchedLayer> {
     const attributes = layerAttributes(layer, index);
+    const { form, source, diffIds, signal } = call;
     return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
-      const file = await this.#obtain(layer, call);
+      using held = new DisposableStack();
+      const spent = new Spent(layer, call);
+      const file = await this.#obtain(layer, spent, call);
+      held.defer(() => file.release());
       span.setAttribute('passthrough.layer.source', file.source === 'made' ? 'registry' : file.source);
-      try {
-        // Access comes first: a client without it must not learn from the next check what the stored layer is.
-        await this.#checkAccess(layer, file, call);
-        const diffId = await verifyDiffId(layer, index, file, call);
-        if (call.form === 'uncompressed') span.setAttribute('oci.layer.decompressed_size', file.size);
-        return { descriptor: layer, diffId, file };
-      } catch (error) {
-        file.release();
-        throw error;
+      // Access comes first: a client without it must not learn from the next check what the stored layer is.
+      await this.#checkAccess(layer, file, call);
+      const blob = this.#blobOf(layer, source, file);
+      const work = { signal: spent.signalWith(signal), account: source.account, report: spent.watch };
+      const facts = form === 'gzip' ? await this.#gzip.factsOf(blob, work) : undefined;
+      const known =
+        facts?.diffId ?? (form === 'uncompressed' ? String(file.description['diffId']) : undefined);
+      const uncompressed = () => (form === 'gzip' ? this.#gzip.unpacked(blob, signal) : file.read());
+      const diffId = await verifyDiffId(layer, index, known as Digest | undefined, {
+        ...{ diffIds, uncompressed, signal },
+      });
+      const uncompressedBytes = facts?.uncompressedBytes ?? (form === 'uncompressed' ? file.size : undefined);
+      if (uncompressedBytes !== undefined) {
+        spent.settle(uncompressedBytes);
+        span.setAttribute('oci.layer.decompressed_size', uncompressedBytes);
       }
+      const isDeflated = facts?.isPlainGzip === false;
+      const own = isDeflated ? await this.#gzip.deflated(blob, work) : file;
+      if (!isDeflated) held.move();
+      spent.finish();
+      return { descriptor: layer, diffId, file: own, uncompressedBytes, isDeflated };
     });
   }
 
-  async #obtain(
-    layer: Descriptor,
-    { source, form, budget, progress, signal }: FetchLayersCall,
-  ): Promise<Stored> {
+  async #obtain(layer: Descriptor, spent: Spent, { source, form, signal }: FetchLayersCall): Promise<Stored> {
     const { location, account } = source;
-    const seen = { compressed: 0, uncompressed: 0 };
-    const tooLarge = new AbortController();
-    const watch = ({ compressed, uncompressed }: LayerReport) => {
-      progress?.advance(layer, compressed - seen.compressed);
-      const more = uncompressed - seen.uncompressed;
-      Object.assign(seen, { compressed, uncompressed });
-      try {
-        if (form === 'uncompressed') budget.spend(more);
-      } catch (error) {
-        tooLarge.abort(error);
-      }
-    };
-    const file = await this.#store.obtain(layerKey(layer, form, location), {
-      signal: AbortSignal.any([signal, tooLarge.signal]),
-      onReport: watch,
+    const file = await this.#store.obtain(layerKey(layer, storedForm(form), location), {
+      signal: spent.signalWith(signal),
+      onReport: spent.watch,
       account,
       produce: async (draft, working, report) => {
-        const diffId = await this.#download(layer, form, source, { draft, signal: working, report });
-        return { repository: location.name, ...(diffId !== undefined && { diffId }) };
+        const target = { draft, signal: working, report };
+        const blob = form === 'uncompressed' ? await this.#findBlob(layer, source, working) : undefined;
+        try {
+          const facts = await (blob === undefined
+            ? this.#download(layer, form, source, target)
+            : this.#gzip.unpackInto(this.#blobOf(layer, source, blob), target));
+          // The repository that the bytes come from: see `#checkAccess`.
+          const repository = blob?.description['repository'] ?? location.name;
+          return { repository, ...(facts !== undefined && describeFacts(facts)) };
+        } finally {
+          blob?.release();
+        }
       },
     });
-    try {
-      tooLarge.signal.throwIfAborted();
-      if (form === 'uncompressed') budget.spend(file.size - seen.uncompressed);
-    } catch (error) {
-      file.release();
-      throw error;
-    }
-    progress?.advance(layer, layer.size - seen.compressed);
-    progress?.finishLayer(layer);
     return file;
+  }
+
+  /** The stored blob of a layer, which is unpacked in place of one that is fetched. */
+  async #findBlob(layer: Descriptor, { location }: LayerSource, signal: AbortSignal) {
+    return await this.#store.find(layerKey(layer, 'compressed', location), signal);
+  }
+
+  #blobOf(layer: Descriptor, source: LayerSource, file: Stored): BlobOfLayer {
+    const { location, account } = source;
+    const refetch = (signal: AbortSignal) =>
+      this.#store.obtain(layerKey(layer, 'compressed', location), {
+        signal,
+        account,
+        produce: async (draft, working, report) => {
+          await this.#download(layer, 'compressed', source, { draft, signal: working, report });
+          return { repository: location.name };
+        },
+      });
+    return { layer, location, file, refetch };
   }
 
   /** Makes sure that the repository has a layer that was not just fetched from it. */
   async #checkAccess(layer: Descriptor, file: Stored, { source, signal }: FetchLayersCall): Promise<void> {
     const { location, repository } = source;
-    const isFromHere = file.source === 'made' || file.description['repository'] === location.name;
+    const isFromHere = file.description['repository'] === location.name;
     if (!isFromHere && !this.#knownBlobs.has(location, layer.digest))
       await repository.checkLayer(layer, signal);
     this.#knownBlobs.add(location, layer.digest);
   }
-}
-
-/**
- * The key of a layer in the store. It contains the registry, since a blob from one registry must not be served for another; for a
- * foreign layer also the repository, since its registry need not have the blob. It contains the size, since a manifest with a
- * wrong size must neither get the layer nor spoil it for others.
- */
-function layerKey(layer: Descriptor, form: LayerForm, { origin, name }: RepositoryLocation): string {
-  const { digest, size } = layer;
-  return `${form} ${digest} ${size} ${liesOutside(layer) ? `${origin}/${name}` : origin}`;
-}
-
-function layerAttributes({ digest, size }: Descriptor, index: number) {
-  return {
-    'oci.layer.index': index + 1,
-    'oci.layer.digest': digest,
-    'oci.layer.compressed_size': size,
-  };
-}
-
-/** Whether the descriptor names a place outside of the registry. */
-function liesOutside(layer: Descriptor): boolean {
-  return isForeignLayer(layer) && layer.urls !== undefined;
 }

@@ -1,0 +1,35 @@
+import type { LayerForm } from '../../archive/layouts.ts';
+import type { Descriptor } from '../../image/manifest.ts';
+import { isForeignLayer } from '../../image/media-type.ts';
+import type { RepositoryLocation } from '../../registry/repository.ts';
+
+/**
+ * The key of a layer in the store. It contains the registry, since a blob from one registry must not be served for another; for a
+ * foreign layer also the repository, since its registry need not have the blob. It contains the size, since a manifest with a
+ * wrong size must neither get the layer nor spoil it for others.
+ *
+ * @param kind of what is stored of it: its form, or what is known about it
+ */
+export function layerKey(layer: Descriptor, kind: string, { origin, name }: RepositoryLocation): string {
+  const { digest, size } = layer;
+  return `${kind} ${digest} ${size} ${liesOutside(layer) ? `${origin}/${name}` : origin}`;
+}
+
+/** The form in which the store has a layer for a form. Plain gzip is the blob itself. */
+export function storedForm(form: LayerForm): Exclude<LayerForm, 'gzip'> {
+  return form === 'gzip' ? 'compressed' : form;
+}
+
+/** Whether the descriptor names a place outside of the registry. */
+export function liesOutside(layer: Descriptor): boolean {
+  return isForeignLayer(layer) && layer.urls !== undefined;
+}
+
+/** Attributes of a layer's spans. */
+export function layerAttributes({ digest, size }: Descriptor, index: number) {
+  return {
+    'oci.layer.index': index + 1,
+    'oci.layer.digest': digest,
+    'oci.layer.compressed_size': size,
+  };
+}
