@@ -1,11 +1,11 @@
-import type { ArchiveFile } from './archive-files.ts';
+import type { ByteRange } from '../tar/encoder.ts';
 
 /**
  * A file with one line in the form that `sha256sum -c` reads.
  *
  * @see https://www.gnu.org/software/coreutils/manual/html_node/cksum-output-modes.html
  */
-export function checksumFile(line: string, filename: string, etag: string): ArchiveFile {
+export function checksumFile(line: string, filename: string, etag: string) {
   const content = Buffer.from(line);
   return {
     filename,
@@ -13,7 +13,7 @@ export function checksumFile(line: string, filename: string, etag: string): Arch
     size: content.byteLength,
     etag,
     sha256: undefined,
-    bytes: async function* ({ start, end } = { start: 0, end: content.byteLength }) {
+    bytes: async function* ({ start, end }: ByteRange = { start: 0, end: content.byteLength }) {
       yield content.subarray(start, end);
     },
     close: () => undefined,

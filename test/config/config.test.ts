@@ -58,6 +58,7 @@ test('every setting has a default', () => {
       uncompressedBytes: 32 * 1024 * MIB,
       concurrentLayers: 4,
     },
+    gzip: 'spliced',
     admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },
     bufferedBytes: DEFAULT_OPTIONS.bufferedBytes,
     prepareTimeoutMs: 3_600_000,

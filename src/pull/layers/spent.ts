@@ -1,16 +1,25 @@
+import type { LayerForm } from '../../archive/layouts.ts';
 import type { Descriptor } from '../../image/manifest.ts';
-import type { LayerReport } from '../progress.ts';
-import type { FetchLayersCall } from './fetch-layers.ts';
+import type { SizeBudget } from '../limits.ts';
+import type { LayerReport, ProgressCounter } from '../progress.ts';
+
+/** Whose bytes are counted. */
+interface SpentCall {
+  readonly form: LayerForm;
+  /** Counts the uncompressed bytes of the whole archive. */
+  readonly budget: SizeBudget;
+  readonly progress?: ProgressCounter | undefined;
+}
 
 /** What one caller has of a layer: bytes that its progress shows, and uncompressed ones that its budget counts. */
 export class Spent {
   readonly #layer: Descriptor;
-  readonly #call: Pick<FetchLayersCall, 'form' | 'budget' | 'progress'>;
+  readonly #call: SpentCall;
   readonly #tooLarge = new AbortController();
   #compressed = 0;
   #uncompressed = 0;
 
-  constructor(layer: Descriptor, call: Pick<FetchLayersCall, 'form' | 'budget' | 'progress'>) {
+  constructor(layer: Descriptor, call: SpentCall) {
     this.#layer = layer;
     this.#call = call;
   }
