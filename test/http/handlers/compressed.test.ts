@@ -56,7 +56,7 @@ describe('a compressed archive', () => {
 
   test('is byte for byte the same at a replica', async () => {
     await using pair = await start();
-    await using replica = await startTestService({ REGISTRY_URL: pair.registry.url });
+    await using replica = await startTestService({ REGISTRY_URL: pair.registry.url, ...WHOLE });
     const first = await pair.request(FILE);
     for (const service of [pair.service, replica]) {
       const again = await service.request('/docker/team_app_1.tar.gz');
