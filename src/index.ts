@@ -29,7 +29,7 @@ export {
   type PullTarCall,
 } from './library/puller.ts';
 export type { PullerOptions } from './library/puller-options.ts';
-export type { ArchiveFile } from './pull/archive-files.ts';
+export type { ArchiveFile } from './pull/archive-file.ts';
 export type { ManifestFacts } from './pull/direct/manifest-facts.ts';
 export type { WrittenArchive } from './pull/direct/pull-to.ts';
 export { ImageService } from './pull/image-service.ts';

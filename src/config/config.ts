@@ -35,6 +35,8 @@ export interface Config
   readonly exporters: Exporters;
   readonly registry: RegistryConfig;
   readonly defaultPlatform: Platform;
+  /** When answers with archives begin, unless the request says so. */
+  readonly start: 'prepared' | 'early';
   /** Longest time in which the client takes no byte, in milliseconds. */
   readonly sendStallMs: number;
   /** Longest wait for running downloads when the service stops, in milliseconds. */
@@ -72,6 +74,7 @@ function readConfig(read: EnvironmentReader): Config {
     exporters: readExporters(read),
     registry: readRegistryConfig(read),
     defaultPlatform: read.parsed('DEFAULT_PLATFORM', 'linux/amd64', parsePlatform),
+    start: read.choice('ARCHIVE_START', ['prepared', 'early'], 'prepared'),
     workspaceDirectory: read.text('WORKSPACE_DIR') ?? DEFAULTS.workspaceDirectory,
     cache: {
       directory: read.text('CACHE_DIR'),

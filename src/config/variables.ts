@@ -26,7 +26,6 @@ export const OTHER_VARIABLES: readonly string[] = [VARIABLES.trustedCertificates
 
 /** Variables of later versions. To ignore one in silence would open what its operator means to close. */
 export const UNSUPPORTED_VARIABLES: readonly string[] = [
-  'ARCHIVE_START',
   'CLIENT_ALLOWED_NETWORKS',
   'HTTPS_ONLY',
   'HTTPS_PORT',

@@ -43,7 +43,7 @@ const READ = ['GET', 'HEAD'];
 const PULL = {
   methods: READ,
   prefixes: ['platform'],
-  parameters: ['platform', 'arch'],
+  parameters: ['platform', 'arch', 'start'],
   isPull: true,
   isProbe: false,
 } as const;
@@ -80,7 +80,7 @@ export const ROUTES: readonly RouteRow[] = [
     ...PULL,
     pattern: '/{reference}',
     prefixes: [],
-    parameters: ['platform', 'arch', 'layout', 'format', 'name'],
+    parameters: ['platform', 'arch', 'layout', 'format', 'name', 'start'],
     parse: answeredBy(parseReferenceArchive, handleArchive),
     usage: ['GET /{reference}', 'by reference, gzipped: /alpine:latest, /ghcr.io/org/app:1'],
   },
@@ -88,7 +88,7 @@ export const ROUTES: readonly RouteRow[] = [
     ...PULL,
     pattern: '/bundle.{ending}',
     methods: [...READ, 'POST'],
-    parameters: ['platform', 'arch', 'layout', 'image'],
+    parameters: ['platform', 'arch', 'layout', 'image', 'start'],
     parse: answeredBy(parseBundle, handleArchive),
     usage: [
       'GET /bundle.tar?image=nginx:1.25&image=redis:7',

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { PassthroughError } from '../errors.ts';
-import type { ArchiveFile } from '../pull/archive-files.ts';
+import type { ArchiveFile } from '../pull/archive-file.ts';
 import { releaseChunk } from '../streams/chunk.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import type { Content } from '../util/content.ts';
@@ -160,7 +160,8 @@ export async function sendContent(
   await sendBytes(context, writeHead, whole(), stallMs);
 }
 
-function validators(etag: string, { manifestDigest, staleMs }: AboutFile) {
+/** The headers that say which file it is, and how current. */
+export function validators(etag: string, { manifestDigest, staleMs }: AboutFile) {
   return {
     ETag: etag,
     'Cache-Control': 'no-cache',
@@ -175,21 +176,24 @@ function reprDigest(sha256: string): string {
 }
 
 /**
- * Sends bytes chunk by chunk, to a client that takes some in time. Each is written after the system has taken the one before, so
+ * Sends bytes chunk by chunk, to a client that takes some in time; see {@link writeBody}. Each is written after the system has taken the one before, so
  * its memory is released at once, and a slow client holds one chunk.
  */
-async function sendBytes(
+export async function sendBytes(
   { response, facts, ...context }: RequestContext,
   writeHead: () => void,
   bytes: AsyncIterable<Uint8Array>,
   stallMs: number,
 ): Promise<void> {
   const stalled = new AbortController();
-  response.setTimeout(stallMs, () =>
-    stalled.abort(
-      new PassthroughError('ABORTED', `Stopped: the client took no byte for ${stallMs / 1000} s`),
-    ),
-  );
+  response.setTimeout(stallMs, () => {
+    // Nothing is there to be taken: the next layer is still on its way.
+    if (response.writableLength === 0) response.setTimeout(stallMs);
+    else
+      stalled.abort(
+        new PassthroughError('ABORTED', `Stopped: the client took no byte for ${stallMs / 1000} s`),
+      );
+  });
   const signal = AbortSignal.any([context.signal, stalled.signal]);
   const { sent } = instruments();
   const onWritten = (byteLength: number) => {

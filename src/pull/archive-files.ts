@@ -1,17 +1,19 @@
-import { type SpanContext, trace } from '@opentelemetry/api';
+import { trace } from '@opentelemetry/api';
 import { dependsOnAccount, isPassthroughError } from '../errors.ts';
 import type { Checksum } from '../image/filename.ts';
 import { readRepairing } from '../storage/repairing-reader.ts';
 import type { Store, Stored } from '../storage/store.ts';
 import { gzipInto } from '../streams/gzip.ts';
-import type { ByteRange } from '../tar/encoder.ts';
 import { measuringPreparation, withSpan } from '../telemetry/span.ts';
 import { type Lease, SingleFlight } from '../util/single-flight.ts';
+import type { ArchiveFile, SharedFile } from './archive-file.ts';
 import { ChecksumCache } from './cache/checksum-cache.ts';
 import { checksumFile } from './checksum-file.ts';
+import { EarlyArchives, type EarlyCall, type EarlyFile } from './direct/early-archives.ts';
+import type { LayerFetcher } from './layers/fetch-layers.ts';
 import { checkUncompressedSize, DiskTurns, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
-import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
+import type { ArchivePuller, PullCall } from './pull-archive.ts';
 import {
   etagOf,
   isSpliced,
@@ -19,26 +21,6 @@ import {
   type ResolvePolicy,
   withChecksum,
 } from './resolve-archive.ts';
-
-/** A file that is ready to be sent, whole or in part, any number of times. */
-export interface ArchiveFile {
-  readonly filename: string;
-  readonly contentType: string;
-  /** Bytes. */
-  readonly size: number;
-  /** Strong entity tag, quotes included. */
-  readonly etag: string;
-  /** SHA-256 of the whole file in hex, if it is known. */
-  readonly sha256: string | undefined;
-  /**
-   * The bytes of the whole or of a range.
-   *
-   * @throws PassthroughError while it is read, `DAMAGED` or what the registry throws if a damaged layer cannot be fetched again
-   */
-  bytes(range?: ByteRange): AsyncGenerator<Uint8Array, void, undefined>;
-  /** Gives the file up. Further calls do nothing. */
-  close(): void;
-}
 
 /** What belongs to one call of {@link ArchiveFiles.open}. */
 export interface OpenFileCall {
@@ -51,23 +33,13 @@ export interface OpenFileCall {
   readonly client?: string | undefined;
 }
 
-/** A file that all its readers share. */
-export interface SharedFile {
-  readonly contentType: string;
-  readonly size: number;
-  readonly etag: string;
-  readonly sha256: string | undefined;
-  /** The span in which the file was prepared. */
-  readonly preparedIn: SpanContext | undefined;
-  bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;
-  release(): void;
-}
-
 /** What {@link ArchiveFiles} is made from. */
 export interface ArchiveFilesOptions {
   readonly store: Store<LayerReport>;
   readonly puller: ArchivePuller;
-  readonly policy: Pick<ResolvePolicy, 'gzip' | 'limits'>;
+  /** Fetches the layers of archives that are sent early. */
+  readonly layers: LayerFetcher;
+  readonly policy: ResolvePolicy;
   readonly places: Places;
   /** Files that are prepared or read now; see {@link sharedFiles}. */
   readonly inFlight: SingleFlight<string, SharedFile, Progress>;
@@ -83,9 +55,11 @@ export class ArchiveFiles {
   readonly #options: ArchiveFilesOptions;
   readonly #checksums = new ChecksumCache();
   readonly #disk = new DiskTurns();
+  readonly #early: EarlyArchives;
 
   constructor(options: ArchiveFilesOptions) {
     this.#options = options;
+    this.#early = new EarlyArchives({ ...options, disk: this.#disk });
   }
 
   /**
@@ -121,6 +95,26 @@ export class ArchiveFiles {
     return etagOf(archiveEtag, { ...request, checksum: undefined }, this.#options.policy, isDeflated);
   }
 
+  /**
+   * Opens an archive before its layers are there.
+   *
+   * @returns `undefined` if that brings nothing, so that {@link open} is to be called: for a checksum, an archive that is compressed as
+   *   a whole, and one that is stored or being prepared already
+   * @throws PassthroughError as {@link open}
+   */
+  async openEarly(resolved: ResolvedArchive, call: EarlyCall): Promise<EarlyFile | undefined> {
+    const { inFlight, policy, puller } = this.#options;
+    const { request } = resolved;
+    const isWhole = request.compression === 'gzip' && !isSpliced(request, policy);
+    const isHere = inFlight.has(this.#keyOf(resolved)) || puller.isStored(resolved);
+    if (request.checksum !== undefined || isWhole || isHere) return undefined;
+    return await this.#early.open(resolved, call);
+  }
+
+  #keyOf({ request, key }: ResolvedArchive): string {
+    return `${request.compression} ${key}`;
+  }
+
   async #checksumOf(
     resolved: ResolvedArchive,
     checksum: Checksum,
@@ -152,7 +146,7 @@ export class ArchiveFiles {
   ): Promise<Lease<SharedFile>> {
     const { inFlight, policy } = this.#options;
     const { compression } = resolved.request;
-    const key = `${compression} ${resolved.key}`;
+    const key = this.#keyOf(resolved);
     const join = () =>
       inFlight.join(key, {
         signal: AbortSignal.any([signal, limit]),

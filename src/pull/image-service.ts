@@ -1,27 +1,23 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference } from '../image/reference.ts';
 import { accountOf, type CredentialOwner, chooseCredential, ownerOf } from '../registry/auth/credentials.ts';
-import {
-  locationOf,
-  openRegistryAccess,
-  openRepository,
-  type RegistryAccess,
-} from '../registry/open-repository.ts';
+import { locationOf, openRepository, type RegistryAccess } from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Store } from '../storage/store.ts';
 import { verified } from '../streams/verify.ts';
 import type { Content } from '../util/content.ts';
-import { VERSION } from '../version.ts';
-import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
+import type { ArchiveFile } from './archive-file.ts';
+import { ArchiveFiles, sharedFiles } from './archive-files.ts';
 import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
 import type { ManifestStore } from './cache/manifest-store.ts';
 import { openStorage, type ReplaceableParts, type Storage } from './cache/open-storage.ts';
 import { DirectWriter } from './direct/direct-writer.ts';
+import type { EarlyFile } from './direct/early-archives.ts';
 import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
 import { checkTarget } from './direct/partial-file.ts';
 import { pullTo, type WrittenArchive } from './direct/pull-to.ts';
 import { LookUps } from './documents/look-ups.ts';
-import { openPolicy } from './documents/policy.ts';
+import { openShared } from './documents/policy.ts';
 import { LayerFetcher } from './layers/fetch-layers.ts';
 import { Places, withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
@@ -62,16 +58,11 @@ export class ImageService {
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
     const { registry, limits, admission } = options;
-    const { policy, memory } = openPolicy(options, store);
+    const { policy, memory, registries } = openShared(options, store, retry);
     const { documents } = policy;
     this.#options = options;
     this.#policy = policy;
-    this.#registries = openRegistryAccess({
-      ...registry,
-      documents,
-      userAgent: `docker-http-passthrough/${VERSION}`,
-      ...(retry !== undefined && { retry }),
-    });
+    this.#registries = registries;
     this.#store = store;
     this.#manifestStore = manifestStore;
     this.#manifests = new SharedManifests(references, manifestsInFlight);
@@ -92,6 +83,7 @@ export class ImageService {
     this.#files = new ArchiveFiles({
       store,
       policy,
+      layers,
       puller: new ArchivePuller(layers, policy, store),
       places: new Places(admission),
       inFlight: filesInFlight,
@@ -168,6 +160,16 @@ export class ImageService {
     return withTimeLimit(limits, signal, (_, limit) =>
       this.#files.open(resolved, { signal, limit, onProgress, client }),
     );
+  }
+
+  /**
+   * Begins an archive before its layers are there, which the caller must close; `undefined`: see `ArchiveFiles.openEarly`.
+   *
+   * @throws PassthroughError those of {@link pull}
+   */
+  pullEarly(resolved: ResolvedArchive, { signal, client }: PullOptions): Promise<EarlyFile | undefined> {
+    const time = { totalMs: this.#options.prepareTimeoutMs, spentMs: resolved.resolveMs };
+    return this.#files.openEarly(resolved, { signal, time, client });
   }
 
   /**

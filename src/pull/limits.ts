@@ -228,18 +228,8 @@ export interface TimeLimit {
   readonly spentMs: number;
 }
 
-/**
- * Runs a step within a time limit.
- *
- * @param signal stops the step
- * @param work receives a signal for both, and one for the limit alone
- * @throws what the work throws; `REGISTRY_TIMEOUT` and the reason of `signal` by way of the work's signals
- */
-export async function withTimeLimit<T>(
-  { totalMs, spentMs }: TimeLimit,
-  signal: AbortSignal,
-  work: (both: AbortSignal, limit: AbortSignal) => Promise<T>,
-): Promise<T> {
+/** A signal that aborts with `REGISTRY_TIMEOUT` at a time limit, until it is disposed of. */
+export function timeLimit({ totalMs, spentMs }: TimeLimit): Disposable & { readonly signal: AbortSignal } {
   const limit = new AbortController();
   const expire = () =>
     limit.abort(
@@ -249,9 +239,21 @@ export async function withTimeLimit<T>(
       ),
     );
   const timer = setTimeout(expire, Math.max(0, totalMs - spentMs));
-  try {
-    return await work(AbortSignal.any([signal, limit.signal]), limit.signal);
-  } finally {
-    clearTimeout(timer);
-  }
+  return { signal: limit.signal, [Symbol.dispose]: () => clearTimeout(timer) };
+}
+
+/**
+ * Runs a step within a time limit.
+ *
+ * @param signal stops the step
+ * @param work receives a signal for both, and one for the limit alone
+ * @throws what the work throws; `REGISTRY_TIMEOUT` and the reason of `signal` by way of the work's signals
+ */
+export async function withTimeLimit<T>(
+  time: TimeLimit,
+  signal: AbortSignal,
+  work: (both: AbortSignal, limit: AbortSignal) => Promise<T>,
+): Promise<T> {
+  using limit = timeLimit(time);
+  return await work(AbortSignal.any([signal, limit.signal]), limit.signal);
 }

@@ -87,6 +87,32 @@ export async function* storedMembers(
   if (left > 0) throw new RangeError(`There are ${left} bytes less than were told`);
 }
 
+/**
+ * The bytes of {@link storedMembers} for a source that may pause: all that is there of a member is passed on at once.
+ *
+ * @throws as {@link storedMembers}
+ */
+export async function* storedMembersAtOnce(
+  bytes: number,
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let left = bytes;
+  let member: Member | undefined;
+  for await (const chunk of source) {
+    for (let rest = chunk; rest.byteLength > 0; ) {
+      if (left === 0) throw new RangeError('There are more bytes than were told');
+      member ??= new Member(Math.min(left, MEMBER_BYTES));
+      const taken = member.add(rest);
+      rest = rest.subarray(taken);
+      left -= taken;
+      yield member.takeFilled();
+      if (member.isFull) member = undefined;
+    }
+    releaseChunk(chunk);
+  }
+  if (left > 0) throw new RangeError(`There are ${left} bytes less than were told`);
+}
+
 /** A member that is being filled. */
 class Member {
   readonly #bytes: number;
@@ -94,6 +120,8 @@ class Member {
   #added = 0;
   #at = MEMBER_HEADER.byteLength;
   #checksum = 0;
+  /** End of what was taken. */
+  #taken = 0;
 
   /** @param bytes that it will have */
   constructor(bytes: number) {
@@ -122,11 +150,23 @@ class Member {
     return taken;
   }
 
-  /** Ends the member, and returns it. */
+  /** Ends a full member, and returns it. */
   finish(): Uint8Array {
+    this.#end();
+    return ownChunk(this.#buffer);
+  }
+
+  /** Returns what was added since the last call; of a full member, all that is left. */
+  takeFilled(): Uint8Array {
+    if (this.isFull) this.#end();
+    const from = this.#taken;
+    this.#taken = this.isFull ? this.#buffer.byteLength : this.#at;
+    return this.#buffer.subarray(from, this.#taken);
+  }
+
+  #end(): void {
     this.#buffer.writeUInt32LE(this.#checksum, this.#at);
     this.#buffer.writeUInt32LE(this.#bytes, this.#at + 4);
-    return ownChunk(this.#buffer);
   }
 
   #beginBlock(): void {

@@ -51,6 +51,7 @@ test('every setting has a default', () => {
       propagation: [],
     },
     defaultPlatform: { os: 'linux', architecture: 'amd64' },
+    start: 'prepared',
     workspaceDirectory: tmpdir(),
     cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
     limits: {

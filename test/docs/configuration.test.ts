@@ -38,6 +38,7 @@ const BASE: Variables = { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' };
 /** Values other than the default, for variables that are no number. */
 const OTHER: Variables = {
   ARCHIVE_GZIP: 'whole',
+  ARCHIVE_START: 'early',
   HTTP_HOST: '127.0.0.1',
   LOG_LEVEL: 'debug',
   REGISTRY_URL: 'https://registry.example',

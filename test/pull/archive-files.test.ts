@@ -3,7 +3,8 @@ import { createHash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { PassthroughError } from '../../src/errors.ts';
-import { type ArchiveFile, ArchiveFiles, sharedFiles } from '../../src/pull/archive-files.ts';
+import type { ArchiveFile } from '../../src/pull/archive-file.ts';
+import { ArchiveFiles, sharedFiles } from '../../src/pull/archive-files.ts';
 import { Places } from '../../src/pull/limits.ts';
 import type { ArchiveRequest } from '../../src/pull/request.ts';
 import { readAll } from '../support/collect.ts';
@@ -52,11 +53,12 @@ async function start(onChunk: (count: number) => void = () => undefined) {
           }
         : file,
   });
-  const { store, puller, policy } = pulling;
+  const { store, puller, policy, layers } = pulling;
   const places = new Places({ permits: 1, maxWaiters: 0 });
   const files = new ArchiveFiles({
     store,
     puller,
+    layers,
     places,
     policy,
     inFlight: sharedFiles(),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomFillSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { storedMembers, storedSize } from '../../src/streams/stored-gzip.ts';
+import { storedMembers, storedMembersAtOnce, storedSize } from '../../src/streams/stored-gzip.ts';
 
 const MEMBER = 16 * 65_535;
 
@@ -48,6 +48,8 @@ describe('stored members', () => {
     for (const chunk of [1_000, 65_535, length]) {
       const other = sourceOf(length, chunk);
       bytes.copy(other.bytes);
+      const atOnce = storedMembersAtOnce(length, other.open({ start: 0, end: length }));
+      assert.ok((await collect(atOnce)).equals(whole), `chunks of ${chunk}, at once`);
       assert.ok((await collect(storedMembers(length, other.open))).equals(whole), `chunks of ${chunk}`);
     }
   });
@@ -95,4 +97,21 @@ describe('stored members', () => {
       await assert.rejects(collect(members), { name: 'RangeError' }, what);
     });
   }
+
+  test('are passed on as far as their source has come', async () => {
+    const { bytes } = sourceOf(1000);
+    let given = 0;
+    const source = async function* () {
+      for (const start of [0, 400]) {
+        given += 1;
+        yield Buffer.from(bytes.subarray(start, start === 0 ? 400 : 1000));
+      }
+    };
+    const members = storedMembersAtOnce(1000, source());
+    const first = await members.next();
+    assert.equal(given, 1);
+    assert.ok(Buffer.from(first.value ?? []).includes(bytes.subarray(0, 400)));
+    const rest = await collect(members);
+    assert.ok(gunzipSync(Buffer.concat([first.value ?? Buffer.alloc(0), rest])).equals(bytes));
+  });
 });

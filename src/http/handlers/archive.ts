@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type Span, trace } from '@opentelemetry/api';
 import { formatReference } from '../../image/reference.ts';
-import type { ArchiveFile } from '../../pull/archive-files.ts';
+import type { ArchiveFile } from '../../pull/archive-file.ts';
+import type { EarlyFile } from '../../pull/direct/early-archives.ts';
 import { digestAttributes } from '../../pull/image-attributes.ts';
 import { stopping } from '../../pull/preparations.ts';
 import type { ArchiveRequest } from '../../pull/request.ts';
@@ -15,6 +16,7 @@ import type { RequestContext } from '../request-context.ts';
 import { parseArchiveRequest } from '../routing/archive-request.ts';
 import { withFilenameHint } from '../routing/filename-hint.ts';
 import type { PullRoute } from '../routing/route.ts';
+import { mayBeEarly, sendEarly } from '../send-early.ts';
 import { sendFile, sendNotModified } from '../send-file.ts';
 import { bundleReferences } from './bundle-references.ts';
 
@@ -38,16 +40,17 @@ export async function handleArchive(
   if (app.isStopping) throw stopping('begin a download');
   const parsed = await parseRequest(context, route, app);
   const leave = app.clients.enter(addressOf(context), 'download', workOf(context, parsed));
-  let prepared: PreparedArchive;
+  let prepared: PreparedArchive | undefined;
   try {
-    prepared = await prepare(context, parsed, app);
+    prepared = await prepare(context, route, parsed, app);
   } catch (error) {
     const hosts = parsed.request.images.map(({ host }) => host);
     throw route.kind === 'archive'
       ? withFilenameHint(error, route.filename)
       : challengeWhenDenied(error, hosts, parsed.client, app);
   } finally {
-    leave();
+    if (prepared !== undefined && 'fetched' in prepared.file) void prepared.file.fetched.then(leave);
+    else leave();
   }
   await send(context, prepared, app);
 }
@@ -85,11 +88,12 @@ export async function parseRequest(
 /** An archive that is ready to be sent; in place of the file, its entity tag if the client has it already. */
 interface PreparedArchive {
   readonly resolved: ResolvedArchive;
-  readonly file: ArchiveFile | { readonly knownEtag: string };
+  readonly file: ArchiveFile | EarlyFile | { readonly knownEtag: string };
 }
 
 async function prepare(
   context: RequestContext,
+  route: PullRoute,
   { request, client: access }: ParsedRequest,
   app: Application,
 ): Promise<PreparedArchive> {
@@ -101,7 +105,7 @@ async function prepare(
     const resolved = await app.images.resolve(request, { signal, ...access });
     held.defer(() => resolved.release());
     describeResolved(resolved, context, span);
-    const file = await openFile(context, resolved, app);
+    const file = await openFile(context, route, resolved, app);
     held.move();
     return { resolved, file };
   } finally {
@@ -112,6 +116,7 @@ async function prepare(
 /** Opens the file, unless the conditions of the request say that the client has it. */
 async function openFile(
   context: RequestContext,
+  { start }: PullRoute,
   resolved: ResolvedArchive,
   app: Application,
 ): Promise<PreparedArchive['file']> {
@@ -120,7 +125,11 @@ async function openFile(
   const isDeflatedNamed = `${ifMatch} ${ifNoneMatch}`.includes(resolved.deflatedEtag);
   const expected = isDeflatedNamed ? resolved.deflatedEtag : resolved.etag;
   if (checkConditions(request, expected)) return { knownEtag: expected };
-  const file = await app.images.pull(resolved, { signal, client: clientOf(addressOf(context)) });
+  const options = { signal, client: clientOf(addressOf(context)) };
+  const isEarly = (start ?? app.config.start) === 'early' && mayBeEarly(context);
+  const early = isEarly ? await app.images.pullEarly(resolved, options) : undefined;
+  if (early !== undefined) return early;
+  const file = await app.images.pull(resolved, options);
   try {
     if (file.etag === expected || !checkConditions(request, file.etag)) return file;
   } catch (error) {
@@ -140,9 +149,10 @@ async function send(
   try {
     if ('knownEtag' in file) return sendNotModified(context, file.knownEtag, about);
     const { downloads, config } = app;
-    await sendFile(context, file, { ...about, downloads, stallMs: config.sendStallMs });
+    if ('fetched' in file) await sendEarly(context, file, about, config.sendStallMs);
+    else await sendFile(context, file, { ...about, downloads, stallMs: config.sendStallMs });
   } finally {
-    if (!('knownEtag' in file)) file.close();
+    if (!('knownEtag' in file)) await file.close();
     resolved.release();
   }
 }

@@ -6,15 +6,16 @@ import { quoted } from '../../util/printable.ts';
 import type { RoutePath } from './match-route.ts';
 import { decodeSegment, refuseCredentials } from './path.ts';
 import { chooseCompression, chooseLayout, choosePlatform, oneOf, single } from './query.ts';
-import type {
-  ArchiveRoute,
-  BundleRoute,
-  InfoRoute,
-  ManifestRoute,
-  PreparationRoute,
-  PrepareRoute,
-  ReferenceRoute,
-  TagsRoute,
+import {
+  type ArchiveRoute,
+  type BundleRoute,
+  type InfoRoute,
+  type ManifestRoute,
+  type PreparationRoute,
+  type PrepareRoute,
+  type ReferenceRoute,
+  STARTS,
+  type TagsRoute,
 } from './route.ts';
 
 /** A fixed path, such as `/health` */
@@ -83,6 +84,7 @@ function archiveRoute(
     registry: undefined,
     requiresCredentials: false,
     platform: choosePlatform(platform, query),
+    start: oneOf(query, 'start', STARTS),
     filename: decodeSegment(filename, 'INVALID_FILENAME', 'filename'),
   };
 }
@@ -100,6 +102,7 @@ export function parseReferenceArchive({ template, platform, segments, query }: R
     template,
     platform: choosePlatform(platform, query),
     layout: chooseLayout(query),
+    start: oneOf(query, 'start', STARTS),
     reference: decodeReference(segments),
     name: single(query, 'name'),
     compression: chooseCompression(query),
@@ -115,6 +118,7 @@ export function parseBundle({ template, platform, segments, query }: RoutePath):
     template,
     platform: choosePlatform(platform, query),
     layout: chooseLayout(query),
+    start: oneOf(query, 'start', STARTS),
     references,
     filename: decodeSegment(segments[0] ?? '', 'INVALID_FILENAME', 'filename'),
   };

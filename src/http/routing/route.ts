@@ -9,8 +9,18 @@ interface ImageRoute {
   readonly platform: string | undefined;
 }
 
+/** When the answer of a route to an archive begins. */
+export const STARTS = ['prepared', 'early'] as const;
+export type Start = (typeof STARTS)[number];
+
+/** What every route to an archive has. */
+interface AnyArchiveRoute extends ImageRoute {
+  /** `early`: while the archive is fetched; `undefined` if the request does not say. */
+  readonly start: Start | undefined;
+}
+
 /** An archive by filename. */
-export interface ArchiveRoute extends ImageRoute {
+export interface ArchiveRoute extends AnyArchiveRoute {
   readonly kind: 'archive';
   readonly layout: LayoutName;
   /** The registry in the path; `undefined` for the default one. */
@@ -21,7 +31,7 @@ export interface ArchiveRoute extends ImageRoute {
 }
 
 /** An archive by reference, as `docker pull` takes it. */
-export interface ReferenceRoute extends ImageRoute {
+export interface ReferenceRoute extends AnyArchiveRoute {
   readonly kind: 'reference';
   readonly layout: LayoutName;
   readonly reference: string;
@@ -31,7 +41,7 @@ export interface ReferenceRoute extends ImageRoute {
 }
 
 /** One archive of several images. */
-export interface BundleRoute extends ImageRoute {
+export interface BundleRoute extends AnyArchiveRoute {
   readonly kind: 'bundle';
   readonly layout: LayoutName;
   /** References in the query. A POST has more of them in its body. */

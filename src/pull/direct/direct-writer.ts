@@ -1,40 +1,17 @@
-import type { ArchiveEntry } from '../../archive/archive.ts';
-import { LAYOUT_TABLE } from '../../archive/layouts.ts';
-import { PassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
-import type { Store, Stored } from '../../storage/store.ts';
-import { releaseChunk } from '../../streams/chunk.ts';
+import type { Store } from '../../storage/store.ts';
 import { headerBlocks, TRAILER_SIZE } from '../../tar/encoder.ts';
 import { paddingAfter } from '../../tar/header.ts';
 import type { Content } from '../../util/content.ts';
-import { abortedBy, mapConcurrently, unlessAborted } from '../../util/map-concurrently.ts';
-import { type FetchedImage, ImageFetcher } from '../fetch-image.ts';
-import type { FetchedLayer, LayerFetcher } from '../layers/fetch-layers.ts';
-import { SizeBudget } from '../limits.ts';
+import { mapConcurrently } from '../../util/map-concurrently.ts';
+import type { LayerFetcher } from '../layers/fetch-layers.ts';
 import type { LayerReport } from '../progress.ts';
 import { type PullCall, prefixed } from '../pull-archive.ts';
-import {
-  foreignLayersOf,
-  layerFormOf,
-  type ResolvedArchive,
-  type ResolvedImage,
-  type ResolvePolicy,
-} from '../resolve-archive.ts';
+import type { ResolvedArchive, ResolvePolicy } from '../resolve-archive.ts';
+import { ComingLayers } from './coming-layers.ts';
+import { tarInOrder, writeAll } from './in-order.ts';
 import type { PartialFile } from './partial-file.ts';
-import { type PlannedLayer, PlannedLayers } from './planned-layers.ts';
-
-/** Layers by diff ID, as they become ready. */
-type ReadyLayers = ReadonlyMap<Digest | undefined, PromiseWithResolvers<FetchedLayer>>;
-
-/** What is known of an archive before its layers are fetched. */
-interface Plan {
-  /** Their names and order are final. Of uncompressed layers, `size` is not. */
-  readonly entries: readonly ArchiveEntry[];
-  readonly images: readonly { readonly source: ResolvedImage; readonly layers: FetchedImage['layers'] }[];
-  readonly layers: ReadonlyMap<Digest, PlannedLayer>;
-  /** Documents that are not in memory, by digest. */
-  readonly documents: ReadonlyMap<Digest, Content>;
-}
+import { documentOf, type Plan, planPull, unplanned } from './plan.ts';
 
 /** Writes archives to files while their layers arrive, so that nothing is prepared before. */
 export class DirectWriter {
@@ -62,8 +39,9 @@ export class DirectWriter {
     call.progress?.enter('fetching');
     const documents = new Map<Digest, Content>();
     try {
-      const plan = await this.#plan(resolved, documents, call);
-      return layerFormOf(resolved.request, this.#policy) === 'compressed'
+      const parts = { policy: this.#policy, store: this.#store };
+      const plan = await planPull(resolved, parts, documents, call.signal);
+      return plan.form === 'compressed'
         ? await this.#writeInPlace(plan, file, call)
         : await this.#writeInOrder(plan, file, call);
     } finally {
@@ -71,37 +49,10 @@ export class DirectWriter {
     }
   }
 
-  /** Fetches the configs, and computes the entries. */
-  async #plan(
-    { request, images }: ResolvedArchive,
-    documents: Map<Digest, Content>,
-    { signal }: PullCall,
-  ): Promise<Plan> {
-    const planned = new PlannedLayers();
-    const fetcher = new ImageFetcher(planned, this.#policy, this.#store);
-    const budget = new SizeBudget(this.#policy.limits);
-    const known = new Map<Digest, FetchedLayer>();
-    const fetched: FetchedImage[] = [];
-    for (const image of images)
-      fetched.push(await fetcher.fetch(image, request, { layers: known, documents, budget, signal }));
-    const { entries } = LAYOUT_TABLE[request.layout].arrange(
-      fetched.map((image) => ({
-        ...image,
-        layers: image.layers.map(({ descriptor, diffId, file: { size } }) => ({ descriptor, diffId, size })),
-      })),
-      foreignLayersOf(request, this.#policy),
-    );
-    const sources = images.map((source, at) => ({ source, layers: fetched[at]?.layers ?? [] }));
-    return { entries, images: sources, layers: planned.layers, documents };
-  }
-
   /** Compressed layers: the descriptors give each its position, so each is written there while it arrives. */
-  async #writeInPlace(
-    { entries, layers, documents }: Plan,
-    file: PartialFile,
-    call: PullCall,
-  ): Promise<number> {
+  async #writeInPlace(plan: Plan, file: PartialFile, call: PullCall): Promise<number> {
     const { signal, progress } = call;
+    const { entries, layers } = plan;
     const positions = new Map<Digest, number>();
     let position = 0;
     const write = async (bytes: Uint8Array) => {
@@ -110,7 +61,7 @@ export class DirectWriter {
     };
     for (const entry of entries) {
       await write(Buffer.concat([headerBlocks(entry), entry.content ?? new Uint8Array()]));
-      const document = documentOf(entry, documents);
+      const document = documentOf(entry, plan);
       if (document !== undefined) {
         for await (const chunk of prefixed(entry.prefix, document)) await write(chunk);
       } else if (entry.content === undefined && entry.blob !== undefined) {
@@ -149,104 +100,18 @@ export class DirectWriter {
    * same time, and each is copied as soon as it and all before it are there.
    */
   async #writeInOrder(plan: Plan, file: PartialFile, call: PullCall): Promise<number> {
-    const ready = new Map(
-      plan.layers.values().map(({ diffId }) => [diffId, Promise.withResolvers<FetchedLayer>()] as const),
-    );
-    const stop = new AbortController();
-    const signal = AbortSignal.any([call.signal, stop.signal]);
-    const held: FetchedLayer[] = [];
+    const layers = new ComingLayers(this.#layers, this.#policy.limits, plan, call);
     try {
-      const ends = await Promise.allSettled([
-        stopping(
-          stop,
-          this.#fetchAll(plan, held, (layer) => ready.get(layer.diffId)?.resolve(layer), { ...call, signal }),
-        ),
-        stopping(stop, this.#copyInOrder(plan, ready, file, signal)),
-      ]);
-      const failures = ends.filter((end) => end.status === 'rejected').map(({ reason }) => reason);
-      // The second failure may only say that the first has stopped it.
-      if (failures.length > 0) throw stop.signal.reason?.cause ?? failures[0];
-      return ends[1].status === 'fulfilled' ? ends[1].value : 0;
+      const bytes = tarInOrder(plan, layers, call.signal);
+      const size = await writeAll(bytes, (chunk) => file.write(chunk));
+      await layers.done;
+      return size;
+    } catch (error) {
+      layers.stop(error);
+      throw error;
     } finally {
-      for (const layer of held) layer.file.release();
+      await layers.done.catch(() => undefined);
+      layers.release();
     }
   }
-
-  async #fetchAll(
-    { images }: Plan,
-    held: FetchedLayer[],
-    onLayer: (layer: FetchedLayer) => void,
-    { signal, progress }: PullCall,
-  ): Promise<void> {
-    const budget = new SizeBudget(this.#policy.limits);
-    const known = new Map<Digest, FetchedLayer>();
-    for (const { source, layers } of images) {
-      const descriptors = layers.map(({ descriptor }) => descriptor);
-      const diffIds = layers.flatMap(({ diffId }) => diffId ?? []);
-      const fetched = await this.#layers.fetchAll(descriptors, {
-        ...{ source, form: 'uncompressed', diffIds: Promise.resolve(diffIds) },
-        ...{ budget, known, progress, signal, onLayer },
-      });
-      for (const layer of fetched) {
-        if (!known.has(layer.descriptor.digest)) held.push(layer);
-        known.set(layer.descriptor.digest, layer);
-      }
-    }
-  }
-
-  async #copyInOrder(
-    { entries, documents }: Plan,
-    ready: ReadyLayers,
-    target: PartialFile,
-    signal: AbortSignal,
-  ): Promise<number> {
-    let size = 0;
-    const write = async (bytes: Uint8Array) => {
-      size += bytes.byteLength;
-      await target.write(bytes);
-    };
-    for (const entry of entries) {
-      const { content = new Uint8Array(), blob } = entry;
-      const document = documentOf(entry, documents);
-      const isLayer = document === undefined && entry.content === undefined && blob !== undefined;
-      const file = isLayer ? await layerFile(blob, ready, signal) : undefined;
-      const whole = { ...entry, size: file?.size ?? entry.size };
-      await write(Buffer.concat([headerBlocks(whole), content]));
-      const bytes = document === undefined ? file?.read() : prefixed(entry.prefix, document);
-      for await (const chunk of bytes ?? []) {
-        signal.throwIfAborted();
-        await write(chunk);
-        if (file !== undefined) releaseChunk(chunk);
-      }
-      await write(new Uint8Array(paddingAfter(whole.size)));
-    }
-    await write(new Uint8Array(TRAILER_SIZE));
-    return size;
-  }
-}
-
-/** The document in an entry that is neither in memory nor a layer. */
-function documentOf({ blob, content, layer }: ArchiveEntry, documents: ReadonlyMap<Digest, Content>) {
-  return content === undefined && layer === undefined && blob !== undefined ? documents.get(blob) : undefined;
-}
-
-/** Waits for a layer. */
-async function layerFile(blob: Digest, ready: ReadyLayers, signal: AbortSignal): Promise<Stored> {
-  const waiting = ready.get(blob);
-  if (waiting === undefined) throw unplanned(blob);
-  return (await unlessAborted(waiting.promise, signal)).file;
-}
-
-/** Stops the other part of a pull when this one fails. */
-async function stopping<T>(stop: AbortController, part: Promise<T>): Promise<T> {
-  try {
-    return await part;
-  } catch (error) {
-    stop.abort(abortedBy(error));
-    throw error;
-  }
-}
-
-function unplanned(digest: Digest): PassthroughError {
-  return new PassthroughError('INTERNAL', `Cannot lay out the archive: no layer is planned for ${digest}`);
 }

@@ -1,5 +1,5 @@
 import { releaseChunk } from '../../streams/chunk.ts';
-import type { ArchiveFile } from '../archive-files.ts';
+import type { ArchiveFile } from '../archive-file.ts';
 import { withTimeLimit } from '../limits.ts';
 import { ProgressCounter } from '../progress.ts';
 import type { PullOptions } from '../request.ts';

@@ -1,6 +1,9 @@
+import { openRegistryAccess, type RegistryAccess } from '../../registry/open-repository.ts';
+import type { RetryPolicy } from '../../registry/transport/retry.ts';
 import type { Store } from '../../storage/store.ts';
 import { Documents } from '../../util/documents.ts';
 import { MemoryBudget } from '../../util/memory-budget.ts';
+import { VERSION } from '../../version.ts';
 import type { ResolvedOptions } from '../options.ts';
 import type { LayerReport } from '../progress.ts';
 import type { ResolvePolicy } from '../resolve-archive.ts';
@@ -8,16 +11,24 @@ import { childrenBytes } from './children-budget.ts';
 import { divideMemory } from './held-memory.ts';
 import { openSpoolFile } from './stored-content.ts';
 
+/** What all requests of a service share. */
+export interface SharedParts {
+  readonly policy: ResolvePolicy;
+  /** Memory of decoders. */
+  readonly memory: MemoryBudget;
+  readonly registries: RegistryAccess & { close(): void };
+}
+
 /**
- * What all requests of a service are resolved by, with the memory that they share.
+ * Makes what all requests of a service share. The caller must close the registries.
  *
  * @param store holds documents that are not small
- * @returns the policy, and the memory of decoders
  */
-export function openPolicy(
+export function openShared(
   { registry, limits, gzip, admission, bufferedBytes }: ResolvedOptions,
   store: Store<LayerReport>,
-): { readonly policy: ResolvePolicy; readonly memory: MemoryBudget } {
+  retry: RetryPolicy | undefined,
+): SharedParts {
   const { maxWaitMs } = admission;
   const { brief, held } = divideMemory(bufferedBytes);
   const memory = new MemoryBudget({ maxBytes: brief, maxWaitMs });
@@ -29,5 +40,11 @@ export function openPolicy(
     childrenBytes: childrenBytes(registry.bodyLimits.manifestBytes),
     fetchesForeignLayers: registry.foreignLayers === 'fetch',
   };
-  return { policy, memory };
+  const registries = openRegistryAccess({
+    ...registry,
+    documents: policy.documents,
+    userAgent: `docker-http-passthrough/${VERSION}`,
+    ...(retry !== undefined && { retry }),
+  });
+  return { policy, memory, registries };
 }

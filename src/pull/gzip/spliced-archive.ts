@@ -28,6 +28,8 @@ interface PackedPart<Entry> {
   readonly size: number;
 }
 
+type Part<Entry> = StoredPart<Entry> | PackedPart<Entry>;
+
 /**
  * An archive as a gzip file that is put together: contents that are there as gzip become members as they are, all other bytes
  * stored members. Nothing is compressed, and the length is known before the first byte.
@@ -37,7 +39,7 @@ interface PackedPart<Entry> {
 export class SplicedArchive<Entry extends TarEntry> {
   /** Length of the gzip file, in bytes. */
   readonly size: number;
-  readonly #parts: readonly (StoredPart<Entry> | PackedPart<Entry>)[];
+  readonly #parts: readonly Part<Entry>[];
   readonly #packedSize: SplicedSource<Entry>['packedSize'];
 
   /**
@@ -68,13 +70,9 @@ export class SplicedArchive<Entry extends TarEntry> {
       const end = Math.min(range.end - at, part.size);
       at += part.size;
       if (start >= end) continue;
-      if (part.kind === 'packed') yield* readPacked(part.entry, { start, end });
-      else {
-        const { entries, range: within } = part;
-        const open = (some: ByteRange) =>
-          encodeTar(entries, { start: within.start + some.start, end: within.start + some.end }, stored);
-        yield* storedMembers(within.end - within.start, open, { start, end });
-      }
+      yield* part.kind === 'packed'
+        ? readPacked(part.entry, { start, end })
+        : readStored(part, stored, { start, end });
     }
   }
 
@@ -84,31 +82,92 @@ export class SplicedArchive<Entry extends TarEntry> {
   }
 }
 
+/** An entry of an archive that is spliced while its contents come. */
+export interface ComingEntry {
+  /** With the final size, and the bytes of the content unless it is packed. */
+  readonly source: TarSource;
+  /** The content as gzip, if it is there as plain gzip. */
+  readonly packed?: { readonly size: number; readonly read: () => AsyncIterable<Uint8Array> } | undefined;
+}
+
+/**
+ * The bytes of {@link SplicedArchive} for entries that come one by one.
+ *
+ * @throws what the entries and their contents throw
+ */
+export async function* spliceInOrder(
+  entries: AsyncIterable<ComingEntry>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const collector = new PartCollector<TarSource>();
+  for await (const { source, packed } of entries) {
+    const isPacked = packed !== undefined && source.size > 0;
+    const entry = isPacked ? { ...source, content: elsewhere } : source;
+    for (const part of collector.add(entry, isPacked ? packed.size : undefined)) {
+      if (part.kind === 'stored') yield* readStored(part, itself, { start: 0, end: part.size });
+      else if (packed !== undefined) yield* packed.read();
+    }
+  }
+  const last = collector.end();
+  if (last.kind === 'stored') yield* readStored(last, itself, { start: 0, end: last.size });
+}
+
+function itself(entry: TarSource): TarSource {
+  return entry;
+}
+
+function readStored<Entry extends TarEntry>(
+  { entries, range }: StoredPart<Entry>,
+  sourceOf: (entry: Entry) => TarSource,
+  part: ByteRange,
+) {
+  const open = ({ start, end }: ByteRange) =>
+    encodeTar(entries, { start: range.start + start, end: range.start + end }, sourceOf);
+  return storedMembers(range.end - range.start, open, part);
+}
+
 /** In place of a content that is a part of its own: no range of a stored part reaches into it. */
 async function* elsewhere(): AsyncGenerator<Uint8Array, void, undefined> {}
+
+/** Collects the parts of an archive, entry by entry. */
+class PartCollector<Entry extends TarEntry> {
+  /** The entries of the stored part that is being collected, and where it begins and ends in them. */
+  #from: Entry[] = [];
+  #start = 0;
+  #end = 0;
+
+  /**
+   * Adds an entry.
+   *
+   * @param packed bytes of its content as gzip; `undefined` if it is stored
+   * @returns the parts that are complete now
+   */
+  add(entry: Entry, packed: number | undefined): readonly Part<Entry>[] {
+    this.#from.push(entry);
+    const contentStart = this.#end + headerBlocks(entry).byteLength;
+    const padding = paddingAfter(entry.size);
+    if (packed === undefined) {
+      this.#end = contentStart + entry.size + padding;
+      return [];
+    }
+    const stored = storedPart(this.#from, { start: this.#start, end: contentStart });
+    this.#from = [entry];
+    this.#start = contentStart - this.#end + entry.size;
+    this.#end = this.#start + padding;
+    return [stored, { kind: 'packed', entry, size: packed }];
+  }
+
+  /** The last part, with the end of the archive. */
+  end(): Part<Entry> {
+    return storedPart(this.#from, { start: this.#start, end: tarSize(this.#from) });
+  }
+}
 
 function partsOf<Entry extends TarEntry>(
   entries: readonly Entry[],
   packedSize: (entry: Entry) => number | undefined,
-): readonly (StoredPart<Entry> | PackedPart<Entry>)[] {
-  const parts: (StoredPart<Entry> | PackedPart<Entry>)[] = [];
-  /** The entries of the stored part that is being collected, and where it begins in them. */
-  let from: Entry[] = [];
-  let start = 0;
-  let end = 0;
-  for (const entry of entries) {
-    from.push(entry);
-    const contentStart = end + headerBlocks(entry).byteLength;
-    const size = packedSize(entry);
-    if (size !== undefined) {
-      parts.push(storedPart(from, { start, end: contentStart }), { kind: 'packed', entry, size });
-      from = [entry];
-      start = contentStart - end + entry.size;
-      end = start + paddingAfter(entry.size);
-    } else end = contentStart + entry.size + paddingAfter(entry.size);
-  }
-  parts.push(storedPart(from, { start, end: tarSize(from) }));
-  return parts;
+): readonly Part<Entry>[] {
+  const collector = new PartCollector<Entry>();
+  return [...entries.flatMap((entry) => collector.add(entry, packedSize(entry))), collector.end()];
 }
 
 function storedPart<Entry>(entries: readonly Entry[], range: ByteRange): StoredPart<Entry> {

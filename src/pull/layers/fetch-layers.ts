@@ -18,7 +18,7 @@ import {
 } from './fetch-layer.ts';
 import { type BlobOfLayer, describeFacts, GzipLayers } from './gzip-layers.ts';
 import { KnownBlobs } from './known-blobs.ts';
-import { layerAttributes, layerKey, liesOutside, storedForm } from './layer-key.ts';
+import { inOrder, layerAttributes, layerKey, liesOutside, storedForm } from './layer-key.ts';
 import { Spent } from './spent.ts';
 
 /** A layer whose verified bytes are in a file. Layers of equal content share one file. */
@@ -56,6 +56,10 @@ export interface FetchLayersCall {
   readonly progress?: ProgressCounter | undefined;
   /** Receives each layer as soon as it is verified. The file stays with {@link LayerFetcher.fetchAll} until that resolves. */
   readonly onLayer?: ((layer: FetchedLayer) => void) | undefined;
+  /** Digests of blobs in the order in which they are wanted; default: that of the layers. */
+  readonly order?: readonly Digest[];
+  /** Whether the first layer is fetched before the others. */
+  readonly isFirstAlone?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -107,7 +111,7 @@ export class LayerFetcher {
     for (const [index, layer] of layers.entries()) {
       if (!unique.has(layer.digest) && !known.has(layer.digest)) unique.set(layer.digest, { layer, index });
     }
-    const items = [...unique.values()];
+    const items = inOrder([...unique.values()], call.order);
     progress?.expect(
       items.length,
       items.reduce((sum, { layer }) => sum + layer.size, 0),
@@ -115,16 +119,15 @@ export class LayerFetcher {
 
     const held: FetchedLayer[] = [];
     try {
-      await mapConcurrently(
-        items,
-        this.#limits.concurrentLayers,
-        signal,
-        async ({ layer, index }, either) => {
-          const fetched = await this.#fetch(layer, index, { ...call, signal: either });
-          held.push(fetched);
-          call.onLayer?.(fetched);
-        },
-      );
+      const fetchOne = async ({ layer, index }: (typeof items)[number], either: AbortSignal) => {
+        const fetched = await this.#fetch(layer, index, { ...call, signal: either });
+        held.push(fetched);
+        call.onLayer?.(fetched);
+      };
+      const { concurrentLayers } = this.#limits;
+      const alone = call.isFirstAlone === true ? 1 : 0;
+      await mapConcurrently(items.slice(0, alone), concurrentLayers, signal, fetchOne);
+      await mapConcurrently(items.slice(alone), concurrentLayers, signal, fetchOne);
       const byDigest = new Map([...known, ...held.map((layer) => [layer.descriptor.digest, layer] as const)]);
       const diffIds = await call.diffIds;
       return layers.map((layer, index) => {

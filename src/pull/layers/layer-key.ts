@@ -1,4 +1,5 @@
 import type { LayerForm } from '../../archive/layouts.ts';
+import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import { isForeignLayer } from '../../image/media-type.ts';
 import type { RepositoryLocation } from '../../registry/repository.ts';
@@ -32,4 +33,14 @@ export function layerAttributes({ digest, size }: Descriptor, index: number) {
     'oci.layer.digest': digest,
     'oci.layer.compressed_size': size,
   };
+}
+
+/** Sorts layers by the place of their blobs in a list. Those that it does not have come last. */
+export function inOrder<Item extends { readonly layer: Descriptor }>(
+  items: readonly Item[],
+  order: readonly Digest[] = [],
+): readonly Item[] {
+  const places = new Map(order.map((digest, place) => [digest, place]));
+  const placeOf = ({ layer }: Item) => places.get(layer.digest) ?? order.length;
+  return items.toSorted((one, other) => placeOf(one) - placeOf(other));
 }

@@ -61,6 +61,7 @@ describe('a reference', () => {
     reference: 'alpine',
     name: undefined,
     compression: 'gzip',
+    start: undefined,
   };
   const MANIFEST: Of<'manifest'> = {
     template: '/manifest/{reference}',
@@ -146,6 +147,7 @@ describe('a bundle', () => {
     platform: undefined,
     layout: 'docker',
     references: [],
+    start: undefined,
     filename: 'bundle.tar',
   };
   const bundles: readonly [target: string, expected: Partial<Of<'bundle'>>][] = [

@@ -1,0 +1,35 @@
+import type { SpanContext } from '@opentelemetry/api';
+import type { ByteRange } from '../tar/encoder.ts';
+import type { Reader } from './pull-archive.ts';
+
+/** A file that is ready to be sent, whole or in part, any number of times. */
+export interface ArchiveFile {
+  readonly filename: string;
+  readonly contentType: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Strong entity tag, quotes included. */
+  readonly etag: string;
+  /** SHA-256 of the whole file in hex, if it is known. */
+  readonly sha256: string | undefined;
+  /**
+   * The bytes of the whole or of a range.
+   *
+   * @throws PassthroughError while it is read, `DAMAGED` or what the registry throws if a damaged layer cannot be fetched again
+   */
+  bytes(range?: ByteRange): AsyncGenerator<Uint8Array, void, undefined>;
+  /** Gives the file up. Further calls do nothing. */
+  close(): void;
+}
+
+/** A file that all its readers share. */
+export interface SharedFile {
+  readonly contentType: string;
+  readonly size: number;
+  readonly etag: string;
+  readonly sha256: string | undefined;
+  /** The span in which the file was prepared. */
+  readonly preparedIn: SpanContext | undefined;
+  bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;
+  release(): void;
+}

@@ -1,0 +1,87 @@
+import type { Digest } from '../../image/digest.ts';
+import { abortedBy, unlessAborted } from '../../util/map-concurrently.ts';
+import type { FetchedLayer, LayerFetcher } from '../layers/fetch-layers.ts';
+import { type ImageLimits, SizeBudget } from '../limits.ts';
+import type { PullCall } from '../pull-archive.ts';
+import { layerOf, type Plan, unplanned } from './plan.ts';
+
+/** What {@link ComingLayers} are fetched with. */
+export interface ComingCall extends Pick<PullCall, 'progress' | 'signal'> {
+  /** Whether the first layer of the archive is fetched alone, so that it comes soon. */
+  readonly isFirstAlone?: boolean;
+}
+
+/** The layers of a planned archive, on their way into the store. Each can be had as soon as it is verified. */
+export class ComingLayers {
+  /** Settles when no layer is on its way any more; rejects with the first failure. */
+  readonly done: Promise<void>;
+  readonly #ready: ReadonlyMap<Digest | undefined, PromiseWithResolvers<FetchedLayer>>;
+  readonly #stop = new AbortController();
+  readonly #held: FetchedLayer[] = [];
+
+  /** Starts to fetch. The caller must wait for `done`, and release the layers. */
+  constructor(fetcher: LayerFetcher, limits: ImageLimits, plan: Plan, call: ComingCall) {
+    const keyOf = ({ descriptor, diffId }: Pick<FetchedLayer, 'descriptor' | 'diffId'>) =>
+      plan.form === 'compressed' ? descriptor.digest : diffId;
+    this.#ready = new Map(
+      plan.layers.values().map((layer) => [keyOf(layer), Promise.withResolvers<FetchedLayer>()] as const),
+    );
+    const onLayer = (layer: FetchedLayer) => this.#ready.get(keyOf(layer))?.resolve(layer);
+    this.done = this.#fetch(fetcher, limits, plan, onLayer, call);
+    this.done.catch((error: unknown) => this.stop(error));
+  }
+
+  /**
+   * Waits for a layer.
+   *
+   * @param digest of its bytes in the archive
+   * @throws PassthroughError the failure of any layer, `INTERNAL`; the signal's reason
+   */
+  async get(digest: Digest, signal: AbortSignal): Promise<FetchedLayer> {
+    const waiting = this.#ready.get(digest);
+    if (waiting === undefined) throw unplanned(digest);
+    try {
+      return await unlessAborted(waiting.promise, AbortSignal.any([signal, this.#stop.signal]));
+    } catch (error) {
+      throw signal.aborted ? error : (this.#stop.signal.reason?.cause ?? error);
+    }
+  }
+
+  /** Stops what is on its way, because of a failure elsewhere. Further calls do nothing. */
+  stop(failure: unknown): void {
+    this.#stop.abort(abortedBy(failure));
+  }
+
+  /** Releases the files. Nothing may be on its way. */
+  release(): void {
+    for (const { file } of this.#held) file.release();
+    this.#held.length = 0;
+  }
+
+  async #fetch(
+    fetcher: LayerFetcher,
+    limits: ImageLimits,
+    plan: Plan,
+    onLayer: (layer: FetchedLayer) => void,
+    { progress, isFirstAlone = false, ...call }: ComingCall,
+  ): Promise<void> {
+    const signal = AbortSignal.any([call.signal, this.#stop.signal]);
+    const budget = new SizeBudget(limits);
+    const known = new Map<Digest, FetchedLayer>();
+    const order = plan.entries.flatMap((entry) => layerOf(entry, plan) ?? []);
+    for (const { source, layers } of plan.images) {
+      const descriptors = layers.map(({ descriptor }) => descriptor);
+      const diffIds = layers.flatMap(({ diffId }) => diffId ?? []);
+      const fetched = await fetcher.fetchAll(descriptors, {
+        ...{ source, form: plan.form, budget, known, progress, signal, onLayer },
+        diffIds: Promise.resolve(diffIds.length === descriptors.length ? diffIds : undefined),
+        ...(isFirstAlone && plan.form === 'compressed' && { order }),
+        isFirstAlone,
+      });
+      for (const layer of fetched) {
+        if (!known.has(layer.descriptor.digest)) this.#held.push(layer);
+        known.set(layer.descriptor.digest, layer);
+      }
+    }
+  }
+}

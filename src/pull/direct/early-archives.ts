@@ -1,0 +1,145 @@
+import type { ArchiveEntry } from '../../archive/archive.ts';
+import { PassthroughError } from '../../errors.ts';
+import type { Digest } from '../../image/digest.ts';
+import { storedMembersAtOnce, storedSize } from '../../streams/stored-gzip.ts';
+import { tarSize } from '../../tar/encoder.ts';
+import type { Content } from '../../util/content.ts';
+import { quoted } from '../../util/printable.ts';
+import { type ComingEntry, spliceInOrder } from '../gzip/spliced-archive.ts';
+import type { LayerFetcher } from '../layers/fetch-layers.ts';
+import { type DiskTurns, type Places, type TimeLimit, timeLimit } from '../limits.ts';
+import { prefixed } from '../pull-archive.ts';
+import { isSpliced, type ResolvedArchive } from '../resolve-archive.ts';
+import { ComingLayers } from './coming-layers.ts';
+import { finishedEntry, tarInOrder } from './in-order.ts';
+import { documentOf, type Plan, type PlanParts, planPull } from './plan.ts';
+
+/** An archive that is sent while its layers arrive. No byte of a layer is given before the layer is verified. */
+export interface EarlyFile {
+  readonly filename: string;
+  readonly contentType: string;
+  /** Bytes; `undefined` if it follows from layers that are still to be unpacked. */
+  readonly size: number | undefined;
+  /** Strong entity tag, quotes included. */
+  readonly etag: string;
+  /** Settles when all layers are there, or have failed; never rejects. */
+  readonly fetched: Promise<void>;
+  /**
+   * The bytes, once.
+   *
+   * @throws PassthroughError what fetching a layer throws; `ABORTED` when a layer is not as the entity tag says
+   */
+  bytes(): AsyncGenerator<Uint8Array, void, undefined>;
+  /** Stops what is still on its way, and gives the file up. */
+  close(): Promise<void>;
+}
+
+/** What belongs to one call of {@link EarlyArchives.open}. */
+export interface EarlyCall {
+  readonly signal: AbortSignal;
+  /** Limit of the time until all layers are there. */
+  readonly time: TimeLimit;
+  /** Whose preparation it is. */
+  readonly client?: string | undefined;
+}
+
+/** What {@link EarlyArchives} is made from. */
+export interface EarlyParts extends PlanParts {
+  readonly layers: LayerFetcher;
+  readonly places: Places;
+  readonly disk: DiskTurns;
+}
+
+/** Archives that are sent while their layers arrive. */
+export class EarlyArchives {
+  readonly #parts: EarlyParts;
+
+  constructor(parts: EarlyParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Waits for a place, fetches the configs, and starts to fetch the layers.
+   *
+   * @returns the archive, which the caller must close
+   * @throws PassthroughError what fetching configs throws, `BUSY`
+   */
+  open(resolved: ResolvedArchive, { signal, time, client }: EarlyCall): Promise<EarlyFile> {
+    const { layers: fetcher, policy, places, disk } = this.#parts;
+    return disk.run(signal, async (leave) => {
+      const documents = new Map<Digest, Content>();
+      await using held = new AsyncDisposableStack();
+      held.defer(leave);
+      held.defer(() => {
+        for (const document of documents.values()) document.release();
+      });
+      const limit = held.use(timeLimit(time));
+      const both = AbortSignal.any([signal, limit.signal]);
+      const release = await places.acquire(both, { client, images: resolved.images });
+      held.defer(release);
+      const plan = await planPull(resolved, this.#parts, documents, both);
+      const layers = new ComingLayers(fetcher, policy.limits, plan, { signal: both, isFirstAlone: true });
+      // The place is for the work, not for a slow client.
+      const fetched = layers.done.catch(() => undefined).finally(() => [release(), limit[Symbol.dispose]()]);
+      held.defer(() => layers.release());
+      held.defer(async () => {
+        layers.stop(new PassthroughError('ABORTED', 'Stopped: the archive is not wanted any more'));
+        await fetched;
+      });
+      const all = held.move();
+      const isGzip = isSpliced(resolved.request, policy);
+      return {
+        filename: resolved.request.filename,
+        contentType: isGzip ? 'application/x-gzip' : 'application/x-tar',
+        size: sizeOf(plan, isGzip),
+        etag: resolved.etag,
+        fetched,
+        bytes: () => bytesOf(plan, layers, isGzip, signal),
+        close: () => all.disposeAsync(),
+      };
+    });
+  }
+}
+
+function sizeOf({ entries, form }: Plan, isGzip: boolean): number | undefined {
+  if (form !== 'compressed') return undefined;
+  return isGzip ? storedSize(tarSize(entries)) : tarSize(entries);
+}
+
+async function* bytesOf(
+  plan: Plan,
+  layers: ComingLayers,
+  isGzip: boolean,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (!isGzip) yield* tarInOrder(plan, layers, signal);
+  else if (plan.form === 'compressed')
+    yield* storedMembersAtOnce(tarSize(plan.entries), tarInOrder(plan, layers, signal));
+  else yield* spliceInOrder(comingEntries(plan, layers, signal));
+  await layers.done;
+}
+
+async function* comingEntries(
+  plan: Plan,
+  layers: ComingLayers,
+  signal: AbortSignal,
+): AsyncGenerator<ComingEntry, void, undefined> {
+  for (const planned of plan.entries) {
+    const { entry, layer } = await finishedEntry(planned, plan, layers, signal);
+    if (layer?.isDeflated === true) throw unexpected(entry);
+    const document = documentOf(entry, plan);
+    const source =
+      document === undefined ? entry : { ...entry, content: () => prefixed(entry.prefix, document) };
+    yield layer === undefined
+      ? { source }
+      : { source, packed: { size: layer.file.size, read: () => layer.file.read() } };
+  }
+}
+
+/** The entity tag is out already, and is that of an archive of plain gzip. The next request gets the right one. */
+function unexpected({ name }: ArchiveEntry): PassthroughError {
+  return new PassthroughError(
+    'ABORTED',
+    `Stopped: ${quoted(name)} is no plain gzip in the registry; try again`,
+  );
+}
