@@ -29,6 +29,7 @@ const PACKAGES = {
   openssl: 'openssl',
   prometheus: 'prometheus',
   promtool: 'prometheus',
+  pigz: 'pigz',
   podman: 'podman',
   python3: 'python3',
   runc: 'runc',
