@@ -215,9 +215,9 @@ export class LayerFetcher {
     return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
       using held = new DisposableStack();
       const spent = new Spent(layer, call);
-      const file = await this.#obtain(layer, spent, call);
+      const { file, from } = await this.#obtain(layer, spent, call);
       held.defer(() => file.release());
-      span.setAttribute('passthrough.layer.source', file.source === 'made' ? 'registry' : file.source);
+      span.setAttribute('passthrough.layer.source', from);
       // Access comes first: a client without it must not learn from the next check what the stored layer is.
       await this.#checkAccess(layer, file, call);
       const blob = this.#blobOf(layer, source, file);
@@ -242,8 +242,9 @@ export class LayerFetcher {
     });
   }
 
-  async #obtain(layer: Descriptor, spent: Spent, { source, form, signal }: FetchLayersCall): Promise<Stored> {
+  async #obtain(layer: Descriptor, spent: Spent, { source, form, signal }: FetchLayersCall) {
     const { location, account } = source;
+    let isBlobStored = false;
     const file = await this.#store.obtain(layerKey(layer, storedForm(form), location), {
       signal: spent.signalWith(signal),
       onReport: spent.watch,
@@ -251,6 +252,7 @@ export class LayerFetcher {
       produce: async (draft, working, report) => {
         const target = { draft, signal: working, report };
         const blob = form === 'uncompressed' ? await this.#findBlob(layer, source, working) : undefined;
+        isBlobStored = blob !== undefined;
         try {
           const facts = await (blob === undefined
             ? this.#download(layer, form, source, target)
@@ -263,7 +265,8 @@ export class LayerFetcher {
         }
       },
     });
-    return file;
+    const made = isBlobStored ? 'cache' : 'registry';
+    return { file, from: file.source === 'made' ? made : file.source };
   }
 
   /** The stored blob of a layer, which is unpacked in place of one that is fetched. */
