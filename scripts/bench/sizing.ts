@@ -99,15 +99,16 @@ function figuresTable(figures: Figures): string {
   return table(
     ['figure', 'value'],
     [
-      ['cached archive, all readers together, per second', showBytes(figures.sendBytesPerSecond)],
-      ['processor time to send 1 GB', perGb(figures.sendCpuSecondsPerByte)],
+      ['cached archive to 8 clients, per second', showBytes(figures.sendBytesPerSecond)],
+      ['processor time to send 1 GB, clients that read fast', perGb(figures.sendCpuSecondsPerByte)],
+      ['processor time to send 1 GB, clients that read slowly', perGb(figures.slowCpuSecondsPerByte)],
       ['processor time of a request', `${showNumber(figures.requestCpuSeconds * 1000)} ms`],
       ['first pull, for 1 GB uncompressed', perGb(figures.pullSecondsPerByte)],
-      ['processor time of it', perGb(figures.pullCpuSecondsPerByte)],
+      ['its processor time', perGb(figures.pullCpuSecondsPerByte)],
       ['disk for 1 GB uncompressed', showBytes(figures.diskBytesPerByte * 1e9)],
       ['peak memory of a first pull', showBytes(figures.peakBytes)],
       ['memory of a waiting client', showBytes(figures.clientBytes)],
-      ['buffers of the system for it', showBytes(figures.bufferedBytes)],
+      ['its buffers in the system', showBytes(figures.bufferedBytes)],
     ],
   );
 }
@@ -184,7 +185,6 @@ function simulateRow(one: Estimate, startSeconds: number, figures: Figures): Out
     clientBytesPerSecond: PLAN.clientBytesPerSecond,
     siteBytesPerSecond: SITE,
     upstreamBytesPerSecond: UPSTREAM,
-    bufferedBytes: figures.bufferedBytes,
     retrySeconds: RETRY_SECONDS,
     tries: TRIES,
   });

@@ -94,7 +94,6 @@ const SCENARIO: Scenario = {
   clientBytesPerSecond: 100,
   siteBytesPerSecond: 1e6,
   upstreamBytesPerSecond: 1e6,
-  bufferedBytes: 0,
   retrySeconds: { connections: 60, queue: 15 },
   tries: Number.POSITIVE_INFINITY,
 };
@@ -142,12 +141,7 @@ describe('a simulated window', () => {
       { deviceSeconds: [20, 20], refused: 1, gaveUp: 1 },
     ],
     [
-      'what the system buffers frees the connection earlier',
-      { devices: 2, startSeconds: 30, bufferedBytes: 600, replica: { ...REPLICA, maxConnections: 1 } },
-      { deviceSeconds: [10, 20], refused: 0 },
-    ],
-    [
-      'without buffers it is still in use then',
+      'a connection is in use until the last byte',
       { devices: 2, startSeconds: 30, replica: { ...REPLICA, maxConnections: 1 } },
       { deviceSeconds: [20, 70], refused: 1 },
     ],
@@ -211,7 +205,8 @@ describe('a simulated window', () => {
 describe('an estimate', () => {
   const FIGURES: Figures = {
     sendBytesPerSecond: 1000,
-    sendCpuSecondsPerByte: 0.001,
+    sendCpuSecondsPerByte: 0.0001,
+    slowCpuSecondsPerByte: 0.001,
     requestCpuSeconds: 0.5,
     pullSecondsPerByte: 0.1,
     pullCpuSecondsPerByte: 0.2,

@@ -19,16 +19,27 @@ export interface DeviceResult {
   readonly refused: number;
 }
 
+/** A part of an archive. */
+export interface Part {
+  readonly start: number;
+  readonly bytes: number;
+}
+
 /**
- * Downloads an archive with a limited rate. A 503 is repeated after `Retry-After`.
+ * Downloads an archive, or a part, with a limited rate. A 503 is repeated after `Retry-After`.
  *
  * @throws Error for another answer, or one that is cut
  */
-export async function downloadSlowly(url: string, bytesPerSecond: number): Promise<DeviceResult> {
+export async function downloadSlowly(
+  url: string,
+  bytesPerSecond: number,
+  part?: Part,
+): Promise<DeviceResult> {
+  const headers = part && { Range: `bytes=${part.start}-${part.start + part.bytes - 1}` };
   const begun = performance.now();
   for (let refused = 0; ; refused += 1) {
-    const response = await ask(url);
-    if (response.statusCode === 200) {
+    const response = await ask(url, headers);
+    if (response.statusCode === (part === undefined ? 200 : 206)) {
       const bytes = await readSlowly(response, bytesPerSecond);
       return { seconds: (performance.now() - begun) / 1000, bytes, refused };
     }
@@ -41,9 +52,9 @@ export async function downloadSlowly(url: string, bytesPerSecond: number): Promi
   }
 }
 
-async function ask(url: string): Promise<IncomingMessage> {
+async function ask(url: string, headers: Readonly<Record<string, string>> = {}): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  get(url, { agent: false, timeout: ANSWER_MS }, resolve)
+  get(url, { agent: false, headers, timeout: ANSWER_MS }, resolve)
     .on('timeout', () => reject(new Error(`${url} gives no answer`)))
     .on('error', reject);
   return await promise;

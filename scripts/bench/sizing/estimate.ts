@@ -6,8 +6,10 @@
 export interface Figures {
   /** Cached archive, to several clients at once, in bytes per second. */
   readonly sendBytesPerSecond: number;
-  /** Processor time to send a byte of a cached archive. */
+  /** Processor time to send a byte of it then. */
   readonly sendCpuSecondsPerByte: number;
+  /** Processor time to send a byte to clients that read slowly: it goes out in smaller parts. */
+  readonly slowCpuSecondsPerByte: number;
   /** Processor time of a request beside its bytes. */
   readonly requestCpuSeconds: number;
   /** Of a first pull for each uncompressed byte, with a registry that is not the limit. */
@@ -101,7 +103,7 @@ export function estimate(plan: Plan, figures: Figures): Estimate {
     memoryBytes: figures.peakBytes + clients * figures.clientBytes,
     bufferedBytes: clients * figures.bufferedBytes,
     cores:
-      bytesPerSecond * figures.sendCpuSecondsPerByte + (devices / startSeconds) * figures.requestCpuSeconds,
+      bytesPerSecond * figures.slowCpuSecondsPerByte + (devices / startSeconds) * figures.requestCpuSeconds,
     pullCpuSeconds: replicas * uncompressedBytes * figures.pullCpuSecondsPerByte,
   };
 }

@@ -10,7 +10,7 @@ import { type BuiltService, startBuiltService } from '../../../test/support/buil
 import { type FleetImage, pushBigImage, pushSmallImage } from '../images.ts';
 import { cpuSeconds, median, peakResidentBytes } from '../measure.ts';
 import { fetchByMany, startCountingRegistry } from '../peers.ts';
-import { beginDownloads } from './devices.ts';
+import { beginDownloads, downloadSlowly } from './devices.ts';
 import type { Figures } from './estimate.ts';
 
 /** Measured turns, after one that is not measured. */
@@ -18,6 +18,9 @@ const TURNS = 3;
 
 /** Concurrent readers of the cached archive: enough to keep the service busy. */
 const READERS = 8;
+
+/** Slow readers, and what each reads: at another position than all others, as devices do that start at different times. */
+const SLOW = { readers: 40, bytes: 20e6, bytesPerSecond: 2e6 } as const;
 
 /** Requests whose processor time is measured together: it is counted in hundredths of a second. */
 const REQUESTS = 1_000;
@@ -57,7 +60,12 @@ export async function measureFigures(folder: string, main: string): Promise<Meas
     await fetchAll(service, image, 1);
     // Before the other parts, whose garbage would hide it.
     const stuck = await stuckClients(service, image);
-    return { ...stuck, ...(await cachedReads(service, image)), ...(await smallRequests(service, small)) };
+    return {
+      ...stuck,
+      ...(await cachedReads(service, image)),
+      ...(await slowReads(service, image)),
+      ...(await smallRequests(service, small)),
+    };
   });
   const { uncompressed } = image;
   return {
@@ -145,6 +153,18 @@ async function cachedReads(service: BuiltService, image: FleetImage) {
     costs.push(((await cpuSeconds(service.pid)) - before) / bytes);
   }
   return { sendBytesPerSecond: median(rates), sendCpuSecondsPerByte: median(costs) };
+}
+
+async function slowReads({ port, pid }: BuiltService, image: FleetImage) {
+  const url = `http://127.0.0.1:${port}/docker/${image.fileName}.tar`;
+  const before = await cpuSeconds(pid);
+  const read = await Promise.all(
+    Array.from({ length: SLOW.readers }, (_, reader) =>
+      downloadSlowly(url, SLOW.bytesPerSecond, { start: reader * SLOW.bytes, bytes: SLOW.bytes }),
+    ),
+  );
+  const bytes = read.reduce((sum, { bytes }) => sum + bytes, 0);
+  return { slowCpuSecondsPerByte: ((await cpuSeconds(pid)) - before) / bytes };
 }
 
 async function smallRequests(service: BuiltService, image: FleetImage) {

@@ -5,7 +5,7 @@
 
 import { MinHeap } from './min-heap.ts';
 
-/** What limits a download that is this close to its end, in bytes, is the precision of a double. */
+/** A download that is this close to its end has ended, in bytes: doubles are not more precise over a long window. */
 const TOLERANCE_BYTES = 0.5;
 
 /** Shares that differ by less than this factor are equal. */
@@ -16,8 +16,8 @@ export interface Link {
   readonly bytesPerSecond: number;
 }
 
-/** A number of bytes of a flow, and what happens when they have passed. */
-export interface Mark {
+/** The length of a flow, and what happens when it has passed. */
+export interface Flow {
   readonly bytes: number;
   readonly reached: () => void;
 }
@@ -32,7 +32,7 @@ export class FlowGroup {
   #flows = 0;
   /** Bytes that a flow would have got if it had been there from the start. */
   #served = 0;
-  readonly #marks = new MinHeap<() => void>();
+  readonly #ends = new MinHeap<() => void>();
 
   constructor(links: readonly Link[], limit: number) {
     this.links = links;
@@ -44,20 +44,16 @@ export class FlowGroup {
     return this.#flows;
   }
 
-  /** Seconds until the next mark, at the current rate. */
-  get secondsToMark(): number {
-    const bytes = this.#marks.smallest - this.#served;
+  /** Seconds until the next flow ends, at the current rate. */
+  get secondsToEnd(): number {
+    const bytes = this.#ends.smallest - this.#served;
     return bytes === Number.POSITIVE_INFINITY ? bytes : Math.max(0, bytes) / this.rate;
   }
 
-  /** Adds a flow. It ends at `end`. */
-  add(end: Mark, ...others: readonly Mark[]): void {
+  /** Adds a flow. */
+  add({ bytes, reached }: Flow): void {
     this.#flows += 1;
-    for (const { bytes, reached } of others) this.#marks.push(this.#served + Math.max(0, bytes), reached);
-    this.#marks.push(this.#served + end.bytes, () => {
-      this.#flows -= 1;
-      end.reached();
-    });
+    this.#ends.push(this.#served + bytes, reached);
   }
 
   /** Lets time pass. */
@@ -65,12 +61,14 @@ export class FlowGroup {
     this.#served += seconds * this.rate;
   }
 
-  /** Removes and returns what happens at the marks that are reached. */
-  takeReached(): (() => void)[] {
+  /** Removes the flows that have ended, and returns what happens then. */
+  takeEnded(): (() => void)[] {
     const reached: (() => void)[] = [];
-    while (this.#marks.smallest <= this.#served + TOLERANCE_BYTES) {
-      const happens = this.#marks.pop();
-      if (happens !== undefined) reached.push(happens);
+    while (this.#ends.smallest <= this.#served + TOLERANCE_BYTES) {
+      const happens = this.#ends.pop();
+      if (happens === undefined) break;
+      this.#flows -= 1;
+      reached.push(happens);
     }
     return reached;
   }

@@ -130,7 +130,6 @@ function simulated(figures: Figures, compressedBytes: number, archiveBytes: numb
     archiveBytes,
     siteBytesPerSecond: Number.POSITIVE_INFINITY,
     upstreamBytesPerSecond: UPSTREAM_BYTES_PER_SECOND,
-    bufferedBytes: figures.bufferedBytes,
     retrySeconds: RETRY_SECONDS,
     tries: Number.POSITIVE_INFINITY,
   };
@@ -140,7 +139,7 @@ function simulated(figures: Figures, compressedBytes: number, archiveBytes: numb
     ...outcome,
     sentBytes,
     cpuSeconds:
-      sentBytes * figures.sendCpuSecondsPerByte +
+      sentBytes * figures.slowCpuSecondsPerByte +
       (window.devices + outcome.refused) * figures.requestCpuSeconds +
       outcome.pulls * archiveBytes * figures.pullCpuSecondsPerByte,
     peakBytes: figures.peakBytes + outcome.peakConnections * figures.clientBytes,

@@ -41,8 +41,6 @@ export interface Scenario {
   readonly siteBytesPerSecond: number;
   /** Between the registry and all replicas. */
   readonly upstreamBytesPerSecond: number;
-  /** Bytes that the system takes from the service before the client reads them. The connection ends that much earlier. */
-  readonly bufferedBytes: number;
   /** `Retry-After` of a replica whose connections are all in use, and of one whose queue is full. */
   readonly retrySeconds: { readonly connections: number; readonly queue: number };
   /** Requests of a device until it gives up. */
@@ -117,13 +115,13 @@ class Simulation {
     for (;;) {
       shareLinks(this.#groups);
       this.#notePeak();
-      const flowing = this.#groups.map(({ secondsToMark }) => secondsToMark);
+      const flowing = this.#groups.map(({ secondsToEnd }) => secondsToEnd);
       const next = Math.min(this.#timers.smallest, this.#now + Math.min(...flowing));
       if (next === Number.POSITIVE_INFINITY) break;
       for (const group of this.#groups) group.advance(next - this.#now);
       this.#now = next;
-      const reached = this.#groups.flatMap((group) => group.takeReached());
-      for (const happens of reached) happens();
+      const ended = this.#groups.flatMap((group) => group.takeEnded());
+      for (const happens of ended) happens();
       while (this.#timers.smallest <= this.#now) this.#timers.pop()?.();
     }
     return {
@@ -208,18 +206,12 @@ class Simulation {
   }
 
   #send(replica: SimulatedReplica, device: Device): void {
-    const { archiveBytes, bufferedBytes } = this.#scenario;
-    const end = () => {
+    const reached = () => {
       this.#deviceSeconds.push(this.#now - device.startedAt);
       this.#lastSeconds = Math.max(this.#lastSeconds, this.#now);
-    };
-    const release = () => {
       replica.connections -= 1;
     };
-    replica.sending.add(
-      { bytes: archiveBytes, reached: end },
-      { bytes: archiveBytes - bufferedBytes, reached: release },
-    );
+    replica.sending.add({ bytes: this.#scenario.archiveBytes, reached });
   }
 
   #refuse(device: Device, retrySeconds: number): void {
