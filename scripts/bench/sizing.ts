@@ -55,6 +55,11 @@ const SITE = parseRate(OPTIONS.link);
 const UPSTREAM = parseRate(OPTIONS.upstream);
 const TRIES = OPTIONS.tries === 'Infinity' ? Number.POSITIVE_INFINITY : count('tries', OPTIONS.tries);
 
+// The first pull comes on top, but it has to be measured first.
+if (PLAN.uncompressedBytes / PLAN.clientBytesPerSecond >= PLAN.windowSeconds) {
+  throw new Error('One download takes longer than the window: change --window, --client or --uncompressed');
+}
+
 requirePrograms('curl', 'docker-registry');
 const folder = temporaryFolder('bench-sizing-');
 const main = join(folder, 'built', 'main.js');
