@@ -9,6 +9,7 @@ import { measuringPreparation, withSpan } from '../telemetry/span.ts';
 import { type Lease, SingleFlight } from '../util/single-flight.ts';
 import { ChecksumCache } from './cache/checksum-cache.ts';
 import { checksumFile } from './checksum-file.ts';
+import { describeTotals, type LayerTotals, totalsIn } from './layers/layer-totals.ts';
 import { checkUncompressedSize, DiskTurns, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
@@ -30,6 +31,8 @@ export interface ArchiveFile {
   readonly etag: string;
   /** SHA-256 of the whole file in hex, if it is known. */
   readonly sha256: string | undefined;
+  /** The different layers in the archive; `undefined` for a checksum. */
+  readonly layers?: LayerTotals | undefined;
   /**
    * The bytes of the whole or of a range.
    *
@@ -57,6 +60,7 @@ export interface SharedFile {
   readonly size: number;
   readonly etag: string;
   readonly sha256: string | undefined;
+  readonly layers: LayerTotals;
   /** The span in which the file was prepared. */
   readonly preparedIn: SpanContext | undefined;
   bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;
@@ -105,6 +109,7 @@ export class ArchiveFiles {
         contentType: value.contentType,
         size: value.size,
         etag: value.etag,
+        layers: value.layers,
         get sha256() {
           return value.sha256;
         },
@@ -185,8 +190,7 @@ export class ArchiveFiles {
     const checksums = this.#checksums;
     return {
       contentType: resolved.request.compression === 'gzip' ? 'application/x-gzip' : 'application/x-tar',
-      size: pulled.size,
-      etag,
+      ...{ size: pulled.size, etag, layers: pulled.layers },
       get sha256() {
         return checksums.get('sha256', etag);
       },
@@ -206,6 +210,7 @@ export class ArchiveFiles {
       size: file.size,
       etag: this.#etagOf(resolved),
       sha256: String(file.description['sha256']),
+      layers: totalsIn(file.description, resolved.layers),
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) =>
         readRepairing(file, range, () => this.#compress(reader.resolved, { signal: reader.signal })),
@@ -238,7 +243,8 @@ export class ArchiveFiles {
           const bytes = pulled.bytes(undefined, { resolved, signal: working });
           try {
             const sha256 = await gzipInto(draft, bytes, working);
-            return { sha256, uncompressedBytes: pulled.uncompressedBytes };
+            const { uncompressedBytes, layers } = pulled;
+            return { sha256, uncompressedBytes, ...describeTotals(layers) };
           } catch (error) {
             // An aborted pipeline throws its own AbortError, which does not contain the reason.
             throw working.aborted ? working.reason : error;

@@ -5,7 +5,15 @@ import { PassthroughError } from '../../errors.ts';
 import { quoted } from '../../util/printable.ts';
 import type { RoutePath } from './match-route.ts';
 import { decodeSegment, refuseCredentials } from './path.ts';
-import { chooseCompression, chooseLayout, choosePlatform, oneOf, single } from './query.ts';
+import {
+  bundledImages,
+  chooseComparison,
+  chooseCompression,
+  chooseLayout,
+  choosePlatform,
+  chooseSince,
+  single,
+} from './query.ts';
 import type {
   ArchiveRoute,
   BundleRoute,
@@ -73,7 +81,7 @@ function registryArchive(path: RoutePath, root: string): ArchiveRoute {
 }
 
 function archiveRoute(
-  { template, platform, query }: RoutePath,
+  { template, platform, since, query }: RoutePath,
   { layout, filename }: { readonly layout: string; readonly filename: string },
 ): ArchiveRoute {
   return {
@@ -84,6 +92,7 @@ function archiveRoute(
     requiresCredentials: false,
     platform: choosePlatform(platform, query),
     filename: decodeSegment(filename, 'INVALID_FILENAME', 'filename'),
+    since: chooseSince(since, query),
   };
 }
 
@@ -103,19 +112,18 @@ export function parseReferenceArchive({ template, platform, segments, query }: R
     reference: decodeReference(segments),
     name: single(query, 'name'),
     compression: chooseCompression(query),
+    since: chooseSince(undefined, query),
   };
 }
 
 /** `/bundle.{ending}` */
 export function parseBundle({ template, platform, segments, query }: RoutePath): BundleRoute {
-  const references = query.getAll('image');
-  for (const reference of references) refuseCredentials(reference, 'INVALID_REFERENCE', 'image');
   return {
     kind: 'bundle',
     template,
     platform: choosePlatform(platform, query),
     layout: chooseLayout(query),
-    references,
+    images: bundledImages(query),
     filename: decodeSegment(segments[0] ?? '', 'INVALID_FILENAME', 'filename'),
   };
 }
@@ -127,7 +135,7 @@ export function parseManifestRoute({ template, platform, segments, query }: Rout
     template,
     platform: choosePlatform(platform, query),
     reference: decodeReference(segments),
-    type: oneOf(query, 'type', ['index', 'image'] as const),
+    ...chooseComparison(query),
   };
 }
 

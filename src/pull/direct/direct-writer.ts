@@ -173,7 +173,7 @@ export class DirectWriter {
   }
 
   async #fetchAll(
-    { images }: Plan,
+    { images, layers: planned }: Plan,
     held: FetchedLayer[],
     onLayer: (layer: FetchedLayer) => void,
     { signal, progress }: PullCall,
@@ -182,9 +182,10 @@ export class DirectWriter {
     const known = new Map<Digest, FetchedLayer>();
     for (const { source, layers } of images) {
       const descriptors = layers.map(({ descriptor }) => descriptor);
+      const indexes = descriptors.map(({ digest }) => planned.get(digest)?.index ?? 0);
       const diffIds = layers.flatMap(({ diffId }) => diffId ?? []);
       const fetched = await this.#layers.fetchAll(descriptors, {
-        ...{ source, form: 'uncompressed', diffIds: Promise.resolve(diffIds) },
+        ...{ source, form: 'uncompressed', diffIds: Promise.resolve(diffIds), indexes },
         ...{ budget, known, progress, signal, onLayer },
       });
       for (const layer of fetched) {

@@ -49,6 +49,8 @@ export interface FetchLayersCall {
   readonly form: LayerForm;
   /** The diff IDs of the layers, from the config that is fetched meanwhile; none for an artifact. */
   readonly diffIds: Promise<readonly Digest[] | undefined>;
+  /** The index of each layer in its image, counted from 0, for the trace: some layers may be left out. */
+  readonly indexes?: readonly number[] | undefined;
   /** Counts the uncompressed bytes of the whole archive. */
   readonly budget: SizeBudget;
   /** Layers that other images of the same archive have brought, by digest of the blob. */
@@ -205,11 +207,12 @@ export class LayerFetcher {
     );
   }
 
-  /** @param index of the layer in its image, counted from 0 */
+  /** @param index of the layer among those that are fetched, counted from 0 */
   #fetch(layer: Descriptor, index: number, call: FetchLayersCall): Promise<FetchedLayer> {
-    const attributes = layerAttributes(layer, index);
+    const place = call.indexes?.[index] ?? index;
+    const attributes = layerAttributes(layer, place);
     const { form, source, diffIds, signal } = call;
-    return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
+    return withSpan(`download_layer_${place + 1}`, { attributes }, async (span) => {
       using held = new DisposableStack();
       const spent = new Spent(layer, call);
       const file = await this.#obtain(layer, spent, call);
