@@ -100,6 +100,8 @@ export interface ErrorDetails {
   readonly allow?: readonly string[];
   /** Further sentences for the reader, one a line. */
   readonly hints?: readonly string[];
+  /** The base of an update archive in full, if the error is about it and not about the image. */
+  readonly base?: string;
   /** Which setting decides this; the face names the variable or flag. */
   readonly setting?: Setting;
   /** What the image offers, for `PLATFORM_NOT_FOUND`. */

@@ -33,6 +33,7 @@ export type { ArchiveFile } from './pull/archive-file.ts';
 export type { ManifestFacts } from './pull/direct/manifest-facts.ts';
 export type { WrittenArchive } from './pull/direct/pull-to.ts';
 export { ImageService } from './pull/image-service.ts';
+export type { LayerTotals } from './pull/layers/layer-totals.ts';
 export type { ImageLimits } from './pull/limits.ts';
 export type { CacheOptions, ImageServiceOptions, RegistryOptions, ResolvedOptions } from './pull/options.ts';
 export type {
@@ -52,9 +53,11 @@ export {
   type PrepareOptions,
   type PullOptions,
   type PullToOptions,
+  updateOf,
 } from './pull/request.ts';
 export type { ResolvedArchive } from './pull/resolve-archive.ts';
 export type { ManifestChoice, PlatformChoice, ServedManifest } from './pull/resolve-manifest.ts';
+export type { ComparedLayer, Comparison } from './pull/update/compare.ts';
 export {
   type AuthFilePath,
   type AuthFilePlaces,

@@ -59,6 +59,8 @@ export interface ArchivedImage {
   readonly reference: Reference;
   /** Of the image's manifest, or of the index if the archive holds every platform. */
   readonly manifest: Pick<Descriptor, 'digest' | 'mediaType'>;
+  /** Digest of the manifest of the base, if the archive leaves out the layers that the base has, too. */
+  readonly base?: Digest | undefined;
 }
 
 /**
@@ -78,6 +80,7 @@ const LAYOUT_REVISION = 1;
  *     digest of a manifest or index    →  its bytes → digests below it → their bytes → diff IDs, platforms
  *     media type                       →  the descriptor in `index.json`; not all manifests have their own
  *     foreign layers                   →  whether their files are there
+ *     digest of the base's manifest    →  its layers and config → which layers are left out
  *
  * The arrows hold for two reasons. Every byte is verified against its digest before an archive is planned. The layouts get
  * nothing else: no clock, no order of arrival, no fields of an index when one image of it was requested. Equal bytes do not mean
@@ -87,12 +90,13 @@ const LAYOUT_REVISION = 1;
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-etag
  */
 export function archiveIdentity({ layout, foreignLayers = 'fetched', images }: ArchiveIdentity): string {
-  const parts = images.map(({ reference, manifest }) => [
+  const parts = images.map(({ reference, manifest, base }) => [
     reference.registryName,
     reference.repository,
     repoTag(reference).tag,
     manifest.digest,
     manifest.mediaType,
+    ...(base === undefined ? [] : [base]),
   ]);
   const text = JSON.stringify([LAYOUT_REVISION, layout, foreignLayers, parts]);
   return `"${createHash('sha256').update(text).digest('hex')}"`;

@@ -42,6 +42,9 @@ export function legacySettings(config: Uint8Array): Buffer {
  * Images share the folders of common layers, from the base up. There are no links, and no colons in names: small readers
  * support neither. So a layer that occurs twice in one image is written twice. Pure: equal input gives equal archives.
  *
+ * A layer that is left out has no folder. `manifest.json` lists it all the same: an engine that has its chain of diff IDs does not
+ * open the file.
+ *
  * @param images in the order of `manifest.json`; if two images have one tag, `repositories` gives it to the later image, as do
  *   loaders of `manifest.json`
  * @see https://github.com/moby/docker-image-spec/blob/v1.3.1/spec.md#combined-image-json--filesystem-changeset-format
@@ -83,7 +86,8 @@ function layerEntries(
   settings: ReadonlyMap<string | undefined, Document>,
 ): readonly ArchiveEntry[] {
   const os = image.config.image.platform?.os ?? 'linux';
-  return folders.flatMap(({ id, parent, diffId, size }, index) => {
+  return folders.flatMap(({ id, parent, diffId, size, isLeftOut }, index) => {
+    if (isLeftOut === true) return [];
     const own = settings.get(id);
     const ids = { id, ...(parent !== undefined && { parent }) };
     return [

@@ -14,16 +14,21 @@ export interface ImageContent<Layer> extends ArchivedImage {
   readonly layers: readonly Layer[];
 }
 
-/** A layer in uncompressed form. */
-export interface UnpackedLayer {
+/** A layer of an image. */
+interface Layer {
   readonly diffId: Digest;
+  /** Whether its file is not in the archive, because the base of an update archive has the layer. Default: `false`. */
+  readonly isLeftOut?: boolean;
+}
+
+/** A layer in uncompressed form. */
+export interface UnpackedLayer extends Layer {
   /** Uncompressed bytes. */
   readonly size: number;
 }
 
 /** A layer in the form of the registry. */
-export interface PackedLayer {
-  readonly diffId: Digest;
+export interface PackedLayer extends Layer {
   /** From the manifest. */
   readonly descriptor: Descriptor;
 }

@@ -35,10 +35,26 @@ export interface LayoutImage {
   readonly config?: Document & { readonly image?: ImageConfig; readonly settings?: Document };
   /** The layers that the manifest names, base first, also those that are left out; none for an index. */
   readonly descriptors: readonly Descriptor[];
+  /** Of an update archive: its base, whose layers are left out. */
+  readonly base?: LayoutBase | undefined;
   /** The layers that are stored. */
   readonly layers: readonly LayerContent[];
   /** Configs and manifests below the root. */
   readonly documents: readonly Document[];
+}
+
+/**
+ * Which layers an update archive leaves out if its base has them, too: `leading` ones, with equal diff IDs from the bottom up, since
+ * engines look layers up by their chain; or `any`, with equal digests of their blobs, wherever they stand.
+ */
+export type SharedLayers = 'leading' | 'any';
+
+/** The base of an update archive. */
+export interface LayoutBase {
+  /** Of its manifest. */
+  readonly digest: Digest;
+  /** Indexes in `descriptors` of the layers that it has, too; none for an index. */
+  readonly shared: ReadonlySet<number>;
 }
 
 /** What the service must know about a layout. */
@@ -51,6 +67,7 @@ export interface Layout {
   readonly namesForeignLayers: boolean;
   /** Whether the archive repeats settings of the config, as `legacySettings` writes them. */
   readonly repeatsSettings: boolean;
+  readonly sharedLayers: SharedLayers;
   /** Computes the entries of the archive and its size. Images stand in the order of the archive. */
   readonly arrange: (images: readonly LayoutImage[], foreignLayers: ForeignLayers) => Archive;
 }
@@ -62,16 +79,15 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     holdsIndexes: false,
     namesForeignLayers: false,
     repeatsSettings: true,
-    arrange: (images) =>
-      dockerLayout(
-        images.map((image) => ({ ...legacyContent(image), layers: image.layers.map(uncompressedLayer) })),
-      ),
+    sharedLayers: 'leading',
+    arrange: (images) => dockerLayout(images.map(legacyContent)),
   },
   'docker-gzip': {
     layerForm: 'compressed',
     holdsIndexes: false,
     namesForeignLayers: true,
     repeatsSettings: false,
+    sharedLayers: 'leading',
     arrange: (images, foreignLayers) => dockerGzipLayout(images.map(dockerGzipContent), { foreignLayers }),
   },
   oci: {
@@ -79,16 +95,18 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     holdsIndexes: true,
     namesForeignLayers: false,
     repeatsSettings: false,
+    sharedLayers: 'any',
     arrange: (images) => ociLayout(images.map(ociContent)),
   },
 };
 
-function dockerContent({ name, root, config }: LayoutImage) {
+function dockerContent({ name, root, config, base }: LayoutImage) {
   if (config?.image === undefined) throw new PassthroughError('INTERNAL', 'Cannot lay out what is no image');
   const { digest, mediaType } = root;
   return {
     reference: name,
     manifest: { digest, mediaType },
+    base: base?.digest,
     config: { ...config, image: config.image },
   };
 }
@@ -98,12 +116,16 @@ function legacyContent(image: LayoutImage) {
   const { settings } = content.config;
   if (settings === undefined)
     throw new PassthroughError('INTERNAL', 'Cannot lay out an image without settings');
-  return { ...content, config: { ...content.config, settings } };
-}
-
-/** Uncompressed layers always have a diff ID: their bytes were verified against it. */
-function uncompressedLayer({ diffId, descriptor, size }: LayerContent) {
-  return { diffId: diffId ?? descriptor.digest, size };
+  const { diffIds } = content.config.image;
+  // Here the shared layers are the leading ones. The others are stored, and their bytes are verified against the config.
+  const leftOut = diffIds
+    .slice(0, image.base?.shared.size ?? 0)
+    .map((diffId) => ({ diffId, size: 0, isLeftOut: true }));
+  const layers = image.layers.map(({ diffId, descriptor, size }) => ({
+    diffId: diffId ?? descriptor.digest,
+    size,
+  }));
+  return { ...content, config: { ...content.config, settings }, layers: [...leftOut, ...layers] };
 }
 
 function dockerGzipContent(image: LayoutImage) {
@@ -112,19 +134,23 @@ function dockerGzipContent(image: LayoutImage) {
   const layers = image.descriptors.map((descriptor, index) => ({
     descriptor,
     diffId: diffIds[index] ?? descriptor.digest,
+    isLeftOut: image.base?.shared.has(index) === true,
   }));
   return { ...content, layers };
 }
 
-function ociContent({ name, root, config, descriptors, documents, layers }: LayoutImage, at: number) {
+function ociContent(image: LayoutImage, at: number) {
+  const { name, root, config, base, descriptors, documents, layers } = image;
+  const places = new Map(descriptors.map(({ digest }, index) => [digest, index] as const).reverse());
   const files = layers.map(({ descriptor: { digest, size } }, index) => ({
     digest,
     size,
-    layer: { image: at, index },
+    layer: { image: at, index: places.get(digest) ?? index },
   }));
   return {
     reference: name,
     manifest: root,
+    base: base?.digest,
     blobs: [...documents, ...files],
     ...(config?.image !== undefined && {
       image: {

@@ -14,9 +14,11 @@ export interface OciContent {
   readonly reference: Reference;
   /** Manifest, or index if every platform is requested, byte for byte. */
   readonly manifest: Document & { readonly mediaType: string };
+  /** Digest of the manifest of the base, if blobs are left out that it has, too. */
+  readonly base?: Digest | undefined;
   /**
    * Everything below the manifest, in any order: nested indexes, manifests, configs, layers, attestations. A blob may be left
-   * out only if that follows from the manifest. Otherwise two archives with one entity tag would differ.
+   * out only if that follows from the manifest, or from it and the base. Otherwise two archives with one entity tag would differ.
    */
   readonly blobs: readonly OciBlob[];
   /** Further facts about an image for one platform; absent for artifacts and indexes. */

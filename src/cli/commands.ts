@@ -61,6 +61,11 @@ export const COMMANDS: readonly Command[] = [
       },
       { name: 'name', value: 'NAME[:TAG]', text: 'the name that the archive gives the image' },
       {
+        name: 'since',
+        value: 'BASE',
+        text: 'leave out the layers that BASE has: a tag or digest of the same repository, or an image of the same registry',
+      },
+      {
         name: 'manifest',
         short: 'm',
         value: 'WHICH',
@@ -81,6 +86,7 @@ export const COMMANDS: readonly Command[] = [
       ['pull --platform linux/arm64 alpine:3.20 alpine.tgz', 'for another platform, gzipped'],
       ['pull --layout oci --platform all alpine:3.20 alpine.tar', 'all platforms, as an OCI layout'],
       ['pull alpine:3.20 team/app:1 -f lab.tar', 'two images in one archive'],
+      ['pull --since 3.19 alpine:3.20 update.tar', 'an update for those who have loaded alpine:3.19'],
       ['pull -q alpine:3.20 - | tar -t', 'to standard output'],
     ],
     load: () => import('./pull.ts'),

@@ -5,12 +5,18 @@ import { isPassthroughError } from '../errors.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { formatReference } from '../image/reference.ts';
 import type { Progress } from '../pull/progress.ts';
-import { type ArchiveRequest, archiveRequest, type ImageRequest, renamed } from '../pull/request.ts';
+import {
+  type ArchiveRequest,
+  archiveRequest,
+  type ImageRequest,
+  renamed,
+  updateOf,
+} from '../pull/request.ts';
 import type { ResolvedArchive } from '../pull/resolve-archive.ts';
 import { printable, printableJson, quoted } from '../util/printable.ts';
 import { formatBytes } from '../util/text/format-bytes.ts';
 import type { CommandCall } from './command.ts';
-import { openImages, readImages } from './options/images.ts';
+import { type NamedImages, openImages, readImages } from './options/images.ts';
 import { misuse, type ParsedOptions } from './options/parse.ts';
 import { type PlatformOption, readPlatform } from './options/platform.ts';
 import { interruptible } from './output/interrupt.ts';
@@ -75,7 +81,7 @@ function parsedText({ references, file }: Operands, options: ParsedOptions): str
 
 async function pull({ references, file = '-' }: Operands, call: CommandCall): Promise<number> {
   const { options, environment } = call;
-  const named = readImages(references, call);
+  const named = withBase(readImages(references, call), options.text('since'));
   const platform = readPlatform(options);
   const request = readRequest(named.images, { file, platform, options });
   if (file === '-') await refuseTerminal();
@@ -141,6 +147,14 @@ function readRequest(
   });
 }
 
+/** Makes the image an update, if a base is named. */
+function withBase({ images, settings }: NamedImages, since: string | undefined): NamedImages {
+  if (since === undefined) return { images, settings };
+  if (images.length > 1) throw misuse('Cannot use --since: it is for one image');
+  const base = since.replace(/^docker:\/\//, '');
+  return { images: images.map((image) => updateOf(image, base)), settings };
+}
+
 function withName(image: ImageRequest, name: string): ImageRequest {
   return { ...image, name: renamed(name, image.reference) };
 }
@@ -163,7 +177,8 @@ async function forAnyPlatform(
   try {
     return await work({ ...request, isPlatformAsked: true });
   } catch (error) {
-    if (isAsked || !isPassthroughError(error, 'PLATFORM_NOT_FOUND')) throw error;
+    if (isAsked || !isPassthroughError(error, 'PLATFORM_NOT_FOUND') || error.details.base !== undefined)
+      throw error;
     const [otherPlatform, ...more] = error.details.offered ?? [];
     if (otherPlatform === undefined || more.length > 0) throw error;
     return { ...(await work({ ...request, isPlatformAsked: false })), otherPlatform };
@@ -171,11 +186,12 @@ async function forAnyPlatform(
 }
 
 function summaryOf({ resolved, size, otherPlatform }: PulledImages, file: string, seconds: number): string {
-  const images = resolved.images.map(({ request: { reference }, manifest }) => {
+  const images = resolved.images.map(({ request: { reference }, manifest, base }) => {
     const facts = [otherPlatform ?? platformText(manifest, resolved.request), manifest.digest].filter(
       (fact) => fact !== '',
     );
-    return `${printable(formatReference(reference))} (${facts.join(', ')})`;
+    if (base !== undefined) facts.push(`since ${formatReference(base.reference)}, ${base.manifest.digest}`);
+    return `${printable(formatReference(reference))} (${printable(facts.join(', '))})`;
   });
   const place = file === '-' ? 'standard output' : printable(file, MAX_PATH_LENGTH);
   return `Pulled ${images.join(', ')} to ${place}: ${formatBytes(size)} in ${formatSeconds(seconds)}\n`;

@@ -1,7 +1,7 @@
 /** What a reader can do about an error: one table for the service and the command line. */
 
 import type { ErrorCode, ErrorDetails, PassthroughError, Setting } from '../errors.ts';
-import { quoted } from '../util/printable.ts';
+import { printable, quoted } from '../util/printable.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 import { formatBytes } from '../util/text/format-bytes.ts';
 import { VARIABLES } from './variables.ts';
@@ -45,6 +45,12 @@ const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
     commandLine:
       'Name the PEM file of its certificate authority with --cacert; --insecure skips the verification',
   },
+};
+
+/** What to do about a base that cannot be had. */
+const WITHOUT_BASE: Readonly<Record<Face, string>> = {
+  service: 'without since, the archive is whole',
+  commandLine: 'without --since, the archive is whole',
 };
 
 /** Longest folder in a hint, in characters. */
@@ -142,10 +148,12 @@ export function messageFor({ message, details: { setting } }: PassthroughError, 
 
 /** What to try about an error: one sentence each, without a full stop; the first one is the most likely. */
 export function hintsFor(error: PassthroughError, face: Face): readonly string[] {
-  const { hints = [], setting } = error.details;
+  const { hints = [], base, setting } = error.details;
   const ofSetting = setting && HINTS[setting]?.[face];
   const row = ROWS.find(({ code, when }) => code === error.code && (when === undefined || when(error)));
-  const texts = [ofSetting, row?.[face]].filter((text) => text !== undefined);
+  const ofBase =
+    base === undefined ? undefined : `${printable(base)} is the base of the update: ${WITHOUT_BASE[face]}`;
+  const texts = [ofBase, ofSetting, row?.[face]].filter((text) => text !== undefined);
   return [...hints, ...texts.map((text) => (typeof text === 'string' ? text : text(error.details)))];
 }
 

@@ -8,6 +8,10 @@ export interface RequestFacts {
   /** The images in full. */
   image?: string;
   platform?: string;
+  /** The bases of updates, in full. */
+  since?: string;
+  /** Compressed bytes of layers that an update leaves out. */
+  savedBytes?: number;
   digest?: string;
   /** Seconds since the registry last resolved the reference, if it cannot be asked now. */
   staleSeconds?: number;

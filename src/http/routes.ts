@@ -39,11 +39,11 @@ export interface RouteRow extends RoutePattern<ParsedRoute> {
 
 const READ = ['GET', 'HEAD'];
 
-/** What routes to archives have in common. The names of platform and layout may also stand in the path. */
+/** What routes to archives have in common. The names of platform, base and layout may also stand in the path. */
 const PULL = {
   methods: READ,
-  prefixes: ['platform'],
-  parameters: ['platform', 'arch', 'start'],
+  prefixes: ['platform', 'since', 'early'],
+  parameters: ['platform', 'arch', 'since', 'start'],
   isPull: true,
   isProbe: false,
 } as const;
@@ -80,7 +80,7 @@ export const ROUTES: readonly RouteRow[] = [
     ...PULL,
     pattern: '/{reference}',
     prefixes: [],
-    parameters: ['platform', 'arch', 'layout', 'format', 'name', 'start'],
+    parameters: ['platform', 'arch', 'layout', 'format', 'name', 'since', 'start'],
     parse: answeredBy(parseReferenceArchive, handleArchive),
     usage: ['GET /{reference}', 'by reference, gzipped: /alpine:latest, /ghcr.io/org/app:1'],
   },
@@ -88,7 +88,8 @@ export const ROUTES: readonly RouteRow[] = [
     ...PULL,
     pattern: '/bundle.{ending}',
     methods: [...READ, 'POST'],
-    parameters: ['platform', 'arch', 'layout', 'image', 'start'],
+    prefixes: ['platform', 'early'],
+    parameters: ['platform', 'arch', 'layout', 'image', 'since', 'start'],
     parse: answeredBy(parseBundle, handleArchive),
     usage: [
       'GET /bundle.tar?image=nginx:1.25&image=redis:7',
@@ -98,7 +99,7 @@ export const ROUTES: readonly RouteRow[] = [
   {
     ...OTHER,
     pattern: '/manifest/{reference}',
-    parameters: ['platform', 'arch', 'type'],
+    parameters: ['platform', 'arch', 'type', 'since', 'layout'],
     parse: answeredBy(parseManifestRoute, handleManifest),
     usage: ['GET /manifest/{reference}', 'the manifest, before pulling'],
   },

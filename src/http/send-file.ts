@@ -20,6 +20,8 @@ const TURNS = new SendTurns();
 export interface AboutFile {
   /** Digest of the manifest, if the file is made from a single one. */
   readonly manifestDigest?: string | undefined;
+  /** Digest of the manifest of the base, if the file is an update of a single image. */
+  readonly baseDigest?: string | undefined;
   /** Milliseconds since the registry last resolved the reference, if it cannot be asked now. */
   readonly staleMs?: number | undefined;
 }
@@ -161,11 +163,12 @@ export async function sendContent(
 }
 
 /** The headers that say which file it is, and how current. */
-export function validators(etag: string, { manifestDigest, staleMs }: AboutFile) {
+export function validators(etag: string, { manifestDigest, baseDigest, staleMs }: AboutFile) {
   return {
     ETag: etag,
     'Cache-Control': 'no-cache',
     ...(manifestDigest !== undefined && { 'Docker-Content-Digest': manifestDigest }),
+    ...(baseDigest !== undefined && { 'Docker-Base-Digest': baseDigest }),
     ...(staleMs !== undefined && { Age: Math.floor(staleMs / 1000), Warning: STALE_WARNING }),
   };
 }

@@ -4,7 +4,7 @@ import { fieldsOf, type JsonFields } from '../image/json.ts';
 import type { ManifestFacts } from '../pull/direct/manifest-facts.ts';
 import type { ImageService } from '../pull/image-service.ts';
 import type { Progress } from '../pull/progress.ts';
-import { archiveRequest } from '../pull/request.ts';
+import { archiveRequest, updateOf } from '../pull/request.ts';
 import type { ServedManifest } from '../pull/resolve-manifest.ts';
 import { type PulledBlob, pullBlobs } from './pull-blobs.ts';
 import { type PullerOptions, type PullerSettings, pullerSettings } from './puller-options.ts';
@@ -26,6 +26,11 @@ export interface PullerProgressCall extends PullerCall {
 export interface PullTarCall extends PullerProgressCall {
   /** Default: `docker`, which every engine and tool loads. */
   readonly layout?: LayoutName | undefined;
+  /**
+   * Leaves out the layers that this image has, for those who have loaded it: a tag or a digest of the same repository, or a reference
+   * in the same registry.
+   */
+  readonly since?: string | undefined;
 }
 
 /** A file that an image was pulled to. */
@@ -88,9 +93,9 @@ export class Puller implements AsyncDisposable {
    * @param destination path of the file; an existing file is replaced
    * @throws PassthroughError the reason why the image cannot be pulled, or the file not be written
    */
-  pullTar(destination: string, { layout, onProgress, signal }: PullTarCall = {}): Promise<PulledTar> {
+  pullTar(destination: string, { layout, since, onProgress, signal }: PullTarCall = {}): Promise<PulledTar> {
     return this.#run(signal, async (service, working) => {
-      const request = this.#archive(layout);
+      const request = this.#archive(layout, since);
       const { path, size, resolved } = await service.pullTo(request, destination, {
         signal: working,
         onProgress,
@@ -106,6 +111,7 @@ export class Puller implements AsyncDisposable {
    */
   async *bytes({
     layout,
+    since,
     onProgress,
     signal,
   }: PullTarCall = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -114,7 +120,7 @@ export class Puller implements AsyncDisposable {
     // A reader that stops in the middle without telling must not hold up the end of the puller.
     this.#closing.signal.addEventListener('abort', () => void release(), { once: true });
     try {
-      const resolved = await service.resolve(this.#archive(layout), { signal: working });
+      const resolved = await service.resolve(this.#archive(layout, since), { signal: working });
       using _ = { [Symbol.dispose]: () => resolved.release() };
       const archive = await service.pull(resolved, { signal: working, onProgress });
       try {
@@ -207,8 +213,9 @@ export class Puller implements AsyncDisposable {
     await this.#service.idle();
   }
 
-  #archive(layout: LayoutName | undefined) {
-    const { image, platform, isPlatformAsked } = this.#settings;
+  #archive(layout: LayoutName | undefined, since: string | undefined) {
+    const { image: whole, platform, isPlatformAsked } = this.#settings;
+    const image = since === undefined ? whole : updateOf(whole, since);
     const request = archiveRequest([image], { platform, ...(layout !== undefined && { layout }) });
     return { ...request, isPlatformAsked };
   }

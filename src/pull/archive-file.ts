@@ -1,5 +1,6 @@
 import type { SpanContext } from '@opentelemetry/api';
 import type { ByteRange } from '../tar/encoder.ts';
+import type { LayerTotals } from './layers/layer-totals.ts';
 import type { Reader } from './pull-archive.ts';
 
 /** A file that is ready to be sent, whole or in part, any number of times. */
@@ -12,6 +13,8 @@ export interface ArchiveFile {
   readonly etag: string;
   /** SHA-256 of the whole file in hex, if it is known. */
   readonly sha256: string | undefined;
+  /** The different layers in the archive; `undefined` for a checksum. */
+  readonly layers?: LayerTotals | undefined;
   /**
    * The bytes of the whole or of a range.
    *
@@ -28,6 +31,7 @@ export interface SharedFile {
   readonly size: number;
   readonly etag: string;
   readonly sha256: string | undefined;
+  readonly layers: LayerTotals;
   /** The span in which the file was prepared. */
   readonly preparedIn: SpanContext | undefined;
   bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;

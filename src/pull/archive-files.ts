@@ -11,6 +11,7 @@ import { ChecksumCache } from './cache/checksum-cache.ts';
 import { checksumFile } from './checksum-file.ts';
 import { EarlyArchives, type EarlyCall, type EarlyFile } from './direct/early-archives.ts';
 import type { LayerFetcher } from './layers/fetch-layers.ts';
+import { describeTotals, totalsIn } from './layers/layer-totals.ts';
 import { checkUncompressedSize, DiskTurns, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall } from './pull-archive.ts';
@@ -79,6 +80,7 @@ export class ArchiveFiles {
         contentType: value.contentType,
         size: value.size,
         etag: value.etag,
+        layers: value.layers,
         get sha256() {
           return value.sha256;
         },
@@ -179,8 +181,7 @@ export class ArchiveFiles {
     const checksums = this.#checksums;
     return {
       contentType: resolved.request.compression === 'gzip' ? 'application/x-gzip' : 'application/x-tar',
-      size: pulled.size,
-      etag,
+      ...{ size: pulled.size, etag, layers: pulled.layers },
       get sha256() {
         return checksums.get('sha256', etag);
       },
@@ -200,6 +201,7 @@ export class ArchiveFiles {
       size: file.size,
       etag: this.#etagOf(resolved),
       sha256: String(file.description['sha256']),
+      layers: totalsIn(file.description, resolved.layers),
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) =>
         readRepairing(file, range, () => this.#compress(reader.resolved, { signal: reader.signal })),
@@ -232,7 +234,8 @@ export class ArchiveFiles {
           const bytes = pulled.bytes(undefined, { resolved, signal: working });
           try {
             const sha256 = await gzipInto(draft, bytes, working);
-            return { sha256, uncompressedBytes: pulled.uncompressedBytes };
+            const { uncompressedBytes, layers } = pulled;
+            return { sha256, uncompressedBytes, ...describeTotals(layers) };
           } catch (error) {
             // An aborted pipeline throws its own AbortError, which does not contain the reason.
             throw working.aborted ? working.reason : error;

@@ -12,9 +12,17 @@ import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './layers/fetch
 import type { LayerReport } from './progress.ts';
 import type { ArchiveRequest } from './request.ts';
 import { layerFormOf, layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
+import { findSharedLayers, type SharedLayersCall } from './update/shared-layers.ts';
 
-/** An image whose bytes are all here, as a layout takes it, with the files of its layers. */
+/** An image whose bytes are all here, as a layout takes it, with the files of its layers: those that its base does not have. */
 export type FetchedImage = Omit<LayoutImage, 'layers'> & { readonly layers: readonly FetchedLayer[] };
+
+/** Config and layers of a manifest. */
+interface FetchedManifest {
+  readonly config: VerifiedConfig;
+  readonly layers: readonly FetchedLayer[];
+  readonly shared: ReadonlySet<number>;
+}
 
 /** What belongs to one call of {@link ImageFetcher.fetch}. */
 export type FetchImageCall = Pick<FetchLayersCall, 'budget' | 'progress' | 'signal'> & {
@@ -56,8 +64,17 @@ export class ImageFetcher {
     const { name } = image.request;
     const { digest, content, manifest } = image.manifest;
     const root = { ...hold(call, digest, content.retain()), mediaType: manifest.mediaType };
-    if (manifest.kind === 'index') return { name, root, ...(await this.#fetchIndex(image, request, call)) };
-    const { config, layers } = await this.#fetchManifest(manifest, digest, image, request, call);
+    const base = image.base?.manifest.digest;
+    if (manifest.kind === 'index') {
+      const below = await this.#fetchIndex(image, request, call);
+      return {
+        name,
+        root,
+        ...(base !== undefined && { base: { digest: base, shared: new Set() } }),
+        ...below,
+      };
+    }
+    const { config, layers, shared } = await this.#fetchManifest(manifest, digest, image, request, call);
     const document = hold(call, config.digest, config.content);
     const settings = await this.#settingsOf(config, request, call);
     return {
@@ -68,6 +85,7 @@ export class ImageFetcher {
         ...(config.image !== undefined && { image: config.image }),
         ...(settings !== undefined && { settings }),
       },
+      ...(base !== undefined && { base: { digest: base, shared } }),
       descriptors: manifest.layers,
       layers,
       documents: [document],
@@ -105,9 +123,9 @@ export class ImageFetcher {
 
   /**
    * Fetches config and layers side by side. The layers are verified against the config, so the first failure of either stops
-   * both, and both have ended when the promise settles.
+   * both, and both have ended when the promise settles. Of an update, the layers that the base has are not fetched.
    *
-   * @returns the config, whose content the caller must release
+   * @returns the config, whose content the caller must release, and the indexes of the layers that the base has
    */
   async #fetchManifest(
     manifest: ImageManifest | ArtifactManifest,
@@ -115,39 +133,57 @@ export class ImageFetcher {
     image: ResolvedImage,
     request: ArchiveRequest,
     { layers, budget, progress, ...call }: FetchImageCall,
-  ): Promise<{ readonly config: VerifiedConfig; readonly layers: readonly FetchedLayer[] }> {
-    const wanted = layersToFetch(manifest, request, this.#policy);
+  ): Promise<FetchedManifest> {
     const stop = new AbortController();
     const signal = AbortSignal.any([call.signal, stop.signal]);
     const fetching = this.#configOf(manifest, digest, image, signal);
-    const isWanted = new Set(wanted);
-    const diffIds = fetching.then(({ image: config }) =>
-      config?.diffIds.filter((_, index) => {
-        const layer = manifest.layers[index];
-        return layer !== undefined && isWanted.has(layer);
-      }),
-    );
+    const config = () => fetching;
     // Handled here, since a layer may wait for its registry before it awaits the diff IDs.
-    diffIds.catch((error: unknown) => stop.abort(abortedBy(error)));
+    fetching.catch((error: unknown) => stop.abort(abortedBy(error)));
     try {
+      const shared = await this.#sharedLayers(manifest, image, request, { config, signal });
+      const toFetch = new Set(layersToFetch(manifest, request, this.#policy));
+      const indexes = [...manifest.layers.keys()].filter((index) => {
+        const layer = manifest.layers[index];
+        return layer !== undefined && toFetch.has(layer) && !shared.has(index);
+      });
+      const wanted = indexes.flatMap((index) => manifest.layers[index] ?? []);
+      const diffIds = fetching.then(({ image: parsed }) =>
+        parsed === undefined ? undefined : indexes.flatMap((index) => parsed.diffIds[index] ?? []),
+      );
+      diffIds.catch(() => undefined);
       const fetched = await this.#layers.fetchAll(wanted, {
         source: image,
         form: layerFormOf(request, this.#policy),
         diffIds,
+        indexes,
         budget,
         known: layers,
         progress,
         signal,
       });
       for (const layer of fetched) layers.set(layer.descriptor.digest, layer);
-      return { config: await fetching, layers: fetched };
+      return { config: await fetching, layers: fetched, shared };
     } catch (error) {
       stop.abort(abortedBy(error));
-      const [config] = await Promise.allSettled([fetching, diffIds]);
-      if (config.status === 'fulfilled') config.value.content.release();
+      const [ended] = await Promise.allSettled([fetching]);
+      if (ended.status === 'fulfilled') ended.value.content.release();
       // If the config failed, the layers only report that they were stopped.
-      throw config.status === 'rejected' && isPassthroughError(error, 'ABORTED') ? config.reason : error;
+      throw ended.status === 'rejected' && isPassthroughError(error, 'ABORTED') ? ended.reason : error;
     }
+  }
+
+  /** The layers that the base of an update has, too. */
+  async #sharedLayers(
+    manifest: ImageManifest | ArtifactManifest,
+    { base }: ResolvedImage,
+    { layout }: ArchiveRequest,
+    call: Pick<SharedLayersCall, 'config' | 'signal'>,
+  ): Promise<ReadonlySet<number>> {
+    if (base === undefined) return new Set();
+    const { sharedLayers } = LAYOUT_TABLE[layout];
+    const { documents } = this.#policy;
+    return await findSharedLayers(manifest, { base, sharedLayers, documents, ...call });
   }
 
   /** The config, if resolving has not fetched it already. */

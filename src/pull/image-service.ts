@@ -1,16 +1,17 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference } from '../image/reference.ts';
-import { accountOf, type CredentialOwner, chooseCredential, ownerOf } from '../registry/auth/credentials.ts';
-import { locationOf, openRepository, type RegistryAccess } from '../registry/open-repository.ts';
+import type { CredentialOwner } from '../registry/auth/credentials.ts';
+import type { RegistryAccess } from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Store } from '../storage/store.ts';
 import { verified } from '../streams/verify.ts';
 import type { Content } from '../util/content.ts';
 import type { ArchiveFile } from './archive-file.ts';
 import { ArchiveFiles, sharedFiles } from './archive-files.ts';
-import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
+import { SharedManifests } from './cache/caching-repository.ts';
 import type { ManifestStore } from './cache/manifest-store.ts';
 import { openStorage, type ReplaceableParts, type Storage } from './cache/open-storage.ts';
+import { Repositories } from './cache/repositories.ts';
 import { DirectWriter } from './direct/direct-writer.ts';
 import type { EarlyFile } from './direct/early-archives.ts';
 import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
@@ -35,6 +36,7 @@ import type {
 } from './request.ts';
 import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from './resolve-archive.ts';
 import type { ManifestChoice, ServedManifest } from './resolve-manifest.ts';
+import type { Comparison } from './update/compare.ts';
 
 /**
  * The application: resolves images at their registries, fetches and verifies their layers, and lays them out as archives. It is
@@ -44,7 +46,7 @@ export class ImageService {
   readonly #options: ResolvedOptions;
   readonly #policy: ResolvePolicy;
   readonly #registries: RegistryAccess & { close(): void };
-  readonly #manifests: SharedManifests;
+  readonly #repositories: Repositories;
   readonly #store: Store<LayerReport>;
   readonly #manifestStore: ManifestStore;
   readonly #files: ArchiveFiles;
@@ -65,7 +67,8 @@ export class ImageService {
     this.#registries = registries;
     this.#store = store;
     this.#manifestStore = manifestStore;
-    this.#manifests = new SharedManifests(references, manifestsInFlight);
+    const manifests = new SharedManifests(references, manifestsInFlight);
+    this.#repositories = new Repositories(registry, this.#registries, manifests);
     this.#lookUps = new LookUps({
       store,
       documents,
@@ -119,7 +122,7 @@ export class ImageService {
     hosts: readonly RegistryHost[],
     client: Omit<Call, 'signal'>,
   ): ReadonlySet<CredentialOwner> {
-    return new Set(hosts.map((host) => ownerOf(this.#credentialFor(host, hosts, client))));
+    return this.#repositories.owners(hosts, client);
   }
 
   /**
@@ -131,17 +134,7 @@ export class ImageService {
    */
   resolve(request: ArchiveRequest, { signal, ...client }: Call): Promise<ResolvedArchive> {
     const hosts = request.images.map(({ host }) => host);
-    const open = ({ host, reference: { repository: name } }: ImageRequest) => {
-      const credential = this.#credentialFor(host, hosts, client, name);
-      const location = locationOf(host, name, this.#options.registry.namespace);
-      const inner = openRepository(this.#registries, { host, repository: name, credential });
-      const repository = new CachingRepository(
-        inner,
-        { location, owner: ownerOf(credential) },
-        this.#manifests,
-      );
-      return { location, repository, account: accountOf(credential) };
-    };
+    const open = this.#repositories.opener(hosts, client);
     return withTimeLimit({ totalMs: this.#options.prepareTimeoutMs, spentMs: 0 }, signal, (both) =>
       resolveArchive(request, open, this.#policy, both),
     );
@@ -201,8 +194,9 @@ export class ImageService {
     return this.#preparations.start({ path, images }, async (signal, onProgress) => {
       const resolved = await this.resolve(request, { signal, ...access });
       try {
-        (await this.pull(resolved, { signal, onProgress, client })).close();
-        onProgress(finished(resolved.layers));
+        const { layers = resolved.layers, close } = await this.pull(resolved, { signal, onProgress, client });
+        close();
+        onProgress(finished(layers));
       } finally {
         resolved.release();
       }
@@ -232,7 +226,7 @@ export class ImageService {
    *   takes longer than `prepareTimeoutMs`
    */
   manifest(image: ImageRequest, choice: ManifestChoice, call: InspectCall): Promise<ServedManifest> {
-    const { repository, ...place } = this.#openUncached(image, call);
+    const { repository, ...place } = this.#repositories.openUncached(image, call);
     return this.#lookUps.manifest({ reference: image.reference, repository }, choice, place);
   }
 
@@ -242,7 +236,7 @@ export class ImageService {
    * @throws PassthroughError those of {@link manifest}
    */
   headManifest(image: ImageRequest, call: InspectCall): Promise<ManifestFacts> {
-    const { repository, signal } = this.#openUncached(image, call);
+    const { repository, signal } = this.#repositories.openUncached(image, call);
     const fetch = () => this.manifest(image, { type: undefined, platform: undefined }, call);
     return manifestFacts(image.reference, repository, fetch, signal);
   }
@@ -253,7 +247,7 @@ export class ImageService {
    * @throws PassthroughError those of `Repository`; while reading, `VERIFICATION_FAILED`
    */
   async openBlob(image: ImageRequest, descriptor: Descriptor, call: Call) {
-    const { repository } = this.#openUncached(image, call);
+    const { repository } = this.#repositories.openUncached(image, call);
     return verified(await repository.openLayer(descriptor, call.signal), descriptor);
   }
 
@@ -264,8 +258,19 @@ export class ImageService {
    * @throws PassthroughError `BUSY`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
   tags(image: ImageRequest, call: InspectCall): Promise<Content> {
-    const { repository, ...place } = this.#openUncached(image, call);
+    const { repository, ...place } = this.#repositories.openUncached(image, call);
     return this.#lookUps.tags(repository, place);
+  }
+
+  /**
+   * Compares an image with the base of its update, without pulling either.
+   *
+   * @param request of a single image, with a base, for one platform
+   * @throws PassthroughError those of {@link resolve}, `BUSY`
+   */
+  compare(request: ArchiveRequest, call: InspectCall): Promise<Comparison> {
+    const place = this.#repositories.placeOf(request, call);
+    return this.#lookUps.compare((signal) => this.resolve(request, { ...call, signal }), place);
   }
 
   /** Checks that files can be written. @throws PassthroughError `NO_SPACE`, `INTERNAL` */
@@ -279,22 +284,5 @@ export class ImageService {
     this.#registries.close();
     await this.#manifestStore.close();
     await this.#store.close();
-  }
-
-  #openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
-    const { repository: name } = reference;
-    const credential = this.#credentialFor(host, [host], access, name);
-    const repository = openRepository(this.#registries, { host, repository: name, credential });
-    return { repository, signal, client, location: locationOf(host, name, this.#options.registry.namespace) };
-  }
-
-  #credentialFor(
-    host: RegistryHost,
-    hosts: readonly RegistryHost[],
-    { credentials, requiresClient }: Omit<Call, 'signal'>,
-    repository?: string,
-  ) {
-    const fixed = this.#options.registry.credentials;
-    return chooseCredential(host, credentials, fixed, { requiresClient, repository, hosts });
   }
 }

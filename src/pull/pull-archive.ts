@@ -10,6 +10,7 @@ import type { Content } from '../util/content.ts';
 import { type FetchedImage, ImageFetcher } from './fetch-image.ts';
 import { SplicedArchive } from './gzip/spliced-archive.ts';
 import type { FetchedLayer, LayerFetcher } from './layers/fetch-layers.ts';
+import { type LayerTotals, totalsOf } from './layers/layer-totals.ts';
 import { SizeBudget } from './limits.ts';
 import type { LayerReport, ProgressCounter } from './progress.ts';
 import {
@@ -20,6 +21,7 @@ import {
   type ResolvedArchive,
   type ResolvePolicy,
 } from './resolve-archive.ts';
+import { blobsOf } from './update/shared-layers.ts';
 
 /** What belongs to one call of {@link ArchivePuller.pull}. */
 export interface PullCall {
@@ -43,6 +45,8 @@ export interface PulledArchive {
   readonly uncompressedBytes: number;
   /** Whether a layer was compressed here, because its blob is no plain gzip. */
   readonly isDeflated: boolean;
+  /** The different layers in it. */
+  readonly layers: LayerTotals;
   /** The bytes of the whole or of a range; may be read several times, also at once. */
   bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;
   /** Releases the files of the layers. Further calls do nothing. */
@@ -70,11 +74,20 @@ export class ArchivePuller {
     this.#policy = policy;
   }
 
-  /** Whether all layers of an archive are in the store, so that pulling it is little work. */
+  /**
+   * Whether all layers of an archive are in the store, so that pulling it is little work. Of an update, those that the base lists
+   * need not be: diff IDs, which decide, are known only from the configs.
+   */
   isStored({ request, images }: ResolvedArchive): boolean {
-    return images.every((image) =>
-      this.#images.has(layersOf(image.manifest, request, this.#policy), image, request),
-    );
+    return images.every((image) => {
+      const known = new Set(image.base && blobsOf(image.base.manifest).map(({ digest }) => digest));
+      const layers = layersOf(image.manifest, request, this.#policy);
+      return this.#images.has(
+        layers.filter(({ digest }) => !known.has(digest)),
+        image,
+        request,
+      );
+    });
   }
 
   /**
@@ -108,6 +121,7 @@ export class ArchivePuller {
       const pulled = {
         uncompressedBytes: budget.spent,
         isDeflated: layers.values().some(({ isDeflated }) => isDeflated === true),
+        layers: totalsOf(Array.from(layers.values(), ({ descriptor }) => descriptor)),
         release,
       };
       if (!isSpliced(request, this.#policy)) {

@@ -1,5 +1,6 @@
 import type { LayoutName } from '../archive/archive.ts';
 import { PassthroughError } from '../errors.ts';
+import { isDigest } from '../image/digest.ts';
 import { type Checksum, type Compression, formatFilename } from '../image/filename.ts';
 import type { Platform } from '../image/platform.ts';
 import {
@@ -8,10 +9,16 @@ import {
   parseReference,
   type Reference,
   repoTag,
+  tagFault,
 } from '../image/reference.ts';
 import type { BasicCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
-import { type HostPolicy, selectHost, selectHostOfReference } from '../registry/select-host.ts';
+import {
+  type HostPolicy,
+  registryHostOfName,
+  selectHost,
+  selectHostOfReference,
+} from '../registry/select-host.ts';
 import { quoted } from '../util/printable.ts';
 import type { Progress } from './progress.ts';
 
@@ -22,6 +29,8 @@ export interface ImageRequest {
   readonly reference: Reference;
   /** The name that the archive gives the image. */
   readonly name: Reference;
+  /** An image of the same registry. Layers that it has, too, are left out: the archive is an update for those who have it. */
+  readonly base?: Reference | undefined;
 }
 
 /** An archive as a caller wants it. */
@@ -76,6 +85,9 @@ export interface PrepareOptions extends Omit<Call, 'signal'> {
 /** A call of `ImageService.pullTo`. */
 export type PullToOptions = Call & Pick<PullOptions, 'onProgress' | 'client'>;
 
+/** The endings of archives. */
+const ENDING = /\.(?:tar|tar\.gz|tgz)$/;
+
 /** The platform of requests that name none. */
 const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
 
@@ -116,6 +128,36 @@ export function imageRequestAt(
 }
 
 /**
+ * Makes an image an update of a base.
+ *
+ *     base ::= tag | [ "@" ] digest | reference      ; a digest may have "=" in place of its colon
+ *
+ * A tag or a digest is one of the image's own repository. A text with a slash or a colon is a reference, in the same registry, with
+ * or without its host.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`, also for another registry; `INVALID_REGISTRY`
+ */
+export function updateOf(image: ImageRequest, since: string): ImageRequest {
+  const { host, reference } = image;
+  const { registryName, repository } = reference;
+  const digest = since.replace(/^@/, '').replace('=', ':');
+  if (isDigest(digest)) return { ...image, base: { registryName, repository, digest } };
+  if (!/[/:@]/.test(since)) {
+    const fault = tagFault(since);
+    if (fault === undefined) return { ...image, base: { registryName, repository, tag: since } };
+    throw new PassthroughError('INVALID_REFERENCE', `Cannot use since=${quoted(since)}: ${fault}`);
+  }
+  const named = parseReference(since);
+  const other = named.host === undefined ? host : registryHostOfName(named.host, []);
+  if (new URL(other.origin).host === new URL(host.origin).host)
+    return { ...image, base: imageRequestAt(host, named).reference };
+  throw new PassthroughError(
+    'INVALID_REFERENCE',
+    `Cannot use since=${quoted(since)}: the base must be in the registry of the image, ${quoted(host.name)}`,
+  );
+}
+
+/**
  * Fills in what a request leaves open: platform linux/amd64, layout `docker`, no compression, and a filename after the first
  * image.
  *
@@ -126,7 +168,7 @@ export function archiveRequest(
   options: Partial<Omit<ArchiveRequest, 'images' | 'isPlatformAsked'>> = {},
 ): ArchiveRequest {
   const { platform = DEFAULT_PLATFORM, layout = 'docker', compression = 'none', checksum } = options;
-  const { filename = filenameOf(images[0].name, compression) } = options;
+  const { filename = updateFilename(filenameOf(images[0].name, compression), images[0]) } = options;
   const isPlatformAsked = options.platform !== undefined;
   return { images, platform, isPlatformAsked, layout, compression, checksum, filename };
 }
@@ -160,6 +202,20 @@ export function filenameOf({ repository, tag, digest }: Reference, compression: 
   const stem =
     written ?? `${short.replaceAll('/', '__')}_${version.tag ?? version.digest?.replace(':', '=')}`;
   return `${stem}${endingOf(compression)}`;
+}
+
+/**
+ * The filename of an update archive: `nginx_1.25_since_1.24.tar`. A base in another repository is named with it.
+ *
+ * @param filename of the whole archive
+ */
+export function updateFilename(filename: string, { reference, base }: ImageRequest): string {
+  if (base === undefined) return filename;
+  const ending = ENDING.exec(filename)?.[0] ?? '';
+  const version = base.tag ?? base.digest?.replace(':', '=') ?? 'latest';
+  const since =
+    base.repository === reference.repository ? version : filenameOf(base, 'none').replace(ENDING, '');
+  return `${filename.slice(0, filename.length - ending.length)}_since_${since}${ending}`;
 }
 
 /** The ending of an archive's filename. */

@@ -1,17 +1,18 @@
 import { archiveIdentity } from '../archive/archive.ts';
 import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
-import { PassthroughError } from '../errors.ts';
+import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
 import type { Checksum } from '../image/filename.ts';
 import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manifest.ts';
 import { isForeignLayer } from '../image/media-type.ts';
-import { formatReference } from '../image/reference.ts';
+import { formatReference, type Reference } from '../image/reference.ts';
 import type { Repository, RepositoryLocation } from '../registry/repository.ts';
 import { MAX_SMALL_BYTES } from '../util/content.ts';
 import type { Documents } from '../util/documents.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
 import { LAYER_BYTES, reserveHeld } from './documents/held-memory.ts';
+import { type LayerTotals, totalsOf } from './layers/layer-totals.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { GzipWay } from './options.ts';
 import type { ArchiveRequest, ImageRequest } from './request.ts';
@@ -25,6 +26,13 @@ export interface ResolvedImage {
   /** The client's account whose rights the repository is opened with; see `accountOf`. */
   readonly account?: string | undefined;
   readonly manifest: ResolvedManifest;
+  /** The base of an update, resolved in the same way. */
+  readonly base?: ResolvedBase | undefined;
+}
+
+/** The base of an update: its layers are not fetched. */
+export interface ResolvedBase extends Omit<ResolvedImage, 'request' | 'base'> {
+  readonly reference: Reference;
 }
 
 /** An archive whose manifests are verified. Nothing else of it has been fetched. */
@@ -45,8 +53,8 @@ export interface ResolvedArchive {
   readonly key: string;
   /** The form in which its layers are stored. */
   readonly form: LayerForm;
-  /** The different layers of the archive, and their compressed bytes. */
-  readonly layers: { readonly count: number; readonly bytes: number };
+  /** The different layers of the images, and their compressed bytes; of an update, also those that are left out. */
+  readonly layers: LayerTotals;
   /** Milliseconds that resolving took: they count against the time limit of the pull. */
   readonly resolveMs: number;
   /** Milliseconds since a registry last resolved its reference, if it cannot be asked now; the longest of all images. */
@@ -93,32 +101,36 @@ export async function resolveArchive(
   for (const image of request.images) {
     const resolved = await resolveImage(image, request, open, policy, signal);
     held.defer(() => resolved.manifest.release());
-    images.push(resolved);
+    const base = await resolveBase(image, request, open, policy, signal);
+    held.defer(() => base?.manifest.release());
+    images.push({ ...resolved, base });
   }
+  const manifests = images.flatMap(({ manifest, base }) => [manifest, ...(base ? [base.manifest] : [])]);
   const layers = images.flatMap(({ manifest }) => layersOf(manifest, request, policy));
-  const unique = new Map(layers.map(({ digest, size }) => [digest, size]));
-  const bytes = unique.values().reduce((sum, size) => sum + size, 0);
-  checkCompressedSize(bytes, policy.limits);
+  const totals = totalsOf(layers);
+  checkCompressedSize(totals.bytes, policy.limits);
   const lease = await reserveHeld(
     policy.heldMemory,
-    heldBytes(images, layers.length * LAYER_BYTES[layerFormOf(request, policy)]),
+    heldBytes(manifests, layers.length * LAYER_BYTES[layerFormOf(request, policy)]),
     {
       what: `the ${layers.length} layers of the archive`,
       signal,
-      reserved: images.reduce((sum, { manifest }) => sum + manifest.reservedBytes, 0),
+      reserved: manifests.reduce((sum, { reservedBytes }) => sum + reservedBytes, 0),
     },
   );
   held.defer(() => lease?.release());
   const archiveEtag = archiveIdentity({
     layout: request.layout,
     foreignLayers: foreignLayersOf(request, policy),
-    images: images.map(({ request: { name }, manifest: { digest, manifest } }) => ({
+    images: images.map(({ request: { name }, manifest: { digest, manifest }, base }) => ({
       reference: name,
       manifest: { digest, mediaType: manifest.mediaType },
+      base: base?.manifest.digest,
     })),
   });
-  const places = images.map(({ location: { origin, name } }) => `${origin}/${name}`);
-  const ages = images.flatMap(({ manifest: { staleMs } }) => staleMs ?? []);
+  const opened = images.flatMap(({ base, ...image }) => [image, ...(base ? [base] : [])]);
+  const places = opened.map(({ location: { origin, name } }) => `${origin}/${name}`);
+  const ages = manifests.flatMap(({ staleMs }) => staleMs ?? []);
   const all = held.move();
   return {
     request,
@@ -128,7 +140,7 @@ export async function resolveArchive(
     archiveEtag,
     key: [archiveEtag, ...places].join(' '),
     form: layerFormOf(request, policy),
-    layers: { count: unique.size, bytes },
+    layers: totals,
     resolveMs: performance.now() - startedAt,
     staleMs: ages.length === 0 ? undefined : Math.max(...ages),
     release: () => all.dispose(),
@@ -136,8 +148,8 @@ export async function resolveArchive(
 }
 
 /** Memory that an archive takes while it is prepared and sent. Configs stay in memory as they are and as settings, if small. */
-function heldBytes(images: readonly ResolvedImage[], layerBytes: number): number {
-  const documents = images.flatMap(({ manifest: { content, manifest, children } }) => [
+function heldBytes(manifests: readonly ResolvedManifest[], layerBytes: number): number {
+  const documents = manifests.flatMap(({ content, manifest, children }) => [
     content.size,
     ...children.map((child) => child.content.size),
     ...[manifest, ...children.map((child) => child.manifest)].flatMap((one) =>
@@ -169,6 +181,30 @@ async function resolveImage(
     );
   }
   return { request: image, ...opened, manifest };
+}
+
+/**
+ * Resolves the base of an update as the image itself: with the same credentials, for the same platform.
+ *
+ * @throws PassthroughError as for the image; the details name the base
+ */
+async function resolveBase(
+  { base: reference, ...image }: ImageRequest,
+  request: ArchiveRequest,
+  open: OpenRepository,
+  policy: ResolvePolicy,
+  signal: AbortSignal,
+): Promise<ResolvedBase | undefined> {
+  if (reference === undefined) return undefined;
+  try {
+    const asImage = { ...image, reference, name: reference };
+    const { request: _, ...base } = await resolveImage(asImage, request, open, policy, signal);
+    return { ...base, reference };
+  } catch (error) {
+    if (!isPassthroughError(error)) throw error;
+    const { code, message, details, cause } = error;
+    throw new PassthroughError(code, message, { ...details, base: formatReference(reference), cause });
+  }
 }
 
 /**

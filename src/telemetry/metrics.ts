@@ -15,6 +15,8 @@ export interface Instruments {
   readonly received: Counter;
   /** Bytes of archives that were written to clients' connections. */
   readonly sent: Counter;
+  /** Compressed bytes of the layers that updates left out, of each whole download. */
+  readonly saved: Counter;
   /** Running preparations. */
   readonly activePreparations: UpDownCounter;
   /** Running downloads of layers. */
@@ -66,6 +68,10 @@ function createInstruments(): Instruments {
     }),
     sent: meter.createCounter('passthrough.client.sent', {
       description: 'Bytes of archives that were sent to clients.',
+      unit: 'By',
+    }),
+    saved: meter.createCounter('passthrough.client.saved', {
+      description: 'Compressed bytes of layers that update archives did not send.',
       unit: 'By',
     }),
     activePreparations: meter.createUpDownCounter('passthrough.preparations.active', {

@@ -26,6 +26,7 @@ describe('the commands', { concurrency: 2 }, () => {
   let env: Record<string, string> = {};
   before(async () => {
     registry = await startFakeRegistry();
+    registry.push('library/alpine', '3.19', INDEX);
     registry.push('library/alpine', '3.20', INDEX);
     registry.push('team/app', '1', ONE);
     env = {

@@ -108,8 +108,10 @@ export async function readListed(
 ): Promise<readonly ListedCredentials[]> {
   const files = authFilePaths({ authFile: options.text('authfile'), environment, home: homedir() });
   const listed: ListedCredentials[] = [];
-  for (const { host, reference } of images) {
-    const { repository } = reference;
+  const repositories = images.flatMap(({ host, reference, base = reference }) =>
+    [...new Set([reference.repository, base.repository])].map((repository) => ({ host, repository })),
+  );
+  for (const { host, repository } of repositories) {
     // The user chooses the scheme, so that an entry may also serve plain http.
     const lookup = { files, environment, signal, allowsPlainHttp: true };
     const credentials = await credentialsFor(host, repository, lookup);

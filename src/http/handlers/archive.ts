@@ -8,6 +8,7 @@ import { stopping } from '../../pull/preparations.ts';
 import type { ArchiveRequest } from '../../pull/request.ts';
 import type { ResolvedArchive } from '../../pull/resolve-archive.ts';
 import { digestsOf } from '../../pull/resolve-manifest.ts';
+import { instruments } from '../../telemetry/metrics.ts';
 import type { Application } from '../application.ts';
 import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../client-credentials.ts';
 import { clientOf } from '../client-limit.ts';
@@ -62,7 +63,9 @@ export function addressOf({ request }: RequestContext): string {
 
 /** Names the work of a request: requests of equal names ask for the same file with the same rights. */
 function workOf({ request: { url, headers } }: RequestContext, { request }: ParsedRequest): string {
-  const images = request.images.map(({ reference }) => formatReference(reference));
+  const images = request.images.flatMap(({ reference, base }) =>
+    [reference, base].map((one) => one && formatReference(one)),
+  );
   const facts = JSON.stringify([url, headers.authorization, images]);
   // Hashed: a URL may be long, and the credentials must not stay in memory.
   return createHash('sha256').update(facts).digest('base64');
@@ -78,8 +81,8 @@ export async function parseRequest(
   route: PullRoute,
   app: Application,
 ): Promise<ParsedRequest> {
-  const references = route.kind === 'bundle' ? await bundleReferences(context, route) : [];
-  const request = await parseArchiveRequest(context, route, references, app.config);
+  const written = route.kind === 'bundle' ? await bundleReferences(context, route) : [];
+  const request = await parseArchiveRequest(context, route, written, app.config);
   const hosts = request.images.map(({ host }) => host);
   const isRequired = route.kind === 'archive' && route.requiresCredentials;
   return { request, client: await extractCredentials(context, isRequired, hosts, app) };
@@ -106,6 +109,7 @@ async function prepare(
     held.defer(() => resolved.release());
     describeResolved(resolved, context, span);
     const file = await openFile(context, route, resolved, app);
+    describeSaving(resolved, file, context, span);
     held.move();
     return { resolved, file };
   } finally {
@@ -145,7 +149,9 @@ async function send(
   { resolved, file }: PreparedArchive,
   app: Application,
 ): Promise<void> {
-  const about = { manifestDigest: context.facts.digest, staleMs: resolved.staleMs };
+  const [image, ...more] = resolved.images;
+  const baseDigest = more.length === 0 ? image?.base?.manifest.digest : undefined;
+  const about = { manifestDigest: context.facts.digest, baseDigest, staleMs: resolved.staleMs };
   try {
     if ('knownEtag' in file) return sendNotModified(context, file.knownEtag, about);
     const { downloads, config } = app;
@@ -168,4 +174,24 @@ function describeResolved(
   if (image === undefined || images.length > 1) return;
   facts.digest = image.manifest.digest;
   span?.setAttributes(digestAttributes(image.request.reference, digestsOf(image.manifest)));
+  if (image.base !== undefined)
+    span?.setAttribute('passthrough.since.manifest.digest', image.base.manifest.digest);
+}
+
+/** Records what an update leaves out. A download of a part is counted with the first one. */
+function describeSaving(
+  { images, layers }: ResolvedArchive,
+  file: PreparedArchive['file'],
+  { request, facts }: RequestContext,
+  span: Span | undefined,
+): void {
+  if (images.every(({ base }) => base === undefined) || 'knownEtag' in file) return;
+  if (file.layers === undefined) return;
+  const saved = layers.bytes - file.layers.bytes;
+  facts.savedBytes = saved;
+  span?.setAttributes({
+    'passthrough.since.layers': layers.count - file.layers.count,
+    'passthrough.since.bytes': saved,
+  });
+  if (request.method === 'GET' && request.headers.range === undefined) instruments().saved.add(saved);
 }

@@ -1,7 +1,8 @@
 import { PassthroughError } from '../../errors.ts';
 import { parseNamedPlatform } from '../../image/device.ts';
 import type { Platform } from '../../image/platform.ts';
-import { type ImageRequest, imageRequest } from '../../pull/request.ts';
+import { formatReference } from '../../image/reference.ts';
+import { archiveRequest, type ImageRequest, imageRequest, updateOf } from '../../pull/request.ts';
 import type { ManifestChoice } from '../../pull/resolve-manifest.ts';
 import type { HostPolicy } from '../../registry/select-host.ts';
 import { printableJson, quoted } from '../../util/printable.ts';
@@ -10,6 +11,7 @@ import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../c
 import { clientOf } from '../client-limit.ts';
 import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
+import { sendJson } from '../respond.ts';
 import { parseImage } from '../routing/archive-request.ts';
 import type { ManifestRoute, TagsRoute } from '../routing/route.ts';
 import { sendContent, sendNotModified } from '../send-file.ts';
@@ -27,6 +29,7 @@ export async function handleManifest(
   app: Application,
 ): Promise<void> {
   const image = await parseImage(context, () => imageRequest(route.reference, app.config.registry));
+  if (route.comparison !== undefined) return await compare(context, image, route, app);
   const choice = manifestChoice(route, app.config.defaultPlatform);
   await withCredentials(context, image, app, async (access) => {
     const { signal, facts, request } = context;
@@ -50,6 +53,34 @@ export async function handleManifest(
     } finally {
       content.release();
     }
+  });
+}
+
+/** Answers with what an update archive of an image would have. */
+async function compare(
+  context: RequestContext,
+  whole: ImageRequest,
+  { comparison, platform: text }: ManifestRoute,
+  app: Application,
+): Promise<void> {
+  const { since = '', layout = 'docker' } = comparison ?? {};
+  const image = updateOf(whole, since);
+  if (image.base !== undefined) context.facts.since = formatReference(image.base);
+  const platform = text === undefined ? app.config.defaultPlatform : parseNamedPlatform(text);
+  if (platform === 'all')
+    throw new PassthroughError('INVALID_PLATFORM', 'Cannot compare all platforms: name one of them');
+  const request = { ...archiveRequest([image], { platform, layout }), isPlatformAsked: text !== undefined };
+  await withCredentials(context, image, app, async (access) => {
+    const { signal } = context;
+    const client = clientOf(addressOf(context));
+    const { layers, ...compared } = await counted(context, app, () =>
+      app.images.compare(request, { signal, client, ...access }),
+    );
+    sendJson(context, 200, {
+      ...{ image: compared.image, base: compared.base },
+      layers: layers.map(({ isShared, ...layer }) => ({ ...layer, shared: isShared })),
+      ...{ bytes: compared.bytes, updateBytes: compared.updateBytes },
+    });
   });
 }
 

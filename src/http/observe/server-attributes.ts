@@ -5,7 +5,7 @@ import { printable } from '../../util/printable.ts';
 import { mayHoldCredentials } from '../routing/path.ts';
 
 /** Query parameters whose values are shown. Any other may be a secret in the wrong place. */
-const SHOWN_PARAMETERS = new Set(['platform', 'arch', 'layout', 'format', 'type', 'image', 'start']);
+const SHOWN_PARAMETERS = new Set(['platform', 'arch', 'layout', 'format', 'type', 'image', 'since', 'start']);
 
 /** Longest path that is shown, in characters: the longest that a route takes. */
 const MAX_PATH_LENGTH = 2048;

@@ -14,6 +14,8 @@ import {
   type ImageRequest,
   imageRequest,
   renamed,
+  updateFilename,
+  updateOf,
 } from '../../pull/request.ts';
 import type { RegistryHost } from '../../registry/registry-host.ts';
 import { type HostPolicy, selectHost } from '../../registry/select-host.ts';
@@ -21,7 +23,7 @@ import { withSpan } from '../../telemetry/span.ts';
 import { quoted } from '../../util/printable.ts';
 import { isFailure } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
-import type { ArchiveRoute, BundleRoute, PullRoute, ReferenceRoute } from './route.ts';
+import type { ArchiveRoute, BundleRoute, PullRoute, ReferenceRoute, WrittenImage } from './route.ts';
 
 /** Most images of one archive. */
 const MAX_IMAGES = 32;
@@ -38,19 +40,19 @@ type OnRegistry = (host: RegistryHost, isNamed: boolean) => void;
 /**
  * Turns a route into a request for an archive, and records it for log and telemetry.
  *
- * @param references of a bundle, those in the body included
+ * @param written images of a bundle, those in the body included
  * @throws PassthroughError `INVALID_FILENAME`, `INVALID_REFERENCE`, `INVALID_PLATFORM`, `INVALID_REGISTRY`,
  *   `REGISTRY_NOT_ALLOWED`
  */
 export function parseArchiveRequest(
   context: RequestContext,
   route: PullRoute,
-  references: readonly string[],
+  written: readonly WrittenImage[],
   policy: RequestPolicy,
 ): Promise<ArchiveRequest> {
   const requestSpan = trace.getActiveSpan();
   return withSpan('parse_image_request', { isFailure }, (span): ArchiveRequest => {
-    const request = requestOf(route, references, policy, (host, isNamed) => {
+    const request = requestOf(route, written, policy, (host, isNamed) => {
       context.facts.registry = host.name;
       requestSpan?.setAttributes({
         ...registryAttributes(host),
@@ -61,8 +63,14 @@ export function parseArchiveRequest(
     const { images, platform } = request;
     context.facts.image = images.map(({ reference }) => formatReference(reference)).join(' ');
     context.facts.platform = platform === 'all' ? 'all' : formatPlatform(platform);
+    const bases = images.flatMap(({ base }) => (base === undefined ? [] : formatReference(base)));
+    if (bases.length > 0) context.facts.since = bases.join(' ');
     const [first] = images;
     if (first !== undefined && images.length === 1) describe(first.reference, span, requestSpan);
+    const [base] = bases;
+    if (base !== undefined && images.length === 1) {
+      for (const one of [span, requestSpan]) one?.setAttribute('passthrough.since.ref', base);
+    }
     return request;
   });
 }
@@ -95,7 +103,7 @@ function registryAttributes({ name, origin }: RegistryHost) {
 
 function requestOf(
   route: PullRoute,
-  references: readonly string[],
+  written: readonly WrittenImage[],
   { registry, defaultPlatform }: RequestPolicy,
   onRegistry: OnRegistry,
 ): ArchiveRequest {
@@ -107,7 +115,7 @@ function requestOf(
     case 'reference':
       return { ...common, ...namedByReference(route, registry, onRegistry) };
     case 'bundle':
-      return { ...common, ...bundle(route, references, registry, onRegistry) };
+      return { ...common, ...bundle(route, written, registry, onRegistry) };
   }
 }
 
@@ -126,24 +134,30 @@ function namedByFile(route: ArchiveRoute, policy: HostPolicy, onRegistry: OnRegi
     ...(tag !== undefined && { tag }),
     ...(digest !== undefined && { digest }),
   };
-  return { images: [{ host, reference, name: reference }], compression, checksum, filename: archiveName };
+  const image = withBase({ host, reference, name: reference }, route.since);
+  return { images: [image], compression, checksum, filename: updateFilename(archiveName, image) };
 }
 
 function namedByReference(route: ReferenceRoute, policy: HostPolicy, onRegistry: OnRegistry): Named {
-  const image = imageOf(route.reference, policy, onRegistry);
+  const image = imageOf(route.reference, route.since, policy, onRegistry);
   const { compression, name: asked } = route;
   if (asked === undefined) {
-    const filename = filenameOf(image.name, compression);
+    const filename = updateFilename(filenameOf(image.name, compression), image);
     return { images: [image], compression, checksum: undefined, filename };
   }
   const name = renamed(asked, image.reference);
   const filename = `${asked.replaceAll('/', '__').replace(':', '_')}${endingOf(compression)}`;
-  return { images: [{ ...image, name }], compression, checksum: undefined, filename };
+  return {
+    images: [{ ...image, name }],
+    compression,
+    checksum: undefined,
+    filename: updateFilename(filename, image),
+  };
 }
 
 function bundle(
   route: BundleRoute,
-  references: readonly string[],
+  written: readonly WrittenImage[],
   policy: HostPolicy,
   onRegistry: OnRegistry,
 ): Named {
@@ -152,20 +166,31 @@ function bundle(
     const why = 'that of several images is bundle, followed by its ending';
     throw new PassthroughError('INVALID_FILENAME', `Cannot parse filename ${quoted(route.filename)}: ${why}`);
   }
-  if (references.length === 0 || references.length > MAX_IMAGES) {
+  if (written.length === 0 || written.length > MAX_IMAGES) {
     throw new PassthroughError(
       'INVALID_REFERENCE',
-      `Cannot bundle ${references.length} images: expected 1 to ${MAX_IMAGES}, as ?image=nginx:1.25&image=redis:7 or one a line in a POST`,
+      `Cannot bundle ${written.length} images: expected 1 to ${MAX_IMAGES}, as ?image=nginx:1.25&image=redis:7 or one a line in a POST`,
     );
   }
-  const images = references.map((reference) => imageOf(reference, policy, onRegistry));
-  return { images, compression, checksum, filename: archiveName };
+  const images = written.map(({ reference, since }) => imageOf(reference, since, policy, onRegistry));
+  const isUpdate = images.some(({ base }) => base !== undefined);
+  const filename = isUpdate ? archiveName.replace(stem, `${stem}_update`) : archiveName;
+  return { images, compression, checksum, filename };
 }
 
-function imageOf(text: string, policy: HostPolicy, onRegistry: OnRegistry): ImageRequest {
+function imageOf(
+  text: string,
+  since: string | undefined,
+  policy: HostPolicy,
+  onRegistry: OnRegistry,
+): ImageRequest {
   const image = imageRequest(text, policy);
   onRegistry(image.host, parseReference(text).host !== undefined);
-  return image;
+  return withBase(image, since);
+}
+
+function withBase(image: ImageRequest, since: string | undefined): ImageRequest {
+  return since === undefined ? image : updateOf(image, since);
 }
 
 function readPlatform(text: string | undefined, layout: LayoutName, defaultPlatform: Platform) {

@@ -12,7 +12,7 @@ const AMBIGUOUS = /^(?<image>[^_]+)_(?<tag>[^_=]+)$/;
  * @returns the error with a hint; any other error as it is
  */
 export function withFilenameHint(error: unknown, filename: string): unknown {
-  if (!isPassthroughError(error, 'IMAGE_NOT_FOUND')) return error;
+  if (!isPassthroughError(error, 'IMAGE_NOT_FOUND') || error.details.base !== undefined) return error;
   const { stem, archiveName } = parseEnding(filename);
   const { image, tag } = AMBIGUOUS.exec(stem)?.groups ?? {};
   if (image === undefined || tag === undefined) return error;

@@ -1,22 +1,21 @@
-import { isLayout } from '../../archive/archive.ts';
 import { PassthroughError } from '../../errors.ts';
-import { devicePlatform } from '../../image/device.ts';
-import { printable, quoted } from '../../util/printable.ts';
 import { imageFault } from './no-image.ts';
 import { refuseUnknownParameters } from './parameters.ts';
-import { decodeSegment, mayHoldCredentials, splitTarget } from './path.ts';
+import { splitTarget } from './path.ts';
+import { hasRoot, type Prefix, type PrefixedPattern, rootOf, takePrefixes } from './prefixes.ts';
 import type { PullRoute, Route } from './route.ts';
-
-/** What may stand before the path of a route. */
-export type Prefix = 'platform';
 
 /** A path that fits the pattern of a row. */
 export interface RoutePath {
-  /** Prefix and pattern, with placeholders. */
+  /** Prefixes and pattern, with placeholders. */
   readonly template: string;
-  /** The platform that the prefix names. */
+  /** The platform that a prefix names. */
   readonly platform: string | undefined;
-  /** Segments behind the prefix, still encoded; without the first one if the pattern begins with a literal. */
+  /** The base of an update that a prefix names. */
+  readonly since: string | undefined;
+  /** `early` if a prefix says so. */
+  readonly early: string | undefined;
+  /** Segments behind the prefixes, still encoded; without the first one if the pattern begins with a literal. */
   readonly segments: readonly string[];
   readonly query: URLSearchParams;
   /** The route that `{archive}` stands for, in a pattern that has this placeholder. */
@@ -39,8 +38,7 @@ export interface RoutePattern<Parsed extends { readonly route: Route }> {
   readonly parse: (path: RoutePath) => Parsed;
 }
 
-/** The part of a row that says which paths it takes. */
-type Pattern = Pick<RoutePattern<never>, 'pattern' | 'prefixes'>;
+type Pattern = PrefixedPattern;
 
 /** A row, and what its parser made of a request target. */
 interface Match<Row, Parsed> {
@@ -60,8 +58,7 @@ const FREE_LENGTH = /\{(?:layout|filename|reference|repository|archive)\}/;
 /**
  * Finds the row of a request target, and parses the target with it.
  *
- *     target ::= [ prefix ] path [ "?" query ]
- *     prefix ::= "/platform/" ( os "/" arch [ "/" variant ] | device | "all" )
+ *     target ::= prefixes path [ "?" query ]           ; prefixes: see takePrefixes
  *
  * Each segment is decoded on its own, so an encoded slash separates nothing. Paths are not normalised: `..` names no image.
  *
@@ -88,19 +85,23 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
   segments: readonly string[],
   query: URLSearchParams,
 ): Match<Row, Parsed> {
-  const { prefix, platform, rest } = takePlatform(segments, rows);
+  const { template: prefix, values, rest } = takePrefixes(segments, rows);
   const [root = '', ...tail] = rest;
-  const isAllowed = (row: Pattern) => platform === undefined || row.prefixes.includes('platform');
+  const named = Object.keys(values);
+  const isAllowed = (row: Pattern) => named.every((name) => row.prefixes.some((known) => known === name));
+  const catchAll = () =>
+    named.length > 0 || isReserved(rows, root) ? undefined : rows.find(({ pattern }) => isCatchAll(pattern));
   const row =
-    rows.find((one) => isAllowed(one) && hasRoot(one, root) && hasLength(one, rest.length)) ??
-    (isReserved(rows, root) ? undefined : rows.find(({ pattern }) => isCatchAll(pattern)));
+    rows.find((one) => isAllowed(one) && hasRoot(one, root) && hasLength(one, rest.length)) ?? catchAll();
   if (row === undefined) throw notFound('GET / tells which there are');
   const fault = isCatchAll(row.pattern) ? imageFault(rest) : undefined;
   if (fault !== undefined) throw fault;
   const isLiteral = !rootOf(row.pattern).includes('{');
   const path = {
     template: `${prefix}${row.pattern}`,
-    platform,
+    platform: values.platform,
+    since: values.since,
+    early: values.early,
     segments: isLiteral ? tail : rest,
     query,
   };
@@ -115,48 +116,6 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
   return { row, parsed: row.parse({ ...path, template, archive }) };
 }
 
-/** Takes `platform/…` off the front: all up to the next segment that begins a route which takes this prefix. */
-function takePlatform(segments: readonly string[], rows: readonly Pattern[]) {
-  if (segments[0] !== 'platform') return { prefix: '', platform: undefined, rest: segments };
-  const below = rows.filter(({ prefixes }) => prefixes.includes('platform'));
-  const length = [1, 2, 3].find((count) => below.some((row) => hasRoot(row, segments[count + 1] ?? '')));
-  const parts = segments
-    .slice(1, 1 + (length ?? 2))
-    .map((part) => decodeSegment(part, 'INVALID_PLATFORM', 'platform'));
-  if (length === undefined) {
-    throw new PassthroughError(
-      'INVALID_PLATFORM',
-      `Cannot parse platform ${quoted(parts.join('/'))}: expected /platform/{os}/{arch}/ before docker, registry or registry-auth`,
-      { hints: hintFor(segments) },
-    );
-  }
-  const names = ['{device}', '{os}/{arch}', '{os}/{arch}/{variant}'];
-  return {
-    prefix: `/platform/${names[length - 1]}`,
-    platform: parts.join('/'),
-    rest: segments.slice(1 + length),
-  };
-}
-
-/** A reference takes its platform as a parameter. */
-function hintFor([, ...parts]: readonly string[]): readonly string[] {
-  const length = devicePlatform(parts[0] ?? '') === undefined ? 2 : 1;
-  const [platform = '', reference = ''] = [parts.slice(0, length), parts.slice(length)].map((some) =>
-    printable(some.join('/')),
-  );
-  if (reference === '' || mayHoldCredentials(reference)) return [];
-  return [`With a reference, the platform is a parameter: /${reference}?platform=${platform}`];
-}
-
-/** Whether a segment fits the first segment of a pattern. */
-function hasRoot({ pattern }: Pattern, segment: string): boolean {
-  const root = rootOf(pattern);
-  if (root === '{layout}') return isLayout(segment);
-  const placeholder = root.indexOf('{');
-  if (placeholder === -1) return segment === root;
-  return placeholder > 0 && segment.startsWith(root.slice(0, placeholder));
-}
-
 function hasLength({ pattern }: Pattern, length: number): boolean {
   return FREE_LENGTH.test(pattern) || pattern.split('/').length - 1 === length;
 }
@@ -168,10 +127,6 @@ function isReserved(rows: readonly Pattern[], root: string): boolean {
 
 function isCatchAll(pattern: string): boolean {
   return pattern.startsWith('/{') && rootOf(pattern) !== '{layout}';
-}
-
-function rootOf(pattern: string): string {
-  return pattern.split('/')[1] ?? '';
 }
 
 function isPull(route: Route): route is PullRoute {

@@ -5,17 +5,25 @@ import { PassthroughError } from '../../errors.ts';
 import { quoted } from '../../util/printable.ts';
 import type { RoutePath } from './match-route.ts';
 import { decodeSegment, refuseCredentials } from './path.ts';
-import { chooseCompression, chooseLayout, choosePlatform, oneOf, single } from './query.ts';
 import {
-  type ArchiveRoute,
-  type BundleRoute,
-  type InfoRoute,
-  type ManifestRoute,
-  type PreparationRoute,
-  type PrepareRoute,
-  type ReferenceRoute,
-  STARTS,
-  type TagsRoute,
+  bundledImages,
+  chooseComparison,
+  chooseCompression,
+  chooseLayout,
+  choosePlatform,
+  chooseSince,
+  chooseStart,
+  single,
+} from './query.ts';
+import type {
+  ArchiveRoute,
+  BundleRoute,
+  InfoRoute,
+  ManifestRoute,
+  PreparationRoute,
+  PrepareRoute,
+  ReferenceRoute,
+  TagsRoute,
 } from './route.ts';
 
 /** A fixed path, such as `/health` */
@@ -74,7 +82,7 @@ function registryArchive(path: RoutePath, root: string): ArchiveRoute {
 }
 
 function archiveRoute(
-  { template, platform, query }: RoutePath,
+  { template, platform, since, early, query }: RoutePath,
   { layout, filename }: { readonly layout: string; readonly filename: string },
 ): ArchiveRoute {
   return {
@@ -84,8 +92,9 @@ function archiveRoute(
     registry: undefined,
     requiresCredentials: false,
     platform: choosePlatform(platform, query),
-    start: oneOf(query, 'start', STARTS),
+    start: chooseStart(early, query),
     filename: decodeSegment(filename, 'INVALID_FILENAME', 'filename'),
+    since: chooseSince(since, query),
   };
 }
 
@@ -96,30 +105,35 @@ function knownLayout(layout: string): LayoutName {
 }
 
 /** `/{reference}` */
-export function parseReferenceArchive({ template, platform, segments, query }: RoutePath): ReferenceRoute {
+export function parseReferenceArchive({
+  template,
+  platform,
+  early,
+  segments,
+  query,
+}: RoutePath): ReferenceRoute {
   return {
     kind: 'reference',
     template,
     platform: choosePlatform(platform, query),
     layout: chooseLayout(query),
-    start: oneOf(query, 'start', STARTS),
+    start: chooseStart(early, query),
     reference: decodeReference(segments),
     name: single(query, 'name'),
     compression: chooseCompression(query),
+    since: chooseSince(undefined, query),
   };
 }
 
 /** `/bundle.{ending}` */
-export function parseBundle({ template, platform, segments, query }: RoutePath): BundleRoute {
-  const references = query.getAll('image');
-  for (const reference of references) refuseCredentials(reference, 'INVALID_REFERENCE', 'image');
+export function parseBundle({ template, platform, early, segments, query }: RoutePath): BundleRoute {
   return {
     kind: 'bundle',
     template,
     platform: choosePlatform(platform, query),
     layout: chooseLayout(query),
-    start: oneOf(query, 'start', STARTS),
-    references,
+    start: chooseStart(early, query),
+    images: bundledImages(query),
     filename: decodeSegment(segments[0] ?? '', 'INVALID_FILENAME', 'filename'),
   };
 }
@@ -131,7 +145,7 @@ export function parseManifestRoute({ template, platform, segments, query }: Rout
     template,
     platform: choosePlatform(platform, query),
     reference: decodeReference(segments),
-    type: oneOf(query, 'type', ['index', 'image'] as const),
+    ...chooseComparison(query),
   };
 }
 

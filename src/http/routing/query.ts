@@ -3,6 +3,7 @@ import { PassthroughError } from '../../errors.ts';
 import type { Compression } from '../../image/filename.ts';
 import { quoted } from '../../util/printable.ts';
 import { refuseCredentials } from './path.ts';
+import { type ManifestRoute, STARTS, type Start, type WrittenImage } from './route.ts';
 
 /**
  * The platform that path and query name. Both may name it if they agree.
@@ -18,6 +19,77 @@ export function choosePlatform(fromPath: string | undefined, query: URLSearchPar
     'INVALID_PLATFORM',
     `Cannot choose a platform: the request names ${named.map((text) => quoted(text)).join(' and ')}`,
   );
+}
+
+/**
+ * The base of an update that path and query name. Both may name it if they agree.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`
+ */
+export function chooseSince(fromPath: string | undefined, query: URLSearchParams): string | undefined {
+  const asked = single(query, 'since');
+  if (fromPath === undefined || asked === undefined || fromPath === asked) return fromPath ?? asked;
+  throw new PassthroughError(
+    'INVALID_REFERENCE',
+    `Cannot choose a base: the request names ${quoted(fromPath)} and ${quoted(asked)}`,
+  );
+}
+
+/**
+ * When the answer is to begin, as path and query say. Both may say it if they agree.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`
+ */
+export function chooseStart(fromPath: string | undefined, query: URLSearchParams): Start | undefined {
+  const asked = oneOf(query, 'start', STARTS);
+  if (fromPath === undefined) return asked;
+  if (asked === undefined || asked === 'early') return 'early';
+  throw new PassthroughError(
+    'INVALID_REFERENCE',
+    `Cannot choose a start: the request says early and ${quoted(asked)}`,
+  );
+}
+
+/**
+ * The images of a bundle. `since` is the base of the image before it.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`
+ */
+export function bundledImages(query: URLSearchParams): readonly WrittenImage[] {
+  const images: WrittenImage[] = [];
+  for (const [name, text] of query) {
+    if (name !== 'image' && name !== 'since') continue;
+    refuseCredentials(text, 'INVALID_REFERENCE', name);
+    if (name === 'image') images.push({ reference: text, since: undefined });
+    else images.push({ ...withoutBase(images.pop(), text), since: text });
+  }
+  return images;
+}
+
+function withoutBase(image: WrittenImage | undefined, since: string): WrittenImage {
+  if (image !== undefined && image.since === undefined && since !== '') return image;
+  throw new PassthroughError(
+    'INVALID_REFERENCE',
+    `Cannot use since=${quoted(since)}: expected one base behind an image, as image=app:2&since=1`,
+  );
+}
+
+/**
+ * What is asked about a manifest.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`
+ */
+export function chooseComparison(query: URLSearchParams): Pick<ManifestRoute, 'type' | 'comparison'> {
+  const type = oneOf(query, 'type', ['index', 'image'] as const);
+  const since = single(query, 'since');
+  const layout = oneOf(query, 'layout', LAYOUTS);
+  if (since === undefined && layout === undefined) return { type, comparison: undefined };
+  if (since === undefined || type !== undefined) {
+    const why =
+      since === undefined ? 'layout is for the comparison with since=' : 'type and since exclude each other';
+    throw new PassthroughError('INVALID_REFERENCE', `Cannot show the manifest: ${why}`);
+  }
+  return { type, comparison: { since, layout: layout ?? 'docker' } };
 }
 
 /** The layout in the query, or `docker`. */

@@ -19,6 +19,12 @@ interface AnyArchiveRoute extends ImageRoute {
   readonly start: Start | undefined;
 }
 
+/** An image as it is written, and the base of its update: a tag, a digest or a reference. */
+export interface WrittenImage {
+  readonly reference: string;
+  readonly since: string | undefined;
+}
+
 /** An archive by filename. */
 export interface ArchiveRoute extends AnyArchiveRoute {
   readonly kind: 'archive';
@@ -28,6 +34,7 @@ export interface ArchiveRoute extends AnyArchiveRoute {
   /** Whether the route requires Basic credentials of the client. */
   readonly requiresCredentials: boolean;
   readonly filename: string;
+  readonly since: string | undefined;
 }
 
 /** An archive by reference, as `docker pull` takes it. */
@@ -38,14 +45,15 @@ export interface ReferenceRoute extends AnyArchiveRoute {
   /** Another name for file and image. */
   readonly name: string | undefined;
   readonly compression: Compression;
+  readonly since: string | undefined;
 }
 
 /** One archive of several images. */
 export interface BundleRoute extends AnyArchiveRoute {
   readonly kind: 'bundle';
   readonly layout: LayoutName;
-  /** References in the query. A POST has more of them in its body. */
-  readonly references: readonly string[];
+  /** The images in the query. A POST has more of them in its body. */
+  readonly images: readonly WrittenImage[];
   /** `bundle.tar` with one of the endings of a file name. */
   readonly filename: string;
 }
@@ -56,6 +64,8 @@ export interface ManifestRoute extends ImageRoute {
   readonly reference: string;
   /** `index`, `image` for that of one platform, or `undefined` for what the registry has under the reference. */
   readonly type: 'index' | 'image' | undefined;
+  /** The base that the image is compared with, for this layout. */
+  readonly comparison: { readonly since: string; readonly layout: LayoutName } | undefined;
 }
 
 /** The tags of a repository. */

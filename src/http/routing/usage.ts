@@ -19,6 +19,12 @@ const PREFIXES: readonly UsageRow[] = [
       'such as ir1101 or cat9k; every platform of an image',
     ],
   },
+  {
+    usage: [
+      'GET /since/{tag}/docker/{filename}',
+      'without the layers that this tag has, for those who loaded it; or ?since=',
+    ],
+  },
 ];
 
 /** Column in which the description of a route begins. */

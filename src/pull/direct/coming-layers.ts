@@ -71,9 +71,10 @@ export class ComingLayers {
     const order = plan.entries.flatMap((entry) => layerOf(entry, plan) ?? []);
     for (const { source, layers } of plan.images) {
       const descriptors = layers.map(({ descriptor }) => descriptor);
+      const indexes = descriptors.map(({ digest }) => plan.layers.get(digest)?.index ?? 0);
       const diffIds = layers.flatMap(({ diffId }) => diffId ?? []);
       const fetched = await fetcher.fetchAll(descriptors, {
-        ...{ source, form: plan.form, budget, known, progress, signal, onLayer },
+        ...{ source, form: plan.form, indexes, budget, known, progress, signal, onLayer },
         diffIds: Promise.resolve(diffIds.length === descriptors.length ? diffIds : undefined),
         ...(isFirstAlone && plan.form === 'compressed' && { order }),
         isFirstAlone,

@@ -7,6 +7,7 @@ import type { Content } from '../../util/content.ts';
 import { quoted } from '../../util/printable.ts';
 import { type ComingEntry, spliceInOrder } from '../gzip/spliced-archive.ts';
 import type { LayerFetcher } from '../layers/fetch-layers.ts';
+import { type LayerTotals, totalsOf } from '../layers/layer-totals.ts';
 import { type DiskTurns, type Places, type TimeLimit, timeLimit } from '../limits.ts';
 import { prefixed } from '../pull-archive.ts';
 import { isSpliced, type ResolvedArchive } from '../resolve-archive.ts';
@@ -22,6 +23,8 @@ export interface EarlyFile {
   readonly size: number | undefined;
   /** Strong entity tag, quotes included. */
   readonly etag: string;
+  /** The different layers in the archive. */
+  readonly layers: LayerTotals;
   /** Settles when all layers are there, or have failed; never rejects. */
   readonly fetched: Promise<void>;
   /**
@@ -93,6 +96,7 @@ export class EarlyArchives {
         contentType: isGzip ? 'application/x-gzip' : 'application/x-tar',
         size: sizeOf(plan, isGzip),
         etag: resolved.etag,
+        layers: totalsOf(Array.from(plan.layers.values(), ({ descriptor }) => descriptor)),
         fetched,
         bytes: () => bytesOf(plan, layers, isGzip, signal),
         close: () => all.disposeAsync(),

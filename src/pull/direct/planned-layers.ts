@@ -34,12 +34,13 @@ export class PlannedLayers {
    */
   async fetchAll(
     layers: readonly Descriptor[],
-    { source, diffIds, signal }: FetchLayersCall,
+    { source, diffIds, indexes, signal }: FetchLayersCall,
   ): Promise<readonly FetchedLayer[]> {
     const expected = await unlessAborted(diffIds, signal);
     return layers.map((descriptor, index) => {
       const diffId = expected?.[index];
-      const planned = this.layers.get(descriptor.digest) ?? { descriptor, index, diffId, source };
+      const place = indexes?.[index] ?? index;
+      const planned = this.layers.get(descriptor.digest) ?? { descriptor, index: place, diffId, source };
       if (expected !== undefined && planned.diffId !== diffId) {
         throw diffIdsDisagree(descriptor, { expected: planned.diffId, actual: diffId });
       }

@@ -41,7 +41,9 @@ export async function pullTo(
 ): Promise<WrittenArchive> {
   using _ = { [Symbol.dispose]: () => resolved.release() };
   await using file = await PartialFile.create(destination, signal);
-  if (resolved.form === 'compressed') await file.checkSpace(resolved.layers.bytes);
+  // How much an update leaves out is known when the configs are there.
+  const isUpdate = resolved.images.some(({ base }) => base !== undefined);
+  if (resolved.form === 'compressed' && !isUpdate) await file.checkSpace(resolved.layers.bytes);
   const limit = { totalMs, spentMs: resolved.resolveMs };
   const isDirect = file.isSeekable && resolved.request.compression === 'none';
   const write = async () => {

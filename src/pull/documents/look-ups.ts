@@ -6,12 +6,14 @@ import type { Documents } from '../../util/documents.ts';
 import { printableJson } from '../../util/printable.ts';
 import { Places, withTimeLimit } from '../limits.ts';
 import type { LayerReport } from '../progress.ts';
+import type { ResolvedArchive } from '../resolve-archive.ts';
 import {
   fetchManifest,
   type ManifestChoice,
   type ResolveOptions,
   type ServedManifest,
 } from '../resolve-manifest.ts';
+import { type Comparison, compareWithBase } from '../update/compare.ts';
 import type { OpenedImage } from './fetch-config.ts';
 import { shareFile } from './stored-content.ts';
 
@@ -99,6 +101,23 @@ export class LookUps {
       } catch (error) {
         await spool.abandon();
         throw error;
+      }
+    });
+  }
+
+  /**
+   * Compares an image with the base of its update.
+   *
+   * @param resolve resolves both
+   * @throws PassthroughError what `resolve` and `compareWithBase` throw; `BUSY`; `REGISTRY_TIMEOUT` when it takes too long
+   */
+  compare(resolve: (signal: AbortSignal) => Promise<ResolvedArchive>, call: LookUpCall): Promise<Comparison> {
+    return this.#run(call, async (signal) => {
+      const resolved = await resolve(signal);
+      try {
+        return await compareWithBase(resolved, this.#options.documents, signal);
+      } finally {
+        resolved.release();
       }
     });
   }

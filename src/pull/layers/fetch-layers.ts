@@ -49,6 +49,8 @@ export interface FetchLayersCall {
   readonly form: LayerForm;
   /** The diff IDs of the layers, from the config that is fetched meanwhile; none for an artifact. */
   readonly diffIds: Promise<readonly Digest[] | undefined>;
+  /** The index of each layer in its image, counted from 0, for the trace: some layers may be left out. */
+  readonly indexes?: readonly number[] | undefined;
   /** Counts the uncompressed bytes of the whole archive. */
   readonly budget: SizeBudget;
   /** Layers that other images of the same archive have brought, by digest of the blob. */
@@ -208,11 +210,12 @@ export class LayerFetcher {
     );
   }
 
-  /** @param index of the layer in its image, counted from 0 */
+  /** @param index of the layer among those that are fetched, counted from 0 */
   #fetch(layer: Descriptor, index: number, call: FetchLayersCall): Promise<FetchedLayer> {
-    const attributes = layerAttributes(layer, index);
+    const place = call.indexes?.[index] ?? index;
+    const attributes = layerAttributes(layer, place);
     const { form, source, diffIds, signal } = call;
-    return withSpan(`download_layer_${index + 1}`, { attributes }, async (span) => {
+    return withSpan(`download_layer_${place + 1}`, { attributes }, async (span) => {
       using held = new DisposableStack();
       const spent = new Spent(layer, call);
       const { file, from } = await this.#obtain(layer, spent, call);
@@ -251,7 +254,9 @@ export class LayerFetcher {
       account,
       produce: async (draft, working, report) => {
         const target = { draft, signal: working, report };
-        const blob = form === 'uncompressed' ? await this.#findBlob(layer, source, working) : undefined;
+        const isUnpacked = form === 'uncompressed';
+        const blobKey = layerKey(layer, 'compressed', location);
+        const blob = isUnpacked ? await this.#store.find(blobKey, working) : undefined;
         isBlobStored = blob !== undefined;
         try {
           const facts = await (blob === undefined
@@ -267,11 +272,6 @@ export class LayerFetcher {
     });
     const made = isBlobStored ? 'cache' : 'registry';
     return { file, from: file.source === 'made' ? made : file.source };
-  }
-
-  /** The stored blob of a layer, which is unpacked in place of one that is fetched. */
-  async #findBlob(layer: Descriptor, { location }: LayerSource, signal: AbortSignal) {
-    return await this.#store.find(layerKey(layer, 'compressed', location), signal);
   }
 
   #blobOf(layer: Descriptor, source: LayerSource, file: Stored): BlobOfLayer {

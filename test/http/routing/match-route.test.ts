@@ -16,6 +16,7 @@ const PLAIN: Expected = {
   platform: undefined,
   start: undefined,
   filename: 'nginx_1.25.tar',
+  since: undefined,
 };
 const NAMED: Expected = {
   ...PLAIN,
@@ -38,6 +39,11 @@ function behind(platform: string, names: string, route: Expected): Expected {
   return { ...route, platform, template: `/platform/${names}${route.template}` };
 }
 
+/** A route behind a base, and further prefixes. */
+function since(base: string, prefixes: string, route: Expected): Expected {
+  return { ...route, since: base, template: `/since/{tag}${prefixes}${route.template}` };
+}
+
 /** A route with another layout in the place of `docker`. */
 function inLayout(layout: LayoutName, route: Expected): Expected {
   return { ...route, layout, template: route.template.replace('/docker/', `/${layout}/`) };
@@ -48,6 +54,30 @@ const ARCHIVES: readonly [target: string, expected: Expected][] = ROOTS.flatMap(
     [path, route],
     [`/platform/linux/arm64${path}`, behind('linux/arm64', '{os}/{arch}', route)],
     [`/platform/linux/arm/v7${path}`, behind('linux/arm/v7', '{os}/{arch}/{variant}', route)],
+    [`/since/1.24${path}`, since('1.24', '', route)],
+    // A tag may be called as a route or a prefix is.
+    [`/since/docker${path}`, since('docker', '', route)],
+    [`/since/platform${path}`, since('platform', '', route)],
+    [`${path}?since=1.24`, { ...route, since: '1.24' }],
+    [`/since/1.24${path}?since=1.24`, since('1.24', '', route)],
+    [
+      `/since/1.24/platform/linux/arm64${path}`,
+      since('1.24', '/platform/{os}/{arch}', { ...route, platform: 'linux/arm64' }),
+    ],
+    [
+      `/platform/ir1101/since/1.24${path}`,
+      {
+        ...since('1.24', '', behind('ir1101', '{device}', route)),
+        template: `/platform/{device}/since/{tag}${route.template}`,
+      },
+    ],
+    [
+      `/platform/linux/arm/v7/since/1.24${path}`,
+      {
+        ...since('1.24', '', behind('linux/arm/v7', '{os}/{arch}/{variant}', route)),
+        template: `/platform/{os}/{arch}/{variant}/since/{tag}${route.template}`,
+      },
+    ],
     // One segment is a device or `all`. Whether the device is known is checked later.
     ...['ir1101', 'linux', 'all'].map((device): [string, Expected] => [
       `/platform/${device}${path}`,
@@ -107,6 +137,8 @@ describe('a target without a route', () => {
     ['/registry/https/host/nginx_1.tar', /\{host\}/],
     ['/registry-auth/https/host', /\/registry-auth\/\{scheme\}/],
     ['/registry/https/host/tar/nginx_1.tar', /layout "tar"/],
+    ['/since/1/platform/linux/arm64/bundle.tar', /No route.*GET \//],
+    ['/sinc/1/docker/nginx_2.tar', /did you mean \/since\/1\/docker\/nginx_2\.tar\?/],
   ]);
 });
 
@@ -115,9 +147,12 @@ describe('a parameter that the route does not take', () => {
     ['/docker/a_1.tar?platfrom=linux/arm64', /parameter "platfrom": did you mean platform\?$/],
     ['/docker/a_1.tar?Platform=linux/arm64', /parameter "Platform": did you mean platform\?$/],
     ['/docker/a_1.tar?arhc=linux/arm64', /parameter "arhc": did you mean arch\?$/],
-    ['/docker/a_1.tar?platform=linux/arm64&x=1', /parameter "x": this route takes platform, arch, start$/],
-    ['/docker/a_1.tar?type=index', /parameter "type": this route takes platform, arch, start$/],
-    ['/docker/a_1.tar?layout=oci', /parameter "layout": this route takes platform, arch, start$/],
+    [
+      '/docker/a_1.tar?platform=linux/arm64&x=1',
+      /parameter "x": this route takes platform, arch, since, start$/,
+    ],
+    ['/docker/a_1.tar?type=index', /parameter "type": this route takes platform, arch, since, start$/],
+    ['/docker/a_1.tar?layout=oci', /parameter "layout": this route takes platform, arch, since, start$/],
     ['/registry/https/a.example/docker/a_1.tar?layuot=oci', /parameter "layuot"/],
     ['/alpine:latest?formt=tar', /did you mean format\?$/],
     ['/bundle.tar?images=a:1', /did you mean image\?$/],
@@ -127,7 +162,7 @@ describe('a parameter that the route does not take', () => {
     ['/prepare/docker/a_1.tar?platfrom=linux/arm64', /did you mean platform\?$/],
     ['/?x=1', /parameter "x": this route takes none$/],
     // A name may be a secret in the wrong place.
-    ['/docker/a_1.tar?hunter2:pw=1', /^Cannot use parameter: this route takes platform, arch, start$/],
+    ['/docker/a_1.tar?hunter2:pw=1', /^Cannot use parameter: this route takes platform, arch, since, start$/],
     [`/docker/a_1.tar?${'x'.repeat(33)}=1`, /^Cannot use parameter: this/],
     ['/docker/a_1.tar?key-7=1', /^Cannot use parameter: this/],
     ['/docker/a_1.tar?=1', /^Cannot use parameter: this/],
@@ -163,6 +198,7 @@ describe('a parameter that the route does not take', () => {
 
 describe('a target with a malformed platform', () => {
   testRefusals('INVALID_PLATFORM', [
+    ['/since/1/platform/linux/arm64/alpine:1', /expected \/platform/],
     ['/platform/linux/arm/v7/x/docker/nginx_1.tar', /expected \/platform/],
     ['/platform/docker/nginx_1.tar', /expected \/platform\/\{os\}\/\{arch\}/],
     ['/platform/linux/amd64/alpine:1', /expected \/platform\/\{os\}\/\{arch\}/],
@@ -182,6 +218,13 @@ test('a path of 2048 characters is matched', () => {
 
 describe('a target that is too long', () => {
   testRefusals('INVALID_REFERENCE', [
+    ['/since', /Cannot parse since "": it is empty/],
+    ['/since/1', /Cannot parse since "1": expected \/since\/\{tag\}\//],
+    ['/since/1/alpine:2', /Cannot parse since "1": expected \/since\/\{tag\}\//],
+    ['/since/1/manifest/alpine', /Cannot parse since "1": expected \/since\/\{tag\}\//],
+    ['/since/a%2fb/docker/nginx_1.tar', /Cannot parse since "a%2fb": it holds a slash/],
+    ['/since/1/since/2/docker/nginx_1.tar', /it has \/since\/ twice/],
+    ['/since/1/docker/nginx_2.tar?since=0', /the request names "1" and "0"/],
     ['/docker/'.padEnd(2_049, 'a'), /path: it is longer than 2048 characters$/],
   ]);
 });

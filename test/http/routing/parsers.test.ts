@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { findRoute } from '../../../src/http/routes.ts';
-import type { Route } from '../../../src/http/routing/route.ts';
+import type { Route, WrittenImage } from '../../../src/http/routing/route.ts';
 import { testRefusals } from './refusals.ts';
 
 type Of<Kind extends Route['kind']> = Omit<Extract<Route, { kind: Kind }>, 'kind'>;
@@ -62,12 +62,14 @@ describe('a reference', () => {
     name: undefined,
     compression: 'gzip',
     start: undefined,
+    since: undefined,
   };
   const MANIFEST: Of<'manifest'> = {
     template: '/manifest/{reference}',
     platform: undefined,
     reference: 'alpine',
     type: undefined,
+    comparison: undefined,
   };
 
   for (const [path, reference] of [
@@ -102,6 +104,10 @@ describe('a reference', () => {
     ['layout=docker-gzip', { layout: 'docker-gzip' }],
     ['format=tar', { compression: 'none' }],
     ['name=my-alpine', { name: 'my-alpine' }],
+    ['since=3.19', { since: '3.19' }],
+    [`since=sha256=${HEX}`, { since: `sha256=${HEX}` }],
+    [`since=alpine@sha256:${HEX}`, { since: `alpine@sha256:${HEX}` }],
+    ['since=org/base:1', { since: 'org/base:1' }],
     ['name=org/app%3A2', { name: 'org/app:2' }],
     ['name=my-alpine&format=tar&layout=oci', { name: 'my-alpine', compression: 'none', layout: 'oci' }],
   ];
@@ -114,6 +120,8 @@ describe('a reference', () => {
   const manifests: readonly [query: string, expected: Partial<Of<'manifest'>>][] = [
     ['type=index', { type: 'index' }],
     ['type=image', { type: 'image' }],
+    ['since=3.19', { comparison: { since: '3.19', layout: 'docker' } }],
+    ['since=3.19&layout=oci', { comparison: { since: '3.19', layout: 'oci' } }],
     ['type=image&platform=linux/arm64', { type: 'image', platform: 'linux/arm64' }],
   ];
   for (const [query, expected] of manifests) {
@@ -135,35 +143,55 @@ describe('a reference', () => {
     ['/app%ff', /malformed/],
     ['/%zz', /reference "%zz": malformed/],
     ['/manifest', /it is empty/],
+    ['/manifest/alpine?layout=oci', /layout is for the comparison with since=/],
+    ['/manifest/alpine?type=index&since=1', /type and since exclude each other/],
+    ['/alpine?since=', /Cannot use since: expected it once, and not empty/],
+    ['/alpine?since=1&since=2', /Cannot use since: expected it once, and not empty/],
+    ['/alpine?since=user:secret@1', /Cannot parse since: it holds an @/],
     ['/manifest/', /it is empty/],
     ['/tags', /it is empty/],
     ['/tags/', /it is empty/],
   ]);
 });
 
+/** Images without a base. */
+function written(...references: readonly string[]): readonly WrittenImage[] {
+  return references.map((reference) => ({ reference, since: undefined }));
+}
+
 describe('a bundle', () => {
   const BUNDLE: Of<'bundle'> = {
     template: '/bundle.{ending}',
     platform: undefined,
     layout: 'docker',
-    references: [],
     start: undefined,
+    images: [],
     filename: 'bundle.tar',
   };
   const bundles: readonly [target: string, expected: Partial<Of<'bundle'>>][] = [
     ['/bundle.tar', {}],
-    ['/bundle.tar?image=nginx:1.25&image=redis:7', { references: ['nginx:1.25', 'redis:7'] }],
-    ['/bundle.tar?image=ghcr.io%2Forg%2Fapp%3A1', { references: ['ghcr.io/org/app:1'] }],
-    ['/bundle.tgz?image=a', { references: ['a'], filename: 'bundle.tgz' }],
-    ['/bundle.tgz.sha256?image=a', { references: ['a'], filename: 'bundle.tgz.sha256' }],
-    ['/bundle.tar?image=a&layout=oci&platform=all', { references: ['a'], layout: 'oci', platform: 'all' }],
+    ['/bundle.tar?image=nginx:1.25&image=redis:7', { images: written('nginx:1.25', 'redis:7') }],
+    ['/bundle.tar?image=ghcr.io%2Forg%2Fapp%3A1', { images: written('ghcr.io/org/app:1') }],
+    [
+      '/bundle.tar?image=a:2&since=1&image=b&image=c:2&since=org/c:1',
+      {
+        images: [
+          { reference: 'a:2', since: '1' },
+          { reference: 'b', since: undefined },
+          { reference: 'c:2', since: 'org/c:1' },
+        ],
+      },
+    ],
+    ['/bundle.tgz?image=a', { images: written('a'), filename: 'bundle.tgz' }],
+    ['/bundle.tgz.sha256?image=a', { images: written('a'), filename: 'bundle.tgz.sha256' }],
+    ['/bundle.tar?image=a&layout=oci&platform=all', { images: written('a'), layout: 'oci', platform: 'all' }],
     [
       '/platform/linux/arm64/bundle.tar?image=a',
-      { references: ['a'], platform: 'linux/arm64', template: '/platform/{os}/{arch}/bundle.{ending}' },
+      { images: written('a'), platform: 'linux/arm64', template: '/platform/{os}/{arch}/bundle.{ending}' },
     ],
     [
       '/platform/cat9k/bundle.tar?image=a',
-      { references: ['a'], platform: 'cat9k', template: '/platform/{device}/bundle.{ending}' },
+      { images: written('a'), platform: 'cat9k', template: '/platform/{device}/bundle.{ending}' },
     ],
   ];
   for (const [target, expected] of bundles) {
@@ -171,6 +199,14 @@ describe('a bundle', () => {
       assert.deepEqual(findRoute(target).route, { kind: 'bundle', ...BUNDLE, ...expected });
     });
   }
+
+  testRefusals('INVALID_REFERENCE', [
+    ['/bundle.tar?since=1&image=a:2', /Cannot use since="1": expected one base behind an image/],
+    ['/bundle.tar?image=a:2&since=1&since=0', /Cannot use since="0": expected one base behind an image/],
+    ['/bundle.tar?image=a:2&since=', /Cannot use since="": expected one base behind an image/],
+    ['/bundle.tar?image=a:2&since=user:secret@b', /Cannot parse since: it holds an @/],
+    ['/since/1/bundle.tar?image=a:2', /Cannot parse since "1": expected \/since\/\{tag\}\/ before docker/],
+  ]);
 });
 
 for (const repository of ['alpine', 'library/alpine', 'ghcr.io/org/app', 'localhost:5000/app']) {

@@ -1,0 +1,76 @@
+import { PassthroughError } from '../../errors.ts';
+import {
+  accountOf,
+  type CredentialOwner,
+  chooseCredential,
+  ownerOf,
+} from '../../registry/auth/credentials.ts';
+import { locationOf, openRepository, type RegistryAccess } from '../../registry/open-repository.ts';
+import type { RegistryHost } from '../../registry/registry-host.ts';
+import type { ResolvedOptions } from '../options.ts';
+import type { ArchiveRequest, Call, ImageRequest, InspectCall } from '../request.ts';
+import type { OpenRepository } from '../resolve-archive.ts';
+import { CachingRepository, type SharedManifests } from './caching-repository.ts';
+
+/** Opens repositories with the credentials that a call may use. */
+export class Repositories {
+  readonly #registry: ResolvedOptions['registry'];
+  readonly #access: RegistryAccess;
+  readonly #manifests: SharedManifests;
+
+  constructor(registry: ResolvedOptions['registry'], access: RegistryAccess, manifests: SharedManifests) {
+    this.#registry = registry;
+    this.#access = access;
+    this.#manifests = manifests;
+  }
+
+  /** Whose credentials a request would use; see `ImageService.credentialOwners`. */
+  owners(hosts: readonly RegistryHost[], client: Omit<Call, 'signal'>): ReadonlySet<CredentialOwner> {
+    return new Set(hosts.map((host) => ownerOf(this.#credentialFor(host, hosts, client))));
+  }
+
+  /**
+   * The way to open repositories for a request, with the cache of manifests around them.
+   *
+   * @param hosts the registries of the request
+   */
+  opener(hosts: readonly RegistryHost[], client: Omit<Call, 'signal'>): OpenRepository {
+    return ({ host, reference: { repository: name } }) => {
+      const credential = this.#credentialFor(host, hosts, client, name);
+      const location = locationOf(host, name, this.#registry.namespace);
+      const inner = openRepository(this.#access, { host, repository: name, credential });
+      const repository = new CachingRepository(
+        inner,
+        { location, owner: ownerOf(credential) },
+        this.#manifests,
+      );
+      return { location, repository, account: accountOf(credential) };
+    };
+  }
+
+  /** Opens the repository of an image without a cache, for a look-up. */
+  openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
+    const { repository: name } = reference;
+    const credential = this.#credentialFor(host, [host], access, name);
+    const repository = openRepository(this.#access, { host, repository: name, credential });
+    return { repository, signal, client, location: locationOf(host, name, this.#registry.namespace) };
+  }
+
+  /** Where a look-up of an archive takes place: in the repository of its first image. */
+  placeOf({ images: [image] }: ArchiveRequest, { signal, client }: InspectCall) {
+    if (image === undefined)
+      throw new PassthroughError('INTERNAL', 'Cannot look up an archive without images');
+    const { host, reference } = image;
+    return { signal, client, location: locationOf(host, reference.repository, this.#registry.namespace) };
+  }
+
+  #credentialFor(
+    host: RegistryHost,
+    hosts: readonly RegistryHost[],
+    { credentials, requiresClient }: Omit<Call, 'signal'>,
+    repository?: string,
+  ) {
+    const fixed = this.#registry.credentials;
+    return chooseCredential(host, credentials, fixed, { requiresClient, repository, hosts });
+  }
+}
