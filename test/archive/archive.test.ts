@@ -5,6 +5,7 @@ import { type ArchiveIdentity, archiveIdentity, planArchive } from '../../src/ar
 import { dockerGzipLayout } from '../../src/archive/docker-gzip-layout.ts';
 import { dockerLayout } from '../../src/archive/docker-layout.ts';
 import { ociLayout } from '../../src/archive/oci-layout.ts';
+import type { Digest } from '../../src/image/digest.ts';
 import { parseDigest } from '../support/digest.ts';
 import { encode, makeSample, type Sample, toOci } from './inputs.ts';
 
@@ -36,6 +37,13 @@ const sample: fc.Arbitrary<Sample> = fc
   );
 const bundle = fc.array(sample, { minLength: 1, maxLength: 2 });
 
+/** An image whose base has its lowest layer, if that is `a`. */
+function withoutLowest({ input }: Sample): Sample['input'] & { readonly base: Digest } {
+  const isShared = (index: number, size: number) => index === 0 && size === 1;
+  const layers = input.layers.map((layer, index) => ({ ...layer, isLeftOut: isShared(index, layer.size) }));
+  return { ...input, layers, base: digestOf('b') };
+}
+
 const layouts = {
   docker: (samples: readonly Sample[]) => dockerLayout(samples.map(({ input }) => input)),
   'docker-gzip': (samples: readonly Sample[]) =>
@@ -49,6 +57,13 @@ const layouts = {
       { foreignLayers: 'left out' },
     ),
   oci: (samples: readonly Sample[]) => ociLayout(samples.map(toOci)),
+  'docker without the lowest layer': (samples: readonly Sample[]) =>
+    dockerLayout(samples.map((one) => withoutLowest(one))),
+  'docker-gzip without the lowest layer': (samples: readonly Sample[]) =>
+    dockerGzipLayout(
+      samples.map((one) => withoutLowest(one)),
+      { foreignLayers: 'fetched' },
+    ),
 } as const;
 
 describe('archives of equal entity tags have equal bytes', () => {
@@ -119,12 +134,21 @@ describe('the entity tag of an archive', () => {
       images: [{ ...image, manifest: { ...manifest, mediaType: 'application/json' } }],
     },
     'number of images': { ...identity, images: [image, image] },
+    base: { ...identity, images: [{ ...image, base: digestOf('1') }] },
   };
   for (const [what, changed] of Object.entries(changes)) {
     test(`changes with the ${what}`, () => {
       assert.notEqual(archiveIdentity(changed), archiveIdentity(identity));
     });
   }
+
+  test('changes with the base, and with the image that has it', () => {
+    const [first, second] = [digestOf('1'), digestOf('2')].map((base) => ({ ...image, base }));
+    const tags = [[first], [second], [first, image], [image, first], [first, second]].map((images) =>
+      archiveIdentity({ ...identity, images: images.flatMap((one) => one ?? []) }),
+    );
+    assert.equal(new Set(tags).size, tags.length);
+  });
 
   test('changes with the order of the images', () => {
     const other = { ...image, reference: { ...reference, tag: '2' } };

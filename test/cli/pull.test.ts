@@ -7,6 +7,7 @@ import { machinePlatform } from '../../src/cli/options/platform.ts';
 import { listTar } from '../support/collect.ts';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
 import { type BuiltImage, makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { imagesOf, filesOf as unpacked } from '../support/reading.ts';
 import { makeCertificates } from '../support/tls.ts';
 import { temporaryFolder } from './binary.ts';
 import { type Result, run, start } from './command.ts';
@@ -37,6 +38,7 @@ describe('pull', { concurrency: 2 }, () => {
   before(async () => {
     registry = await startFakeRegistry();
     registry.push('team/app', '1', ONE);
+    registry.push('team/app', 'same', ONE);
     registry.push('team/app', 'other', SINGLE_OTHER);
     registry.push('team/two', '1', TWO);
     registry.push(
@@ -87,6 +89,47 @@ describe('pull', { concurrency: 2 }, () => {
       assert.ok(filesOf(await readFile(join(folder.path, 'a.tar'))).has(entry));
     });
   }
+
+  for (const layout of ['docker', 'docker-gzip', 'oci']) {
+    for (const ending of ['tar', 'tgz']) {
+      test(`--since in layout ${layout} as .${ending}: an update without the layers of the base`, async () => {
+        await using folder = await temporaryFolder();
+        const args = ['pull', '--layout', layout, '--since', 'same', ref('team/app:1'), `a.${ending}`];
+        const { code, stderr } = await run(args, { cwd: folder.path });
+        assert.equal(code, 0, stderr);
+        assert.ok(
+          stderr.includes(`, since ${ref('team/app:same')}, ${ONE.manifest.digest}) to a.${ending}: `),
+          stderr,
+        );
+        const archive = { body: await readFile(join(folder.path, `a.${ending}`)) };
+        const [image] = imagesOf(archive);
+        assert.deepEqual(
+          image?.Layers.map((name) => unpacked(archive).has(name)),
+          [false],
+        );
+      });
+    }
+  }
+
+  test('--since with a base that is not there is the error of a missing image, and says so', async () => {
+    await using folder = await temporaryFolder();
+    const { code, stderr } = await run(['pull', '-q', '--since', 'none', ref('team/app:1'), 'a.tar'], {
+      cwd: folder.path,
+    });
+    assert.equal(code, 3, stderr);
+    assert.ok(
+      stderr.includes(
+        `${ref('team/app:none')} is the base of the update: without --since, the archive is whole\n`,
+      ),
+      stderr,
+    );
+    assert.deepEqual(await readdir(folder.path), []);
+  });
+
+  test('--since is for one image', async () => {
+    const { code, stderr } = await run(['pull', '--since', '1', 'a', 'b', '-f', 'c.tar']);
+    assert.deepEqual([code, /Cannot use --since: it is for one image/.test(stderr)], [2, true]);
+  });
 
   const platforms: readonly (readonly string[])[] = [
     ['--platform', `${OTHER.os}/${OTHER.architecture}`],

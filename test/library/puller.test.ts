@@ -70,6 +70,34 @@ describe('a puller', () => {
     }
   });
 
+  test('pulls an update: the layers that the base has are neither in it nor fetched', async () => {
+    await using scene = await start();
+    scene.registry.push('team/base', '1', makeImage({ layers: LAYERS.slice(1) }));
+    scene.registry.push('team/app', 'base', makeImage({ layers: LAYERS.slice(0, 1) }));
+    const [shared, own] = IMAGE.layers;
+    const puller = scene.puller('team/app:1', AMD64);
+    const bases = ['base', 'team/app:base', `${scene.registry.host}/team/app:base`];
+    for (const layout of ['docker', 'docker-gzip', 'oci'] as const) {
+      for (const since of bases) {
+        const { size } = await puller.pullTar(scene.file, { layout, since });
+        const bytes = await readFile(scene.file);
+        assert.equal(bytes.length, size);
+        assert.ok((await readAll(puller.bytes({ layout, since }))).equals(bytes), layout);
+        const files = new Map(listTar(bytes).map(({ name, content }) => [name, content]));
+        const [{ Layers }] = JSON.parse(String(files.get('manifest.json')));
+        const isThere = Layers.map((name: string) => files.has(name));
+        assert.deepEqual(isThere, [false, true], `${layout} since ${since}`);
+      }
+    }
+    const { registry } = scene;
+    assert.equal(registry.countRequests(new RegExp(`GET .*/blobs/${shared?.digest}`)), 0);
+    assert.ok(registry.countRequests(new RegExp(`GET .*/blobs/${own?.digest}`)) > 0);
+    await assert.rejects(puller.pullTar(scene.file, { since: 'other.example/a:1' }), {
+      code: 'INVALID_REFERENCE',
+    });
+    await assert.rejects(puller.pullTar(scene.file, { since: 'none' }), { code: 'IMAGE_NOT_FOUND' });
+  });
+
   test('pulls manifests, and says which kind they are', async () => {
     await using scene = await start();
     const all = scene.puller('team/all:1', { os: 'linux', arch: 'arm64' });
