@@ -108,6 +108,35 @@ describe('an early archive', () => {
     assert.match(received, /^content-length: \d+\r$/im);
   });
 
+  for (const path of [
+    '/early/docker/team_app_1.tar',
+    '/platform/linux/amd64/early/docker/team_app_1.tar',
+    '/early/platform/linux/amd64/docker/team_app_1.tar?start=early',
+    '/early/bundle.tar?image={host}/team/app:1',
+    '/{host}/team/app:1?start=early',
+  ]) {
+    test(`is asked for by ${path}`, async () => {
+      await using pair = await start();
+      const reply = await pair.request(path);
+      assert.deepEqual([reply.status, reply.headers['transfer-encoding']], [200, 'chunked']);
+    });
+  }
+
+  const refused: readonly [path: string, why: RegExp][] = [
+    ['/early/team/app:1', /expected docker, registry or registry-auth behind \/early\//],
+    ['/early/early/docker/team_app_1.tar', /it has \/early\/ twice/],
+    ['/early/docker/team_app_1.tar?start=prepared', /the request says early and "prepared"/],
+    ['/docker/team_app_1.tar?start=now', /Cannot use start="now": expected one of prepared, early/],
+  ];
+  for (const [path, why] of refused) {
+    test(`is refused for ${path}`, async () => {
+      await using pair = await start();
+      const reply = await pair.request(path);
+      assert.equal(reply.status, 400);
+      assert.match(reply.body.toString(), why);
+    });
+  }
+
   test('has its length when it is stored', async () => {
     await using pair = await start({ env: { CACHE_MAX_BYTES: '1000000000' } });
     await pair.request('/docker/team_app_1.tar?start=early');
