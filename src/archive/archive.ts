@@ -6,8 +6,11 @@ import { tarSize } from '../tar/encoder.ts';
 import type { TarEntry } from '../tar/header.ts';
 
 /** The layouts of archives. Each has a module of its name. */
-export const LAYOUTS = ['docker', 'docker-gzip', 'oci'] as const;
+export const LAYOUTS = ['docker', 'docker-gzip', 'oci', 'iox'] as const;
 export type LayoutName = (typeof LAYOUTS)[number];
+
+/** The layouts that loaders of images read; all but that of a package for devices. */
+export type ImageLayout = Exclude<LayoutName, 'iox'>;
 
 /** Whether a text is the name of a layout. */
 export function isLayout(text: string): text is LayoutName {
@@ -51,6 +54,8 @@ export interface ArchiveIdentity {
   readonly foreignLayers?: ForeignLayers;
   /** In the order of the archive. */
   readonly images: readonly ArchivedImage[];
+  /** What else decides the bytes of a package, as JSON writes it. */
+  readonly package?: unknown;
 }
 
 /** One image of an archive. */
@@ -78,6 +83,7 @@ const LAYOUT_REVISION = 1;
  *     digest of a manifest or index    →  its bytes → digests below it → their bytes → diff IDs, platforms
  *     media type                       →  the descriptor in `index.json`; not all manifests have their own
  *     foreign layers                   →  whether their files are there
+ *     package                          →  settings and sizes that no label or config has
  *
  * The arrows hold for two reasons. Every byte is verified against its digest before an archive is planned. The layouts get
  * nothing else: no clock, no order of arrival, no fields of an index when one image of it was requested. Equal bytes do not mean
@@ -86,7 +92,12 @@ const LAYOUT_REVISION = 1;
  * @returns a strong tag, with its quotes
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-etag
  */
-export function archiveIdentity({ layout, foreignLayers = 'fetched', images }: ArchiveIdentity): string {
+export function archiveIdentity({
+  layout,
+  foreignLayers = 'fetched',
+  images,
+  package: ofPackage,
+}: ArchiveIdentity): string {
   const parts = images.map(({ reference, manifest }) => [
     reference.registryName,
     reference.repository,
@@ -94,7 +105,8 @@ export function archiveIdentity({ layout, foreignLayers = 'fetched', images }: A
     manifest.digest,
     manifest.mediaType,
   ]);
-  const text = JSON.stringify([LAYOUT_REVISION, layout, foreignLayers, parts]);
+  const extra = ofPackage === undefined ? [] : [ofPackage];
+  const text = JSON.stringify([LAYOUT_REVISION, layout, foreignLayers, parts, ...extra]);
   return `"${createHash('sha256').update(text).digest('hex')}"`;
 }
 

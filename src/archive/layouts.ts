@@ -51,6 +51,8 @@ export interface Layout {
   readonly namesForeignLayers: boolean;
   /** Whether the archive repeats settings of the config, as `legacySettings` writes them. */
   readonly repeatsSettings: boolean;
+  /** Whether the archive is packed into another one, as `ioxLayout` plans it. It is for one image then. */
+  readonly isPackage: boolean;
   /** Computes the entries of the archive and its size. Images stand in the order of the archive. */
   readonly arrange: (images: readonly LayoutImage[], foreignLayers: ForeignLayers) => Archive;
 }
@@ -62,16 +64,15 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     holdsIndexes: false,
     namesForeignLayers: false,
     repeatsSettings: true,
-    arrange: (images) =>
-      dockerLayout(
-        images.map((image) => ({ ...legacyContent(image), layers: image.layers.map(uncompressedLayer) })),
-      ),
+    isPackage: false,
+    arrange: arrangeDocker,
   },
   'docker-gzip': {
     layerForm: 'compressed',
     holdsIndexes: false,
     namesForeignLayers: true,
     repeatsSettings: false,
+    isPackage: false,
     arrange: (images, foreignLayers) => dockerGzipLayout(images.map(dockerGzipContent), { foreignLayers }),
   },
   oci: {
@@ -79,9 +80,24 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     holdsIndexes: true,
     namesForeignLayers: false,
     repeatsSettings: false,
+    isPackage: false,
     arrange: (images) => ociLayout(images.map(ociContent)),
   },
+  iox: {
+    layerForm: 'uncompressed',
+    holdsIndexes: false,
+    namesForeignLayers: false,
+    repeatsSettings: true,
+    isPackage: true,
+    arrange: arrangeDocker,
+  },
 };
+
+function arrangeDocker(images: readonly LayoutImage[]): Archive {
+  return dockerLayout(
+    images.map((image) => ({ ...legacyContent(image), layers: image.layers.map(uncompressedLayer) })),
+  );
+}
 
 function dockerContent({ name, root, config }: LayoutImage) {
   if (config?.image === undefined) throw new PassthroughError('INTERNAL', 'Cannot lay out what is no image');

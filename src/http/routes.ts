@@ -39,11 +39,13 @@ export interface RouteRow extends RoutePattern<ParsedRoute> {
 
 const READ = ['GET', 'HEAD'];
 
-/** What routes to archives have in common. The names of platform and layout may also stand in the path. */
+const SIZES = ['profile', 'cpu', 'memory', 'disk'] as const;
+
+/** What routes to archives have in common. The names of platform, profile and layout may also stand in the path. */
 const PULL = {
   methods: READ,
-  prefixes: ['platform'],
-  parameters: ['platform', 'arch'],
+  prefixes: ['platform', 'profile'],
+  parameters: ['platform', 'arch', ...SIZES],
   isPull: true,
   isProbe: false,
 } as const;
@@ -80,7 +82,7 @@ export const ROUTES: readonly RouteRow[] = [
     ...PULL,
     pattern: '/{reference}',
     prefixes: [],
-    parameters: ['platform', 'arch', 'layout', 'format', 'name'],
+    parameters: ['platform', 'arch', 'layout', 'format', 'name', ...SIZES],
     parse: answeredBy(parseReferenceArchive, handleArchive),
     usage: ['GET /{reference}', 'by reference, gzipped: /alpine:latest, /ghcr.io/org/app:1'],
   },
@@ -88,6 +90,7 @@ export const ROUTES: readonly RouteRow[] = [
     ...PULL,
     pattern: '/bundle.{ending}',
     methods: [...READ, 'POST'],
+    prefixes: ['platform'],
     parameters: ['platform', 'arch', 'layout', 'image'],
     parse: answeredBy(parseBundle, handleArchive),
     usage: [
@@ -98,7 +101,7 @@ export const ROUTES: readonly RouteRow[] = [
   {
     ...OTHER,
     pattern: '/manifest/{reference}',
-    parameters: ['platform', 'arch', 'type'],
+    parameters: ['platform', 'arch', 'type', 'layout', ...SIZES],
     parse: answeredBy(parseManifestRoute, handleManifest),
     usage: ['GET /manifest/{reference}', 'the manifest, before pulling'],
   },

@@ -11,8 +11,10 @@ import { ChecksumCache } from './cache/checksum-cache.ts';
 import { checksumFile } from './checksum-file.ts';
 import { checkUncompressedSize, DiskTurns, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
-import type { ArchivePuller, PullCall, Reader } from './pull-archive.ts';
+import type { ArchivePuller, PullCall } from './pull-archive.ts';
+import type { Reader } from './readable-archive.ts';
 import {
+  archiveAccount,
   etagOf,
   isSpliced,
   type ResolvedArchive,
@@ -30,6 +32,8 @@ export interface ArchiveFile {
   readonly etag: string;
   /** SHA-256 of the whole file in hex, if it is known. */
   readonly sha256: string | undefined;
+  /** Labels of the image that the descriptor of a package does not have; none for other files. */
+  readonly leftOut: readonly string[];
   /**
    * The bytes of the whole or of a range.
    *
@@ -57,6 +61,7 @@ export interface SharedFile {
   readonly size: number;
   readonly etag: string;
   readonly sha256: string | undefined;
+  readonly leftOut: readonly string[];
   /** The span in which the file was prepared. */
   readonly preparedIn: SpanContext | undefined;
   bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;
@@ -108,6 +113,7 @@ export class ArchiveFiles {
         get sha256() {
           return value.sha256;
         },
+        leftOut: value.leftOut,
         bytes: (range) => value.bytes(range, reader),
         close: release,
       };
@@ -190,6 +196,7 @@ export class ArchiveFiles {
       get sha256() {
         return checksums.get('sha256', etag);
       },
+      leftOut: pulled.leftOut,
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) => pulled.bytes(range, reader),
       release: () => [pulled.release(), leave()],
@@ -206,6 +213,9 @@ export class ArchiveFiles {
       size: file.size,
       etag: this.#etagOf(resolved),
       sha256: String(file.description['sha256']),
+      leftOut: String(file.description['leftOut'] ?? '')
+        .split(' ')
+        .filter((label) => label !== ''),
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) =>
         readRepairing(file, range, () => this.#compress(reader.resolved, { signal: reader.signal })),
@@ -233,12 +243,13 @@ export class ArchiveFiles {
       progress?.enter('compressing');
       return await store.obtain(compressedKey(resolved), {
         signal,
-        account: accountOf(resolved),
+        account: archiveAccount(resolved),
         produce: async (draft, working) => {
           const bytes = pulled.bytes(undefined, { resolved, signal: working });
           try {
             const sha256 = await gzipInto(draft, bytes, working);
-            return { sha256, uncompressedBytes: pulled.uncompressedBytes };
+            const { uncompressedBytes, leftOut } = pulled;
+            return { sha256, uncompressedBytes, leftOut: leftOut.join(' ') };
           } catch (error) {
             // An aborted pipeline throws its own AbortError, which does not contain the reason.
             throw working.aborted ? working.reason : error;
@@ -274,15 +285,10 @@ export class ArchiveFiles {
   }
 }
 
-/** The client's account that the images are fetched with. Only a request for a single registry has one. */
-function accountOf({ images }: ResolvedArchive): string | undefined {
-  return images.find(({ account }) => account !== undefined)?.account;
-}
-
 /** Whose work it is, and which of its failures are not those of other callers: what their account was refused. */
 function ownedBy(resolved: ResolvedArchive) {
   return {
-    account: accountOf(resolved),
+    account: archiveAccount(resolved),
     isPersonal: (error: unknown, isSameAccount: boolean) =>
       isPassthroughError(error, 'REGISTRY_DENIED') || (!isSameAccount && dependsOnAccount(error)),
   };

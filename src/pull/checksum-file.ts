@@ -13,6 +13,7 @@ export function checksumFile(line: string, filename: string, etag: string) {
     size: content.byteLength,
     etag,
     sha256: undefined,
+    leftOut: [],
     bytes: async function* ({ start, end }: ByteRange = { start: 0, end: content.byteLength }) {
       yield content.subarray(start, end);
     },

@@ -1,26 +1,23 @@
+import { PassthroughError } from '../errors.ts';
 import type { Descriptor } from '../image/descriptor.ts';
 import { formatReference } from '../image/reference.ts';
-import { accountOf, type CredentialOwner, chooseCredential, ownerOf } from '../registry/auth/credentials.ts';
-import {
-  locationOf,
-  openRegistryAccess,
-  openRepository,
-  type RegistryAccess,
-} from '../registry/open-repository.ts';
+import type { CredentialOwner } from '../registry/auth/credentials.ts';
+import { openRegistryAccess, type RegistryAccess } from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Store } from '../storage/store.ts';
 import { verified } from '../streams/verify.ts';
 import type { Content } from '../util/content.ts';
 import { VERSION } from '../version.ts';
 import { type ArchiveFile, ArchiveFiles, sharedFiles } from './archive-files.ts';
-import { CachingRepository, SharedManifests } from './cache/caching-repository.ts';
+import { SharedManifests } from './cache/caching-repository.ts';
 import type { ManifestStore } from './cache/manifest-store.ts';
 import { openStorage, type ReplaceableParts, type Storage } from './cache/open-storage.ts';
+import { RepositoryOpener } from './cache/repository-opener.ts';
 import { DirectWriter } from './direct/direct-writer.ts';
 import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
 import { checkTarget } from './direct/partial-file.ts';
 import { pullTo, type WrittenArchive } from './direct/pull-to.ts';
-import { LookUps } from './documents/look-ups.ts';
+import { LookUps, type ServedDescriptor } from './documents/look-ups.ts';
 import { openPolicy } from './documents/policy.ts';
 import { LayerFetcher } from './layers/fetch-layers.ts';
 import { Places, withTimeLimit } from './limits.ts';
@@ -48,7 +45,7 @@ export class ImageService {
   readonly #options: ResolvedOptions;
   readonly #policy: ResolvePolicy;
   readonly #registries: RegistryAccess & { close(): void };
-  readonly #manifests: SharedManifests;
+  readonly #opener: RepositoryOpener;
   readonly #store: Store<LayerReport>;
   readonly #manifestStore: ManifestStore;
   readonly #files: ArchiveFiles;
@@ -74,7 +71,8 @@ export class ImageService {
     });
     this.#store = store;
     this.#manifestStore = manifestStore;
-    this.#manifests = new SharedManifests(references, manifestsInFlight);
+    const manifests = new SharedManifests(references, manifestsInFlight);
+    this.#opener = new RepositoryOpener(this.#registries, registry, manifests);
     this.#lookUps = new LookUps({
       store,
       documents,
@@ -127,7 +125,7 @@ export class ImageService {
     hosts: readonly RegistryHost[],
     client: Omit<Call, 'signal'>,
   ): ReadonlySet<CredentialOwner> {
-    return new Set(hosts.map((host) => ownerOf(this.#credentialFor(host, hosts, client))));
+    return this.#opener.owners(hosts, client);
   }
 
   /**
@@ -138,18 +136,10 @@ export class ImageService {
    *   `IMAGE_TOO_LARGE`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
   resolve(request: ArchiveRequest, { signal, ...client }: Call): Promise<ResolvedArchive> {
-    const hosts = request.images.map(({ host }) => host);
-    const open = ({ host, reference: { repository: name } }: ImageRequest) => {
-      const credential = this.#credentialFor(host, hosts, client, name);
-      const location = locationOf(host, name, this.#options.registry.namespace);
-      const inner = openRepository(this.#registries, { host, repository: name, credential });
-      const repository = new CachingRepository(
-        inner,
-        { location, owner: ownerOf(credential) },
-        this.#manifests,
-      );
-      return { location, repository, account: accountOf(credential) };
-    };
+    const open = this.#opener.cached(
+      request.images.map(({ host }) => host),
+      client,
+    );
     return withTimeLimit({ totalMs: this.#options.prepareTimeoutMs, spentMs: 0 }, signal, (both) =>
       resolveArchive(request, open, this.#policy, both),
     );
@@ -230,8 +220,22 @@ export class ImageService {
    *   takes longer than `prepareTimeoutMs`
    */
   manifest(image: ImageRequest, choice: ManifestChoice, call: InspectCall): Promise<ServedManifest> {
-    const { repository, ...place } = this.#openUncached(image, call);
+    const { repository, ...place } = this.#opener.uncached(image, call);
     return this.#lookUps.manifest({ reference: image.reference, repository }, choice, place);
+  }
+
+  /**
+   * Writes the descriptor of an image for Cisco IOx, as a package has it. No layer is fetched.
+   *
+   * @param request for layout iox
+   * @throws PassthroughError those of {@link resolve}; `UNSUPPORTED_IMAGE` for an image that has no valid descriptor; `BUSY`
+   */
+  descriptor(request: ArchiveRequest, { client, ...call }: InspectCall): Promise<ServedDescriptor> {
+    const [image] = request.images;
+    if (image === undefined) throw new PassthroughError('INTERNAL', 'Cannot describe no image');
+    const { location, signal } = this.#opener.uncached(image, call);
+    const resolve = (both: AbortSignal) => this.resolve(request, { ...call, signal: both });
+    return this.#lookUps.descriptor(resolve, this.#policy, { signal, client, location });
   }
 
   /**
@@ -240,7 +244,7 @@ export class ImageService {
    * @throws PassthroughError those of {@link manifest}
    */
   headManifest(image: ImageRequest, call: InspectCall): Promise<ManifestFacts> {
-    const { repository, signal } = this.#openUncached(image, call);
+    const { repository, signal } = this.#opener.uncached(image, call);
     const fetch = () => this.manifest(image, { type: undefined, platform: undefined }, call);
     return manifestFacts(image.reference, repository, fetch, signal);
   }
@@ -251,7 +255,7 @@ export class ImageService {
    * @throws PassthroughError those of `Repository`; while reading, `VERIFICATION_FAILED`
    */
   async openBlob(image: ImageRequest, descriptor: Descriptor, call: Call) {
-    const { repository } = this.#openUncached(image, call);
+    const { repository } = this.#opener.uncached(image, call);
     return verified(await repository.openLayer(descriptor, call.signal), descriptor);
   }
 
@@ -262,7 +266,7 @@ export class ImageService {
    * @throws PassthroughError `BUSY`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
   tags(image: ImageRequest, call: InspectCall): Promise<Content> {
-    const { repository, ...place } = this.#openUncached(image, call);
+    const { repository, ...place } = this.#opener.uncached(image, call);
     return this.#lookUps.tags(repository, place);
   }
 
@@ -277,22 +281,5 @@ export class ImageService {
     this.#registries.close();
     await this.#manifestStore.close();
     await this.#store.close();
-  }
-
-  #openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
-    const { repository: name } = reference;
-    const credential = this.#credentialFor(host, [host], access, name);
-    const repository = openRepository(this.#registries, { host, repository: name, credential });
-    return { repository, signal, client, location: locationOf(host, name, this.#options.registry.namespace) };
-  }
-
-  #credentialFor(
-    host: RegistryHost,
-    hosts: readonly RegistryHost[],
-    { credentials, requiresClient }: Omit<Call, 'signal'>,
-    repository?: string,
-  ) {
-    const fixed = this.#options.registry.credentials;
-    return chooseCredential(host, credentials, fixed, { requiresClient, repository, hosts });
   }
 }

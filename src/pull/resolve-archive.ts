@@ -1,4 +1,5 @@
 import { archiveIdentity } from '../archive/archive.ts';
+import type { IoxSettings } from '../archive/iox/settings.ts';
 import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
@@ -14,7 +15,7 @@ import { quoted } from '../util/printable.ts';
 import { LAYER_BYTES, reserveHeld } from './documents/held-memory.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { GzipWay } from './options.ts';
-import type { ArchiveRequest, ImageRequest } from './request.ts';
+import { type ArchiveRequest, checkPackage, type ImageRequest, isPackage } from './request.ts';
 import { type ResolvedManifest, resolveManifest } from './resolve-manifest.ts';
 
 /** An image whose manifest is verified, and the repository it came from, opened with the caller's credentials. */
@@ -68,6 +69,8 @@ export interface ResolvePolicy {
   readonly fetchesForeignLayers: boolean;
   /** How gzipped archives are made; see `ResolvedOptions.gzip`. */
   readonly gzip: GzipWay;
+  /** How packages for Cisco IOx are made. */
+  readonly iox: IoxSettings;
 }
 
 /** Opens the repository of an image with the caller's credentials. */
@@ -87,6 +90,7 @@ export async function resolveArchive(
   policy: ResolvePolicy,
   signal: AbortSignal,
 ): Promise<ResolvedArchive> {
+  checkPackage(request);
   const startedAt = performance.now();
   using held = new DisposableStack();
   const images: ResolvedImage[] = [];
@@ -112,10 +116,8 @@ export async function resolveArchive(
   const archiveEtag = archiveIdentity({
     layout: request.layout,
     foreignLayers: foreignLayersOf(request, policy),
-    images: images.map(({ request: { name }, manifest: { digest, manifest } }) => ({
-      reference: name,
-      manifest: { digest, mediaType: manifest.mediaType },
-    })),
+    images: images.map(archivedImage),
+    ...(isPackage(request) && { package: [policy.iox, request.sizing ?? null] }),
   });
   const places = images.map(({ location: { origin, name } }) => `${origin}/${name}`);
   const ages = images.flatMap(({ manifest: { staleMs } }) => staleMs ?? []);
@@ -133,6 +135,16 @@ export async function resolveArchive(
     staleMs: ages.length === 0 ? undefined : Math.max(...ages),
     release: () => all.dispose(),
   };
+}
+
+/** The client's account that the images are fetched with. Only a request for a single registry has one. */
+export function archiveAccount({ images }: ResolvedArchive): string | undefined {
+  return images.find(({ account }) => account !== undefined)?.account;
+}
+
+/** An image as it is part of the identity of an archive. */
+export function archivedImage({ request: { name }, manifest: { digest, manifest } }: ResolvedImage) {
+  return { reference: name, manifest: { digest, mediaType: manifest.mediaType } };
 }
 
 /** Memory that an archive takes while it is prepared and sent. Configs stay in memory as they are and as settings, if small. */
@@ -182,15 +194,22 @@ async function resolveImage(
  */
 export function etagOf(
   archiveEtag: string,
-  request: Pick<ArchiveRequest, 'compression' | 'checksum'>,
+  request: Pick<ArchiveRequest, 'compression' | 'checksum' | 'layout'>,
   policy: Pick<ResolvePolicy, 'gzip'>,
   isDeflated = false,
 ): string {
   const parts = [archiveEtag.slice(1, -1)];
-  const { zlib } = process.versions;
-  if (isSpliced(request, policy)) parts.push(isDeflated ? `spliced-${zlib}` : 'spliced');
-  else if (request.compression === 'gzip') parts.push(`gzip-${zlib}`);
+  if (isPackage(request)) parts.push(gzipMark(policy.gzip, isDeflated));
+  // Around a package, nothing is compressed but by zlib.
+  if (request.compression === 'gzip') parts.push(gzipMark(policy.gzip, isDeflated && !isPackage(request)));
   return withChecksum(`"${parts.join('-')}"`, request.checksum);
+}
+
+/** Part of an entity tag: how a gzip file is made, with the version of zlib where that decides its bytes. */
+export function gzipMark(way: GzipWay, isDeflated: boolean): string {
+  const { zlib } = process.versions;
+  if (way === 'whole') return `gzip-${zlib}`;
+  return isDeflated ? `spliced-${zlib}` : 'spliced';
 }
 
 /** The entity tag of the line with the checksum of a file. */
@@ -209,7 +228,8 @@ export function isSpliced(
 /** The form in which the layers of an archive are stored. */
 export function layerFormOf(request: ArchiveRequest, policy: Pick<ResolvePolicy, 'gzip'>): LayerForm {
   const { layerForm } = LAYOUT_TABLE[request.layout];
-  return layerForm === 'uncompressed' && isSpliced(request, policy) ? 'gzip' : layerForm;
+  const isInGzip = isPackage(request) ? policy.gzip === 'spliced' : isSpliced(request, policy);
+  return layerForm === 'uncompressed' && isInGzip ? 'gzip' : layerForm;
 }
 
 /** Whether an archive holds the bytes of foreign layers. */

@@ -12,7 +12,7 @@ import { openSpoolFile } from '../../src/pull/documents/stored-content.ts';
 import type { ImageDigests } from '../../src/pull/image-attributes.ts';
 import { LayerFetcher } from '../../src/pull/layers/fetch-layers.ts';
 import type { ImageLimits } from '../../src/pull/limits.ts';
-import type { GzipWay } from '../../src/pull/options.ts';
+import { DEFAULT_OPTIONS, type GzipWay } from '../../src/pull/options.ts';
 import type { LayerReport } from '../../src/pull/progress.ts';
 import { ArchivePuller } from '../../src/pull/pull-archive.ts';
 import { type ArchiveRequest, archiveRequest, type ImageRequest } from '../../src/pull/request.ts';
@@ -143,6 +143,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     childrenBytes: childrenBytes(bodyLimits.manifestBytes),
     fetchesForeignLayers: options.fetchesForeignLayers ?? false,
     gzip: options.gzip ?? 'spliced',
+    iox: DEFAULT_OPTIONS.iox,
   };
   const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8, memory });
   const puller = new ArchivePuller(layers, policy, store);

@@ -137,6 +137,7 @@ async function send(
   app: Application,
 ): Promise<void> {
   const about = { manifestDigest: context.facts.digest, staleMs: resolved.staleMs };
+  if (!('knownEtag' in file)) nameLeftOut(context, file.leftOut);
   try {
     if ('knownEtag' in file) return sendNotModified(context, file.knownEtag, about);
     const { downloads, config } = app;
@@ -145,6 +146,13 @@ async function send(
     if (!('knownEtag' in file)) file.close();
     resolved.release();
   }
+}
+
+/** Tells, in the answer and in the log, which labels a descriptor does not have. */
+export function nameLeftOut({ response, facts }: RequestContext, labels: readonly string[]): void {
+  if (labels.length === 0) return;
+  facts.leftOut = labels.join(', ');
+  response.setHeader('IOx-Labels-Left-Out', facts.leftOut);
 }
 
 /** Records what the references resolved to, for log and telemetry. */

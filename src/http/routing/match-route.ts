@@ -1,4 +1,5 @@
 import { isLayout } from '../../archive/archive.ts';
+import type { SizingTexts } from '../../archive/iox/settings.ts';
 import { PassthroughError } from '../../errors.ts';
 import { devicePlatform } from '../../image/device.ts';
 import { printable, quoted } from '../../util/printable.ts';
@@ -7,8 +8,10 @@ import { refuseUnknownParameters } from './parameters.ts';
 import { decodeSegment, mayHoldCredentials, splitTarget } from './path.ts';
 import type { PullRoute, Route } from './route.ts';
 
+const PREFIXES = ['platform', 'profile'] as const;
+
 /** What may stand before the path of a route. */
-export type Prefix = 'platform';
+export type Prefix = (typeof PREFIXES)[number];
 
 /** A path that fits the pattern of a row. */
 export interface RoutePath {
@@ -16,6 +19,8 @@ export interface RoutePath {
   readonly template: string;
   /** The platform that the prefix names. */
   readonly platform: string | undefined;
+  /** The size of the application that the prefix names. */
+  readonly sizing?: SizingTexts;
   /** Segments behind the prefix, still encoded; without the first one if the pattern begins with a literal. */
   readonly segments: readonly string[];
   readonly query: URLSearchParams;
@@ -60,8 +65,12 @@ const FREE_LENGTH = /\{(?:layout|filename|reference|repository|archive)\}/;
 /**
  * Finds the row of a request target, and parses the target with it.
  *
- *     target ::= [ prefix ] path [ "?" query ]
- *     prefix ::= "/platform/" ( os "/" arch [ "/" variant ] | device | "all" )
+ *     target   ::= { prefix } path [ "?" query ]
+ *     prefix   ::= platform | profile
+ *     platform ::= "/platform/" ( os "/" arch [ "/" variant ] | device | "all" )
+ *     profile  ::= "/profile/" ( name | "custom/" cpu "/" memory "/" disk )
+ *
+ * Prefixes stand in any order, each once.
  *
  * Each segment is decoded on its own, so an encoded slash separates nothing. Paths are not normalised: `..` names no image.
  *
@@ -88,9 +97,11 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
   segments: readonly string[],
   query: URLSearchParams,
 ): Match<Row, Parsed> {
-  const { prefix, platform, rest } = takePlatform(segments, rows);
+  const { prefix, platform, sizing, rest } = takePrefixes(segments, rows);
   const [root = '', ...tail] = rest;
-  const isAllowed = (row: Pattern) => platform === undefined || row.prefixes.includes('platform');
+  const isAllowed = (row: Pattern) =>
+    (platform === undefined || row.prefixes.includes('platform')) &&
+    (sizing === undefined || row.prefixes.includes('profile'));
   const row =
     rows.find((one) => isAllowed(one) && hasRoot(one, root) && hasLength(one, rest.length)) ??
     (isReserved(rows, root) ? undefined : rows.find(({ pattern }) => isCatchAll(pattern)));
@@ -101,6 +112,7 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
   const path = {
     template: `${prefix}${row.pattern}`,
     platform,
+    ...(sizing !== undefined && { sizing }),
     segments: isLiteral ? tail : rest,
     query,
   };
@@ -115,11 +127,47 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
   return { row, parsed: row.parse({ ...path, template, archive }) };
 }
 
-/** Takes `platform/…` off the front: all up to the next segment that begins a route which takes this prefix. */
-function takePlatform(segments: readonly string[], rows: readonly Pattern[]) {
-  if (segments[0] !== 'platform') return { prefix: '', platform: undefined, rest: segments };
+/** What stands before the path of a route. */
+interface Prefixes {
+  readonly prefix: string;
+  readonly platform?: string | undefined;
+  readonly sizing?: SizingTexts;
+  readonly rest: readonly string[];
+}
+
+/** Takes all prefixes off the front. */
+function takePrefixes(segments: readonly string[], rows: readonly Pattern[]): Prefixes {
+  let taken: Prefixes = { prefix: '', rest: segments };
+  for (;;) {
+    const name = PREFIXES.find((one) => one === taken.rest[0]);
+    if (name === undefined) return taken;
+    const isRepeated = (name === 'platform' ? taken.platform : taken.sizing) !== undefined;
+    if (isRepeated) throw notFound(`/${name}/ stands before a route once`);
+    const next = name === 'platform' ? takePlatform(taken.rest, rows) : takeProfile(taken.rest);
+    taken = { ...taken, ...next, prefix: `${taken.prefix}${next.prefix}` };
+  }
+}
+
+/** Takes `profile/{name}` or `profile/custom/{cpu}/{memory}/{disk}` off the front. */
+function takeProfile([, ...parts]: readonly string[]): Prefixes {
+  const [profile = '', cpu, memory, disk] = parts
+    .slice(0, 4)
+    .map((part) => decodeSegment(part, 'INVALID_REFERENCE', 'profile'));
+  if (profile.toLowerCase() !== 'custom')
+    return { prefix: '/profile/{profile}', sizing: { profile }, rest: parts.slice(1) };
+  return {
+    prefix: '/profile/custom/{cpu}/{memory}/{disk}',
+    sizing: { profile, cpu, memory, disk },
+    rest: parts.slice(4),
+  };
+}
+
+/** Takes `platform/…` off the front: all up to the next prefix, or segment that begins a route which takes this one. */
+function takePlatform(segments: readonly string[], rows: readonly Pattern[]): Prefixes {
   const below = rows.filter(({ prefixes }) => prefixes.includes('platform'));
-  const length = [1, 2, 3].find((count) => below.some((row) => hasRoot(row, segments[count + 1] ?? '')));
+  const isEnd = (segment: string) =>
+    PREFIXES.some((name) => name === segment) || below.some((row) => hasRoot(row, segment));
+  const length = [1, 2, 3].find((count) => isEnd(segments[count + 1] ?? ''));
   const parts = segments
     .slice(1, 1 + (length ?? 2))
     .map((part) => decodeSegment(part, 'INVALID_PLATFORM', 'platform'));

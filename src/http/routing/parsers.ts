@@ -5,7 +5,7 @@ import { PassthroughError } from '../../errors.ts';
 import { quoted } from '../../util/printable.ts';
 import type { RoutePath } from './match-route.ts';
 import { decodeSegment, refuseCredentials } from './path.ts';
-import { chooseCompression, chooseLayout, choosePlatform, oneOf, single } from './query.ts';
+import { chooseCompression, chooseLayout, choosePlatform, chooseSizing, oneOf, single } from './query.ts';
 import type {
   ArchiveRoute,
   BundleRoute,
@@ -73,7 +73,7 @@ function registryArchive(path: RoutePath, root: string): ArchiveRoute {
 }
 
 function archiveRoute(
-  { template, platform, query }: RoutePath,
+  { template, platform, sizing, query }: RoutePath,
   { layout, filename }: { readonly layout: string; readonly filename: string },
 ): ArchiveRoute {
   return {
@@ -83,6 +83,7 @@ function archiveRoute(
     registry: undefined,
     requiresCredentials: false,
     platform: choosePlatform(platform, query),
+    ...chooseSizing(sizing, query),
     filename: decodeSegment(filename, 'INVALID_FILENAME', 'filename'),
   };
 }
@@ -94,11 +95,18 @@ function knownLayout(layout: string): LayoutName {
 }
 
 /** `/{reference}` */
-export function parseReferenceArchive({ template, platform, segments, query }: RoutePath): ReferenceRoute {
+export function parseReferenceArchive({
+  template,
+  platform,
+  sizing,
+  segments,
+  query,
+}: RoutePath): ReferenceRoute {
   return {
     kind: 'reference',
     template,
     platform: choosePlatform(platform, query),
+    ...chooseSizing(sizing, query),
     layout: chooseLayout(query),
     reference: decodeReference(segments),
     name: single(query, 'name'),
@@ -107,13 +115,14 @@ export function parseReferenceArchive({ template, platform, segments, query }: R
 }
 
 /** `/bundle.{ending}` */
-export function parseBundle({ template, platform, segments, query }: RoutePath): BundleRoute {
+export function parseBundle({ template, platform, sizing, segments, query }: RoutePath): BundleRoute {
   const references = query.getAll('image');
   for (const reference of references) refuseCredentials(reference, 'INVALID_REFERENCE', 'image');
   return {
     kind: 'bundle',
     template,
     platform: choosePlatform(platform, query),
+    ...chooseSizing(sizing, query),
     layout: chooseLayout(query),
     references,
     filename: decodeSegment(segments[0] ?? '', 'INVALID_FILENAME', 'filename'),
@@ -121,13 +130,21 @@ export function parseBundle({ template, platform, segments, query }: RoutePath):
 }
 
 /** `/manifest/{reference}` */
-export function parseManifestRoute({ template, platform, segments, query }: RoutePath): ManifestRoute {
+export function parseManifestRoute({
+  template,
+  platform,
+  sizing,
+  segments,
+  query,
+}: RoutePath): ManifestRoute {
   return {
     kind: 'manifest',
     template,
     platform: choosePlatform(platform, query),
+    ...chooseSizing(sizing, query),
     reference: decodeReference(segments),
     type: oneOf(query, 'type', ['index', 'image'] as const),
+    ...(oneOf(query, 'layout', ['iox'] as const) !== undefined && { layout: 'iox' as const }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { LAYOUTS, type LayoutName } from '../../archive/archive.ts';
+import type { SizingTexts } from '../../archive/iox/settings.ts';
 import { PassthroughError } from '../../errors.ts';
 import type { Compression } from '../../image/filename.ts';
 import { quoted } from '../../util/printable.ts';
@@ -17,6 +18,29 @@ export function choosePlatform(fromPath: string | undefined, query: URLSearchPar
   throw new PassthroughError(
     'INVALID_PLATFORM',
     `Cannot choose a platform: the request names ${named.map((text) => quoted(text)).join(' and ')}`,
+  );
+}
+
+/**
+ * The size of the application that path or query name.
+ *
+ * @returns a field of a route; none if the request names no size
+ * @throws PassthroughError `INVALID_REFERENCE` if both name one
+ */
+export function chooseSizing(
+  fromPath: SizingTexts | undefined,
+  query: URLSearchParams,
+): { readonly sizing?: SizingTexts } {
+  const [profile, cpu, memory, disk] = ['profile', 'cpu', 'memory', 'disk'].map((name) =>
+    single(query, name),
+  );
+  const asked = { profile, cpu, memory, disk };
+  const isAsked = Object.values(asked).some((text) => text !== undefined);
+  if (!isAsked) return fromPath === undefined ? {} : { sizing: fromPath };
+  if (fromPath === undefined) return { sizing: asked };
+  throw new PassthroughError(
+    'INVALID_REFERENCE',
+    'Cannot choose a profile: it stands in the path and in the query',
   );
 }
 

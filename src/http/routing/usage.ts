@@ -19,6 +19,12 @@ const PREFIXES: readonly UsageRow[] = [
       'such as ir1101 or cat9k; every platform of an image',
     ],
   },
+  {
+    usage: [
+      'GET /profile/{name}/iox/...',
+      'the size of an IOx application, such as c1.medium or custom/400/256/64',
+    ],
+  },
 ];
 
 /** Column in which the description of a route begins. */

@@ -2,7 +2,7 @@ import { releaseChunk } from '../../streams/chunk.ts';
 import type { ArchiveFile } from '../archive-files.ts';
 import { withTimeLimit } from '../limits.ts';
 import { ProgressCounter } from '../progress.ts';
-import type { PullOptions } from '../request.ts';
+import { isPackage, type PullOptions } from '../request.ts';
 import type { ResolvedArchive } from '../resolve-archive.ts';
 import type { DirectWriter } from './direct-writer.ts';
 import { PartialFile } from './partial-file.ts';
@@ -43,7 +43,8 @@ export async function pullTo(
   await using file = await PartialFile.create(destination, signal);
   if (resolved.form === 'compressed') await file.checkSpace(resolved.layers.bytes);
   const limit = { totalMs, spentMs: resolved.resolveMs };
-  const isDirect = file.isSeekable && resolved.request.compression === 'none';
+  const { request } = resolved;
+  const isDirect = file.isSeekable && request.compression === 'none' && !isPackage(request);
   const write = async () => {
     if (writer === undefined || !isDirect)
       return await copy(await pull({ signal, onProgress, client }), file, signal);

@@ -15,7 +15,7 @@ import { openSpoolFile } from './stored-content.ts';
  * @returns the policy, and the memory of decoders
  */
 export function openPolicy(
-  { registry, limits, gzip, admission, bufferedBytes }: ResolvedOptions,
+  { registry, limits, gzip, iox, admission, bufferedBytes }: ResolvedOptions,
   store: Store<LayerReport>,
 ): { readonly policy: ResolvePolicy; readonly memory: MemoryBudget } {
   const { maxWaitMs } = admission;
@@ -24,6 +24,7 @@ export function openPolicy(
   const policy = {
     limits,
     gzip,
+    iox,
     documents: new Documents({ memory, openFile: () => openSpoolFile(store) }),
     heldMemory: new MemoryBudget({ maxBytes: held, maxWaitMs }),
     childrenBytes: childrenBytes(registry.bodyLimits.manifestBytes),
