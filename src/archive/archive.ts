@@ -5,12 +5,13 @@ import { type Reference, repoTag } from '../image/reference.ts';
 import { tarSize } from '../tar/encoder.ts';
 import type { TarEntry } from '../tar/header.ts';
 
-/** The layouts of archives. Each has a module of its name. */
-export const LAYOUTS = ['docker', 'docker-gzip', 'oci', 'iox'] as const;
-export type LayoutName = (typeof LAYOUTS)[number];
+/** The layouts that loaders of images read. Each has a module of its name. */
+export const IMAGE_LAYOUTS = ['docker', 'docker-gzip', 'oci'] as const;
+export type ImageLayout = (typeof IMAGE_LAYOUTS)[number];
 
-/** The layouts that loaders of images read; all but that of a package for devices. */
-export type ImageLayout = Exclude<LayoutName, 'iox'>;
+/** All layouts: those of images, and that of a package for devices. */
+export const LAYOUTS = [...IMAGE_LAYOUTS, 'iox'] as const;
+export type LayoutName = (typeof LAYOUTS)[number];
 
 /** Whether a text is the name of a layout. */
 export function isLayout(text: string): text is LayoutName {

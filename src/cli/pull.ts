@@ -1,11 +1,18 @@
 import { stat } from 'node:fs/promises';
 import { isLayout } from '../archive/archive.ts';
+import { parseSizing } from '../archive/iox/settings.ts';
 import { LAYOUT_TABLE } from '../archive/layouts.ts';
 import { isPassthroughError } from '../errors.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { formatReference } from '../image/reference.ts';
 import type { Progress } from '../pull/progress.ts';
-import { type ArchiveRequest, archiveRequest, type ImageRequest, renamed } from '../pull/request.ts';
+import {
+  type ArchiveRequest,
+  archiveRequest,
+  checkPackage,
+  type ImageRequest,
+  renamed,
+} from '../pull/request.ts';
 import type { ResolvedArchive } from '../pull/resolve-archive.ts';
 import { printable, printableJson, quoted } from '../util/printable.ts';
 import { formatBytes } from '../util/text/format-bytes.ts';
@@ -131,14 +138,19 @@ function readRequest(
   }
   const format = options.text('format') ?? (/\.(?:tgz|tar\.gz)$/i.test(file) ? 'tgz' : 'tar');
   const name = options.text('name');
+  const [profile, cpu, memory, disk] = ['profile', 'cpu', 'memory', 'disk'].map((one) => options.text(one));
+  const sizing = parseSizing({ profile, cpu, memory, disk });
   const [first, ...more] = name === undefined ? images : images.map((image) => withName(image, name));
   if (first === undefined || (name !== undefined && more.length > 0))
     throw misuse('Cannot use --name: it is for one image');
-  return archiveRequest([first, ...more], {
+  const request = archiveRequest([first, ...more], {
     platform: platform.platform,
     layout,
+    sizing,
     compression: format === 'tgz' ? 'gzip' : 'none',
   });
+  checkPackage(request);
+  return request;
 }
 
 function withName(image: ImageRequest, name: string): ImageRequest {

@@ -1,4 +1,5 @@
 import type { LayoutName } from '../archive/archive.ts';
+import type { IoxSizing } from '../archive/iox/settings.ts';
 import { PassthroughError } from '../errors.ts';
 import { fieldsOf, type JsonFields } from '../image/json.ts';
 import type { ManifestFacts } from '../pull/direct/manifest-facts.ts';
@@ -26,6 +27,8 @@ export interface PullerProgressCall extends PullerCall {
 export interface PullTarCall extends PullerProgressCall {
   /** Default: `docker`, which every engine and tool loads. */
   readonly layout?: LayoutName | undefined;
+  /** For layout `iox`: what the application gets of its device, in place of what the image says. */
+  readonly sizing?: IoxSizing | undefined;
 }
 
 /** A file that an image was pulled to. */
@@ -88,9 +91,9 @@ export class Puller implements AsyncDisposable {
    * @param destination path of the file; an existing file is replaced
    * @throws PassthroughError the reason why the image cannot be pulled, or the file not be written
    */
-  pullTar(destination: string, { layout, onProgress, signal }: PullTarCall = {}): Promise<PulledTar> {
+  pullTar(destination: string, { layout, sizing, onProgress, signal }: PullTarCall = {}): Promise<PulledTar> {
     return this.#run(signal, async (service, working) => {
-      const request = this.#archive(layout);
+      const request = this.#archive(layout, sizing);
       const { path, size, resolved } = await service.pullTo(request, destination, {
         signal: working,
         onProgress,
@@ -106,6 +109,7 @@ export class Puller implements AsyncDisposable {
    */
   async *bytes({
     layout,
+    sizing,
     onProgress,
     signal,
   }: PullTarCall = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -114,7 +118,7 @@ export class Puller implements AsyncDisposable {
     // A reader that stops in the middle without telling must not hold up the end of the puller.
     this.#closing.signal.addEventListener('abort', () => void release(), { once: true });
     try {
-      const resolved = await service.resolve(this.#archive(layout), { signal: working });
+      const resolved = await service.resolve(this.#archive(layout, sizing), { signal: working });
       using _ = { [Symbol.dispose]: () => resolved.release() };
       const archive = await service.pull(resolved, { signal: working, onProgress });
       try {
@@ -207,9 +211,13 @@ export class Puller implements AsyncDisposable {
     await this.#service.idle();
   }
 
-  #archive(layout: LayoutName | undefined) {
+  #archive(layout: LayoutName | undefined, sizing: IoxSizing | undefined) {
     const { image, platform, isPlatformAsked } = this.#settings;
-    const request = archiveRequest([image], { platform, ...(layout !== undefined && { layout }) });
+    const request = archiveRequest([image], {
+      platform,
+      sizing,
+      ...(layout !== undefined && { layout }),
+    });
     return { ...request, isPlatformAsked };
   }
 

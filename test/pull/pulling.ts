@@ -88,6 +88,8 @@ export interface PullingOptions extends FakeRegistryOptions {
   readonly timeouts?: Partial<typeof TIMEOUTS>;
   readonly fetchesForeignLayers?: boolean;
   readonly gzip?: GzipWay;
+  /** Most bytes that the store keeps; nothing unless given. */
+  readonly storeBytes?: number;
   /** Replaces a file that the store returns. */
   readonly tamper?: (file: Stored, key: string) => Stored;
   /** Replaces a draft that the store passes to be written. */
@@ -103,7 +105,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const folder = await StoreFolder.makeTemporary(directory);
   const tampered = tamperedStore(options.tamper, options.tamperDraft);
-  const store = await tampered.openStore({ folder, maxBytes: 0 });
+  const store = await tampered.openStore({ folder, maxBytes: options.storeBytes ?? 0 });
   stack.defer(() => store.close());
   const wire = new HttpTransport({
     timeouts: { ...TIMEOUTS, ...options.timeouts },

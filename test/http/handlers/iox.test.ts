@@ -2,12 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { gunzipSync, zstdCompressSync } from 'node:zlib';
+import { Puller } from '../../../src/index.ts';
 import { sha256 } from '../../support/collect.ts';
 import { makeImage, makeLayer } from '../../support/image.ts';
 import { applicationImage, expectedDigests, readPackage, validDescriptor } from '../../support/iox.ts';
 import { startPair } from '../../support/pair.ts';
+import { prepareDone } from '../../support/preparing.ts';
 import { assertError, firstLine } from '../../support/reading.ts';
 import { startTestService } from '../../support/service.ts';
 
@@ -120,6 +125,39 @@ describe('a package', () => {
     await using without = await startTestService({ REGISTRY_URL: pair.registry.url, IOX_DIGEST: 'none' });
     const plain = await without.request(FILE);
     assert.deepEqual(readPackage(plain.body).names, ['package.yaml', 'artifacts.tar.gz']);
+  });
+});
+
+describe('a package by other faces', () => {
+  for (const [what, env] of WAYS)
+    test(`is prepared beforehand, ${what}`, async () => {
+      await using pair = await startApp({ ...env, CACHE_MAX_BYTES: '100MB' });
+      await prepareDone(pair.service, '/profile/c1.large/iox/team_app_1.tar');
+      const count = pair.registry.requests.length;
+      assert.equal((await pair.request('/profile/c1.large/iox/team_app_1.tar')).status, 200);
+      const blobs = pair.registry.requests.slice(count).filter(({ path }) => path.includes('/blobs/'));
+      assert.deepEqual(blobs, []);
+    });
+
+  test('is pulled to a file by Puller, with the same bytes', async () => {
+    await using pair = await startApp();
+    const folder = await mkdtemp(join(tmpdir(), 'iox-'));
+    try {
+      const url = `${pair.registry.host}/team/app:1`;
+      await using puller = new Puller({ url, scheme: 'http', os: 'linux', arch: 'amd64' });
+      const call = { layout: 'iox', sizing: { profile: 'c1.large' } } as const;
+      const { path } = await puller.pullTar(join(folder, 'app.tar'), call);
+      const file = await readFile(path);
+      const { descriptor, rootfs } = readPackage(file);
+      validDescriptor(descriptor);
+      assert.match(descriptor, /profile: "c1\.large"/);
+      assert.ok(rootfs.includes(Buffer.from(`"${url}"`)));
+      assert.ok(
+        Buffer.concat(await Array.fromAsync(puller.bytes(call), (chunk) => Buffer.from(chunk))).equals(file),
+      );
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 });
 
