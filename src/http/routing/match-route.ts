@@ -104,7 +104,9 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
     (sizing === undefined || row.prefixes.includes('profile'));
   const row =
     rows.find((one) => isAllowed(one) && hasRoot(one, root) && hasLength(one, rest.length)) ??
-    (isReserved(rows, root) ? undefined : rows.find(({ pattern }) => isCatchAll(pattern)));
+    (isReserved(rows, root) || prefix !== '' ? undefined : rows.find(({ pattern }) => isCatchAll(pattern)));
+  if (row === undefined && sizing !== undefined)
+    throw notFound('expected iox behind /profile/…; with a reference, the profile is a parameter: ?profile=');
   if (row === undefined) throw notFound('GET / tells which there are');
   const fault = isCatchAll(row.pattern) ? imageFault(rest) : undefined;
   if (fault !== undefined) throw fault;

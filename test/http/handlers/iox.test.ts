@@ -204,6 +204,13 @@ describe('the size of an application', () => {
     });
   }
 
+  for (const path of ['/profile/c1.small/team/app:1', '/profile/c1.small', '/profile/c1.small/health']) {
+    test(`does not stand before ${path}`, async () => {
+      await using pair = await startApp();
+      assertError(await pair.request(path), 404, /with a reference, the profile is a parameter/);
+    });
+  }
+
   test('stands once', async () => {
     await using pair = await startApp();
     const reply = await pair.request('/profile/c1.small/profile/c1.large/iox/team_app_1.tar');
