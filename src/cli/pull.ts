@@ -164,6 +164,8 @@ interface PulledImages {
   readonly size: number;
   /** The only platform that is there, if it is not the one of this machine. */
   readonly otherPlatform?: string | undefined;
+  /** Labels that the descriptor of a package does not have. */
+  readonly leftOut?: readonly string[];
 }
 
 /** Without a platform on the command line, an image for a single other platform is what the user wants, most likely. */
@@ -182,7 +184,11 @@ async function forAnyPlatform(
   }
 }
 
-function summaryOf({ resolved, size, otherPlatform }: PulledImages, file: string, seconds: number): string {
+function summaryOf(
+  { resolved, size, otherPlatform, leftOut = [] }: PulledImages,
+  file: string,
+  seconds: number,
+): string {
   const images = resolved.images.map(({ request: { reference }, manifest }) => {
     const facts = [otherPlatform ?? platformText(manifest, resolved.request), manifest.digest].filter(
       (fact) => fact !== '',
@@ -190,7 +196,8 @@ function summaryOf({ resolved, size, otherPlatform }: PulledImages, file: string
     return `${printable(formatReference(reference))} (${facts.join(', ')})`;
   });
   const place = file === '-' ? 'standard output' : printable(file, MAX_PATH_LENGTH);
-  return `Pulled ${images.join(', ')} to ${place}: ${formatBytes(size)} in ${formatSeconds(seconds)}\n`;
+  const labels = leftOut.length === 0 ? '' : `Labels that were left out: ${leftOut.join(', ')}\n`;
+  return `Pulled ${images.join(', ')} to ${place}: ${formatBytes(size)} in ${formatSeconds(seconds)}\n${labels}`;
 }
 
 function platformText(
