@@ -4,6 +4,8 @@
  */
 
 export { LAYOUTS, type LayoutName } from './archive/archive.ts';
+export type { IoxDescriptor } from './archive/iox/descriptor.ts';
+export type { IoxSettings, IoxSizing, PackageDigest, SchemaVersion } from './archive/iox/settings.ts';
 export {
   type DiskSpace,
   type ErrorCode,

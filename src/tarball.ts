@@ -3,7 +3,7 @@
  * and no registry, and loads no telemetry.
  */
 
-export type { LayoutName } from './archive/archive.ts';
+export type { ImageLayout as LayoutName } from './archive/archive.ts';
 export {
   type DiskSpace,
   type ErrorCode,
@@ -25,6 +25,7 @@ export {
   type OwnedLayer,
   type ReadLayerOptions,
 } from './tarball/layer.ts';
+export type { PackageFileReport, PackageReport } from './tarball/read/iox-package.ts';
 export type { ByteSource, ReadOptions } from './tarball/source/archive-source.ts';
 export { type ArchiveReport, type ImageReport, type LayerReport, verify } from './tarball/verify.ts';
 export type { Destination } from './tarball/write/destination.ts';

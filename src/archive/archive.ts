@@ -5,8 +5,12 @@ import { type Reference, repoTag } from '../image/reference.ts';
 import { tarSize } from '../tar/encoder.ts';
 import type { TarEntry } from '../tar/header.ts';
 
-/** The layouts of archives. Each has a module of its name. */
-export const LAYOUTS = ['docker', 'docker-gzip', 'oci'] as const;
+/** The layouts that loaders of images read. Each has a module of its name. */
+export const IMAGE_LAYOUTS = ['docker', 'docker-gzip', 'oci'] as const;
+export type ImageLayout = (typeof IMAGE_LAYOUTS)[number];
+
+/** All layouts: those of images, and that of a package for devices. */
+export const LAYOUTS = [...IMAGE_LAYOUTS, 'iox'] as const;
 export type LayoutName = (typeof LAYOUTS)[number];
 
 /** Whether a text is the name of a layout. */
@@ -51,6 +55,8 @@ export interface ArchiveIdentity {
   readonly foreignLayers?: ForeignLayers;
   /** In the order of the archive. */
   readonly images: readonly ArchivedImage[];
+  /** What else decides the bytes of a package, as JSON writes it. */
+  readonly package?: unknown;
 }
 
 /** One image of an archive. */
@@ -81,6 +87,7 @@ const LAYOUT_REVISION = 1;
  *     media type                       →  the descriptor in `index.json`; not all manifests have their own
  *     foreign layers                   →  whether their files are there
  *     digest of the base's manifest    →  its layers and config → which layers are left out
+ *     package                          →  settings and sizes that no label or config has
  *
  * The arrows hold for two reasons. Every byte is verified against its digest before an archive is planned. The layouts get
  * nothing else: no clock, no order of arrival, no fields of an index when one image of it was requested. Equal bytes do not mean
@@ -89,7 +96,12 @@ const LAYOUT_REVISION = 1;
  * @returns a strong tag, with its quotes
  * @see https://www.rfc-editor.org/rfc/rfc9110#name-etag
  */
-export function archiveIdentity({ layout, foreignLayers = 'fetched', images }: ArchiveIdentity): string {
+export function archiveIdentity({
+  layout,
+  foreignLayers = 'fetched',
+  images,
+  package: ofPackage,
+}: ArchiveIdentity): string {
   const parts = images.map(({ reference, manifest, base }) => [
     reference.registryName,
     reference.repository,
@@ -98,7 +110,8 @@ export function archiveIdentity({ layout, foreignLayers = 'fetched', images }: A
     manifest.mediaType,
     ...(base === undefined ? [] : [base]),
   ]);
-  const text = JSON.stringify([LAYOUT_REVISION, layout, foreignLayers, parts]);
+  const extra = ofPackage === undefined ? [] : [ofPackage];
+  const text = JSON.stringify([LAYOUT_REVISION, layout, foreignLayers, parts, ...extra]);
   return `"${createHash('sha256').update(text).digest('hex')}"`;
 }
 

@@ -68,6 +68,8 @@ export interface Layout {
   /** Whether the archive repeats settings of the config, as `legacySettings` writes them. */
   readonly repeatsSettings: boolean;
   readonly sharedLayers: SharedLayers;
+  /** Whether the archive is packed into another one, as `ioxLayout` plans it. It is for one image then. */
+  readonly isPackage: boolean;
   /** Computes the entries of the archive and its size. Images stand in the order of the archive. */
   readonly arrange: (images: readonly LayoutImage[], foreignLayers: ForeignLayers) => Archive;
 }
@@ -80,7 +82,8 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     namesForeignLayers: false,
     repeatsSettings: true,
     sharedLayers: 'leading',
-    arrange: (images) => dockerLayout(images.map(legacyContent)),
+    isPackage: false,
+    arrange: arrangeDocker,
   },
   'docker-gzip': {
     layerForm: 'compressed',
@@ -88,6 +91,7 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     namesForeignLayers: true,
     repeatsSettings: false,
     sharedLayers: 'leading',
+    isPackage: false,
     arrange: (images, foreignLayers) => dockerGzipLayout(images.map(dockerGzipContent), { foreignLayers }),
   },
   oci: {
@@ -96,9 +100,23 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     namesForeignLayers: false,
     repeatsSettings: false,
     sharedLayers: 'any',
+    isPackage: false,
     arrange: (images) => ociLayout(images.map(ociContent)),
   },
+  iox: {
+    layerForm: 'uncompressed',
+    holdsIndexes: false,
+    namesForeignLayers: false,
+    repeatsSettings: true,
+    sharedLayers: 'leading',
+    isPackage: true,
+    arrange: arrangeDocker,
+  },
 };
+
+function arrangeDocker(images: readonly LayoutImage[]): Archive {
+  return dockerLayout(images.map(legacyContent));
+}
 
 function dockerContent({ name, root, config, base }: LayoutImage) {
   if (config?.image === undefined) throw new PassthroughError('INTERNAL', 'Cannot lay out what is no image');

@@ -50,9 +50,17 @@ export const COMMANDS: readonly Command[] = [
       {
         name: 'layout',
         value: 'LAYOUT',
-        choices: ['docker', 'docker-gzip', 'oci'],
-        text: 'form of the archive: docker (the default, loads everywhere), docker-gzip or oci',
+        choices: ['docker', 'docker-gzip', 'oci', 'iox'],
+        text: 'form of the archive: docker (the default, loads everywhere), docker-gzip, oci, or iox (a package for devices)',
       },
+      {
+        name: 'profile',
+        value: 'NAME',
+        text: 'size of the application for --layout iox, such as c1.medium or custom',
+      },
+      { name: 'cpu', value: 'UNITS', text: 'CPU units for --profile custom' },
+      { name: 'memory', value: 'MB', text: 'memory for --profile custom' },
+      { name: 'disk', value: 'MB', text: 'disk for --profile custom' },
       {
         name: 'format',
         value: 'FORMAT',
@@ -87,6 +95,7 @@ export const COMMANDS: readonly Command[] = [
       ['pull --layout oci --platform all alpine:3.20 alpine.tar', 'all platforms, as an OCI layout'],
       ['pull alpine:3.20 team/app:1 -f lab.tar', 'two images in one archive'],
       ['pull --since 3.19 alpine:3.20 update.tar', 'an update for those who have loaded alpine:3.19'],
+      ['pull --layout iox --platform cat9k team/sensor:1 app.tar', 'a package for Cisco IOx'],
       ['pull -q alpine:3.20 - | tar -t', 'to standard output'],
     ],
     load: () => import('./pull.ts'),

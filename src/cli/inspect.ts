@@ -1,6 +1,7 @@
 import { isPassthroughError, PassthroughError } from '../errors.ts';
+import type { PackageReport } from '../tarball/read/iox-package.ts';
 import { type ArchiveReport, type ImageReport, verify } from '../tarball/verify.ts';
-import { printable, printableJson } from '../util/printable.ts';
+import { printable, printableJson, printableLines } from '../util/printable.ts';
 import { formatBytes } from '../util/text/format-bytes.ts';
 import type { CommandCall } from './command.ts';
 import { interruptible } from './output/interrupt.ts';
@@ -8,6 +9,10 @@ import { print } from './output/print.ts';
 
 /** Longest path in a message, in characters. */
 const MAX_PATH_LENGTH = 4096;
+
+/** Longest line of a descriptor, in characters, and most lines. */
+const MAX_LINE_LENGTH = 4096;
+const MAX_LINES = 10_000;
 
 /** The `inspect` command. */
 export async function run({ options, positionals }: CommandCall): Promise<number> {
@@ -28,8 +33,22 @@ async function inspect(file: string, signal: AbortSignal): Promise<ArchiveReport
   }
 }
 
-function textOf({ images }: ArchiveReport): string {
-  return `${images.map(describe).join('\n\n')}\n`;
+function textOf({ images, package: around }: ArchiveReport): string {
+  const parts = [...images.map(describe), ...(around === undefined ? [] : [describePackage(around)])];
+  return `${parts.join('\n\n')}\n`;
+}
+
+function describePackage({ descriptor, files }: PackageReport): string {
+  const lines = files.map(({ name, size, digest, isListed }) => {
+    const listed = isListed ? '' : ', not in package.mf';
+    return `  ${printable(name)}  ${digest}  ${formatBytes(size)}${listed}`;
+  });
+  return [
+    'package   Cisco IOx',
+    ...lines,
+    '',
+    printableLines(descriptor.trimEnd(), MAX_LINE_LENGTH, MAX_LINES),
+  ].join('\n');
 }
 
 function describe({ tags, config, platform, layers }: ImageReport): string {

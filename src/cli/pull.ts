@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { isLayout } from '../archive/archive.ts';
+import { parseSizing } from '../archive/iox/settings.ts';
 import { LAYOUT_TABLE } from '../archive/layouts.ts';
 import { isPassthroughError } from '../errors.ts';
 import { formatPlatform } from '../image/platform.ts';
@@ -8,6 +9,7 @@ import type { Progress } from '../pull/progress.ts';
 import {
   type ArchiveRequest,
   archiveRequest,
+  checkPackage,
   type ImageRequest,
   renamed,
   updateOf,
@@ -137,14 +139,19 @@ function readRequest(
   }
   const format = options.text('format') ?? (/\.(?:tgz|tar\.gz)$/i.test(file) ? 'tgz' : 'tar');
   const name = options.text('name');
+  const [profile, cpu, memory, disk] = ['profile', 'cpu', 'memory', 'disk'].map((one) => options.text(one));
+  const sizing = parseSizing({ profile, cpu, memory, disk });
   const [first, ...more] = name === undefined ? images : images.map((image) => withName(image, name));
   if (first === undefined || (name !== undefined && more.length > 0))
     throw misuse('Cannot use --name: it is for one image');
-  return archiveRequest([first, ...more], {
+  const request = archiveRequest([first, ...more], {
     platform: platform.platform,
     layout,
+    sizing,
     compression: format === 'tgz' ? 'gzip' : 'none',
   });
+  checkPackage(request);
+  return request;
 }
 
 /** Makes the image an update, if a base is named. */
@@ -166,6 +173,8 @@ interface PulledImages {
   readonly size: number;
   /** The only platform that is there, if it is not the one of this machine. */
   readonly otherPlatform?: string | undefined;
+  /** Labels that the descriptor of a package does not have. */
+  readonly leftOut?: readonly string[];
 }
 
 /** Without a platform on the command line, an image for a single other platform is what the user wants, most likely. */
@@ -185,7 +194,11 @@ async function forAnyPlatform(
   }
 }
 
-function summaryOf({ resolved, size, otherPlatform }: PulledImages, file: string, seconds: number): string {
+function summaryOf(
+  { resolved, size, otherPlatform, leftOut = [] }: PulledImages,
+  file: string,
+  seconds: number,
+): string {
   const images = resolved.images.map(({ request: { reference }, manifest, base }) => {
     const facts = [otherPlatform ?? platformText(manifest, resolved.request), manifest.digest].filter(
       (fact) => fact !== '',
@@ -194,7 +207,8 @@ function summaryOf({ resolved, size, otherPlatform }: PulledImages, file: string
     return `${printable(formatReference(reference))} (${printable(facts.join(', '))})`;
   });
   const place = file === '-' ? 'standard output' : printable(file, MAX_PATH_LENGTH);
-  return `Pulled ${images.join(', ')} to ${place}: ${formatBytes(size)} in ${formatSeconds(seconds)}\n`;
+  const labels = leftOut.length === 0 ? '' : `Labels that were left out: ${leftOut.join(', ')}\n`;
+  return `Pulled ${images.join(', ')} to ${place}: ${formatBytes(size)} in ${formatSeconds(seconds)}\n${labels}`;
 }
 
 function platformText(

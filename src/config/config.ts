@@ -1,4 +1,5 @@
 import { isIP, isIPv6 } from 'node:net';
+import { PACKAGE_DIGESTS, parseProfile, SCHEMA_VERSIONS } from '../archive/iox/settings.ts';
 import { type Platform, parsePlatform } from '../image/platform.ts';
 import { DEFAULT_OPTIONS, GZIP_WAYS, type ResolvedOptions } from '../pull/options.ts';
 import { areBound } from '../registry/auth/credentials.ts';
@@ -26,7 +27,14 @@ export interface HttpSettings {
 export interface Config
   extends Pick<
     ResolvedOptions,
-    'workspaceDirectory' | 'cache' | 'limits' | 'gzip' | 'admission' | 'bufferedBytes' | 'prepareTimeoutMs'
+    | 'workspaceDirectory'
+    | 'cache'
+    | 'limits'
+    | 'gzip'
+    | 'iox'
+    | 'admission'
+    | 'bufferedBytes'
+    | 'prepareTimeoutMs'
   > {
   readonly http: HttpSettings;
   /** Most concurrent work of one client, such as preparations and look-ups; 0 for no limit. */
@@ -87,6 +95,12 @@ function readConfig(read: EnvironmentReader): Config {
       concurrentLayers: read.integer('MAX_CONCURRENT_LAYERS', limits.concurrentLayers, 1, 64),
     },
     gzip: read.choice('ARCHIVE_GZIP', GZIP_WAYS, DEFAULTS.gzip),
+    iox: {
+      profile: read.parsed('IOX_PROFILE', DEFAULTS.iox.profile, parseProfile),
+      schemaVersion: read.choice('IOX_SCHEMA_VERSION', SCHEMA_VERSIONS, DEFAULTS.iox.schemaVersion),
+      allowsPrivileged: read.choice('IOX_ALLOW_PRIVILEGED', ['yes', 'no'] as const, 'no') === 'yes',
+      digest: read.choice('IOX_DIGEST', PACKAGE_DIGESTS, DEFAULTS.iox.digest),
+    },
     admission: {
       permits: read.integer('MAX_CONCURRENT_PREPARATIONS', admission.permits, 1, 1000),
       maxWaiters: read.integer('MAX_QUEUED_PREPARATIONS', admission.maxWaiters, 0, 10_000),

@@ -19,6 +19,8 @@ export interface RequestFacts {
   bytes?: number;
   /** Milliseconds until the archive was ready. */
   prepareMs?: number;
+  /** Labels of the image that the descriptor of a package does not have. */
+  leftOut?: string;
   error?: string;
   message?: string;
   /** What the system said of a failed connection. */

@@ -39,11 +39,13 @@ export interface RouteRow extends RoutePattern<ParsedRoute> {
 
 const READ = ['GET', 'HEAD'];
 
-/** What routes to archives have in common. The names of platform, base and layout may also stand in the path. */
+const SIZES = ['profile', 'cpu', 'memory', 'disk'] as const;
+
+/** What routes to archives have in common. The names of platform, base, profile and layout may also stand in the path. */
 const PULL = {
   methods: READ,
-  prefixes: ['platform', 'since', 'early'],
-  parameters: ['platform', 'arch', 'since', 'start'],
+  prefixes: ['platform', 'since', 'early', 'profile'],
+  parameters: ['platform', 'arch', 'since', 'start', ...SIZES],
   isPull: true,
   isProbe: false,
 } as const;
@@ -80,7 +82,7 @@ export const ROUTES: readonly RouteRow[] = [
     ...PULL,
     pattern: '/{reference}',
     prefixes: [],
-    parameters: ['platform', 'arch', 'layout', 'format', 'name', 'since', 'start'],
+    parameters: ['platform', 'arch', 'layout', 'format', 'name', 'since', 'start', ...SIZES],
     parse: answeredBy(parseReferenceArchive, handleArchive),
     usage: ['GET /{reference}', 'by reference, gzipped: /alpine:latest, /ghcr.io/org/app:1'],
   },
@@ -99,7 +101,7 @@ export const ROUTES: readonly RouteRow[] = [
   {
     ...OTHER,
     pattern: '/manifest/{reference}',
-    parameters: ['platform', 'arch', 'type', 'since', 'layout'],
+    parameters: ['platform', 'arch', 'type', 'since', 'layout', ...SIZES],
     parse: answeredBy(parseManifestRoute, handleManifest),
     usage: ['GET /manifest/{reference}', 'the manifest, before pulling'],
   },

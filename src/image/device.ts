@@ -9,6 +9,8 @@ export interface Device {
   readonly name: string;
   readonly title: string;
   readonly platform: Platform;
+  /** Whether a Docker archive is not known to work as it is, so that the device wants a package; see docs/cisco-iox.md. */
+  readonly wantsPackage: boolean;
   /** A restriction of the device on images. */
   readonly note?: string;
 }
@@ -31,22 +33,26 @@ const FEW_LAYERS = 'takes at most 42 layers per image';
  * https://www.cisco.com/c/en/us/td/docs/ios-xml/ios/prog/configuration/1711/b_1711_programmability_cg/m_1711_prog_app_hosting.html
  */
 export const DEVICES: readonly Device[] = Object.freeze([
-  { name: 'ir1101', title: 'Cisco IR1101', platform: ARM64 },
-  { name: 'ir1800', title: 'Cisco IR1800 series', platform: ARM64 },
-  { name: 'ir1821', title: 'Cisco IR1821', platform: ARM64 },
-  { name: 'ir1831', title: 'Cisco IR1831', platform: ARM64 },
-  { name: 'ir1833', title: 'Cisco IR1833', platform: ARM64 },
-  { name: 'ir1835', title: 'Cisco IR1835', platform: ARM64 },
-  { name: 'cat9k', title: 'Cisco Catalyst 9300 to 9600', platform: AMD64 },
-  { name: 'cat9300', title: 'Cisco Catalyst 9300', platform: AMD64 },
-  { name: 'cat9400', title: 'Cisco Catalyst 9400', platform: AMD64 },
-  { name: 'cat9500', title: 'Cisco Catalyst 9500', platform: AMD64 },
-  { name: 'cat9600', title: 'Cisco Catalyst 9600', platform: AMD64 },
-  { name: 'ir8340', title: 'Cisco IR8340', platform: AMD64 },
-  { name: 'ic3000', title: 'Cisco IC3000', platform: AMD64 },
-  { name: 'ir800', title: 'Cisco IR800 series', platform: AMD64, note: FEW_LAYERS },
-  { name: 'ir809', title: 'Cisco IR809', platform: AMD64, note: FEW_LAYERS },
-  { name: 'ir829', title: 'Cisco IR829', platform: AMD64, note: FEW_LAYERS },
+  { name: 'ir1101', title: 'Cisco IR1101', wantsPackage: false, platform: ARM64 },
+  { name: 'ir1800', title: 'Cisco IR1800 series', wantsPackage: true, platform: ARM64 },
+  { name: 'ir1821', title: 'Cisco IR1821', wantsPackage: true, platform: ARM64 },
+  { name: 'ir1831', title: 'Cisco IR1831', wantsPackage: true, platform: ARM64 },
+  { name: 'ir1833', title: 'Cisco IR1833', wantsPackage: true, platform: ARM64 },
+  { name: 'ir1835', title: 'Cisco IR1835', wantsPackage: true, platform: ARM64 },
+  { name: 'cat9k', title: 'Cisco Catalyst 9300 to 9600', wantsPackage: false, platform: AMD64 },
+  { name: 'cat9300', title: 'Cisco Catalyst 9300', wantsPackage: false, platform: AMD64 },
+  { name: 'cat9400', title: 'Cisco Catalyst 9400', wantsPackage: false, platform: AMD64 },
+  { name: 'cat9500', title: 'Cisco Catalyst 9500', wantsPackage: false, platform: AMD64 },
+  { name: 'cat9600', title: 'Cisco Catalyst 9600', wantsPackage: false, platform: AMD64 },
+  { name: 'ir8340', title: 'Cisco IR8340', wantsPackage: true, platform: AMD64 },
+  { name: 'c8000v', title: 'Cisco C8000V', wantsPackage: false, platform: AMD64 },
+  { name: 'ie3300', title: 'Cisco IE3300', wantsPackage: true, platform: ARM64 },
+  { name: 'ie3400', title: 'Cisco IE3400', wantsPackage: true, platform: ARM64 },
+  { name: 'ie3500', title: 'Cisco IE3500', wantsPackage: false, platform: ARM64 },
+  { name: 'ic3000', title: 'Cisco IC3000', wantsPackage: true, platform: AMD64 },
+  { name: 'ir800', title: 'Cisco IR800 series', wantsPackage: true, platform: AMD64, note: FEW_LAYERS },
+  { name: 'ir809', title: 'Cisco IR809', wantsPackage: true, platform: AMD64, note: FEW_LAYERS },
+  { name: 'ir829', title: 'Cisco IR829', wantsPackage: true, platform: AMD64, note: FEW_LAYERS },
 ]);
 
 const PLATFORMS: ReadonlyMap<string, Platform> = new Map(

@@ -1,4 +1,5 @@
 import type { LayoutName } from '../archive/archive.ts';
+import type { IoxSizing } from '../archive/iox/settings.ts';
 import { PassthroughError } from '../errors.ts';
 import { fieldsOf, type JsonFields } from '../image/json.ts';
 import type { ManifestFacts } from '../pull/direct/manifest-facts.ts';
@@ -31,6 +32,8 @@ export interface PullTarCall extends PullerProgressCall {
    * in the same registry.
    */
   readonly since?: string | undefined;
+  /** For layout `iox`: what the application gets of its device, in place of what the image says. */
+  readonly sizing?: IoxSizing | undefined;
 }
 
 /** A file that an image was pulled to. */
@@ -93,9 +96,10 @@ export class Puller implements AsyncDisposable {
    * @param destination path of the file; an existing file is replaced
    * @throws PassthroughError the reason why the image cannot be pulled, or the file not be written
    */
-  pullTar(destination: string, { layout, since, onProgress, signal }: PullTarCall = {}): Promise<PulledTar> {
+  pullTar(destination: string, call: PullTarCall = {}): Promise<PulledTar> {
+    const { onProgress, signal } = call;
     return this.#run(signal, async (service, working) => {
-      const request = this.#archive(layout, since);
+      const request = this.#archive(call);
       const { path, size, resolved } = await service.pullTo(request, destination, {
         signal: working,
         onProgress,
@@ -112,6 +116,7 @@ export class Puller implements AsyncDisposable {
   async *bytes({
     layout,
     since,
+    sizing,
     onProgress,
     signal,
   }: PullTarCall = {}): AsyncGenerator<Uint8Array, void, undefined> {
@@ -120,7 +125,8 @@ export class Puller implements AsyncDisposable {
     // A reader that stops in the middle without telling must not hold up the end of the puller.
     this.#closing.signal.addEventListener('abort', () => void release(), { once: true });
     try {
-      const resolved = await service.resolve(this.#archive(layout, since), { signal: working });
+      const request = this.#archive({ layout, since, sizing });
+      const resolved = await service.resolve(request, { signal: working });
       using _ = { [Symbol.dispose]: () => resolved.release() };
       const archive = await service.pull(resolved, { signal: working, onProgress });
       try {
@@ -213,10 +219,14 @@ export class Puller implements AsyncDisposable {
     await this.#service.idle();
   }
 
-  #archive(layout: LayoutName | undefined, since: string | undefined) {
+  #archive({ layout, since, sizing }: Pick<PullTarCall, 'layout' | 'since' | 'sizing'>) {
     const { image: whole, platform, isPlatformAsked } = this.#settings;
     const image = since === undefined ? whole : updateOf(whole, since);
-    const request = archiveRequest([image], { platform, ...(layout !== undefined && { layout }) });
+    const request = archiveRequest([image], {
+      platform,
+      sizing,
+      ...(layout !== undefined && { layout }),
+    });
     return { ...request, isPlatformAsked };
   }
 

@@ -1,7 +1,7 @@
 import type { SpanContext } from '@opentelemetry/api';
 import type { ByteRange } from '../tar/encoder.ts';
 import type { LayerTotals } from './layers/layer-totals.ts';
-import type { Reader } from './pull-archive.ts';
+import type { Reader } from './readable-archive.ts';
 
 /** A file that is ready to be sent, whole or in part, any number of times. */
 export interface ArchiveFile {
@@ -13,6 +13,8 @@ export interface ArchiveFile {
   readonly etag: string;
   /** SHA-256 of the whole file in hex, if it is known. */
   readonly sha256: string | undefined;
+  /** Labels of the image that the descriptor of a package does not have; none for other files. */
+  readonly leftOut: readonly string[];
   /** The different layers in the archive; `undefined` for a checksum. */
   readonly layers?: LayerTotals | undefined;
   /**
@@ -32,6 +34,7 @@ export interface SharedFile {
   readonly etag: string;
   readonly sha256: string | undefined;
   readonly layers: LayerTotals;
+  readonly leftOut: readonly string[];
   /** The span in which the file was prepared. */
   readonly preparedIn: SpanContext | undefined;
   bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;

@@ -8,20 +8,16 @@ import { measuringPreparation, withSpan } from '../telemetry/span.ts';
 import { type Lease, SingleFlight } from '../util/single-flight.ts';
 import type { ArchiveFile, SharedFile } from './archive-file.ts';
 import { ChecksumCache } from './cache/checksum-cache.ts';
-import { checksumFile } from './checksum-file.ts';
+import { checksumFile } from './cache/checksum-file.ts';
 import { EarlyArchives, type EarlyCall, type EarlyFile } from './direct/early-archives.ts';
+import { etagOf, isSpliced, withChecksum } from './gzip/gzip-way.ts';
 import type { LayerFetcher } from './layers/fetch-layers.ts';
 import { describeTotals, totalsIn } from './layers/layer-totals.ts';
 import { checkUncompressedSize, DiskTurns, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall } from './pull-archive.ts';
-import {
-  etagOf,
-  isSpliced,
-  type ResolvedArchive,
-  type ResolvePolicy,
-  withChecksum,
-} from './resolve-archive.ts';
+import { isPackage } from './request.ts';
+import { archiveAccount, type ResolvedArchive, type ResolvePolicy } from './resolve-archive.ts';
 
 /** What belongs to one call of {@link ArchiveFiles.open}. */
 export interface OpenFileCall {
@@ -84,6 +80,7 @@ export class ArchiveFiles {
         get sha256() {
           return value.sha256;
         },
+        leftOut: value.leftOut,
         bytes: (range) => value.bytes(range, reader),
         close: release,
       };
@@ -109,7 +106,7 @@ export class ArchiveFiles {
     const { request } = resolved;
     const isWhole = request.compression === 'gzip' && !isSpliced(request, policy);
     const isHere = inFlight.has(this.#keyOf(resolved)) || puller.isStored(resolved);
-    if (request.checksum !== undefined || isWhole || isHere) return undefined;
+    if (request.checksum !== undefined || isWhole || isHere || isPackage(request)) return undefined;
     return await this.#early.open(resolved, call);
   }
 
@@ -185,6 +182,7 @@ export class ArchiveFiles {
       get sha256() {
         return checksums.get('sha256', etag);
       },
+      leftOut: pulled.leftOut,
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) => pulled.bytes(range, reader),
       release: () => [pulled.release(), leave()],
@@ -202,6 +200,9 @@ export class ArchiveFiles {
       etag: this.#etagOf(resolved),
       sha256: String(file.description['sha256']),
       layers: totalsIn(file.description, resolved.layers),
+      leftOut: String(file.description['leftOut'] ?? '')
+        .split(' ')
+        .filter((label) => label !== ''),
       preparedIn: trace.getActiveSpan()?.spanContext(),
       bytes: (range, reader) =>
         readRepairing(file, range, () => this.#compress(reader.resolved, { signal: reader.signal })),
@@ -229,13 +230,14 @@ export class ArchiveFiles {
       progress?.enter('compressing');
       return await store.obtain(compressedKey(resolved), {
         signal,
-        account: accountOf(resolved),
+        account: archiveAccount(resolved),
         produce: async (draft, working) => {
           const bytes = pulled.bytes(undefined, { resolved, signal: working });
           try {
             const sha256 = await gzipInto(draft, bytes, working);
-            const { uncompressedBytes, layers } = pulled;
-            return { sha256, uncompressedBytes, ...describeTotals(layers) };
+            const { uncompressedBytes, layers, leftOut } = pulled;
+            const facts = { sha256, uncompressedBytes, leftOut: leftOut.join(' ') };
+            return { ...facts, ...describeTotals(layers) };
           } catch (error) {
             // An aborted pipeline throws its own AbortError, which does not contain the reason.
             throw working.aborted ? working.reason : error;
@@ -271,15 +273,10 @@ export class ArchiveFiles {
   }
 }
 
-/** The client's account that the images are fetched with. Only a request for a single registry has one. */
-function accountOf({ images }: ResolvedArchive): string | undefined {
-  return images.find(({ account }) => account !== undefined)?.account;
-}
-
 /** Whose work it is, and which of its failures are not those of other callers: what their account was refused. */
 function ownedBy(resolved: ResolvedArchive) {
   return {
-    account: accountOf(resolved),
+    account: archiveAccount(resolved),
     isPersonal: (error: unknown, isSameAccount: boolean) =>
       isPassthroughError(error, 'REGISTRY_DENIED') || (!isSameAccount && dependsOnAccount(error)),
   };

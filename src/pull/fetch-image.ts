@@ -8,10 +8,11 @@ import type { Content } from '../util/content.ts';
 import { abortedBy } from '../util/map-concurrently.ts';
 import { fetchConfig, type VerifiedConfig } from './documents/fetch-config.ts';
 import { settingsOf } from './documents/legacy-settings.ts';
+import { layerFormOf } from './gzip/gzip-way.ts';
 import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './layers/fetch-layers.ts';
 import type { LayerReport } from './progress.ts';
 import type { ArchiveRequest } from './request.ts';
-import { layerFormOf, layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
+import { layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
 import { findSharedLayers, type SharedLayersCall } from './update/shared-layers.ts';
 
 /** An image whose bytes are all here, as a layout takes it, with the files of its layers: those that its base does not have. */

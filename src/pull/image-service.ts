@@ -17,7 +17,7 @@ import type { EarlyFile } from './direct/early-archives.ts';
 import { type ManifestFacts, manifestFacts } from './direct/manifest-facts.ts';
 import { checkTarget } from './direct/partial-file.ts';
 import { pullTo, type WrittenArchive } from './direct/pull-to.ts';
-import { LookUps } from './documents/look-ups.ts';
+import { LookUps, type ServedDescriptor } from './documents/look-ups.ts';
 import { openShared } from './documents/policy.ts';
 import { LayerFetcher } from './layers/fetch-layers.ts';
 import { Places, withTimeLimit } from './limits.ts';
@@ -228,6 +228,18 @@ export class ImageService {
   manifest(image: ImageRequest, choice: ManifestChoice, call: InspectCall): Promise<ServedManifest> {
     const { repository, ...place } = this.#repositories.openUncached(image, call);
     return this.#lookUps.manifest({ reference: image.reference, repository }, choice, place);
+  }
+
+  /**
+   * Writes the descriptor of an image for Cisco IOx, as a package has it. No layer is fetched.
+   *
+   * @param request for layout iox
+   * @throws PassthroughError those of {@link resolve}; `UNSUPPORTED_IMAGE` for an image that has no valid descriptor; `BUSY`
+   */
+  descriptor(request: ArchiveRequest, { client, ...call }: InspectCall): Promise<ServedDescriptor> {
+    const place = this.#repositories.placeOf(request, { ...call, client });
+    const resolve = (signal: AbortSignal) => this.resolve(request, { ...call, signal });
+    return this.#lookUps.descriptor(resolve, this.#policy, place);
   }
 
   /**

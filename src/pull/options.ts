@@ -1,4 +1,5 @@
 import { tmpdir, totalmem } from 'node:os';
+import type { IoxSettings } from '../archive/iox/settings.ts';
 import type { StaticCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryAccessOptions } from '../registry/open-repository.ts';
 import type { SemaphoreOptions } from '../util/semaphore.ts';
@@ -42,6 +43,8 @@ export interface ResolvedOptions {
   readonly limits: ImageLimits;
   /** How gzipped archives are made. */
   readonly gzip: GzipWay;
+  /** How packages for Cisco IOx are made. */
+  readonly iox: IoxSettings;
   /** Limits concurrent preparations. */
   readonly admission: Required<SemaphoreOptions>;
   /** Most bytes of memory that documents and decoders of all requests take together; see `MemoryBudget`. */
@@ -95,6 +98,7 @@ export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
   cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
   limits: { compressedBytes: 16 * GIB, uncompressedBytes: 32 * GIB, concurrentLayers: 4 },
   gzip: 'spliced',
+  iox: { profile: 'c1.small', schemaVersion: '2.10', allowsPrivileged: false, digest: 'sha256' },
   admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },
   bufferedBytes: Math.min(USUAL_BUFFERED_BYTES, Math.floor(memoryLimit() * BUFFERED_PART)),
   prepareTimeoutMs: 3_600_000,
@@ -113,6 +117,7 @@ export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
     cache: { ...DEFAULT_OPTIONS.cache, ...given.cache },
     limits: { ...DEFAULT_OPTIONS.limits, ...given.limits },
     gzip: given.gzip ?? DEFAULT_OPTIONS.gzip,
+    iox: { ...DEFAULT_OPTIONS.iox, ...given.iox },
     admission: { ...DEFAULT_OPTIONS.admission, ...given.admission },
     bufferedBytes: given.bufferedBytes ?? DEFAULT_OPTIONS.bufferedBytes,
     prepareTimeoutMs: given.prepareTimeoutMs ?? DEFAULT_OPTIONS.prepareTimeoutMs,

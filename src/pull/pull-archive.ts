@@ -1,4 +1,5 @@
 import type { ArchiveEntry, LayerPosition } from '../archive/archive.ts';
+import type { PackageEntry } from '../archive/iox-layout.ts';
 import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
 import { PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
@@ -8,19 +9,17 @@ import { type ByteRange, encodeTar, type TarSource } from '../tar/encoder.ts';
 import { streamWithSpan } from '../telemetry/span.ts';
 import type { Content } from '../util/content.ts';
 import { type FetchedImage, ImageFetcher } from './fetch-image.ts';
+import { isSpliced, layerFormOf } from './gzip/gzip-way.ts';
 import { SplicedArchive } from './gzip/spliced-archive.ts';
+import type { DescribedConfig } from './iox/describe.ts';
+import { type Packed, Packer } from './iox/packer.ts';
 import type { FetchedLayer, LayerFetcher } from './layers/fetch-layers.ts';
 import { type LayerTotals, totalsOf } from './layers/layer-totals.ts';
 import { SizeBudget } from './limits.ts';
 import type { LayerReport, ProgressCounter } from './progress.ts';
-import {
-  foreignLayersOf,
-  isSpliced,
-  layerFormOf,
-  layersOf,
-  type ResolvedArchive,
-  type ResolvePolicy,
-} from './resolve-archive.ts';
+import type { ReadableArchive, Reader } from './readable-archive.ts';
+import { isPackage } from './request.ts';
+import { foreignLayersOf, layersOf, type ResolvedArchive, type ResolvePolicy } from './resolve-archive.ts';
 import { blobsOf } from './update/shared-layers.ts';
 
 /** What belongs to one call of {@link ArchivePuller.pull}. */
@@ -31,24 +30,16 @@ export interface PullCall {
   readonly client?: string | undefined;
 }
 
-/** Who reads a shared archive: a damaged layer is fetched again with the reader's credentials, until its signal aborts. */
-export interface Reader {
-  readonly resolved: ResolvedArchive;
-  readonly signal: AbortSignal;
-}
-
 /** An archive whose bytes are verified and stored; as a gzip file where it is spliced. */
-export interface PulledArchive {
-  /** Bytes. */
-  readonly size: number;
+export interface PulledArchive extends ReadableArchive {
   /** Sum of the layers' uncompressed bytes, as the limit counts them; 0 if the layers stay compressed. */
   readonly uncompressedBytes: number;
   /** Whether a layer was compressed here, because its blob is no plain gzip. */
   readonly isDeflated: boolean;
   /** The different layers in it. */
   readonly layers: LayerTotals;
-  /** The bytes of the whole or of a range; may be read several times, also at once. */
-  bytes(range: ByteRange | undefined, reader: Reader): AsyncGenerator<Uint8Array, void, undefined>;
+  /** Labels that the descriptor of a package does not have. */
+  readonly leftOut: readonly string[];
   /** Releases the files of the layers. Further calls do nothing. */
   release(): void;
 }
@@ -65,12 +56,14 @@ interface ReadArchive {
 export class ArchivePuller {
   readonly #layers: LayerFetcher;
   readonly #images: ImageFetcher;
+  readonly #packer: Packer;
   readonly #policy: ResolvePolicy;
 
-  /** @param store keeps what is made of large configs */
+  /** @param store keeps what is made of large configs, and what packages need */
   constructor(layers: LayerFetcher, policy: ResolvePolicy, store: Store<LayerReport>) {
     this.#layers = layers;
     this.#images = new ImageFetcher(layers, policy, store);
+    this.#packer = new Packer(store, policy);
     this.#policy = policy;
   }
 
@@ -78,7 +71,9 @@ export class ArchivePuller {
    * Whether all layers of an archive are in the store, so that pulling it is little work. Of an update, those that the base lists
    * need not be: diff IDs, which decide, are known only from the configs.
    */
-  isStored({ request, images }: ResolvedArchive): boolean {
+  isStored(resolved: ResolvedArchive): boolean {
+    const { request, images } = resolved;
+    if (isPackage(request) && !this.#packer.has(resolved)) return false;
     return images.every((image) => {
       const known = new Set(image.base && blobsOf(image.base.manifest).map(({ digest }) => digest));
       const layers = layersOf(image.manifest, request, this.#policy);
@@ -94,9 +89,10 @@ export class ArchivePuller {
    * Fetches configs and layers, and computes the layout. All bytes are stored and verified when the promise resolves; nothing is
    * held when it rejects.
    *
-   * @throws PassthroughError what `ImageFetcher.fetch` throws
+   * @throws PassthroughError what `ImageFetcher.fetch` and `Packer.pack` throw
    */
-  async pull({ request, images }: ResolvedArchive, call: PullCall): Promise<PulledArchive> {
+  async pull(resolved: ResolvedArchive, call: PullCall): Promise<PulledArchive> {
+    const { request, images } = resolved;
     const layers = new Map<Digest, FetchedLayer>();
     const documents = new Map<Digest, Content>();
     const release = () => {
@@ -118,31 +114,57 @@ export class ArchivePuller {
       );
       const sourceOf = (reader: Reader) => (entry: ArchiveEntry) =>
         this.#source(entry, { files, documents, form, reader });
+      const tar: ReadableArchive = {
+        size,
+        bytes: (range, reader) => encodeTar(entries, range, sourceOf(reader)),
+      };
+      const archive =
+        form === 'gzip' || isSpliced(request, this.#policy) ? splice(entries, form, files) : undefined;
+      const spliced: ReadableArchive | undefined = archive && {
+        size: archive.size,
+        bytes: (range, reader) =>
+          archive.bytes(range, {
+            sourceOf: sourceOf(reader),
+            readPacked: (entry, part) =>
+              this.#layerReader(entry.blob, entry.layer, { files, documents, form, reader })(part),
+          }),
+      };
       const pulled = {
         uncompressedBytes: budget.spent,
         isDeflated: layers.values().some(({ isDeflated }) => isDeflated === true),
         layers: totalsOf(Array.from(layers.values(), ({ descriptor }) => descriptor)),
+        leftOut: [],
         release,
       };
-      if (!isSpliced(request, this.#policy)) {
-        const bytes = (range: ByteRange | undefined, reader: Reader) =>
-          encodeTar(entries, range, sourceOf(reader));
-        return { ...pulled, size, bytes };
-      }
-      const archive = new SplicedArchive(entries, ({ blob, layer }) =>
-        form === 'gzip' && layer !== undefined ? files.get(blob)?.file.size : undefined,
-      );
-      const bytes = (range: ByteRange | undefined, reader: Reader) =>
-        archive.bytes(range, {
-          sourceOf: sourceOf(reader),
-          readPacked: (entry, part) =>
-            this.#layerReader(entry.blob, entry.layer, { files, documents, form, reader })(part),
-        });
-      return { ...pulled, size: archive.size, bytes };
+      if (!isPackage(request)) return { ...pulled, ...(spliced ?? tar) };
+      const config = configOf(fetched[0], documents);
+      const rootfs = { tar, spliced, isDeflated: pulled.isDeflated, config };
+      return this.#packed(resolved, pulled, await this.#packer.pack(resolved, rootfs, call));
     } catch (error) {
       release();
       throw error;
     }
+  }
+
+  #packed(
+    { request }: ResolvedArchive,
+    pulled: Omit<PulledArchive, keyof ReadableArchive>,
+    { entries, size, sourceOf, leftOut, release }: Packed,
+  ): PulledArchive {
+    const archive = isSpliced(request, this.#policy)
+      ? new SplicedArchive(entries, () => undefined)
+      : undefined;
+    return {
+      ...pulled,
+      leftOut,
+      size: archive?.size ?? size,
+      bytes: (range, reader) => {
+        const contentOf = (entry: PackageEntry) => sourceOf(entry, reader);
+        if (archive === undefined) return encodeTar(entries, range, contentOf);
+        return archive.bytes(range, { sourceOf: contentOf, readPacked: nothingPacked });
+      },
+      release: () => [release(), pulled.release()],
+    };
   }
 
   /** Gives an entry its bytes. A layer's way into the answer has a span of its own. */
@@ -171,7 +193,7 @@ export class ArchivePuller {
       return this.#layers.refetch(layer, image, form, reader.signal);
     };
     const read = (range?: ByteRange) => readRepairing(file, range, refetch);
-    if (position === undefined) return read;
+    if (position === undefined || reader.isHashing === true) return read;
     const attributes = {
       'oci.layer.index': position.index + 1,
       'oci.layer.digest': descriptor.digest,
@@ -181,6 +203,27 @@ export class ArchivePuller {
     const name = `write_layer_tar_${position.index + 1}`;
     return (range?: ByteRange) => streamWithSpan(name, { attributes }, () => read(range));
   }
+}
+
+/** An archive as gzip, with the layers that are gzip already. */
+function splice(
+  entries: readonly ArchiveEntry[],
+  form: LayerForm,
+  files: ReadonlyMap<Digest | undefined, FetchedLayer>,
+): SplicedArchive<ArchiveEntry> {
+  return new SplicedArchive(entries, ({ blob, layer }) =>
+    form === 'gzip' && layer !== undefined ? files.get(blob)?.file.size : undefined,
+  );
+}
+
+/** No entry of a package is a member of its own. */
+async function* nothingPacked(): AsyncGenerator<Uint8Array, void, undefined> {}
+
+function configOf(image: FetchedImage | undefined, documents: ReadonlyMap<Digest, Content>): DescribedConfig {
+  const content = documents.get(image?.config?.digest ?? 'sha256:');
+  if (image?.config === undefined || content === undefined)
+    throw new PassthroughError('INTERNAL', 'Cannot pack an archive: it has no config');
+  return { digest: image.config.digest, content, platform: image.config.image?.platform };
 }
 
 /** Some bytes, and a document behind them. */

@@ -1,4 +1,6 @@
 import type { LayoutName } from '../archive/archive.ts';
+import type { IoxSizing } from '../archive/iox/settings.ts';
+import { LAYOUT_TABLE } from '../archive/layouts.ts';
 import { PassthroughError } from '../errors.ts';
 import { isDigest } from '../image/digest.ts';
 import { type Checksum, type Compression, formatFilename } from '../image/filename.ts';
@@ -41,6 +43,8 @@ export interface ArchiveRequest {
   /** Whether the caller names the platform. The default platform also accepts a single image for another one. */
   readonly isPlatformAsked: boolean;
   readonly layout: LayoutName;
+  /** What the application gets of its device, in place of what the image says; only for layout iox. */
+  readonly sizing?: IoxSizing | undefined;
   readonly compression: Compression;
   /** Asks for one line with the checksum of the archive, in place of the archive. */
   readonly checksum: Checksum | undefined;
@@ -167,10 +171,19 @@ export function archiveRequest(
   images: readonly [ImageRequest, ...ImageRequest[]],
   options: Partial<Omit<ArchiveRequest, 'images' | 'isPlatformAsked'>> = {},
 ): ArchiveRequest {
-  const { platform = DEFAULT_PLATFORM, layout = 'docker', compression = 'none', checksum } = options;
+  const { platform = DEFAULT_PLATFORM, layout = 'docker', compression = 'none', checksum, sizing } = options;
   const { filename = updateFilename(filenameOf(images[0].name, compression), images[0]) } = options;
   const isPlatformAsked = options.platform !== undefined;
-  return { images, platform, isPlatformAsked, layout, compression, checksum, filename };
+  return {
+    images,
+    platform,
+    isPlatformAsked,
+    layout,
+    compression,
+    checksum,
+    filename,
+    ...(sizing !== undefined && { sizing }),
+  };
 }
 
 /**
@@ -221,4 +234,38 @@ export function updateFilename(filename: string, { reference, base }: ImageReque
 /** The ending of an archive's filename. */
 export function endingOf(compression: Compression): '.tar' | '.tgz' {
   return compression === 'gzip' ? '.tgz' : '.tar';
+}
+
+/** Whether the archive is packed for devices. */
+export function isPackage({ layout }: Pick<ArchiveRequest, 'layout'>): boolean {
+  return LAYOUT_TABLE[layout].isPackage;
+}
+
+/**
+ * Checks that a request which asks for a package asks for one that there can be.
+ *
+ * @throws PassthroughError `INVALID_REFERENCE`, `INVALID_PLATFORM`
+ */
+export function checkPackage(request: ArchiveRequest): void {
+  const { images, platform, sizing, layout } = request;
+  if (!isPackage(request)) {
+    if (sizing === undefined) return;
+    throw new PassthroughError(
+      'INVALID_REFERENCE',
+      `Cannot size the application: layout ${layout} has no profile`,
+    );
+  }
+  if (images.length > 1) {
+    throw new PassthroughError(
+      'INVALID_REFERENCE',
+      `Cannot put ${images.length} images into a package: layout ${layout} is for one`,
+    );
+  }
+  if (images.some(({ base }) => base !== undefined)) {
+    const why = 'app-hosting install needs the whole image';
+    throw new PassthroughError('INVALID_REFERENCE', `Cannot make an update of layout ${layout}: ${why}`);
+  }
+  if (platform !== 'all' && platform.os === 'linux') return;
+  const asked = platform === 'all' ? 'all platforms' : quoted(platform.os);
+  throw new PassthroughError('INVALID_PLATFORM', `Cannot make a package for ${asked}: devices run linux`);
 }

@@ -1,8 +1,8 @@
 import { archiveIdentity } from '../archive/archive.ts';
+import type { IoxSettings } from '../archive/iox/settings.ts';
 import { LAYOUT_TABLE, type LayerForm } from '../archive/layouts.ts';
 import { isPassthroughError, PassthroughError } from '../errors.ts';
 import type { Digest } from '../image/digest.ts';
-import type { Checksum } from '../image/filename.ts';
 import type { ArtifactManifest, Descriptor, ImageManifest } from '../image/manifest.ts';
 import { isForeignLayer } from '../image/media-type.ts';
 import { formatReference, type Reference } from '../image/reference.ts';
@@ -12,10 +12,11 @@ import type { Documents } from '../util/documents.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
 import { LAYER_BYTES, reserveHeld } from './documents/held-memory.ts';
+import { etagOf, layerFormOf } from './gzip/gzip-way.ts';
 import { type LayerTotals, totalsOf } from './layers/layer-totals.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { GzipWay } from './options.ts';
-import type { ArchiveRequest, ImageRequest } from './request.ts';
+import { type ArchiveRequest, checkPackage, type ImageRequest, isPackage } from './request.ts';
 import { type ResolvedManifest, resolveManifest } from './resolve-manifest.ts';
 
 /** An image whose manifest is verified, and the repository it came from, opened with the caller's credentials. */
@@ -76,6 +77,8 @@ export interface ResolvePolicy {
   readonly fetchesForeignLayers: boolean;
   /** How gzipped archives are made; see `ResolvedOptions.gzip`. */
   readonly gzip: GzipWay;
+  /** How packages for Cisco IOx are made. */
+  readonly iox: IoxSettings;
 }
 
 /** Opens the repository of an image with the caller's credentials. */
@@ -95,6 +98,7 @@ export async function resolveArchive(
   policy: ResolvePolicy,
   signal: AbortSignal,
 ): Promise<ResolvedArchive> {
+  checkPackage(request);
   const startedAt = performance.now();
   using held = new DisposableStack();
   const images: ResolvedImage[] = [];
@@ -122,11 +126,8 @@ export async function resolveArchive(
   const archiveEtag = archiveIdentity({
     layout: request.layout,
     foreignLayers: foreignLayersOf(request, policy),
-    images: images.map(({ request: { name }, manifest: { digest, manifest }, base }) => ({
-      reference: name,
-      manifest: { digest, mediaType: manifest.mediaType },
-      base: base?.manifest.digest,
-    })),
+    images: images.map(archivedImage),
+    ...(isPackage(request) && { package: [policy.iox, request.sizing ?? null] }),
   });
   const opened = images.flatMap(({ base, ...image }) => [image, ...(base ? [base] : [])]);
   const places = opened.map(({ location: { origin, name } }) => `${origin}/${name}`);
@@ -144,6 +145,20 @@ export async function resolveArchive(
     resolveMs: performance.now() - startedAt,
     staleMs: ages.length === 0 ? undefined : Math.max(...ages),
     release: () => all.dispose(),
+  };
+}
+
+/** The client's account that the images are fetched with. Only a request for a single registry has one. */
+export function archiveAccount({ images }: ResolvedArchive): string | undefined {
+  return images.find(({ account }) => account !== undefined)?.account;
+}
+
+/** An image as it is part of the identity of an archive. */
+export function archivedImage({ request: { name }, manifest: { digest, manifest }, base }: ResolvedImage) {
+  return {
+    reference: name,
+    manifest: { digest, mediaType: manifest.mediaType },
+    base: base?.manifest.digest,
   };
 }
 
@@ -205,47 +220,6 @@ async function resolveBase(
     const { code, message, details, cause } = error;
     throw new PassthroughError(code, message, { ...details, base: formatReference(reference), cause });
   }
-}
-
-/**
- * The entity tag of a file that is made from an archive. zlib's output differs between versions, so its version is part of the
- * tag where something is compressed here: replicas with different versions have different files.
- *
- * A spliced archive has no such part unless a blob proves to be no plain gzip. That is known when its layers are there, so such a
- * file has another tag than was expected, and a client with the expected tag has it from plain blobs.
- *
- * @param isDeflated whether a layer of a spliced archive was compressed here
- */
-export function etagOf(
-  archiveEtag: string,
-  request: Pick<ArchiveRequest, 'compression' | 'checksum'>,
-  policy: Pick<ResolvePolicy, 'gzip'>,
-  isDeflated = false,
-): string {
-  const parts = [archiveEtag.slice(1, -1)];
-  const { zlib } = process.versions;
-  if (isSpliced(request, policy)) parts.push(isDeflated ? `spliced-${zlib}` : 'spliced');
-  else if (request.compression === 'gzip') parts.push(`gzip-${zlib}`);
-  return withChecksum(`"${parts.join('-')}"`, request.checksum);
-}
-
-/** The entity tag of the line with the checksum of a file. */
-export function withChecksum(etag: string, checksum: Checksum | undefined): string {
-  return checksum === undefined ? etag : `"${etag.slice(1, -1)}-${checksum}"`;
-}
-
-/** Whether a gzipped archive is put together from layers that are gzip already. */
-export function isSpliced(
-  { compression }: Pick<ArchiveRequest, 'compression'>,
-  { gzip }: Pick<ResolvePolicy, 'gzip'>,
-): boolean {
-  return compression === 'gzip' && gzip === 'spliced';
-}
-
-/** The form in which the layers of an archive are stored. */
-export function layerFormOf(request: ArchiveRequest, policy: Pick<ResolvePolicy, 'gzip'>): LayerForm {
-  const { layerForm } = LAYOUT_TABLE[request.layout];
-  return layerForm === 'uncompressed' && isSpliced(request, policy) ? 'gzip' : layerForm;
 }
 
 /** Whether an archive holds the bytes of foreign layers. */

@@ -5,6 +5,7 @@ import { formatPlatform, type Platform } from '../image/platform.ts';
 import { lendChunk, releaseChunk } from '../streams/chunk.ts';
 import { HEAD_LENGTH } from '../streams/decompress.ts';
 import { StreamCursor } from '../tar/cursor.ts';
+import { BLOCK_SIZE } from '../tar/header.ts';
 import { cannotReadEntry, readTar, tooLarge } from '../tar/reader.ts';
 import { mapConcurrently } from '../util/map-concurrently.ts';
 import { quoted } from '../util/printable.ts';
@@ -18,6 +19,7 @@ import {
 import { Contents } from './read/contents.ts';
 import { differs, EntryTable, type TableEntry } from './read/entry-table.ts';
 import { type FileDigests, hashFile } from './read/hash-entry.ts';
+import { beginsPackage, type PackageReport, readPackage } from './read/iox-package.ts';
 import { indexOf, readWhole } from './read/random-archive.ts';
 import {
   type ByteSource,
@@ -25,11 +27,14 @@ import {
   type ReadOptions,
   UncompressedBudget,
 } from './source/archive-source.ts';
+import { peek, streamOf } from './source/peek.ts';
 import { type RandomSource, readRange } from './source/random-source.ts';
 
 /** What an archive holds. Everything in it was verified. */
 export interface ArchiveReport {
   readonly images: readonly ImageReport[];
+  /** What is around the images, if they lie in a package for Cisco IOx. */
+  readonly package?: PackageReport;
 }
 
 /** One image of an archive. */
@@ -64,9 +69,22 @@ export interface LayerReport {
 export async function verify(source: ByteSource, options: ReadOptions = {}): Promise<ArchiveReport> {
   const opened = await openSource(source, options);
   const budget = new UncompressedBudget(options);
-  return opened.kind === 'random'
-    ? await verifyRandom(opened.source, budget, options.signal)
-    : await verifyStream(opened.bytes, budget);
+  const { head, archive } = await peek(opened, BLOCK_SIZE);
+  if (beginsPackage(head)) return await verifyPackage(streamOf(archive, options.signal), budget);
+  return archive.kind === 'random'
+    ? await verifyRandom(archive.source, budget, options.signal)
+    : await verifyStream(archive.bytes, budget);
+}
+
+async function verifyPackage(
+  bytes: AsyncIterable<Uint8Array>,
+  budget: UncompressedBudget,
+): Promise<ArchiveReport> {
+  const images: ImageReport[] = [];
+  const report = await readPackage(released(bytes), async (rootfs) => {
+    images.push(...(await verifyStream(rootfs, budget)).images);
+  });
+  return { images, package: report };
 }
 
 /** Reads headers and documents first. So each file is hashed as its names need, and layers are uncompressed side by side. */

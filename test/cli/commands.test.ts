@@ -9,6 +9,7 @@ import { machinePlatform } from '../../src/cli/options/platform.ts';
 import { builtMain, startBuiltService } from '../support/built-service.ts';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { applicationImage } from '../support/iox.ts';
 import { temporaryFolder } from './binary.ts';
 import { run, startOf } from './command.ts';
 
@@ -29,6 +30,7 @@ describe('the commands', { concurrency: 2 }, () => {
     registry.push('library/alpine', '3.19', INDEX);
     registry.push('library/alpine', '3.20', INDEX);
     registry.push('team/app', '1', ONE);
+    registry.push('team/sensor', '1', applicationImage());
     env = {
       REGISTRY_URL: registry.origin,
       REGISTRY_NAME: 'docker.io',
@@ -244,7 +246,7 @@ describe('completion', { concurrency: 2 }, () => {
   const table: readonly [words: string, expected: readonly string[]][] = [
     ['pu', ['pull']],
     ['pull --pla', ['--platform']],
-    ['pull --layout ', ['docker', 'docker-gzip', 'oci']],
+    ['pull --layout ', ['docker', 'docker-gzip', 'iox', 'oci']],
     ['pull --layout = o', ['oci']],
     ['pull -s h', ['http', 'https']],
     ['pull --user ', []],

@@ -7,6 +7,7 @@ import { machinePlatform } from '../../src/cli/options/platform.ts';
 import { listTar } from '../support/collect.ts';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
 import { type BuiltImage, makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { applicationImage, readPackage } from '../support/iox.ts';
 import { imagesOf, filesOf as unpacked } from '../support/reading.ts';
 import { makeCertificates } from '../support/tls.ts';
 import { temporaryFolder } from './binary.ts';
@@ -70,6 +71,20 @@ describe('pull', { concurrency: 2 }, () => {
       last?.startsWith(`Pulled ${ref('team/app:1')} (${platform}, ${ONE.manifest.digest}) to app.tar: `),
     );
     assert.deepEqual(more, ['']);
+  });
+
+  test('names the labels that the descriptor of a package does not have', async () => {
+    const Labels = { 'cisco.resources.privileged': 'true' };
+    registry.push('team/labels', '1', applicationImage({ Labels }));
+    await using folder = await temporaryFolder();
+    const args = ['--layout', 'iox', '--platform', 'linux/amd64', '--profile', 'c1.large'];
+    const { code, stderr } = await run(['pull', ...args, ref('team/labels:1'), 'app.tar'], {
+      cwd: folder.path,
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^Labels that were left out: cisco\.resources\.privileged$/m);
+    const { descriptor } = readPackage(await readFile(join(folder.path, 'app.tar')));
+    assert.match(descriptor, /profile: "c1\.large"/);
   });
 
   const forms: readonly [args: readonly string[], entry: string, options?: object][] = [

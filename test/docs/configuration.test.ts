@@ -39,6 +39,10 @@ const BASE: Variables = { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' };
 const OTHER: Variables = {
   ARCHIVE_GZIP: 'whole',
   ARCHIVE_START: 'early',
+  IOX_ALLOW_PRIVILEGED: 'yes',
+  IOX_DIGEST: 'sha1',
+  IOX_PROFILE: 'c1.large',
+  IOX_SCHEMA_VERSION: '2.17',
   HTTP_HOST: '127.0.0.1',
   LOG_LEVEL: 'debug',
   REGISTRY_URL: 'https://registry.example',

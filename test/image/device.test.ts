@@ -12,6 +12,9 @@ describe('a device', () => {
     cat9300: 'linux/amd64',
     ir8340: 'linux/amd64',
     ic3000: 'linux/amd64',
+    c8000v: 'linux/amd64',
+    ie3300: 'linux/arm64',
+    ie3500: 'linux/arm64',
     ir829: 'linux/amd64',
     IR1101: 'linux/arm64',
     Cat9K: 'linux/amd64',
@@ -28,6 +31,18 @@ describe('a device', () => {
       assert.equal(devicePlatform(name), undefined, name);
     }
   });
+});
+
+describe('a device that wants a package', () => {
+  const table: Readonly<Record<string, boolean>> = {
+    ...{ ie3300: true, ie3400: true, ir809: true, ir829: true, ir1835: true, ir8340: true, ic3000: true },
+    ...{ cat9k: false, cat9300: false, ir1101: false, ie3500: false, c8000v: false },
+  };
+  for (const [name, wantsPackage] of Object.entries(table)) {
+    test(`${name}: ${wantsPackage}`, () => {
+      assert.equal(DEVICES.find((device) => device.name === name)?.wantsPackage, wantsPackage);
+    });
+  }
 });
 
 describe('each device of the list', () => {

@@ -12,7 +12,7 @@ import { openSpoolFile } from '../../src/pull/documents/stored-content.ts';
 import type { ImageDigests } from '../../src/pull/image-attributes.ts';
 import { LayerFetcher } from '../../src/pull/layers/fetch-layers.ts';
 import type { ImageLimits } from '../../src/pull/limits.ts';
-import type { GzipWay } from '../../src/pull/options.ts';
+import { DEFAULT_OPTIONS, type GzipWay } from '../../src/pull/options.ts';
 import type { LayerReport } from '../../src/pull/progress.ts';
 import { ArchivePuller } from '../../src/pull/pull-archive.ts';
 import { type ArchiveRequest, archiveRequest, type ImageRequest } from '../../src/pull/request.ts';
@@ -88,6 +88,8 @@ export interface PullingOptions extends FakeRegistryOptions {
   readonly timeouts?: Partial<typeof TIMEOUTS>;
   readonly fetchesForeignLayers?: boolean;
   readonly gzip?: GzipWay;
+  /** Most bytes that the store keeps; nothing unless given. */
+  readonly storeBytes?: number;
   /** Replaces a file that the store returns. */
   readonly tamper?: (file: Stored, key: string) => Stored;
   /** Replaces a draft that the store passes to be written. */
@@ -103,7 +105,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
   stack.defer(() => rm(directory, { recursive: true, force: true }));
   const folder = await StoreFolder.makeTemporary(directory);
   const tampered = tamperedStore(options.tamper, options.tamperDraft);
-  const store = await tampered.openStore({ folder, maxBytes: 0 });
+  const store = await tampered.openStore({ folder, maxBytes: options.storeBytes ?? 0 });
   stack.defer(() => store.close());
   const wire = new HttpTransport({
     timeouts: { ...TIMEOUTS, ...options.timeouts },
@@ -143,6 +145,7 @@ export async function startPulling(image: Pushable, options: PullingOptions = {}
     childrenBytes: childrenBytes(bodyLimits.manifestBytes),
     fetchesForeignLayers: options.fetchesForeignLayers ?? false,
     gzip: options.gzip ?? 'spliced',
+    iox: DEFAULT_OPTIONS.iox,
   };
   const layers = new LayerFetcher({ store, limits, concurrentDownloads: 8, memory });
   const puller = new ArchivePuller(layers, policy, store);

@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { LAYOUTS } from '../../src/archive/archive.ts';
+import { IMAGE_LAYOUTS } from '../../src/archive/archive.ts';
 import { image, layer, open, verify, write } from '../../src/tarball.ts';
 import { type Files, FLAVOURS, IMAGE, tarOf } from '../tarball/flavours.ts';
 import { startDockerEngine } from './docker-engine.ts';
@@ -223,7 +223,7 @@ test('a Docker engine saves what is read, and loads what is written', { timeout:
     config: { ...(await saved.config()), rootfs: undefined },
     layers: [...(await saved.layers()), top],
   });
-  for (const layout of LAYOUTS) {
+  for (const layout of IMAGE_LAYOUTS) {
     await t.test(`layout ${layout} is loaded`, async () => {
       const file = path(`written-${layout}.tar`);
       await write(

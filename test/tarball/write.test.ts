@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import { LAYOUTS } from '../../src/archive/archive.ts';
+import { IMAGE_LAYOUTS } from '../../src/archive/archive.ts';
 import { open } from '../../src/tarball/archive.ts';
 import { image } from '../../src/tarball/image.ts';
 import { type Layer, layer } from '../../src/tarball/layer.ts';
@@ -31,7 +31,7 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 describe('an archive in layout', () => {
-  for (const layout of LAYOUTS) {
+  for (const layout of IMAGE_LAYOUTS) {
     test(`${layout}: it has the computed size, and holds what was written`, async () => {
       const [base, top] = [await layer(BASE), await layer(TOP, { compression: 'zstd' })];
       const one = image({ config: CONFIG, layers: [base, top, base] });
@@ -89,7 +89,7 @@ describe('an archive in layout', () => {
 });
 
 describe('an image of another archive', () => {
-  for (const layout of LAYOUTS) {
+  for (const layout of IMAGE_LAYOUTS) {
     test(`is written as ${layout}, from every flavour`, async () => {
       for (const [what, { files }] of Object.entries(FLAVOURS)) {
         await using archive = await open(tarOf(files));

@@ -2,12 +2,13 @@ import { type Config, loadConfig } from '../../config/config.ts';
 import type { Environment } from '../../config/environment.ts';
 
 /** Variables that also hold for single commands. Those of the listener, the log and telemetry are the service's. */
-const APPLIES = /^(?:REGISTRY_(?!AUTH_FILE$)|MAX_|WORKSPACE_DIR$|PREPARE_TIMEOUT$|(?:https?|no)_proxy$)/i;
+const APPLIES =
+  /^(?:REGISTRY_(?!AUTH_FILE$)|MAX_|WORKSPACE_DIR$|PREPARE_TIMEOUT$|IOX_|(?:https?|no)_proxy$)/i;
 
 /** What the environment configures for single commands. */
 export type CommandSettings = Pick<
   Config,
-  'registry' | 'limits' | 'bufferedBytes' | 'prepareTimeoutMs' | 'workspaceDirectory'
+  'registry' | 'iox' | 'limits' | 'bufferedBytes' | 'prepareTimeoutMs' | 'workspaceDirectory'
 >;
 
 /**

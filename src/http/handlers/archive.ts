@@ -152,6 +152,7 @@ async function send(
   const [image, ...more] = resolved.images;
   const baseDigest = more.length === 0 ? image?.base?.manifest.digest : undefined;
   const about = { manifestDigest: context.facts.digest, baseDigest, staleMs: resolved.staleMs };
+  if ('leftOut' in file) nameLeftOut(context, file.leftOut);
   try {
     if ('knownEtag' in file) return sendNotModified(context, file.knownEtag, about);
     const { downloads, config } = app;
@@ -161,6 +162,13 @@ async function send(
     if (!('knownEtag' in file)) await file.close();
     resolved.release();
   }
+}
+
+/** Tells, in the answer and in the log, which labels a descriptor does not have. */
+export function nameLeftOut({ response, facts }: RequestContext, labels: readonly string[]): void {
+  if (labels.length === 0) return;
+  facts.leftOut = labels.join(', ');
+  response.setHeader('IOx-Labels-Left-Out', facts.leftOut);
 }
 
 /** Records what the references resolved to, for log and telemetry. */

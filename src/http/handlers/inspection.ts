@@ -1,8 +1,16 @@
+import { parseSizing } from '../../archive/iox/settings.ts';
 import { PassthroughError } from '../../errors.ts';
 import { parseNamedPlatform } from '../../image/device.ts';
 import type { Platform } from '../../image/platform.ts';
 import { formatReference } from '../../image/reference.ts';
-import { archiveRequest, type ImageRequest, imageRequest, updateOf } from '../../pull/request.ts';
+import {
+  type ArchiveRequest,
+  archiveRequest,
+  checkPackage,
+  type ImageRequest,
+  imageRequest,
+  updateOf,
+} from '../../pull/request.ts';
 import type { ManifestChoice } from '../../pull/resolve-manifest.ts';
 import type { HostPolicy } from '../../registry/select-host.ts';
 import { printableJson, quoted } from '../../util/printable.ts';
@@ -11,11 +19,11 @@ import { type ClientAccess, challengeWhenDenied, extractCredentials } from '../c
 import { clientOf } from '../client-limit.ts';
 import { checkConditions } from '../conditional.ts';
 import type { RequestContext } from '../request-context.ts';
-import { sendJson } from '../respond.ts';
+import { sendDocument, sendJson } from '../respond.ts';
 import { parseImage } from '../routing/archive-request.ts';
 import type { ManifestRoute, TagsRoute } from '../routing/route.ts';
 import { sendContent, sendNotModified } from '../send-file.ts';
-import { addressOf } from './archive.ts';
+import { addressOf, nameLeftOut } from './archive.ts';
 
 /**
  * Answers with a manifest, byte for byte as the registry has it: the one that the reference names; with `?type=` the index, or
@@ -28,6 +36,14 @@ export async function handleManifest(
   route: ManifestRoute,
   app: Application,
 ): Promise<void> {
+  if (route.layout === 'iox') {
+    await handleDescriptor(context, route, app);
+    return;
+  }
+  if (route.sizing !== undefined) {
+    const why = 'only layout=iox has a profile';
+    throw new PassthroughError('INVALID_REFERENCE', `Cannot size the application: ${why}`);
+  }
   const image = await parseImage(context, () => imageRequest(route.reference, app.config.registry));
   if (route.comparison !== undefined) return await compare(context, image, route, app);
   const choice = manifestChoice(route, app.config.defaultPlatform);
@@ -82,6 +98,46 @@ async function compare(
       ...{ bytes: compared.bytes, updateBytes: compared.updateBytes },
     });
   });
+}
+
+/** Answers with the descriptor that a package of the image has. */
+async function handleDescriptor(
+  context: RequestContext,
+  route: ManifestRoute,
+  app: Application,
+): Promise<void> {
+  const image = await parseImage(context, () => imageRequest(route.reference, app.config.registry));
+  const request = descriptorRequest(route, image, app.config.defaultPlatform);
+  await withCredentials(context, image, app, async (access) => {
+    const { signal, facts } = context;
+    const client = clientOf(addressOf(context));
+    const { digest, yaml, leftOut } = await counted(context, app, () =>
+      app.images.descriptor(request, { signal, client, ...access }),
+    );
+    facts.digest = digest;
+    nameLeftOut(context, leftOut);
+    sendDocument(context, Buffer.from(yaml), {
+      'Content-Type': 'application/yaml',
+      'Docker-Content-Digest': digest,
+      'Cache-Control': 'no-cache',
+    });
+  });
+}
+
+function descriptorRequest(
+  { type, platform: text, sizing: texts }: ManifestRoute,
+  image: ImageRequest,
+  defaultPlatform: Platform,
+): ArchiveRequest {
+  if (type !== undefined) {
+    const why = 'layout=iox asks for a descriptor, which has no type';
+    throw new PassthroughError('INVALID_REFERENCE', `Cannot use type=${type}: ${why}`);
+  }
+  const platform = text === undefined ? defaultPlatform : parseNamedPlatform(text);
+  const sizing = texts && parseSizing(texts);
+  const request = archiveRequest([image], { platform, layout: 'iox', sizing });
+  checkPackage(request);
+  return { ...request, isPlatformAsked: text !== undefined };
 }
 
 /**

@@ -1,5 +1,6 @@
 import { type Span, trace } from '@opentelemetry/api';
 import type { LayoutName } from '../../archive/archive.ts';
+import { parseSizing } from '../../archive/iox/settings.ts';
 import { LAYOUT_TABLE } from '../../archive/layouts.ts';
 import { PassthroughError } from '../../errors.ts';
 import { parseNamedPlatform } from '../../image/device.ts';
@@ -9,6 +10,7 @@ import { formatReference, parseReference, type Reference } from '../../image/ref
 import { referenceAttributes } from '../../pull/image-attributes.ts';
 import {
   type ArchiveRequest,
+  checkPackage,
   endingOf,
   filenameOf,
   type ImageRequest,
@@ -60,6 +62,7 @@ export function parseArchiveRequest(
         'registry.default_namespace': host.defaultNamespace,
       });
     });
+    checkPackage(request);
     const { images, platform } = request;
     context.facts.image = images.map(({ reference }) => formatReference(reference)).join(' ');
     context.facts.platform = platform === 'all' ? 'all' : formatPlatform(platform);
@@ -108,7 +111,12 @@ function requestOf(
   onRegistry: OnRegistry,
 ): ArchiveRequest {
   const { layout } = route;
-  const common = { layout, ...readPlatform(route.platform, layout, defaultPlatform) };
+  const sizing = route.sizing && parseSizing(route.sizing);
+  const common = {
+    layout,
+    ...(sizing !== undefined && { sizing }),
+    ...readPlatform(route.platform, layout, defaultPlatform),
+  };
   switch (route.kind) {
     case 'archive':
       return { ...common, ...namedByFile(route, registry, onRegistry) };

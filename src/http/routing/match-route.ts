@@ -1,3 +1,4 @@
+import type { SizingTexts } from '../../archive/iox/settings.ts';
 import { PassthroughError } from '../../errors.ts';
 import { imageFault } from './no-image.ts';
 import { refuseUnknownParameters } from './parameters.ts';
@@ -15,6 +16,8 @@ export interface RoutePath {
   readonly since: string | undefined;
   /** `early` if a prefix says so. */
   readonly early: string | undefined;
+  /** The size of the application that a prefix names. */
+  readonly sizing?: SizingTexts;
   /** Segments behind the prefixes, still encoded; without the first one if the pattern begins with a literal. */
   readonly segments: readonly string[];
   readonly query: URLSearchParams;
@@ -93,6 +96,8 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
     named.length > 0 || isReserved(rows, root) ? undefined : rows.find(({ pattern }) => isCatchAll(pattern));
   const row =
     rows.find((one) => isAllowed(one) && hasRoot(one, root) && hasLength(one, rest.length)) ?? catchAll();
+  if (row === undefined && values.profile !== undefined)
+    throw notFound('expected iox behind /profile/…; with a reference, the profile is a parameter: ?profile=');
   if (row === undefined) throw notFound('GET / tells which there are');
   const fault = isCatchAll(row.pattern) ? imageFault(rest) : undefined;
   if (fault !== undefined) throw fault;
@@ -102,6 +107,7 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
     platform: values.platform,
     since: values.since,
     early: values.early,
+    ...(values.profile !== undefined && { sizing: sizingOf(values.profile) }),
     segments: isLiteral ? tail : rest,
     query,
   };
@@ -114,6 +120,12 @@ function matchSegments<Row, Parsed extends { readonly route: Route }>(
     throw notFound(`expected /${root} and the path of an archive`);
   const template = `/${root}${archive.template}`;
   return { row, parsed: row.parse({ ...path, template, archive }) };
+}
+
+/** The size of the application that a prefix names. */
+function sizingOf(value: string): SizingTexts {
+  const [profile = '', cpu, memory, disk] = value.split('/');
+  return profile.toLowerCase() === 'custom' ? { profile, cpu, memory, disk } : { profile };
 }
 
 function hasLength({ pattern }: Pattern, length: number): boolean {

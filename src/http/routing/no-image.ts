@@ -53,7 +53,16 @@ const WORDS = ['health', 'ready'];
 const LOOKUPS = ['manifest', 'tags', 'preparations'];
 
 /** First segments of routes with an archive at their end. */
-const ARCHIVE_ROOTS = [...LAYOUTS, 'registry', 'registry-auth', 'platform', 'since', 'prepare'];
+const ARCHIVE_ROOTS = [
+  ...LAYOUTS,
+  'registry',
+  'registry-auth',
+  'platform',
+  'since',
+  'early',
+  'profile',
+  'prepare',
+];
 
 /**
  * Tells why a path that fits no other route names no image, if it does not. Only references without tag, digest and host are judged:

@@ -12,6 +12,7 @@ import {
   chooseLayout,
   choosePlatform,
   chooseSince,
+  chooseSizing,
   chooseStart,
   single,
 } from './query.ts';
@@ -82,7 +83,7 @@ function registryArchive(path: RoutePath, root: string): ArchiveRoute {
 }
 
 function archiveRoute(
-  { template, platform, since, early, query }: RoutePath,
+  { template, platform, since, early, sizing, query }: RoutePath,
   { layout, filename }: { readonly layout: string; readonly filename: string },
 ): ArchiveRoute {
   return {
@@ -93,6 +94,7 @@ function archiveRoute(
     requiresCredentials: false,
     platform: choosePlatform(platform, query),
     start: chooseStart(early, query),
+    ...chooseSizing(sizing, query),
     filename: decodeSegment(filename, 'INVALID_FILENAME', 'filename'),
     since: chooseSince(since, query),
   };
@@ -109,6 +111,7 @@ export function parseReferenceArchive({
   template,
   platform,
   early,
+  sizing,
   segments,
   query,
 }: RoutePath): ReferenceRoute {
@@ -116,6 +119,7 @@ export function parseReferenceArchive({
     kind: 'reference',
     template,
     platform: choosePlatform(platform, query),
+    ...chooseSizing(sizing, query),
     layout: chooseLayout(query),
     start: chooseStart(early, query),
     reference: decodeReference(segments),
@@ -126,11 +130,12 @@ export function parseReferenceArchive({
 }
 
 /** `/bundle.{ending}` */
-export function parseBundle({ template, platform, early, segments, query }: RoutePath): BundleRoute {
+export function parseBundle({ template, platform, early, sizing, segments, query }: RoutePath): BundleRoute {
   return {
     kind: 'bundle',
     template,
     platform: choosePlatform(platform, query),
+    ...chooseSizing(sizing, query),
     layout: chooseLayout(query),
     start: chooseStart(early, query),
     images: bundledImages(query),
@@ -139,11 +144,18 @@ export function parseBundle({ template, platform, early, segments, query }: Rout
 }
 
 /** `/manifest/{reference}` */
-export function parseManifestRoute({ template, platform, segments, query }: RoutePath): ManifestRoute {
+export function parseManifestRoute({
+  template,
+  platform,
+  sizing,
+  segments,
+  query,
+}: RoutePath): ManifestRoute {
   return {
     kind: 'manifest',
     template,
     platform: choosePlatform(platform, query),
+    ...chooseSizing(sizing, query),
     reference: decodeReference(segments),
     ...chooseComparison(query),
   };

@@ -5,7 +5,7 @@ import { printable, quoted } from '../../util/printable.ts';
 import { decodeSegment, mayHoldCredentials } from './path.ts';
 
 /** What may stand before the path of a route, each once, in any order. */
-export const PREFIXES = ['platform', 'since', 'early'] as const;
+export const PREFIXES = ['platform', 'since', 'early', 'profile'] as const;
 export type Prefix = (typeof PREFIXES)[number];
 
 /** The part of a row of the table of routes that says which paths it takes. */
@@ -37,12 +37,14 @@ const PARSERS: Readonly<Record<Prefix, (segments: readonly string[], begins: Beg
   platform: parsePlatform,
   since: parseSince,
   early: parseEarly,
+  profile: parseProfile,
 };
 
 /**
  * Takes the prefixes off the front of a path.
  *
- *     prefixes ::= { "/platform/" ( os "/" arch [ "/" variant ] | device | "all" ) | "/since/" ( tag | digest ) | "/early" }
+ *     prefixes ::= { "/platform/" ( os "/" arch [ "/" variant ] | device | "all" ) | "/since/" ( tag | digest ) | "/early"
+ *                  | "/profile/" ( name | "custom/" cpu "/" memory "/" disk ) }
  *
  * @param segments of the path, still encoded
  * @throws PassthroughError `INVALID_PLATFORM`, `INVALID_REFERENCE`, also for a prefix that is there twice
@@ -104,6 +106,15 @@ function parseEarly(segments: readonly string[], begins: Begins): Parsed {
     'Cannot parse path: expected docker, registry or registry-auth behind /early/',
     { hints: ['With a reference, it is a parameter: /alpine:latest?start=early'] },
   );
+}
+
+/** A name, or three sizes behind `custom`. */
+function parseProfile(segments: readonly string[]): Parsed {
+  const isCustom = segments[0]?.toLowerCase() === 'custom';
+  const length = isCustom ? 4 : 1;
+  const parts = segments.slice(0, length).map((part) => decodeSegment(part, 'INVALID_REFERENCE', 'profile'));
+  const names = isCustom ? 'custom/{cpu}/{memory}/{disk}' : '{profile}';
+  return { names, value: parts.join('/'), length };
 }
 
 /** A reference takes as a parameter what is a prefix elsewhere. */

@@ -1,4 +1,5 @@
 import { LAYOUTS, type LayoutName } from '../../archive/archive.ts';
+import type { SizingTexts } from '../../archive/iox/settings.ts';
 import { PassthroughError } from '../../errors.ts';
 import type { Compression } from '../../image/filename.ts';
 import { quoted } from '../../util/printable.ts';
@@ -79,17 +80,43 @@ function withoutBase(image: WrittenImage | undefined, since: string): WrittenIma
  *
  * @throws PassthroughError `INVALID_REFERENCE`
  */
-export function chooseComparison(query: URLSearchParams): Pick<ManifestRoute, 'type' | 'comparison'> {
+export function chooseComparison(
+  query: URLSearchParams,
+): Pick<ManifestRoute, 'type' | 'comparison' | 'layout'> {
   const type = oneOf(query, 'type', ['index', 'image'] as const);
   const since = single(query, 'since');
   const layout = oneOf(query, 'layout', LAYOUTS);
   if (since === undefined && layout === undefined) return { type, comparison: undefined };
+  if (since === undefined && layout === 'iox') return { type, comparison: undefined, layout };
   if (since === undefined || type !== undefined) {
     const why =
       since === undefined ? 'layout is for the comparison with since=' : 'type and since exclude each other';
     throw new PassthroughError('INVALID_REFERENCE', `Cannot show the manifest: ${why}`);
   }
   return { type, comparison: { since, layout: layout ?? 'docker' } };
+}
+
+/**
+ * The size of the application that path or query name.
+ *
+ * @returns a field of a route; none if the request names no size
+ * @throws PassthroughError `INVALID_REFERENCE` if both name one
+ */
+export function chooseSizing(
+  fromPath: SizingTexts | undefined,
+  query: URLSearchParams,
+): { readonly sizing?: SizingTexts } {
+  const [profile, cpu, memory, disk] = ['profile', 'cpu', 'memory', 'disk'].map((name) =>
+    single(query, name),
+  );
+  const asked = { profile, cpu, memory, disk };
+  const isAsked = Object.values(asked).some((text) => text !== undefined);
+  if (!isAsked) return fromPath === undefined ? {} : { sizing: fromPath };
+  if (fromPath === undefined) return { sizing: asked };
+  throw new PassthroughError(
+    'INVALID_REFERENCE',
+    'Cannot choose a profile: it stands in the path and in the query',
+  );
 }
 
 /** The layout in the query, or `docker`. */

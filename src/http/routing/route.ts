@@ -1,4 +1,5 @@
 import type { LayoutName } from '../../archive/archive.ts';
+import type { SizingTexts } from '../../archive/iox/settings.ts';
 import type { Compression } from '../../image/filename.ts';
 
 /** What every route to an image has: decoded, and not yet checked. */
@@ -7,6 +8,8 @@ interface ImageRoute {
   readonly template: string;
   /** `os/arch[/variant]`, the name of a device, or `all`; `undefined` if the request names no platform. */
   readonly platform: string | undefined;
+  /** The size of the application, for layout iox. */
+  readonly sizing?: SizingTexts;
 }
 
 /** When the answer of a route to an archive begins. */
@@ -66,6 +69,8 @@ export interface ManifestRoute extends ImageRoute {
   readonly type: 'index' | 'image' | undefined;
   /** The base that the image is compared with, for this layout. */
   readonly comparison: { readonly since: string; readonly layout: LayoutName } | undefined;
+  /** Whether the descriptor of a package is asked for, in place of the manifest. */
+  readonly layout?: 'iox';
 }
 
 /** The tags of a repository. */

@@ -25,6 +25,12 @@ const PREFIXES: readonly UsageRow[] = [
       'without the layers that this tag has, for those who loaded it; or ?since=',
     ],
   },
+  {
+    usage: [
+      'GET /profile/{name}/iox/...',
+      'the size of an IOx application, such as c1.medium or custom/400/256/64',
+    ],
+  },
 ];
 
 /** Column in which the description of a route begins. */

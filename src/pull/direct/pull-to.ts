@@ -2,7 +2,7 @@ import { releaseChunk } from '../../streams/chunk.ts';
 import type { ArchiveFile } from '../archive-file.ts';
 import { withTimeLimit } from '../limits.ts';
 import { ProgressCounter } from '../progress.ts';
-import type { PullOptions } from '../request.ts';
+import { isPackage, type PullOptions } from '../request.ts';
 import type { ResolvedArchive } from '../resolve-archive.ts';
 import type { DirectWriter } from './direct-writer.ts';
 import { PartialFile } from './partial-file.ts';
@@ -15,6 +15,8 @@ export interface WrittenArchive {
   readonly size: number;
   /** What the references resolved to. Its documents are released. */
   readonly resolved: ResolvedArchive;
+  /** Labels of the image that the descriptor of a package does not have; none for other layouts. */
+  readonly leftOut: readonly string[];
 }
 
 /** The ways to the bytes of an archive. */
@@ -45,10 +47,15 @@ export async function pullTo(
   const isUpdate = resolved.images.some(({ base }) => base !== undefined);
   if (resolved.form === 'compressed' && !isUpdate) await file.checkSpace(resolved.layers.bytes);
   const limit = { totalMs, spentMs: resolved.resolveMs };
-  const isDirect = file.isSeekable && resolved.request.compression === 'none';
+  const { request } = resolved;
+  const isDirect = file.isSeekable && request.compression === 'none' && !isPackage(request);
+  let leftOut: readonly string[] = [];
   const write = async () => {
-    if (writer === undefined || !isDirect)
-      return await copy(await pull({ signal, onProgress, client }), file, signal);
+    if (writer === undefined || !isDirect) {
+      const archive = await pull({ signal, onProgress, client });
+      leftOut = archive.leftOut;
+      return await copy(archive, file, signal);
+    }
     const progress = new ProgressCounter(onProgress ?? (() => undefined));
     return await withTimeLimit(limit, signal, (both) =>
       writer.write(resolved, file, { signal: both, progress }),
@@ -58,7 +65,7 @@ export async function pullTo(
     const size = await write();
     signal.throwIfAborted();
     await file.finish();
-    return { path: file.path, size, resolved };
+    return { path: file.path, size, resolved, leftOut };
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   }

@@ -1,12 +1,16 @@
 import { createHash } from 'node:crypto';
+import type { IoxDescriptor } from '../../archive/iox/descriptor.ts';
+import { PassthroughError } from '../../errors.ts';
+import type { Digest } from '../../image/digest.ts';
 import type { Repository, RepositoryLocation } from '../../registry/repository.ts';
 import type { Store } from '../../storage/store.ts';
 import type { Content } from '../../util/content.ts';
 import type { Documents } from '../../util/documents.ts';
 import { printableJson } from '../../util/printable.ts';
+import { describe } from '../iox/describe.ts';
 import { Places, withTimeLimit } from '../limits.ts';
 import type { LayerReport } from '../progress.ts';
-import type { ResolvedArchive } from '../resolve-archive.ts';
+import type { ResolvedArchive, ResolvePolicy } from '../resolve-archive.ts';
 import {
   fetchManifest,
   type ManifestChoice,
@@ -14,7 +18,7 @@ import {
   type ServedManifest,
 } from '../resolve-manifest.ts';
 import { type Comparison, compareWithBase } from '../update/compare.ts';
-import type { OpenedImage } from './fetch-config.ts';
+import { fetchConfig, type OpenedImage } from './fetch-config.ts';
 import { shareFile } from './stored-content.ts';
 
 /** What belongs to one look-up. */
@@ -23,6 +27,11 @@ export interface LookUpCall {
   readonly location: RepositoryLocation;
   /** Whose look-up it is, so that one client does not take all places. */
   readonly client: string | undefined;
+}
+
+/** The descriptor of a package, and the digest of the manifest of its image. */
+export interface ServedDescriptor extends IoxDescriptor {
+  readonly digest: Digest;
 }
 
 /** Settings of {@link LookUps}. */
@@ -119,6 +128,42 @@ export class LookUps {
       } finally {
         resolved.release();
       }
+    });
+  }
+
+  /**
+   * Writes the descriptor that a package of an archive has. No layer is fetched.
+   *
+   * @param resolve resolves the archive
+   * @throws PassthroughError what `resolve`, `fetchConfig` and `describe` throw; `BUSY`; `REGISTRY_TIMEOUT` when it takes too long
+   */
+  descriptor(
+    resolve: (signal: AbortSignal) => Promise<ResolvedArchive>,
+    policy: Pick<ResolvePolicy, 'documents' | 'iox'>,
+    call: LookUpCall,
+  ): Promise<ServedDescriptor> {
+    return this.#run(call, async (signal) => {
+      const resolved = await resolve(signal);
+      using _ = { [Symbol.dispose]: () => resolved.release() };
+      const [image] = resolved.images;
+      if (image === undefined || image.manifest.manifest.kind !== 'image')
+        throw new PassthroughError('INTERNAL', 'Cannot describe what is no image');
+      const { reference } = image.request;
+      const { manifest, digest } = image.manifest;
+      const known = image.manifest.config;
+      const config =
+        known === undefined
+          ? await fetchConfig(
+              { reference, repository: image.repository },
+              manifest,
+              digest,
+              signal,
+              policy.documents,
+            )
+          : { ...known, content: known.content.retain() };
+      using __ = { [Symbol.dispose]: () => config.content.release() };
+      const described = { ...config, platform: config.image?.platform };
+      return { digest, ...(await describe(resolved.request, described, policy, signal)) };
     });
   }
 

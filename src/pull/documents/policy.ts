@@ -25,7 +25,7 @@ export interface SharedParts {
  * @param store holds documents that are not small
  */
 export function openShared(
-  { registry, limits, gzip, admission, bufferedBytes }: ResolvedOptions,
+  { registry, limits, gzip, iox, admission, bufferedBytes }: ResolvedOptions,
   store: Store<LayerReport>,
   retry: RetryPolicy | undefined,
 ): SharedParts {
@@ -35,6 +35,7 @@ export function openShared(
   const policy = {
     limits,
     gzip,
+    iox,
     documents: new Documents({ memory, openFile: () => openSpoolFile(store) }),
     heldMemory: new MemoryBudget({ maxBytes: held, maxWaitMs }),
     childrenBytes: childrenBytes(registry.bodyLimits.manifestBytes),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ArchiveEntry, LayoutName, Archive as Plan } from '../../archive/archive.ts';
+import type { ArchiveEntry, ImageLayout, Archive as Plan } from '../../archive/archive.ts';
 import { legacySettings } from '../../archive/docker-layout.ts';
 import type { Document } from '../../archive/entries.ts';
 import { LAYOUT_TABLE, type Layout, type LayoutImage } from '../../archive/layouts.ts';
@@ -21,7 +21,7 @@ export type ImagesToWrite = Image | ReadonlyMap<string, Image> | Readonly<Record
 /** Options of planning an archive. */
 export interface LayoutOptions {
   /** Default: `docker-gzip`. */
-  readonly layout?: LayoutName;
+  readonly layout?: ImageLayout;
   /** Stops the work. */
   readonly signal?: AbortSignal;
 }
@@ -113,7 +113,7 @@ interface Planned extends AsyncDisposable {
 }
 
 interface PlanOptions {
-  readonly layout?: LayoutName | undefined;
+  readonly layout?: ImageLayout | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly keep: boolean;
 }
@@ -211,7 +211,7 @@ function sourceOf(
   return { ...rest, content: () => layer[form](options) };
 }
 
-function formOf(layout: LayoutName = 'docker-gzip'): 'compressed' | 'uncompressed' {
+function formOf(layout: ImageLayout = 'docker-gzip'): 'compressed' | 'uncompressed' {
   return LAYOUT_TABLE[layout].layerForm;
 }
 

@@ -149,10 +149,16 @@ describe('a parameter that the route does not take', () => {
     ['/docker/a_1.tar?arhc=linux/arm64', /parameter "arhc": did you mean arch\?$/],
     [
       '/docker/a_1.tar?platform=linux/arm64&x=1',
-      /parameter "x": this route takes platform, arch, since, start$/,
+      /parameter "x": this route takes platform, arch, since, start, profile, cpu, memory, disk$/,
     ],
-    ['/docker/a_1.tar?type=index', /parameter "type": this route takes platform, arch, since, start$/],
-    ['/docker/a_1.tar?layout=oci', /parameter "layout": this route takes platform, arch, since, start$/],
+    [
+      '/docker/a_1.tar?type=index',
+      /parameter "type": this route takes platform, arch, since, start, profile, cpu, memory, disk$/,
+    ],
+    [
+      '/docker/a_1.tar?layout=oci',
+      /parameter "layout": this route takes platform, arch, since, start, profile, cpu, memory, disk$/,
+    ],
     ['/registry/https/a.example/docker/a_1.tar?layuot=oci', /parameter "layuot"/],
     ['/alpine:latest?formt=tar', /did you mean format\?$/],
     ['/bundle.tar?images=a:1', /did you mean image\?$/],
@@ -162,7 +168,10 @@ describe('a parameter that the route does not take', () => {
     ['/prepare/docker/a_1.tar?platfrom=linux/arm64', /did you mean platform\?$/],
     ['/?x=1', /parameter "x": this route takes none$/],
     // A name may be a secret in the wrong place.
-    ['/docker/a_1.tar?hunter2:pw=1', /^Cannot use parameter: this route takes platform, arch, since, start$/],
+    [
+      '/docker/a_1.tar?hunter2:pw=1',
+      /^Cannot use parameter: this route takes platform, arch, since, start, profile, cpu, memory, disk$/,
+    ],
     [`/docker/a_1.tar?${'x'.repeat(33)}=1`, /^Cannot use parameter: this/],
     ['/docker/a_1.tar?key-7=1', /^Cannot use parameter: this/],
     ['/docker/a_1.tar?=1', /^Cannot use parameter: this/],

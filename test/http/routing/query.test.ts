@@ -60,7 +60,7 @@ describe('a parameter is refused', () => {
     ['format=zip', chooseCompression, /format="zip": expected one of tgz, tar\.gz, tar$/],
     ['format=', chooseCompression, /format: expected it once, and not empty/],
     ['format=tar&format=tgz', chooseCompression, /format: expected it once, and not empty/],
-    ['layout=tar', chooseLayout, /layout="tar": expected one of docker, docker-gzip, oci$/],
+    ['layout=tar', chooseLayout, /layout="tar": expected one of docker, docker-gzip, oci, iox$/],
     ['name=', (one: URLSearchParams) => single(one, 'name'), /name: expected it once, and not empty/],
     ['name=a&name=b', (one: URLSearchParams) => single(one, 'name'), /name: expected it once/],
     [

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { LAYOUTS } from '../../../src/archive/archive.ts';
+import { IMAGE_LAYOUTS } from '../../../src/archive/archive.ts';
 import { ImageService } from '../../../src/pull/image-service.ts';
 import type { ImageServiceOptions } from '../../../src/pull/options.ts';
 import type { Progress } from '../../../src/pull/progress.ts';
@@ -78,7 +78,7 @@ async function served(images: ImageService, request: ArchiveRequest): Promise<Bu
 
 describe('a file has the bytes that the service would send', () => {
   const rows: readonly [what: string, names: readonly string[], given: Partial<ArchiveRequest>][] = [
-    ...LAYOUTS.flatMap((layout): [string, string[], Partial<ArchiveRequest>][] => [
+    ...IMAGE_LAYOUTS.flatMap((layout): [string, string[], Partial<ArchiveRequest>][] => [
       [`${layout}, with a layer twice`, ['team/app:1'], { layout }],
       [`${layout}, several images`, ['team/app:1', 'team/other:2', 'team/empty:3'], { layout }],
       [`${layout}, an image without layers`, ['team/empty:3'], { layout }],
@@ -125,7 +125,7 @@ describe('a pull that fails leaves no file, and an older one as it was', () => {
     ],
     ['a missing image', 'IMAGE_NOT_FOUND', {}, ['team/app:1', 'team/none:1']],
   ];
-  for (const layout of LAYOUTS) {
+  for (const layout of IMAGE_LAYOUTS) {
     for (const [what, code, defects, names] of rows) {
       test(`${layout}: ${what}`, async () => {
         await using scene = await start({}, { defects: defects ?? {} });
@@ -166,7 +166,7 @@ describe('a pull that fails leaves no file, and an older one as it was', () => {
 
   test('a full disk', async () => {
     await using scene = await start();
-    for (const layout of LAYOUTS) {
+    for (const layout of IMAGE_LAYOUTS) {
       await assert.rejects(
         scene.images.pullTo(scene.request(['team/app:1'], { layout }), '/dev/full', { signal: NEVER }),
         { code: 'NO_SPACE' },
@@ -204,7 +204,7 @@ describe('a pull that fails leaves no file, and an older one as it was', () => {
 });
 
 test('progress counts every layer once, up to all of them', async () => {
-  for (const layout of LAYOUTS) {
+  for (const layout of IMAGE_LAYOUTS) {
     await using scene = await start();
     const reports: Progress[] = [];
     await scene.images.pullTo(scene.request(['team/app:1', 'team/other:2'], { layout }), scene.destination, {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { LAYOUTS } from '../../../src/archive/archive.ts';
+import { IMAGE_LAYOUTS } from '../../../src/archive/archive.ts';
 import { legacySettings } from '../../../src/archive/docker-layout.ts';
 import { digestHex } from '../../../src/image/digest.ts';
 import { listTar, readAll } from '../../support/collect.ts';
@@ -37,7 +37,7 @@ const images: readonly [what: string, image: BuiltImage][] = [
 
 describe('an archive of an image with', () => {
   for (const [what, image] of images) {
-    for (const layout of LAYOUTS) {
+    for (const layout of IMAGE_LAYOUTS) {
       test(`${what} has its documents byte for byte, in layout ${layout}`, async () => {
         await using pulling = await startPulling(image);
         const pulled = await pulling.pull({ layout });

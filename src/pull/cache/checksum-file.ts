@@ -1,4 +1,4 @@
-import type { ByteRange } from '../tar/encoder.ts';
+import type { ByteRange } from '../../tar/encoder.ts';
 
 /**
  * A file with one line in the form that `sha256sum -c` reads.
@@ -13,6 +13,7 @@ export function checksumFile(line: string, filename: string, etag: string) {
     size: content.byteLength,
     etag,
     sha256: undefined,
+    leftOut: [],
     bytes: async function* ({ start, end }: ByteRange = { start: 0, end: content.byteLength }) {
       yield content.subarray(start, end);
     },
