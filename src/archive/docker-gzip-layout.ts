@@ -22,15 +22,16 @@ export interface DockerGzipOptions {
  *     {layer hex}.tar.gz    the layer's blob, with this name for any compression, as crane does; each once
  *     manifest.json         config, tags and layers; foreign layers also as `LayerSources`, by diff ID
  *
- * `Layers` also lists layers that are left out, foreign ones and those of a base: engines require as many layers there as diff IDs in the config, and use
- * a layer that they already have. In contrast to crane, the config's name has no colon, which some file systems do not allow.
+ * `Layers` also lists layers that are left out, foreign ones and those of a base: engines require as many layers there as diff IDs
+ * in the config, and use a layer that they already have. In contrast to crane, the config's name has no colon, which some file
+ * systems do not allow.
  *
  * @param images in the order of `manifest.json`
  * @see https://github.com/google/go-containerregistry/blob/v0.20.2/pkg/v1/tarball/README.md
  */
 export function dockerGzipLayout(images: readonly Image[], { foreignLayers }: DockerGzipOptions): Archive {
-  const isLeftOut = ({ descriptor, isLeftOut: hasBase }: PackedLayer) =>
-    hasBase === true || (foreignLayers === 'left out' && isForeignLayer(descriptor));
+  const isLeftOut = ({ descriptor, isLeftOut: isInBase }: PackedLayer) =>
+    isInBase === true || (foreignLayers === 'left out' && isForeignLayer(descriptor));
   const blobs = images.flatMap((image, at): readonly ArchiveEntry[] => [
     documentFile(configName(image), image.config),
     ...image.layers.flatMap((layer, index): readonly ArchiveEntry[] => {

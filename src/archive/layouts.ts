@@ -67,6 +67,7 @@ export interface Layout {
   readonly namesForeignLayers: boolean;
   /** Whether the archive repeats settings of the config, as `legacySettings` writes them. */
   readonly repeatsSettings: boolean;
+  /** Which layers an update archive leaves out. */
   readonly sharedLayers: SharedLayers;
   /** Whether the archive is packed into another one, as `ioxLayout` plans it. It is for one image then. */
   readonly isPackage: boolean;

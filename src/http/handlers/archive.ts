@@ -186,7 +186,7 @@ function describeResolved(
     span?.setAttribute('passthrough.since.manifest.digest', image.base.manifest.digest);
 }
 
-/** Records what an update leaves out. A download of a part is counted with the first one. */
+/** Records what an update leaves out. The metric counts whole downloads: a client that continues one has saved nothing more. */
 function describeSaving(
   { images, layers }: ResolvedArchive,
   file: PreparedArchive['file'],
