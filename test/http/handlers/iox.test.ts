@@ -211,10 +211,23 @@ describe('the size of an application', () => {
     });
   }
 
+  test('of an update is refused: a device needs the whole package', async () => {
+    await using pair = await startApp();
+    for (const path of ['/since/0/iox/team_app_1.tar', '/iox/team_app_1.tar?since=0'])
+      assertError(await pair.request(path), 400, /Cannot make an update of layout iox/);
+    assertError(await pair.request('/manifest/team/app:1?layout=iox&since=0'), 400, /layout iox/);
+  });
+
+  test('is never early', async () => {
+    await using pair = await startApp();
+    const reply = await pair.request('/early/iox/team_app_1.tar');
+    assert.equal(Number(reply.headers['content-length']), reply.body.length);
+  });
+
   test('stands once', async () => {
     await using pair = await startApp();
     const reply = await pair.request('/profile/c1.small/profile/c1.large/iox/team_app_1.tar');
-    assertError(reply, 404, /once/);
+    assertError(reply, 400, /it has \/profile\/ twice/);
   });
 });
 
