@@ -101,8 +101,17 @@ test('the executable runs every command in an empty root folder', { timeout: 300
     assert.deepEqual([code, stderr], [0, ''], args.join(' '));
     assert.match(stdout, output);
   }
-  // serve runs already.
-  const called = new Set(commands.map(([[name]]) => name)).add('serve');
+  const proxy = start('chroot', [root, '/program', 'proxy', image]);
+  stack.defer(async () => {
+    await end(proxy, 10_000);
+  });
+  const address = await until('address of the proxy', () => proxy.stdout().trim() || undefined);
+  const { status, file } = await curl(directory, `${address}/manifest`);
+  assert.equal(status, 200);
+  assert.match(await readFile(file, 'utf8'), /"layers"/);
+  assert.equal((await curl(directory, `${address}/quit`, '-X', 'POST')).status, 200);
+  // serve and proxy have run beside.
+  const called = new Set(commands.map(([[name]]) => name)).add('serve').add('proxy');
   assert.deepEqual(
     COMMANDS.map(({ name }) => name).filter((name) => !called.has(name)),
     [],
