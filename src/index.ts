@@ -6,6 +6,7 @@
 export { LAYOUTS, type LayoutName } from './archive/archive.ts';
 export type { IoxDescriptor } from './archive/iox/descriptor.ts';
 export type { IoxSettings, IoxSizing, PackageDigest, SchemaVersion } from './archive/iox/settings.ts';
+export type { LayerForm } from './archive/layouts.ts';
 export {
   type DiskSpace,
   type ErrorCode,
@@ -32,8 +33,10 @@ export {
 } from './library/puller.ts';
 export type { PullerOptions } from './library/puller-options.ts';
 export type { ArchiveFile } from './pull/archive-file.ts';
+export type { EarlyFile } from './pull/direct/early-archives.ts';
 export type { ManifestFacts } from './pull/direct/manifest-facts.ts';
 export type { WrittenArchive } from './pull/direct/pull-to.ts';
+export type { ServedDescriptor } from './pull/documents/look-ups.ts';
 export { ImageService } from './pull/image-service.ts';
 export type { LayerTotals } from './pull/layers/layer-totals.ts';
 export type { ImageLimits } from './pull/limits.ts';

@@ -43,7 +43,7 @@ export interface ResolvedArchive {
   readonly images: readonly ResolvedImage[];
   /** Strong entity tag of the file that the request asks for: equal tags mean equal bytes. */
   readonly etag: string;
-  /** Its tag if a blob proves to be no plain gzip; see {@link etagOf}. Otherwise the same as `etag`. */
+  /** Its tag if a blob proves to be no plain gzip; see `etagOf`. Otherwise the same as `etag`. */
   readonly deflatedEtag: string;
   /** Entity tag of the archive before compression. */
   readonly archiveEtag: string;

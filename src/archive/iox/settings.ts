@@ -5,13 +5,13 @@ import { nearest } from '../../util/text/nearest.ts';
 /** The versions of Cisco's schema for descriptors that can be written, oldest first. */
 export const SCHEMA_VERSIONS = ['2.2', '2.8', '2.10', '2.12', '2.17'] as const;
 
-/** One of {@link SCHEMA_VERSIONS}. */
+/** One of `SCHEMA_VERSIONS`. */
 export type SchemaVersion = (typeof SCHEMA_VERSIONS)[number];
 
 /** Algorithms of the digests in `package.mf`; `none` leaves the file out. */
 export const PACKAGE_DIGESTS = ['sha256', 'sha1', 'none'] as const;
 
-/** One of {@link PACKAGE_DIGESTS}. */
+/** One of `PACKAGE_DIGESTS`. */
 export type PackageDigest = (typeof PACKAGE_DIGESTS)[number];
 
 /**
@@ -31,7 +31,7 @@ export const PROFILES = [
 
 /** How packages are made, unless an image or a request says otherwise. */
 export interface IoxSettings {
-  /** One of {@link PROFILES}. */
+  /** One of `PROFILES`. */
   readonly profile: string;
   readonly schemaVersion: SchemaVersion;
   /** Whether labels that open the device to the application are taken. */
@@ -41,7 +41,7 @@ export interface IoxSettings {
 
 /** What an application gets of its device: a profile, or for `custom` the numbers. */
 export interface IoxSizing {
-  /** One of {@link PROFILES}, or `custom`. */
+  /** One of `PROFILES`, or `custom`. */
   readonly profile: string;
   /** CPU units. */
   readonly cpu?: number;
