@@ -233,15 +233,10 @@ export class ArchiveFiles {
         account: archiveAccount(resolved),
         produce: async (draft, working) => {
           const bytes = pulled.bytes(undefined, { resolved, signal: working });
-          try {
-            const sha256 = await gzipInto(draft, bytes, working);
-            const { uncompressedBytes, layers, leftOut } = pulled;
-            const facts = { sha256, uncompressedBytes, leftOut: leftOut.join(' ') };
-            return { ...facts, ...describeTotals(layers) };
-          } catch (error) {
-            // An aborted pipeline throws its own AbortError, which does not contain the reason.
-            throw working.aborted ? working.reason : error;
-          }
+          const sha256 = await gzipInto(draft, bytes, working);
+          const { uncompressedBytes, layers, leftOut } = pulled;
+          const facts = { sha256, uncompressedBytes, leftOut: leftOut.join(' ') };
+          return { ...facts, ...describeTotals(layers) };
         },
       });
     } finally {

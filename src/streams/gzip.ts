@@ -24,7 +24,7 @@ export interface Sink {
  * @param file is empty
  * @param signal stops the compression
  * @returns SHA-256 of the file, in hex
- * @throws what the source or the file throws, such as `NO_SPACE` for a full disk; an abort error when the signal stops it
+ * @throws what the source or the file throws, such as `NO_SPACE` for a full disk; the signal's reason
  * @see https://www.rfc-editor.org/rfc/rfc1952
  */
 export async function gzipInto(
@@ -34,16 +34,17 @@ export async function gzipInto(
 ): Promise<string> {
   const hash = createHash('sha256');
   const gzip = createGzip({ level: LEVEL, chunkSize: CHUNK_BYTES });
-  await pipeline(
-    source,
-    gzip,
-    async (compressed: AsyncIterable<Uint8Array>) => {
-      for await (const bytes of compressed) {
-        hash.update(bytes);
-        await file.write(bytes);
-      }
-    },
-    { signal },
-  );
+  const write = async (compressed: AsyncIterable<Uint8Array>) => {
+    for await (const bytes of compressed) {
+      hash.update(bytes);
+      await file.write(bytes);
+    }
+  };
+  try {
+    await pipeline(source, gzip, write, { signal });
+  } catch (error) {
+    // An aborted pipeline throws its own AbortError, which does not contain the reason.
+    throw signal.aborted ? signal.reason : error;
+  }
   return hash.digest('hex');
 }

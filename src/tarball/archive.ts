@@ -232,10 +232,10 @@ async function digestOf(
   return stored[0] ?? layer.diffId;
 }
 
-// biome-ignore lint/correctness/useYield: it fails before there is anything to yield
+/** A stream that fails when it is read. */
 async function* absent(diffId: Digest): AsyncGenerator<Uint8Array, void, undefined> {
-  throw new PassthroughError(
-    'UNSUPPORTED_IMAGE',
-    `Cannot read layer ${diffId}: it is a foreign layer, which the archive only names`,
+  const why = 'it is a foreign layer, which the archive only names';
+  yield await Promise.reject(
+    new PassthroughError('UNSUPPORTED_IMAGE', `Cannot read layer ${diffId}: ${why}`),
   );
 }

@@ -130,12 +130,7 @@ export class Packer {
           ...rootfsEntry(tar.size),
           content: (range?: ByteRange) => tar.bytes(range, { resolved, signal: working }),
         };
-        try {
-          return { sha256: await gzipInto(draft, encodeTar([entry]), working) };
-        } catch (error) {
-          // An aborted pipeline throws its own AbortError, which does not contain the reason.
-          throw working.aborted ? working.reason : error;
-        }
+        return { sha256: await gzipInto(draft, encodeTar([entry]), working) };
       },
     });
   }

@@ -95,12 +95,7 @@ export class GzipLayers {
       signal,
       account,
       produce: async (draft, working) => {
-        try {
-          await gzipInto(draft, this.unpacked(blob, working), working);
-        } catch (error) {
-          // An aborted pipeline throws its own AbortError, which does not contain the reason.
-          throw working.aborted ? working.reason : error;
-        }
+        await gzipInto(draft, this.unpacked(blob, working), working);
         return {};
       },
     });
