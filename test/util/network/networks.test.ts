@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseNetworks } from '../../../src/http/networks/networks.ts';
+import { parseNetworks } from '../../../src/util/network/networks.ts';
 
 describe('a list of networks', () => {
   const table: readonly [list: string, inside: readonly string[], outside: readonly string[]][] = [
