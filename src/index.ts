@@ -43,11 +43,13 @@ export type { ImageLimits } from './pull/limits.ts';
 export type { CacheOptions, ImageServiceOptions, RegistryOptions, ResolvedOptions } from './pull/options.ts';
 export type {
   Preparation,
+  PreparationListener,
+  PreparationLookUp,
   PreparationState,
   PreparationSubject,
   StartedPreparation,
 } from './pull/preparations.ts';
-export type { Count, LayerProgress, Progress } from './pull/progress.ts';
+export type { Count, LayerProgress, LayerStatus, Progress } from './pull/progress.ts';
 export {
   type ArchiveRequest,
   archiveRequest,

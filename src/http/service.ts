@@ -5,12 +5,16 @@ import { context as otel } from '@opentelemetry/api';
 import { type Config, DEFAULT_MAX_CONNECTIONS } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
 import type { ImageService } from '../pull/image-service.ts';
+import type { Preparation } from '../pull/preparations.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { printableLines } from '../util/printable.ts';
+import { printableJson, printableLines } from '../util/printable.ts';
 import type { Application } from './application.ts';
 import { ClientLimit } from './client-limit.ts';
 import { HttpServer } from './connections/server.ts';
 import { refuseCrossSite } from './cross-site.ts';
+import { describePreparation } from './events/describe-preparation.ts';
+import { Listeners } from './events/listeners.ts';
+import { PreparationFeeds } from './events/preparation-feeds.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
 import { affordableConnections, DescriptorWatch, descriptorWarning } from './observe/descriptor-watch.ts';
 import { causeOf, logRequest } from './observe/request-log.ts';
@@ -19,6 +23,8 @@ import { withServerSpan } from './observe/server-span.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendProblem } from './respond.ts';
+import { refuseOtherHost } from './networks/allowed-hosts.ts';
+import { admitPage } from './page-origins.ts';
 import { findRoute, PROBE_PATHS } from './routes.ts';
 import { refuseInvalidHost } from './routing/host.ts';
 
@@ -35,6 +41,8 @@ export class HttpService implements Application {
   readonly logger: Logger;
   readonly clients: ClientLimit;
   readonly downloads = new StartedDownloads();
+  readonly feeds: PreparationFeeds;
+  readonly listeners: Listeners;
   #isStopping = false;
 
   private constructor(images: ImageService, config: Config, logger: Logger) {
@@ -42,6 +50,9 @@ export class HttpService implements Application {
     this.config = config;
     this.logger = logger;
     this.clients = new ClientLimit(config.requestsPerClient);
+    const encode = (preparation: Preparation) => printableJson(describePreparation(preparation));
+    this.feeds = new PreparationFeeds({ preparations: images.preparations, encode });
+    this.listeners = new Listeners(affordableConnections(config.http.maxConnections));
   }
 
   /**
@@ -67,7 +78,7 @@ export class HttpService implements Application {
     });
     const stop = async () => {
       service.#isStopping = true;
-      const [cutOff] = await Promise.all([server.stop(config.shutdownMs), images.stopPreparations()]);
+      const [cutOff] = await Promise.all([server.stop(config.shutdownMs), images.preparations.stop()]);
       return cutOff;
     };
     return { port: server.port, stop };
@@ -104,10 +115,16 @@ export class HttpService implements Application {
   }
 
   async #answer(context: RequestContext, found: ReturnType<typeof routeOf>): Promise<void> {
-    refuseInvalidHost(context.request);
-    refuseCrossSite(context.request);
+    const { request, response } = context;
+    const { hosts, pageOrigins } = this.config.access;
+    refuseInvalidHost(request);
+    // Probes ask by address.
+    if (!('row' in found && found.row.isProbe)) refuseOtherHost(request, hosts);
+    const page = admitPage(request, response, pageOrigins);
+    if (page === 'preflight') return;
+    if (page === undefined) refuseCrossSite(request);
     if (!('row' in found)) throw found.error;
-    const { method = '' } = context.request;
+    const { method = '' } = request;
     const { methods } = found.row;
     if (!methods.includes(method)) {
       const why = `Cannot ${method} here: use ${methods.join(' or ')}`;

@@ -22,7 +22,7 @@ import { openShared } from './documents/policy.ts';
 import { LayerFetcher } from './layers/fetch-layers.ts';
 import { Places, withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
-import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
+import { type PreparationLookUp, Preparations, type StartedPreparation } from './preparations.ts';
 import { finished, type LayerReport } from './progress.ts';
 import { ArchivePuller } from './pull-archive.ts';
 import type {
@@ -191,7 +191,8 @@ export class ImageService {
    */
   prepare(request: ArchiveRequest, { path, client, ...access }: PrepareOptions): StartedPreparation {
     const images = request.images.map(({ reference }) => formatReference(reference));
-    return this.#preparations.start({ path, images }, async (signal, onProgress) => {
+    const subject = { path, layout: request.layout, images };
+    return this.#preparations.start(subject, async (signal, onProgress) => {
       const resolved = await this.resolve(request, { signal, ...access });
       try {
         const { layers = resolved.layers, close } = await this.pull(resolved, { signal, onProgress, client });
@@ -203,19 +204,9 @@ export class ImageService {
     });
   }
 
-  /** Returns a preparation while it runs, and for an hour after. */
-  findPreparation(id: string): Preparation | undefined {
-    return this.#preparations.find(id);
-  }
-
-  /** Cancels a preparation, or removes one that has ended; returns whether the ID is known. */
-  cancelPreparation(id: string): Promise<boolean> {
-    return this.#preparations.cancel(id);
-  }
-
-  /** Cancels all preparations and refuses new ones. */
-  stopPreparations(): Promise<void> {
-    return this.#preparations.stop();
+  /** The preparations that {@link prepare} has started. */
+  get preparations(): PreparationLookUp {
+    return this.#preparations;
   }
 
   /**
