@@ -5,6 +5,8 @@ import type { ClientLimit } from './client-limit.ts';
 import type { Listeners } from './events/listeners.ts';
 import type { PreparationFeeds } from './events/preparation-feeds.ts';
 import type { StartedDownloads } from './handlers/started-downloads.ts';
+import type { Activity } from './status/activity.ts';
+import type { RecentFailures } from './status/recent-failures.ts';
 
 /** What lives as long as the HTTP service. Handlers get it beside the context of their request. */
 export interface Application {
@@ -15,6 +17,12 @@ export interface Application {
   readonly downloads: StartedDownloads;
   readonly feeds: PreparationFeeds;
   readonly listeners: Listeners;
+  /** The requests that are being answered. */
+  readonly activity: Activity;
+  readonly failures: RecentFailures;
+  /** Open connections, and the most of them. */
+  readonly connections: { readonly open: number; readonly max: number };
+  readonly startedAt: Date;
   /** Whether the service stops, so that no work may begin. */
   readonly isStopping: boolean;
 }

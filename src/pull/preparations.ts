@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { LayoutName } from '../archive/archive.ts';
 import { PassthroughError } from '../errors.ts';
+import { formatPlatform } from '../image/platform.ts';
+import { formatReference } from '../image/reference.ts';
 import type { LayerStatus, Progress } from './progress.ts';
+import type { ArchiveRequest } from './request.ts';
 
 /** The state of a preparation: its current step, or how it ended. */
 export type PreparationState = 'resolving' | Progress['step'] | 'done' | 'failed' | 'cancelled';
@@ -11,8 +14,19 @@ export interface PreparationSubject {
   /** Path under which the archive can be requested. */
   readonly path: string;
   readonly layout: LayoutName;
+  /** `os/arch[/variant]` or `all`. */
+  readonly platform: string;
   /** References of the images, in full. */
   readonly images: readonly string[];
+}
+
+/** What an archive request prepares. */
+export function subjectOf({ images, layout, platform }: ArchiveRequest, path: string): PreparationSubject {
+  return {
+    ...{ path, layout },
+    platform: platform === 'all' ? 'all' : formatPlatform(platform),
+    images: images.map(({ reference }) => formatReference(reference)),
+  };
 }
 
 /** A preparation that runs without a waiting client. */

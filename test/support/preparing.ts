@@ -9,6 +9,7 @@ export interface PreparationDocument {
   readonly id: string;
   readonly path: string;
   readonly layout: string;
+  readonly platform: string;
   readonly images: readonly string[];
   readonly state: string;
   readonly layers: { readonly done: number; readonly total: number };

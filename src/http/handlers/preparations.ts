@@ -5,6 +5,7 @@ import { clientOf } from '../client-limit.ts';
 import { describePreparation } from '../events/describe-preparation.ts';
 import { sendEvents, sendEventsHead } from '../events/event-stream.ts';
 import { logPreparation } from '../observe/request-log.ts';
+import { problemOf } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
 import { sendJson, sendNothing, varyBy } from '../respond.ts';
 import { isPreferred } from '../routing/accept.ts';
@@ -46,6 +47,9 @@ export async function handlePrepare(
   void ended.then((result) => {
     leave();
     logPreparation(result, app.logger);
+    if (result.error === undefined) return;
+    const client = clientOf(address);
+    app.failures.add(problemOf(result.error), { route: route.template, requestId: undefined, client });
   });
   sendJson(context, 202, describePreparation(preparation), {
     Location: `/preparations/${preparation.id}`,

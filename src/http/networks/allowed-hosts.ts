@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { PassthroughError } from '../../errors.ts';
 import type { AllowedHost } from '../../config/access.ts';
+import { PassthroughError } from '../../errors.ts';
 import { quoted } from '../../util/printable.ts';
 
 /**

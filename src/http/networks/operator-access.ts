@@ -19,7 +19,10 @@ const FORWARDING: ReadonlySet<string> = new Set(['forwarded', 'via', 'x-real-ip'
  * @throws PassthroughError `CLIENT_NOT_ALLOWED` that names the variable
  */
 export function refuseOutsider(
-  { headers, socket: { remoteAddress = '' } }: Pick<IncomingMessage, 'headers'> & {
+  {
+    headers,
+    socket: { remoteAddress = '' },
+  }: Pick<IncomingMessage, 'headers'> & {
     readonly socket: Pick<IncomingMessage['socket'], 'remoteAddress'>;
   },
   networks: Networks,

@@ -11,7 +11,12 @@ import { Preparations } from '../../../src/pull/preparations.ts';
 import { connectRaw } from '../../support/raw-client.ts';
 import { within } from '../../support/within.ts';
 
-const SUBJECT = { path: '/docker/app_1.tar', layout: 'docker', images: ['registry.example/app:1'] } as const;
+const SUBJECT = {
+  path: '/docker/app_1.tar',
+  layout: 'docker',
+  platform: 'all',
+  images: ['registry.example/app:1'],
+} as const;
 
 /** Bytes of an event: larger than what the system holds for a connection, so that one is not taken at once. */
 const EVENT_BYTES = 16 * 1024 * 1024;

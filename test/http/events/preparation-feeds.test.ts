@@ -3,7 +3,12 @@ import { describe, mock, test } from 'node:test';
 import { type FeedEvent, PreparationFeeds } from '../../../src/http/events/preparation-feeds.ts';
 import { Preparations, type PreparationWork } from '../../../src/pull/preparations.ts';
 
-const SUBJECT = { path: '/docker/app_1.tar', layout: 'docker', images: ['registry.example/app:1'] } as const;
+const SUBJECT = {
+  path: '/docker/app_1.tar',
+  layout: 'docker',
+  platform: 'all',
+  images: ['registry.example/app:1'],
+} as const;
 
 /** A preparation that does what the test says, and its feed. */
 function startFeed() {

@@ -65,6 +65,7 @@ describe('a preparation', () => {
     assert.deepEqual(rest, {
       path: '/docker/team_large_1.tar',
       layout: 'docker',
+      platform: 'linux/amd64',
       images: [`${registry.host}/team/large:1`],
       state: 'resolving',
       layers: nothing,
