@@ -32,6 +32,8 @@ export function readAccess(read: EnvironmentReader): AccessConfig {
 }
 
 function entriesOf(text: string): readonly string[] {
+  // The parsers quote what they cannot parse.
+  if (text.includes('@')) throw new Error('expected a list without credentials');
   const entries = text.split(',').map((entry) => entry.trim());
   return entries.filter((entry) => entry !== '');
 }

@@ -27,7 +27,7 @@ export function refuseOtherHost(
 
 function isAllowed(host: string, allowed: readonly AllowedHost[]): boolean {
   const url = URL.parse(`http://${host}`);
-  if (url === null || url.hostname === '') return false;
+  if (url === null || url.hostname === '' || url.hostname.startsWith('.')) return false;
   // A name with the root's dot is the same name: https://www.rfc-editor.org/rfc/rfc1034#section-3.1
   const hostname = url.hostname.replace(/\.$/, '');
   // Ports 80 and 443 may be left out, and the scheme that the client used is not known behind a proxy.

@@ -4,6 +4,9 @@ import type { Problem } from '../problem.ts';
 /** Most failures that are remembered. Equal ones count once. */
 const MAX_FAILURES = 50;
 
+/** Most of them with one code: a client that asks for images that do not exist displaces no other failures. */
+const MAX_OF_CODE = 10;
+
 /** A failure of the service or of a registry. */
 export interface Failure {
   /** Of the last one of its kind. */
@@ -25,7 +28,7 @@ export interface Failure {
 /** Where a failure occurred. */
 export type FailurePlace = Pick<Failure, 'route' | 'requestId' | 'client'>;
 
-/** The last failures, for operators. A failure that repeats does not displace others. */
+/** The last failures, for operators. A failure that repeats, or a code that does, does not displace others. */
 export class RecentFailures {
   readonly #failures = new BoundedMap<string, Failure>({ maxCost: MAX_FAILURES });
 
@@ -34,6 +37,11 @@ export class RecentFailures {
     const line = withoutClient(`${title}: ${detail}`, place.client);
     const key = JSON.stringify([code, line, place.route]);
     const count = (this.#failures.get(key)?.count ?? 0) + 1;
+    const same = [...this.#failures.entries()].filter(
+      ([other, failure]) => other !== key && failure.code === code,
+    );
+    for (const [oldest] of same.slice(0, Math.max(0, same.length + 1 - MAX_OF_CODE)))
+      this.#failures.delete(oldest);
     this.#failures.set(key, { ...{ at: new Date(), count, code, status, line }, ...place });
   }
 

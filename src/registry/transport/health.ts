@@ -118,7 +118,6 @@ async function* watched(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   try {
     yield* body;
-    end(failure);
   } catch (error) {
     end(codeOf(error));
     throw error;

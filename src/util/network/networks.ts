@@ -62,6 +62,8 @@ class NetworkList implements Networks {
 }
 
 function parseNetwork(text: string): Network {
+  // An address with a password in front of it, in the wrong place.
+  if (text.includes('@')) throw new Error('expected networks without credentials');
   const [host = '', length, ...more] = text.split('/');
   // A zone belongs to one machine's interface, not to a network.
   const address = host.includes('%') ? undefined : parseWritten(host);
