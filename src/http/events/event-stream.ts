@@ -1,6 +1,6 @@
 import { PassthroughError } from '../../errors.ts';
 import type { RequestContext } from '../request-context.ts';
-import type { FeedEvent, PreparationFeeds, Subscription } from './preparation-feeds.ts';
+import type { FeedEvent, PreparationFeeds, Subscriber, Subscription } from './preparation-feeds.ts';
 
 /**
  * Headers of a stream of events. nginx gathers answers unless it is told not to.
@@ -33,75 +33,56 @@ export async function sendEvents(
   id: string,
   stallMs: number,
 ): Promise<boolean> {
-  const { response, signal } = context;
-  signal.throwIfAborted();
+  context.signal.throwIfAborted();
   using stream = EventStream.open(context, feeds, id);
   if (stream === undefined) return false;
-  response.writeHead(200, HEADERS);
-  const fail = (reason: unknown) => {
-    response.destroy();
-    stream.fail(reason);
-  };
-  const leave = () => fail(signal.reason);
-  signal.addEventListener('abort', leave, { once: true });
-  response.setTimeout(stallMs, () => {
-    // Nothing is there to be taken: the next state is still to come.
-    if (!stream.isBusy) response.setTimeout(stallMs);
-    else fail(new PassthroughError('ABORTED', `Stopped: the client took no byte for ${stallMs / 1000} s`));
-  });
-  try {
-    await stream.run();
-  } finally {
-    signal.removeEventListener('abort', leave);
-  }
-  response.end();
+  await stream.run(stallMs);
+  context.response.end();
   return true;
 }
 
 /** One client's way from a feed to its connection. It holds one event at most, whose bytes it shares with other clients. */
-class EventStream implements Disposable {
-  readonly #response: RequestContext['response'];
+class EventStream implements Subscriber, Disposable {
+  readonly #context: RequestContext;
   readonly #end = Promise.withResolvers<void>();
   #subscription: Subscription | undefined;
   #sent: FeedEvent | undefined;
   #isBusy = false;
   #hasMissed = false;
 
-  private constructor({ response }: RequestContext) {
-    this.#response = response;
+  private constructor(context: RequestContext) {
+    this.#context = context;
   }
 
   static open(context: RequestContext, feeds: PreparationFeeds, id: string): EventStream | undefined {
     const stream = new EventStream(context);
-    stream.#subscription = feeds.subscribe(id, (event) => stream.#receive(event));
+    stream.#subscription = feeds.subscribe(id, stream);
     return stream.#subscription && stream;
   }
 
-  /** Whether the system has not taken the last event yet. */
-  get isBusy(): boolean {
-    return this.#isBusy;
-  }
-
-  /** Sends the present state, and resolves when the last one is out. */
-  run(): Promise<void> {
+  /** Sends the present state and those that follow, and resolves when the last one is out. */
+  run(stallMs: number): Promise<void> {
+    const { response, signal } = this.#context;
+    signal.addEventListener('abort', this, { once: true });
+    response.setTimeout(stallMs, () => {
+      // Nothing is there to be taken: the next state is still to come.
+      if (!this.#isBusy) response.setTimeout(stallMs);
+      else
+        this.#fail(
+          new PassthroughError('ABORTED', `Stopped: the client took no byte for ${stallMs / 1000} s`),
+        );
+    });
+    response.writeHead(200, HEADERS);
     this.#sendPresent();
     return this.#end.promise;
   }
 
-  fail(reason: unknown): void {
-    this.#end.reject(reason);
+  /** The client has left, or the service stops: `handleEvent` is how an object listens to a signal. */
+  handleEvent(): void {
+    this.#fail(this.#context.signal.reason);
   }
 
-  [Symbol.dispose](): void {
-    this.#subscription?.[Symbol.dispose]();
-  }
-
-  #sendPresent(): void {
-    const event = this.#subscription?.present();
-    if (event !== undefined) this.#receive(event);
-  }
-
-  #receive(event: FeedEvent): void {
+  receive(event: FeedEvent): void {
     if (this.#isBusy) {
       this.#hasMissed ||= event.kind !== 'heartbeat';
       return;
@@ -110,14 +91,30 @@ class EventStream implements Disposable {
     if (event.kind !== 'heartbeat' && event === this.#sent) return;
     if (event.kind !== 'heartbeat') this.#sent = event;
     this.#isBusy = true;
-    this.#response.write(event.bytes, (error) => {
+    this.#context.response.write(event.bytes, (error) => {
       this.#isBusy = false;
-      if (error) this.fail(new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error }));
+      if (error)
+        this.#fail(new PassthroughError('ABORTED', 'Stopped: the client has left', { cause: error }));
       else if (event.kind === 'last') this.#end.resolve();
       else if (this.#hasMissed) {
         this.#hasMissed = false;
         this.#sendPresent();
       }
     });
+  }
+
+  [Symbol.dispose](): void {
+    this.#context.signal.removeEventListener('abort', this);
+    this.#subscription?.[Symbol.dispose]();
+  }
+
+  #sendPresent(): void {
+    const event = this.#subscription?.present();
+    if (event !== undefined) this.receive(event);
+  }
+
+  #fail(reason: unknown): void {
+    this.#context.response.destroy();
+    this.#end.reject(reason);
   }
 }

@@ -76,22 +76,26 @@ export async function handlePreparation(
   varyBy(context.response, 'Accept');
   const preparation = preparations.find(route.id);
   if (preparation === undefined) throw unknown();
-  if (isPreferred(headers.accept, 'text/event-stream')) return await listen(context, preparation, app);
+  if (isPreferred(headers.accept, 'text/event-stream')) {
+    if (hasSeenEnd(headers['last-event-id'], preparation)) return sendNothing(context);
+    if (method === 'HEAD') return sendEventsHead(context);
+    // Not awaited: this call would keep the preparation in memory as it is now.
+    return listen(context, route, app);
+  }
   const retry = preparation.endedAt === undefined ? { 'Retry-After': String(LOOK_AGAIN_S) } : {};
   sendJson(context, 200, describePreparation(preparation), retry);
 }
 
-/** Sends events. A browser connects again after the last one, and stops at 204. */
+/** Whether a browser has had the last event. It connects again after that, and stops at 204. */
+function hasSeenEnd(lastId: string | string[] | undefined, { endedAt, revision }: Preparation): boolean {
+  return endedAt !== undefined && /^\d{1,15}$/.test(String(lastId)) && Number(lastId) >= revision;
+}
+
 async function listen(
   context: RequestContext,
-  { id, revision, endedAt }: Preparation,
+  { id }: PreparationRoute,
   { feeds, listeners, config }: Application,
 ): Promise<void> {
-  const { method, headers } = context.request;
-  const seen = String(headers['last-event-id'] ?? '');
-  if (endedAt !== undefined && /^\d{1,15}$/.test(seen) && Number(seen) >= revision)
-    return sendNothing(context);
-  if (method === 'HEAD') return sendEventsHead(context);
   const leave = listeners.enter(addressOf(context));
   try {
     if (!(await sendEvents(context, feeds, id, config.sendStallMs))) throw unknown();

@@ -10,6 +10,9 @@ const SUBJECT = {
   images: ['registry.example/app:1'],
 } as const;
 
+/** Receives nothing. */
+const DEAF = { receive: () => undefined };
+
 /** A preparation that does what the test says, and its feed. */
 function startFeed() {
   const preparations = new Preparations();
@@ -63,7 +66,7 @@ describe('the feed of a preparation', () => {
     async (pass) => {
       const { feeds, id, report, finish } = startFeed();
       const seen: string[] = [];
-      using subscription = feeds.subscribe(id, (event) => seen.push(dataOf(event)));
+      using subscription = feeds.subscribe(id, { receive: (event) => seen.push(dataOf(event)) });
       assert.equal(subscription && dataOf(subscription.present()), 'resolving 0');
       assert.deepEqual(seen, []);
       report(1);
@@ -89,7 +92,7 @@ describe('the feed of a preparation', () => {
     const { feeds, id, report, finish } = startFeed();
     const ids: number[] = [];
     const idOf = ({ bytes }: FeedEvent) => Number(/\nid: (\d+)\n/.exec(bytes.toString())?.[1]);
-    using first = feeds.subscribe(id, (event) => ids.push(idOf(event)));
+    using first = feeds.subscribe(id, { receive: (event) => ids.push(idOf(event)) });
     ids.push(first ? idOf(first.present()) : 0);
     for (let bytes = 1; bytes < 4; bytes += 1) {
       report(bytes);
@@ -97,7 +100,7 @@ describe('the feed of a preparation', () => {
     }
     first?.[Symbol.dispose]();
     report(4);
-    using second = feeds.subscribe(id, (event) => ids.push(idOf(event)));
+    using second = feeds.subscribe(id, { receive: (event) => ids.push(idOf(event)) });
     ids.push(second ? idOf(second.present()) : 0);
     await finish();
     assert.equal(ids.length, 6);
@@ -107,8 +110,8 @@ describe('the feed of a preparation', () => {
   atRest('makes the bytes of an event once for all', async () => {
     const { feeds, id, report } = startFeed();
     const seen: FeedEvent[] = [];
-    using one = feeds.subscribe(id, (event) => seen.push(event));
-    using two = feeds.subscribe(id, (event) => seen.push(event));
+    using one = feeds.subscribe(id, { receive: (event) => seen.push(event) });
+    using two = feeds.subscribe(id, { receive: (event) => seen.push(event) });
     assert.equal(one?.present(), two?.present());
     report(1);
     assert.equal(seen.length, 2);
@@ -120,7 +123,7 @@ describe('the feed of a preparation', () => {
     async (pass) => {
       const { feeds, id } = startFeed();
       const seen: string[] = [];
-      const subscription = feeds.subscribe(id, (event) => seen.push(dataOf(event)));
+      const subscription = feeds.subscribe(id, { receive: (event) => seen.push(dataOf(event)) });
       pass(14_999);
       assert.deepEqual(seen, []);
       pass(1);
@@ -136,15 +139,37 @@ describe('the feed of a preparation', () => {
     'keeps the last state for those who have not read it when the preparation is forgotten',
     async () => {
       const { feeds, id, finish, preparations } = startFeed();
-      using subscription = feeds.subscribe(id, () => undefined);
+      using subscription = feeds.subscribe(id, DEAF);
       await finish();
       assert.equal(await preparations.cancel(id), true);
       assert.equal(preparations.find(id), undefined);
       assert.equal(subscription && dataOf(subscription.present()), 'done 0');
-      assert.equal(
-        feeds.subscribe('other', () => undefined),
-        undefined,
-      );
+      assert.equal(feeds.subscribe('other', DEAF), undefined);
     },
   );
+
+  test('gives the latest state to all, also when it changes while they get another', async () => {
+    const { feeds, id, report, finish } = startFeed();
+    const CLIENTS = 120;
+    const seen = Array.from({ length: CLIENTS }, (): string[] => []);
+    const last = Promise.withResolvers<void>();
+    let left = CLIENTS;
+    for (const states of seen) {
+      feeds.subscribe(id, {
+        receive: (event) => {
+          states.push(dataOf(event));
+          if (event.kind === 'last') left -= 1;
+          if (left === 0) last.resolve();
+        },
+      });
+    }
+    report(1);
+    report(2);
+    await finish();
+    await last.promise;
+    for (const states of seen) {
+      assert.equal(states.at(-1), 'done 2');
+      assert.ok(['fetching 1,done 2', 'done 2'].includes([...new Set(states)].join()), states.join());
+    }
+  });
 });
