@@ -23,6 +23,10 @@ export type ErrorCode =
   | 'CREDENTIALS_REQUIRED'
   /** A page of another site makes a request with credentials, or one that changes something. */
   | 'CROSS_SITE'
+  /** Policy forbids this client to ask for it. */
+  | 'CLIENT_NOT_ALLOWED'
+  /** The service does not answer for the host that the request names. */
+  | 'HOST_NOT_ALLOWED'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
   /** No such route. */

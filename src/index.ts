@@ -43,11 +43,13 @@ export type { ImageLimits } from './pull/limits.ts';
 export type { CacheOptions, ImageServiceOptions, RegistryOptions, ResolvedOptions } from './pull/options.ts';
 export type {
   Preparation,
+  PreparationListener,
+  PreparationLookUp,
   PreparationState,
   PreparationSubject,
   StartedPreparation,
 } from './pull/preparations.ts';
-export type { Count, LayerProgress, Progress } from './pull/progress.ts';
+export type { Count, LayerProgress, LayerStatus, Progress } from './pull/progress.ts';
 export {
   type ArchiveRequest,
   archiveRequest,
@@ -62,6 +64,7 @@ export {
 } from './pull/request.ts';
 export type { ResolvedArchive } from './pull/resolve-archive.ts';
 export type { ManifestChoice, PlatformChoice, ServedManifest } from './pull/resolve-manifest.ts';
+export type { ServiceStatus } from './pull/status/service-status.ts';
 export type { ComparedLayer, Comparison } from './pull/update/compare.ts';
 export {
   type AuthFilePath,
@@ -82,10 +85,13 @@ export type { HostPattern } from './registry/host-pattern.ts';
 export { DOCKER_HUB, type RegistryHost, registryHost } from './registry/registry-host.ts';
 export type { BodyLimits } from './registry/repository-client.ts';
 export type { HostPolicy } from './registry/select-host.ts';
+export type { ServerFailure, ServerHealth } from './registry/transport/health.ts';
 export type { RetryPolicy } from './registry/transport/retry.ts';
 export type { RegistryTls } from './registry/transport/tls.ts';
 export type { PropagationPolicy } from './registry/transport/traced.ts';
 export type { Timeouts } from './registry/transport/transport.ts';
+export type { IndexStatistics } from './storage/file-index.ts';
+export type { StoredSource, StoreStatistics } from './storage/store.ts';
 export type { ByteRange } from './tar/encoder.ts';
 export type { Content } from './util/content.ts';
 export type { SemaphoreOptions } from './util/semaphore.ts';

@@ -4,6 +4,7 @@ import { type Platform, parsePlatform } from '../image/platform.ts';
 import { DEFAULT_OPTIONS, GZIP_WAYS, type ResolvedOptions } from '../pull/options.ts';
 import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
+import { type AccessConfig, readAccess } from './access.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
@@ -37,6 +38,7 @@ export interface Config
     | 'prepareTimeoutMs'
   > {
   readonly http: HttpSettings;
+  readonly access: AccessConfig;
   /** Most concurrent work of one client, such as preparations and look-ups; 0 for no limit. */
   readonly requestsPerClient: number;
   readonly logLevel: LogLevel;
@@ -77,6 +79,7 @@ function readConfig(read: EnvironmentReader): Config {
       idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
       maxConnections: read.integer('MAX_CONNECTIONS', DEFAULT_MAX_CONNECTIONS, 1, 1_000_000),
     },
+    access: readAccess(read),
     requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 16, 0, 10_000),
     logLevel: readLogLevel(read),
     exporters: readExporters(read),

@@ -1,6 +1,7 @@
 import { hintsFor, messageFor } from '../config/hints.ts';
 import { type ErrorCode, PassthroughError } from '../errors.ts';
 import { printable, printableJson } from '../util/printable.ts';
+import { qualityOf } from './routing/accept.ts';
 
 /** An error as HTTP shows it. */
 export interface Problem {
@@ -27,10 +28,12 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   INVALID_REQUEST: { status: 400, title: 'Invalid request' },
   CREDENTIALS_REQUIRED: { status: 401, title: 'Registry credentials are required' },
   CROSS_SITE: { status: 403, title: 'Cross-site request' },
+  CLIENT_NOT_ALLOWED: { status: 403, title: 'Client not allowed' },
   REGISTRY_NOT_ALLOWED: { status: 403, title: 'Registry not allowed' },
   NOT_FOUND: { status: 404, title: 'Not found' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method not allowed' },
   PRECONDITION_FAILED: { status: 412, title: 'Precondition failed' },
+  HOST_NOT_ALLOWED: { status: 421, title: 'Misdirected request' },
   REGISTRY_UNREACHABLE: PREPARATION,
   REGISTRY_DENIED: PREPARATION,
   IMAGE_NOT_FOUND: PREPARATION,
@@ -145,14 +148,6 @@ export function formatJson(problem: Problem, context: ProblemContext): string {
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.accept
  */
 export function prefersJson(accept: string | undefined): boolean {
-  const qualities = new Map(
-    (accept ?? '').split(',').map((range) => {
-      const [type = '', ...params] = range.split(';').map((part) => part.trim().toLowerCase());
-      const quality = Number(params.find((param) => param.startsWith('q='))?.slice(2) ?? 1);
-      return [type, Number.isNaN(quality) ? 1 : quality];
-    }),
-  );
-  const best = (...types: string[]) => Math.max(...types.map((type) => qualities.get(type) ?? 0));
-  const json = best('application/problem+json', 'application/json');
-  return json > 0 && json >= best('text/plain', 'text/*');
+  const json = qualityOf(accept, 'application/problem+json', 'application/json');
+  return json > 0 && json >= qualityOf(accept, 'text/plain', 'text/*');
 }

@@ -4,6 +4,12 @@ import type { RequestContext } from './request-context.ts';
 
 // Header names are spelled as in RFC 9110: case does not matter in HTTP, but it does to some small clients.
 
+/** Adds names of request headers to `Vary`. Other steps of a request may have added some. */
+export function varyBy(response: RequestContext['response'], ...names: readonly string[]): void {
+  const known = String(response.getHeader('Vary') ?? '').split(', ');
+  response.setHeader('Vary', [...new Set([...known, ...names])].filter((name) => name !== '').join(', '));
+}
+
 /** Sends a short text. */
 export function sendText({ request, response }: RequestContext, status: number, text: string): void {
   const body = Buffer.from(text);
@@ -26,6 +32,7 @@ export function sendProblem({ id, request, response, facts }: RequestContext, pr
     response.destroy();
     return;
   }
+  varyBy(response, 'Accept');
   const isJson = prefersJson(request.headers.accept);
   const context = { requestId: id, image: facts.image };
   const body = Buffer.from(isJson ? formatJson(problem, context) : formatText(problem, context));
@@ -33,7 +40,6 @@ export function sendProblem({ id, request, response, facts }: RequestContext, pr
     'Content-Type': isJson ? 'application/problem+json' : 'text/plain; charset=utf-8',
     'Content-Length': body.byteLength,
     'Cache-Control': 'no-store',
-    Vary: 'Accept',
     ...problem.headers,
   });
   response.end(request.method === 'HEAD' ? undefined : body);

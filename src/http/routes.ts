@@ -4,6 +4,7 @@ import { handleArchive } from './handlers/archive.ts';
 import { handleHealth, handleReady } from './handlers/info.ts';
 import { handleManifest, handleTags } from './handlers/inspection.ts';
 import { handlePreparation, handlePrepare } from './handlers/preparations.ts';
+import { handleStatus } from './handlers/status.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendText } from './respond.ts';
 import { matchRoute, type RoutePath, type RoutePattern } from './routing/match-route.ts';
@@ -17,6 +18,7 @@ import {
   parseReferenceArchive,
   parseRegistryArchive,
   parseRegistryAuthArchive,
+  parseStatus,
   parseTags,
 } from './routing/parsers.ts';
 import type { InfoRoute, Route } from './routing/route.ts';
@@ -124,6 +126,13 @@ export const ROUTES: readonly RouteRow[] = [
     methods: [...READ, 'DELETE'],
     parse: answeredBy(parsePreparation, handlePreparation),
     usage: ['GET /preparations/{id}', 'how far a preparation is; DELETE cancels it'],
+  },
+  {
+    ...OTHER,
+    pattern: '/status',
+    parameters: ['clients', 'refresh'],
+    parse: answeredBy(parseStatus, handleStatus),
+    usage: ['GET /status', 'what the service is doing, for operators'],
   },
   {
     ...OTHER,

@@ -1,26 +1,35 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { finished } from 'node:stream/promises';
 import { context as otel } from '@opentelemetry/api';
 import { type Config, DEFAULT_MAX_CONNECTIONS } from '../config/config.ts';
 import { PassthroughError } from '../errors.ts';
 import type { ImageService } from '../pull/image-service.ts';
+import type { Preparation } from '../pull/preparations.ts';
 import type { Logger } from '../telemetry/log.ts';
-import { printableLines } from '../util/printable.ts';
+import { printableJson, printableLines } from '../util/printable.ts';
 import type { Application } from './application.ts';
-import { ClientLimit } from './client-limit.ts';
+import { ClientLimit, clientOf } from './client-limit.ts';
 import { HttpServer } from './connections/server.ts';
 import { refuseCrossSite } from './cross-site.ts';
+import { describePreparation } from './events/describe-preparation.ts';
+import { Listeners } from './events/listeners.ts';
+import { PreparationFeeds } from './events/preparation-feeds.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
+import { refuseOtherHost } from './networks/allowed-hosts.ts';
 import { affordableConnections, DescriptorWatch, descriptorWarning } from './observe/descriptor-watch.ts';
 import { causeOf, logRequest } from './observe/request-log.ts';
 import { recordRequest } from './observe/request-metrics.ts';
 import { withServerSpan } from './observe/server-span.ts';
+import { admitPage } from './page-origins.ts';
 import { problemOf } from './problem.ts';
 import type { RequestContext } from './request-context.ts';
 import { sendProblem } from './respond.ts';
 import { findRoute, PROBE_PATHS } from './routes.ts';
 import { refuseInvalidHost } from './routing/host.ts';
+import { Activity } from './status/activity.ts';
+import { RecentFailures } from './status/recent-failures.ts';
 
 /** Longest line of a stack in the log, in characters: its first line may quote a document. */
 const MAX_STACK_LINE_LENGTH = 1000;
@@ -35,6 +44,12 @@ export class HttpService implements Application {
   readonly logger: Logger;
   readonly clients: ClientLimit;
   readonly downloads = new StartedDownloads();
+  readonly feeds: PreparationFeeds;
+  readonly listeners: Listeners;
+  readonly activity = new Activity();
+  readonly failures = new RecentFailures();
+  readonly connections: { open: number; readonly max: number };
+  readonly startedAt = new Date();
   #isStopping = false;
 
   private constructor(images: ImageService, config: Config, logger: Logger) {
@@ -42,6 +57,11 @@ export class HttpService implements Application {
     this.config = config;
     this.logger = logger;
     this.clients = new ClientLimit(config.requestsPerClient);
+    const encode = (preparation: Preparation) => printableJson(describePreparation(preparation));
+    this.feeds = new PreparationFeeds({ preparations: images.preparations, encode });
+    const max = affordableConnections(config.http.maxConnections);
+    this.connections = { open: 0, max };
+    this.listeners = new Listeners(max);
   }
 
   /**
@@ -59,15 +79,18 @@ export class HttpService implements Application {
     if (message !== undefined) logger.log('warn', 'open_files', { message });
     const server = await HttpServer.start({
       ...config.http,
-      maxConnections: affordableConnections(maxConnections),
+      maxConnections: service.connections.max,
       urgentPaths: PROBE_PATHS,
-      onConnection: () => descriptors.check(),
+      onConnection: (socket) => {
+        descriptors.check();
+        service.#count(socket);
+      },
       isShort: () => descriptors.isShort,
       handle: (request, response, signal) => service.#handle(request, response, signal),
     });
     const stop = async () => {
       service.#isStopping = true;
-      const [cutOff] = await Promise.all([server.stop(config.shutdownMs), images.stopPreparations()]);
+      const [cutOff] = await Promise.all([server.stop(config.shutdownMs), images.preparations.stop()]);
       return cutOff;
     };
     return { port: server.port, stop };
@@ -75,6 +98,14 @@ export class HttpService implements Application {
 
   get isStopping(): boolean {
     return this.#isStopping;
+  }
+
+  /** Counts a connection until it closes, also one that is refused. */
+  #count(socket: Socket): void {
+    this.connections.open += 1;
+    socket.once('close', () => {
+      this.connections.open -= 1;
+    });
   }
 
   /** Handles one request, from its header to its line in the log. */
@@ -86,6 +117,7 @@ export class HttpService implements Application {
     if (this.#isStopping) response.setHeader('Connection', 'close');
     const found = routeOf(context);
     const { isProbe = false, isPull = false } = 'row' in found ? found.row : {};
+    const end = this.activity.begin(context, isPull);
     const answer = async () => {
       try {
         await this.#answer(context, found);
@@ -98,16 +130,23 @@ export class HttpService implements Application {
     if (isProbe) await answer();
     else within = await withServerSpan(context, answer);
 
+    end();
     const ms = performance.now() - startedAt;
     recordRequest(context, isPull, ms / 1000);
     otel.with(within, () => logRequest(context, isProbe, Math.round(ms), this.logger));
   }
 
   async #answer(context: RequestContext, found: ReturnType<typeof routeOf>): Promise<void> {
-    refuseInvalidHost(context.request);
-    refuseCrossSite(context.request);
+    const { request, response } = context;
+    const { hosts, pageOrigins } = this.config.access;
+    refuseInvalidHost(request);
+    // Probes ask by address.
+    if (!('row' in found && found.row.isProbe)) refuseOtherHost(request, hosts);
+    const page = admitPage(request, response, pageOrigins);
+    if (page === 'preflight') return;
+    if (page === undefined) refuseCrossSite(request);
     if (!('row' in found)) throw found.error;
-    const { method = '' } = context.request;
+    const { method = '' } = request;
     const { methods } = found.row;
     if (!methods.includes(method)) {
       const why = `Cannot ${method} here: use ${methods.join(' or ')}`;
@@ -123,6 +162,11 @@ export class HttpService implements Application {
     context.facts.message = problem.detail;
     const cause = causeOf(problem.error);
     if (cause !== undefined) context.facts.cause = cause;
+    // Errors of clients would displace those that an operator looks for.
+    if (problem.error.code !== 'ABORTED' && (problem.status >= 500 || context.response.headersSent)) {
+      const client = clientOf(context.request.socket.remoteAddress ?? '');
+      this.failures.add(problem, { route: context.facts.route, requestId: context.id, client });
+    }
     if (problem.error.code === 'INTERNAL') {
       const fault = problem.error.cause ?? error;
       this.logger.log('error', 'internal_error', {

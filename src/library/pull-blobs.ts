@@ -55,10 +55,7 @@ export async function pullBlobs(
   await makeFolder(folder);
   const progress = new ProgressCounter(onProgress ?? (() => undefined));
   progress.enter('fetching');
-  progress.expect(
-    blobs.length,
-    blobs.reduce((sum, { size }) => sum + size, 0),
-  );
+  progress.expect(blobs);
   const { concurrentLayers } = DEFAULT_OPTIONS.limits;
   return await mapConcurrently(blobs, concurrentLayers, signal, async (descriptor, either) => {
     const path = join(folder, digestHex(descriptor.digest));

@@ -1,7 +1,6 @@
 import type { Descriptor } from '../image/descriptor.ts';
-import { formatReference } from '../image/reference.ts';
 import type { CredentialOwner } from '../registry/auth/credentials.ts';
-import type { RegistryAccess } from '../registry/open-repository.ts';
+import type { OpenedRegistryAccess } from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Store } from '../storage/store.ts';
 import { verified } from '../streams/verify.ts';
@@ -22,7 +21,7 @@ import { openShared } from './documents/policy.ts';
 import { LayerFetcher } from './layers/fetch-layers.ts';
 import { Places, withTimeLimit } from './limits.ts';
 import { type ImageServiceOptions, type ResolvedOptions, resolveOptions } from './options.ts';
-import { type Preparation, Preparations, type StartedPreparation } from './preparations.ts';
+import { type PreparationLookUp, Preparations, type StartedPreparation, subjectOf } from './preparations.ts';
 import { finished, type LayerReport } from './progress.ts';
 import { ArchivePuller } from './pull-archive.ts';
 import type {
@@ -36,6 +35,7 @@ import type {
 } from './request.ts';
 import { type ResolvedArchive, type ResolvePolicy, resolveArchive } from './resolve-archive.ts';
 import type { ManifestChoice, ServedManifest } from './resolve-manifest.ts';
+import { readStatus, type ServiceStatus } from './status/service-status.ts';
 import type { Comparison } from './update/compare.ts';
 
 /**
@@ -45,7 +45,7 @@ import type { Comparison } from './update/compare.ts';
 export class ImageService {
   readonly #options: ResolvedOptions;
   readonly #policy: ResolvePolicy;
-  readonly #registries: RegistryAccess & { close(): void };
+  readonly #registries: OpenedRegistryAccess;
   readonly #repositories: Repositories;
   readonly #store: Store<LayerReport>;
   readonly #manifestStore: ManifestStore;
@@ -53,6 +53,7 @@ export class ImageService {
   readonly #writer: DirectWriter;
   readonly #lookUps: LookUps;
   readonly #preparations = new Preparations();
+  readonly #places: Places;
 
   private constructor(
     options: ResolvedOptions,
@@ -82,13 +83,14 @@ export class ImageService {
       concurrentDownloads: registry.concurrentDownloads,
       memory,
     });
+    this.#places = new Places(admission);
     this.#writer = new DirectWriter(layers, policy, store);
     this.#files = new ArchiveFiles({
       store,
       policy,
       layers,
       puller: new ArchivePuller(layers, policy, store),
-      places: new Places(admission),
+      places: this.#places,
       inFlight: filesInFlight,
     });
   }
@@ -190,8 +192,7 @@ export class ImageService {
    * @throws PassthroughError `BUSY` when too many preparations run, or the service stops
    */
   prepare(request: ArchiveRequest, { path, client, ...access }: PrepareOptions): StartedPreparation {
-    const images = request.images.map(({ reference }) => formatReference(reference));
-    return this.#preparations.start({ path, images }, async (signal, onProgress) => {
+    return this.#preparations.start(subjectOf(request, path), async (signal, onProgress) => {
       const resolved = await this.resolve(request, { signal, ...access });
       try {
         const { layers = resolved.layers, close } = await this.pull(resolved, { signal, onProgress, client });
@@ -203,19 +204,9 @@ export class ImageService {
     });
   }
 
-  /** Returns a preparation while it runs, and for an hour after. */
-  findPreparation(id: string): Preparation | undefined {
-    return this.#preparations.find(id);
-  }
-
-  /** Cancels a preparation, or removes one that has ended; returns whether the ID is known. */
-  cancelPreparation(id: string): Promise<boolean> {
-    return this.#preparations.cancel(id);
-  }
-
-  /** Cancels all preparations and refuses new ones. */
-  stopPreparations(): Promise<void> {
-    return this.#preparations.stop();
+  /** The preparations that {@link prepare} has started. */
+  get preparations(): PreparationLookUp {
+    return this.#preparations;
   }
 
   /**
@@ -288,6 +279,12 @@ export class ImageService {
   /** Checks that files can be written. @throws PassthroughError `NO_SPACE`, `INTERNAL` */
   probe(): Promise<void> {
     return this.#store.probe();
+  }
+
+  /** What the service is doing. No registry is asked. */
+  get status(): ServiceStatus {
+    const { maxWaiters: maxWaiting } = this.#options.admission;
+    return readStatus({ places: this.#places, maxWaiting, store: this.#store, registries: this.#registries });
   }
 
   /** Stops all work and frees connections and files. A temporary store is removed. */

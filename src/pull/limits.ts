@@ -73,6 +73,11 @@ export class Places {
     return this.#semaphore.isIdle;
   }
 
+  /** Number of places that are taken, and of preparations that wait for one. */
+  get counts(): { readonly held: number; readonly waiting: number } {
+    return this.#semaphore.counts;
+  }
+
   /**
    * Waits for a place. Clients take turns.
    *

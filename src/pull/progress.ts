@@ -6,11 +6,27 @@ export interface Progress {
   readonly bytes: Count;
   /** The layers that are fetched now, in the order in which their first bytes came. */
   readonly inFlight: readonly LayerProgress[];
+  /**
+   * Lists the layers as they are at the time of the call, in the order in which they were requested: at most
+   * {@link MAX_LISTED_LAYERS}. Nothing lists them for an archive that was stored already.
+   */
+  readonly listLayers?: (() => readonly LayerStatus[]) | undefined;
 }
+
+/**
+ * Most layers that are listed. Docker and containerd cannot run an image with more, because overlayfs cannot; a manifest may name
+ * 30,000.
+ */
+export const MAX_LISTED_LAYERS = 128;
 
 /** How far a layer is, in compressed bytes. */
 export interface LayerProgress extends Count {
   readonly digest: string;
+}
+
+/** A layer of a list: how far it is, in compressed bytes. A layer that is `fetching` may have all bytes, and is verified then. */
+export interface LayerStatus extends LayerProgress {
+  readonly state: 'waiting' | 'fetching' | 'ready';
 }
 
 /** A part of a total. */
@@ -45,6 +61,8 @@ export class ProgressCounter {
   #bytes: Count = { done: 0, total: 0 };
   #step: Progress['step'] = 'waiting';
   readonly #inFlight = new Map<string, LayerProgress>();
+  readonly #listed = new Map<string, LayerStatus>();
+  readonly #listLayers = () => [...this.#listed.values()];
 
   /** @param onProgress receives the sums after each change */
   constructor(onProgress: (progress: Progress) => void) {
@@ -57,10 +75,13 @@ export class ProgressCounter {
     this.#report();
   }
 
-  /** Adds layers that will be fetched, and their compressed bytes. */
-  expect(layers: number, bytes: number): void {
-    this.#layers = { ...this.#layers, total: this.#layers.total + layers };
+  /** Adds layers that will be fetched, each of them once. */
+  expect(layers: readonly LayerSize[]): void {
+    const bytes = layers.reduce((sum, { size }) => sum + size, 0);
+    this.#layers = { ...this.#layers, total: this.#layers.total + layers.length };
     this.#bytes = { ...this.#bytes, total: this.#bytes.total + bytes };
+    for (const { digest, size } of layers.slice(0, MAX_LISTED_LAYERS - this.#listed.size))
+      this.#listed.set(digest, { digest, done: 0, total: size, state: 'waiting' });
     this.#report();
   }
 
@@ -69,18 +90,30 @@ export class ProgressCounter {
     this.#bytes = { ...this.#bytes, done: this.#bytes.done + bytes };
     const done = (this.#inFlight.get(digest)?.done ?? 0) + bytes;
     this.#inFlight.set(digest, { digest, done, total });
+    this.#list({ digest, done, total, state: 'fetching' });
     this.#report();
   }
 
   /** Adds a layer that is ready. */
-  finishLayer({ digest }: LayerSize): void {
+  finishLayer({ digest, size }: LayerSize): void {
     this.#layers = { ...this.#layers, done: this.#layers.done + 1 };
     this.#inFlight.delete(digest);
+    this.#list({ digest, done: size, total: size, state: 'ready' });
     this.#report();
+  }
+
+  #list(status: LayerStatus): void {
+    if (this.#listed.has(status.digest)) this.#listed.set(status.digest, status);
   }
 
   #report(): void {
     const inFlight = [...this.#inFlight.values()];
-    this.#onProgress({ step: this.#step, layers: this.#layers, bytes: this.#bytes, inFlight });
+    this.#onProgress({
+      step: this.#step,
+      layers: this.#layers,
+      bytes: this.#bytes,
+      inFlight,
+      listLayers: this.#listLayers,
+    });
   }
 }

@@ -9,6 +9,7 @@ import type { HostPattern } from './host-pattern.ts';
 import { parseHost, type RegistryHost } from './registry-host.ts';
 import type { Repository, RepositoryLocation } from './repository.ts';
 import { type BodyLimits, RepositoryClient } from './repository-client.ts';
+import { HealthTransport, type ServerHealth } from './transport/health.ts';
 import { HttpTransport } from './transport/http-transport.ts';
 import { RedirectTransport } from './transport/redirect.ts';
 import { DEFAULT_RETRY, type RetryPolicy, RetryTransport } from './transport/retry.ts';
@@ -54,13 +55,20 @@ export interface RegistryAccessOptions {
   readonly retry?: RetryPolicy;
 }
 
+/** What all pulls share, and what its opener can ask. */
+export interface OpenedRegistryAccess extends RegistryAccess {
+  /** How the last requests ended, by server. */
+  readonly health: readonly ServerHealth[];
+  /** Closes all connections; requests in flight fail. */
+  close(): void;
+}
+
 /**
  * Creates what all pulls of a process share: the connection pool and the token cache.
  *
- * @returns `close` closes all connections; requests in flight fail
  * @throws PassthroughError `INVALID_CONFIGURATION` for TLS settings or a namespace that cannot be used
  */
-export function openRegistryAccess(options: RegistryAccessOptions): RegistryAccess & { close(): void } {
+export function openRegistryAccess(options: RegistryAccessOptions): OpenedRegistryAccess {
   const {
     bodyLimits: limits,
     namespace,
@@ -72,9 +80,13 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
     retry,
   } = options;
   if (namespace !== undefined) checkNamespace(namespace);
-  const wire = new HttpTransport(options);
+  const network = new HttpTransport(options);
+  const wire = new HealthTransport(network);
   return {
     wire,
+    get health() {
+      return wire.health;
+    },
     tokens: new TokenSource(limits),
     trustedRealms,
     allowedHosts,
@@ -84,7 +96,7 @@ export function openRegistryAccess(options: RegistryAccessOptions): RegistryAcce
     userAgent,
     propagation,
     ...(retry !== undefined && { retry }),
-    close: () => wire.close(),
+    close: () => network.close(),
   };
 }
 
@@ -98,7 +110,7 @@ export interface OpenRepositoryOptions {
 /**
  * Opens a repository for one pull. All decorators of the transport are stacked here, from the outside in:
  *
- *     client → authorize → retry → redirect → traced → wire
+ *     client → authorize → retry → redirect → traced → wire (health → network)
  *
  * - Authorization is outside of redirects: it is added for the registry, and a redirect to another origin drops it.
  * - Retry is outside of redirects: it starts at the registry again, because a signed URL may have expired.

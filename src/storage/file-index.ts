@@ -17,6 +17,17 @@ export interface FileIndexOptions {
   readonly isUsed: (name: string) => boolean;
 }
 
+/** See {@link FileIndex.statistics}. */
+export interface IndexStatistics {
+  /** Bytes in the folder, including files that are being written. */
+  readonly bytes: number;
+  readonly maxBytes: number;
+  /** Number of complete files. */
+  readonly files: number;
+  /** Number of files that were removed to make room. */
+  readonly evicted: number;
+}
+
 /** A file in the folder. */
 interface Entry {
   readonly bytes: number;
@@ -36,6 +47,7 @@ export class FileIndex {
   /** The removals among them, by name: a new file of that name must wait for its removal. */
   readonly #removals = new Map<string, Promise<unknown>>();
   #bytes = 0;
+  #evicted = 0;
 
   constructor(options: FileIndexOptions) {
     this.#options = options;
@@ -54,6 +66,12 @@ export class FileIndex {
   /** Bytes in the folder, including files that are being written. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** What is stored now, and what was evicted since the start. */
+  get statistics(): IndexStatistics {
+    const { maxBytes } = this.#options;
+    return { bytes: this.#bytes, maxBytes, files: this.#entries.size, evicted: this.#evicted };
   }
 
   /** Whether a file is in the index. */
@@ -182,6 +200,7 @@ export class FileIndex {
 
   #evict(name: string): void {
     instruments().storeEvictions.add(1);
+    this.#evicted += 1;
     this.remove(name);
   }
 

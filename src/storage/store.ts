@@ -5,7 +5,7 @@ import { instruments } from '../telemetry/metrics.ts';
 import { SingleFlight } from '../util/single-flight.ts';
 import type { CheckedFile, Description } from './checked-file.ts';
 import { FileDraft } from './draft/file-draft.ts';
-import { FileIndex } from './file-index.ts';
+import { FileIndex, type IndexStatistics } from './file-index.ts';
 import type { StoreFolder } from './folder.ts';
 
 /** Ends a lookup of a file that is not stored. */
@@ -67,6 +67,9 @@ export interface Stored {
   release(): void;
 }
 
+/** What is stored, and the number of files that were requested and came, by where they came from. */
+export type StoreStatistics = IndexStatistics & { readonly requests: Readonly<Record<StoredSource, number>> };
+
 /** Settings of {@link Store}. */
 export interface StoreOptions {
   readonly folder: StoreFolder;
@@ -97,6 +100,7 @@ export class Store<Report = never> {
   readonly #index: FileIndex;
   /** The files that are being produced or are in use. */
   readonly #files = new SingleFlight<string, OpenFile, Report>((open) => this.#putBack(open));
+  readonly #requests: Record<StoredSource, number> = { cache: 0, shared: 0, made: 0 };
 
   private constructor({ folder, maxBytes, onDamage = () => undefined }: StoreOptions) {
     this.#folder = folder;
@@ -114,6 +118,11 @@ export class Store<Report = never> {
   /** Bytes in the folder, including files that are being written. */
   get bytes(): number {
     return this.#index.bytes;
+  }
+
+  /** What is stored, and how requests for files ended since the start. */
+  get statistics(): StoreStatistics {
+    return { ...this.#index.statistics, requests: { ...this.#requests } };
   }
 
   /**
@@ -160,6 +169,7 @@ export class Store<Report = never> {
     });
     if (share.origin === 'held') source = 'cache';
     instruments().storeRequests.add(1, { 'passthrough.store.result': source });
+    this.#requests[source] += 1;
     return this.#stored(share.value, source, share.release);
   }
 

@@ -58,6 +58,11 @@ export class Semaphore {
     return this.#holders === 0;
   }
 
+  /** Number of permits that are held, and of callers that wait. */
+  get counts(): { readonly held: number; readonly waiting: number } {
+    return { held: this.#holders, waiting: this.#waiting };
+  }
+
   /**
    * Waits for a permit.
    *

@@ -116,7 +116,7 @@ test('a preparation runs without a waiting caller, and can be looked up when it 
   });
   const { state, progress } = await within(ended, 'the preparation');
   assert.deepEqual([state, progress.layers], ['done', { done: 1, total: 1 }]);
-  assert.equal(scene.images.findPreparation(preparation.id)?.state, 'done');
+  assert.equal(scene.images.preparations.find(preparation.id)?.state, 'done');
 });
 
 test('closing cancels what runs, and leaves no file behind', async () => {

@@ -9,7 +9,12 @@ const MAX_PREPARATIONS = 1000;
 /** `KEPT_MS`: milliseconds for which an ended preparation is kept. */
 const KEPT_MS = 3_600_000;
 
-const SUBJECT = { path: '/docker/app_1.tar', images: ['registry.example/app:1'] };
+const SUBJECT = {
+  path: '/docker/app_1.tar',
+  layout: 'docker',
+  platform: 'all',
+  images: ['registry.example/app:1'],
+} as const;
 
 /** Runs until it is cancelled. */
 const endless: PreparationWork = (signal) =>

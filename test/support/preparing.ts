@@ -8,10 +8,18 @@ import type { Reply, RequestOptions, TestService } from './service.ts';
 export interface PreparationDocument {
   readonly id: string;
   readonly path: string;
+  readonly layout: string;
+  readonly platform: string;
   readonly images: readonly string[];
   readonly state: string;
   readonly layers: { readonly done: number; readonly total: number };
   readonly bytes: { readonly done: number; readonly total: number };
+  readonly layerProgress: readonly {
+    readonly digest: string;
+    readonly done: number;
+    readonly total: number;
+    readonly state: string;
+  }[];
   readonly startedAt: string;
   readonly endedAt?: string;
   readonly error?: {
@@ -19,6 +27,8 @@ export interface PreparationDocument {
     readonly title: string;
     readonly detail: string;
     readonly code: string;
+    readonly line: string;
+    readonly hints?: readonly string[];
   };
 }
 

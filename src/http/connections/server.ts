@@ -53,7 +53,7 @@ export interface HttpServerOptions extends HttpSettings {
   /** Paths of probes, whose requests are taken before all others; none unless given. */
   readonly urgentPaths?: readonly string[];
   /** Is called for each new connection. */
-  readonly onConnection?: () => void;
+  readonly onConnection?: (socket: Socket) => void;
   /** Whether file descriptors are short, so that a new connection is refused. */
   readonly isShort?: () => boolean;
   /**
@@ -149,7 +149,7 @@ export class HttpServer {
    */
   #admit(socket: Socket): boolean {
     const { maxConnections, onConnection, isShort } = this.#options;
-    onConnection?.();
+    onConnection?.(socket);
     const areFilesShort = isShort?.() === true;
     if (!areFilesShort && this.#connections.admit(socket)) return true;
     const why = areFilesShort

@@ -5,6 +5,7 @@ import type { ArchiveFile } from '../../pull/archive-file.ts';
 import type { EarlyFile } from '../../pull/direct/early-archives.ts';
 import { digestAttributes } from '../../pull/image-attributes.ts';
 import { stopping } from '../../pull/preparations.ts';
+import type { Progress } from '../../pull/progress.ts';
 import type { ArchiveRequest } from '../../pull/request.ts';
 import type { ResolvedArchive } from '../../pull/resolve-archive.ts';
 import { digestsOf } from '../../pull/resolve-manifest.ts';
@@ -40,6 +41,7 @@ export async function handleArchive(
 ): Promise<void> {
   if (app.isStopping) throw stopping('begin a download');
   const parsed = await parseRequest(context, route, app);
+  app.activity.describe(context, { layout: parsed.request.layout });
   const leave = app.clients.enter(addressOf(context), 'download', workOf(context, parsed));
   let prepared: PreparedArchive | undefined;
   try {
@@ -129,7 +131,8 @@ async function openFile(
   const isDeflatedNamed = `${ifMatch} ${ifNoneMatch}`.includes(resolved.deflatedEtag);
   const expected = isDeflatedNamed ? resolved.deflatedEtag : resolved.etag;
   if (checkConditions(request, expected)) return { knownEtag: expected };
-  const options = { signal, client: clientOf(addressOf(context)) };
+  const onProgress = (progress: Progress) => app.activity.describe(context, { progress });
+  const options = { signal, client: clientOf(addressOf(context)), onProgress };
   const isEarly = (start ?? app.config.start) === 'early' && mayBeEarly(context);
   const early = isEarly ? await app.images.pullEarly(resolved, options) : undefined;
   if (early !== undefined) return early;

@@ -2,10 +2,13 @@ import { PassthroughError } from '../../errors.ts';
 import { type Preparation, stopping } from '../../pull/preparations.ts';
 import type { Application } from '../application.ts';
 import { clientOf } from '../client-limit.ts';
+import { describePreparation } from '../events/describe-preparation.ts';
+import { sendEvents, sendEventsHead } from '../events/event-stream.ts';
 import { logPreparation } from '../observe/request-log.ts';
 import { problemOf } from '../problem.ts';
 import type { RequestContext } from '../request-context.ts';
-import { sendJson, sendNothing } from '../respond.ts';
+import { sendJson, sendNothing, varyBy } from '../respond.ts';
+import { isPreferred } from '../routing/accept.ts';
 import { mayHoldCredentials } from '../routing/path.ts';
 import type { PreparationRoute, PrepareRoute } from '../routing/route.ts';
 import { addressOf, parseRequest } from './archive.ts';
@@ -44,31 +47,61 @@ export async function handlePrepare(
   void ended.then((result) => {
     leave();
     logPreparation(result, app.logger);
+    if (result.error === undefined) return;
+    const client = clientOf(address);
+    app.failures.add(problemOf(result.error), { route: route.template, requestId: undefined, client });
   });
-  sendJson(context, 202, describe(preparation), {
+  sendJson(context, 202, describePreparation(preparation), {
     Location: `/preparations/${preparation.id}`,
     'Retry-After': String(LOOK_AGAIN_S),
   });
 }
 
 /**
- * Answers with the state of a preparation, or cancels it.
+ * Answers with the state of a preparation, as JSON or as events until its end, or cancels it.
  *
- * @throws PassthroughError `NOT_FOUND`
+ * @throws PassthroughError `NOT_FOUND`; `BUSY` when too many clients listen
  */
 export async function handlePreparation(
   context: RequestContext,
-  { id }: PreparationRoute,
-  { images }: Application,
+  route: PreparationRoute,
+  app: Application,
 ): Promise<void> {
-  if (context.request.method === 'DELETE') {
-    if (!(await images.cancelPreparation(id))) throw unknown();
+  const { preparations } = app.images;
+  const { method, headers } = context.request;
+  if (method === 'DELETE') {
+    if (!(await preparations.cancel(route.id))) throw unknown();
     return sendNothing(context);
   }
-  const preparation = images.findPreparation(id);
+  varyBy(context.response, 'Accept');
+  const preparation = preparations.find(route.id);
   if (preparation === undefined) throw unknown();
-  const headers = preparation.endedAt === undefined ? { 'Retry-After': String(LOOK_AGAIN_S) } : {};
-  sendJson(context, 200, describe(preparation), headers);
+  if (isPreferred(headers.accept, 'text/event-stream')) {
+    if (hasSeenEnd(headers['last-event-id'], preparation)) return sendNothing(context);
+    if (method === 'HEAD') return sendEventsHead(context);
+    // Not awaited: this call would keep the preparation in memory as it is now.
+    return listen(context, route, app);
+  }
+  const retry = preparation.endedAt === undefined ? { 'Retry-After': String(LOOK_AGAIN_S) } : {};
+  sendJson(context, 200, describePreparation(preparation), retry);
+}
+
+/** Whether a browser has had the last event. It connects again after that, and stops at 204. */
+function hasSeenEnd(lastId: string | string[] | undefined, { endedAt, revision }: Preparation): boolean {
+  return endedAt !== undefined && /^\d{1,15}$/.test(String(lastId)) && Number(lastId) >= revision;
+}
+
+async function listen(
+  context: RequestContext,
+  { id }: PreparationRoute,
+  { feeds, listeners, config }: Application,
+): Promise<void> {
+  const leave = listeners.enter(addressOf(context));
+  try {
+    if (!(await sendEvents(context, feeds, id, config.sendStallMs))) throw unknown();
+  } finally {
+    leave();
+  }
 }
 
 /** Starts work that was counted. Where it cannot start, the count ends. */
@@ -79,24 +112,6 @@ function startOrLeave<T>(leave: () => void, start: () => T): T {
     leave();
     throw error;
   }
-}
-
-/** A preparation as JSON shows it. */
-function describe({ id, subject, state, progress, startedAt, endedAt, error }: Preparation) {
-  return {
-    id,
-    ...subject,
-    state,
-    ...progress,
-    startedAt: startedAt.toISOString(),
-    endedAt: endedAt?.toISOString(),
-    error: error === undefined ? undefined : describeError(error),
-  };
-}
-
-function describeError(cause: unknown) {
-  const { status, title, detail, error } = problemOf(cause);
-  return { status, title, detail, code: error.code };
 }
 
 function unknown(): PassthroughError {

@@ -24,8 +24,12 @@ export async function withServerSpan(context: RequestContext, answer: () => Prom
   const above = propagation.extract(otel.active(), request.headers);
   const method = methodAttributes(request.method)['http.request.method'];
   const name = [method === '_OTHER' ? 'HTTP' : method, facts.route].filter(Boolean).join(' ');
-  const attributes = requestAttributes(request, facts.route);
-  const { span, within } = startSpan(name, { kind: SpanKind.SERVER, attributes }, above);
+  // The attributes have no name here: an answer may take hours, and would keep them in memory.
+  const { span, within } = startSpan(
+    name,
+    { kind: SpanKind.SERVER, attributes: requestAttributes(request, facts.route) },
+    above,
+  );
   try {
     await otel.with(within, answer);
   } finally {

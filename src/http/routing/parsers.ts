@@ -14,6 +14,7 @@ import {
   chooseSince,
   chooseSizing,
   chooseStart,
+  oneOf,
   single,
 } from './query.ts';
 import type {
@@ -24,6 +25,7 @@ import type {
   PreparationRoute,
   PrepareRoute,
   ReferenceRoute,
+  StatusRoute,
   TagsRoute,
 } from './route.ts';
 
@@ -175,6 +177,14 @@ export function parsePrepare({ template, archive }: RoutePath): PrepareRoute {
 /** `/preparations/{id}` */
 export function parsePreparation({ template, segments }: RoutePath): PreparationRoute {
   return { kind: 'preparation', template, id: decodeSegment(segments[0] ?? '', 'NOT_FOUND', 'id') };
+}
+
+/** `/status` */
+export function parseStatus({ template, query }: RoutePath): StatusRoute {
+  const answers = ['yes', 'no'] as const;
+  const showsClients = oneOf(query, 'clients', answers, 'INVALID_REQUEST') === 'yes';
+  const isRefreshed = oneOf(query, 'refresh', answers, 'INVALID_REQUEST') !== 'no';
+  return { kind: 'status', template, showsClients, isRefreshed };
 }
 
 /** All segments as one reference. */

@@ -1,6 +1,6 @@
 import { LAYOUTS, type LayoutName } from '../../archive/archive.ts';
 import type { SizingTexts } from '../../archive/iox/settings.ts';
-import { PassthroughError } from '../../errors.ts';
+import { type ErrorCode, PassthroughError } from '../../errors.ts';
 import type { Compression } from '../../image/filename.ts';
 import { quoted } from '../../util/printable.ts';
 import { refuseCredentials } from './path.ts';
@@ -132,34 +132,36 @@ export function chooseCompression(query: URLSearchParams): Compression {
 /**
  * A parameter that takes one of a few words, in any case.
  *
- * @throws PassthroughError `INVALID_REFERENCE`
+ * @throws PassthroughError with `code`; `INVALID_REFERENCE` unless given
  */
 export function oneOf<T extends string>(
   query: URLSearchParams,
   name: string,
   words: readonly T[],
+  code: ErrorCode = 'INVALID_REFERENCE',
 ): T | undefined {
-  const text = single(query, name);
+  const text = single(query, name, code);
   if (text === undefined) return undefined;
   const found = words.find((word) => word === text.toLowerCase());
   if (found !== undefined) return found;
-  throw new PassthroughError(
-    'INVALID_REFERENCE',
-    `Cannot use ${name}=${quoted(text)}: expected one of ${words.join(', ')}`,
-  );
+  throw new PassthroughError(code, `Cannot use ${name}=${quoted(text)}: expected one of ${words.join(', ')}`);
 }
 
 /**
  * A parameter that may occur once, and not empty.
  *
- * @throws PassthroughError `INVALID_REFERENCE`
+ * @throws PassthroughError with `code`; `INVALID_REFERENCE` unless given
  */
-export function single(query: URLSearchParams, name: string): string | undefined {
+export function single(
+  query: URLSearchParams,
+  name: string,
+  code: ErrorCode = 'INVALID_REFERENCE',
+): string | undefined {
   const [text, ...more] = query.getAll(name);
   if (text === undefined) return undefined;
-  refuseCredentials(text, 'INVALID_REFERENCE', name);
+  refuseCredentials(text, code, name);
   if (text === '' || more.length > 0) {
-    throw new PassthroughError('INVALID_REFERENCE', `Cannot use ${name}: expected it once, and not empty`);
+    throw new PassthroughError(code, `Cannot use ${name}: expected it once, and not empty`);
   }
   return text;
 }

@@ -101,8 +101,25 @@ export interface InfoRoute {
   readonly template: string;
 }
 
+/** What the service is doing. */
+export interface StatusRoute {
+  readonly kind: 'status';
+  readonly template: string;
+  /** Whether addresses of clients are shown. */
+  readonly showsClients: boolean;
+  /** Whether the page asks again by itself. */
+  readonly isRefreshed: boolean;
+}
+
 /** A route that answers with an archive. */
 export type PullRoute = ArchiveRoute | ReferenceRoute | BundleRoute;
 
 /** What a request asks for. */
-export type Route = PullRoute | ManifestRoute | TagsRoute | PrepareRoute | PreparationRoute | InfoRoute;
+export type Route =
+  | PullRoute
+  | ManifestRoute
+  | TagsRoute
+  | PrepareRoute
+  | PreparationRoute
+  | StatusRoute
+  | InfoRoute;

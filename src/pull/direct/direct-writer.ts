@@ -77,10 +77,7 @@ export class DirectWriter {
       if (start === undefined) throw unplanned(layer.descriptor.digest);
       return { layer, start };
     });
-    progress?.expect(
-      items.length,
-      items.reduce((sum, { layer }) => sum + layer.descriptor.size, 0),
-    );
+    progress?.expect(items.map(({ layer }) => layer.descriptor));
     const { concurrentLayers } = this.#policy.limits;
     await mapConcurrently(items, concurrentLayers, signal, async ({ layer, start }, either) => {
       const { descriptor, index, source } = layer;

@@ -1,4 +1,4 @@
-import { openRegistryAccess, type RegistryAccess } from '../../registry/open-repository.ts';
+import { type OpenedRegistryAccess, openRegistryAccess } from '../../registry/open-repository.ts';
 import type { RetryPolicy } from '../../registry/transport/retry.ts';
 import type { Store } from '../../storage/store.ts';
 import { Documents } from '../../util/documents.ts';
@@ -16,7 +16,7 @@ export interface SharedParts {
   readonly policy: ResolvePolicy;
   /** Memory of decoders. */
   readonly memory: MemoryBudget;
-  readonly registries: RegistryAccess & { close(): void };
+  readonly registries: OpenedRegistryAccess;
 }
 
 /**

@@ -114,10 +114,7 @@ export class LayerFetcher {
       if (!unique.has(layer.digest) && !known.has(layer.digest)) unique.set(layer.digest, { layer, index });
     }
     const items = inOrder([...unique.values()], call.order);
-    progress?.expect(
-      items.length,
-      items.reduce((sum, { layer }) => sum + layer.size, 0),
-    );
+    progress?.expect(items.map(({ layer }) => layer));
 
     const held: FetchedLayer[] = [];
     try {

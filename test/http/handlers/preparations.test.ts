@@ -64,10 +64,13 @@ describe('a preparation', () => {
     const nothing = { done: 0, total: 0 };
     assert.deepEqual(rest, {
       path: '/docker/team_large_1.tar',
+      layout: 'docker',
+      platform: 'linux/amd64',
       images: [`${registry.host}/team/large:1`],
       state: 'resolving',
       layers: nothing,
       bytes: nothing,
+      layerProgress: [],
     });
 
     await scene.untilStalled();
@@ -80,6 +83,11 @@ describe('a preparation', () => {
     assert.deepEqual(fetching.layers, { done: 0, total: 3 });
     assert.equal(fetching.bytes.total, total);
     assert.ok(fetching.bytes.done <= 1.5 * MB);
+    const waiting = image.layers.map(({ digest, blob }) => ({
+      ...{ digest, done: 0, total: blob.length, state: 'waiting' },
+    }));
+    const begun = { ...waiting[0], done: fetching.bytes.done, state: 'fetching' };
+    assert.deepEqual(fetching.layerProgress, [begun, ...waiting.slice(1)]);
 
     registry.releaseStalled();
     const further = await lookUpUntil(service, location, ({ layers }) => layers.done === 2);
@@ -90,7 +98,11 @@ describe('a preparation', () => {
     registry.releaseStalled();
     const { endedAt = '', ...done } = await ended(service, started);
     assert.ok(Date.parse(endedAt) >= Date.parse(startedAt));
-    const progress = { layers: { done: 3, total: 3 }, bytes: { done: total, total } };
+    const progress = {
+      layers: { done: 3, total: 3 },
+      bytes: { done: total, total },
+      layerProgress: waiting.map((layer) => ({ ...layer, done: layer.total, state: 'ready' })),
+    };
     assert.deepEqual(done, { ...first, state: 'done', ...progress });
     assert.deepEqual(scene.takeRequests().toSorted(), wholePull('team/large', '1', image));
     assertHolds(await assertPrepared(scene, service, '/docker/team_large_1.tar'), image);
@@ -161,7 +173,8 @@ describe('a preparation', () => {
     const { state, error, endedAt } = await ended(service, started);
     assert.equal(state, 'failed');
     assert.notEqual(endedAt, undefined);
-    const { detail = '', ...rest } = error ?? {};
+    const { detail = '', line: text, ...rest } = error ?? {};
+    assert.equal(text, `Failed to prepare image: ${detail}`);
     assert.deepEqual(rest, { status: 502, title: 'Failed to prepare image', code: 'IMAGE_NOT_FOUND' });
     assert.match(detail, new RegExp(BASE_DIGEST));
     const line = await service.waitForLog({ event: 'preparation', state: 'failed' });

@@ -1,0 +1,55 @@
+import type { IncomingMessage } from 'node:http';
+import { PassthroughError } from '../../errors.ts';
+import { printable, quoted } from '../../util/printable.ts';
+import { type Networks, parseNetworks } from './networks.ts';
+
+/** https://www.rfc-editor.org/rfc/rfc6890#section-2.2.2, https://www.rfc-editor.org/rfc/rfc4291#section-2.5.3 */
+const LOOPBACK = parseNetworks('127.0.0.0/8, ::1');
+
+/** Fields by which a proxy says for whom it asks, besides those that begin with `x-forwarded-`. */
+const FORWARDING: ReadonlySet<string> = new Set(['forwarded', 'via', 'x-real-ip']);
+
+/**
+ * Refuses a request for what only operators may see. Its connection must come from a listed network, and must not be that of a
+ * proxy, whose client is not known. A connection from this machine must also name this machine in `Host`, since a page of
+ * another site can make a browser ask a name that resolves to a loopback address (DNS rebinding), and an SSH tunnel or a proxy that
+ * adds no field would be taken for the machine itself.
+ *
+ * @param networks `STATUS_ALLOWED_NETWORKS`
+ * @throws PassthroughError `CLIENT_NOT_ALLOWED` that names the variable
+ */
+export function refuseOutsider(
+  {
+    headers,
+    socket: { remoteAddress = '' },
+  }: Pick<IncomingMessage, 'headers'> & {
+    readonly socket: Pick<IncomingMessage['socket'], 'remoteAddress'>;
+  },
+  networks: Networks,
+): void {
+  const forwarding = Object.keys(headers).find(
+    (name) => FORWARDING.has(name) || name.startsWith('x-forwarded-'),
+  );
+  if (forwarding !== undefined) {
+    throw notAllowed(
+      `it came through a proxy (it has ${printable(forwarding)}), so the client is not known; ask the service itself`,
+    );
+  }
+  if (!networks.contains(remoteAddress)) throw notAllowed(`the list does not have ${quoted(remoteAddress)}`);
+  const { host = '' } = headers;
+  if (LOOPBACK.contains(remoteAddress) && !isLoopbackHost(host))
+    throw notAllowed(`it comes from this machine, but its Host is ${quoted(host)}; ask for localhost`);
+}
+
+/** Whether a `Host` field names this machine: https://www.rfc-editor.org/rfc/rfc6761#section-6.3 */
+function isLoopbackHost(host: string): boolean {
+  const hostname = URL.parse(`http://${host}`)?.hostname ?? '';
+  return hostname === 'localhost' || LOOPBACK.contains(hostname.replace(/^\[|\]$/g, ''));
+}
+
+function notAllowed(why: string): PassthroughError {
+  return new PassthroughError(
+    'CLIENT_NOT_ALLOWED',
+    `Cannot answer the request: STATUS_ALLOWED_NETWORKS says who may ask for this, and ${why}`,
+  );
+}
