@@ -23,6 +23,10 @@ export type ErrorCode =
   | 'CREDENTIALS_REQUIRED'
   /** A page of another site makes a request with credentials, or one that changes something. */
   | 'CROSS_SITE'
+  /** The client is in no network that is served. */
+  | 'CLIENT_NOT_ALLOWED'
+  /** Plain http is for probes alone. */
+  | 'HTTPS_REQUIRED'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
   /** No such route. */

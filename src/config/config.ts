@@ -5,6 +5,7 @@ import { DEFAULT_OPTIONS, GZIP_WAYS, type ResolvedOptions } from '../pull/option
 import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
+import { type ListenerSettings, listenerWarnings, readListenerSettings } from './listener.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
@@ -37,6 +38,7 @@ export interface Config
     | 'prepareTimeoutMs'
   > {
   readonly http: HttpSettings;
+  readonly listener: ListenerSettings;
   /** Most concurrent work of one client, such as preparations and look-ups; 0 for no limit. */
   readonly requestsPerClient: number;
   readonly logLevel: LogLevel;
@@ -77,6 +79,7 @@ function readConfig(read: EnvironmentReader): Config {
       idleTimeoutMs: read.milliseconds('HTTP_IDLE_TIMEOUT', 60),
       maxConnections: read.integer('MAX_CONNECTIONS', DEFAULT_MAX_CONNECTIONS, 1, 1_000_000),
     },
+    listener: readListenerSettings(read),
     requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 16, 0, 10_000),
     logLevel: readLogLevel(read),
     exporters: readExporters(read),
@@ -130,10 +133,10 @@ function parseListenHost(text: string): string {
  *
  * @returns one line for the log for each
  */
-export function configWarnings({ registry, cache }: Config): readonly string[] {
+export function configWarnings({ registry, cache, listener }: Config): readonly string[] {
   const { bearerToken, basic } = registry.credentials;
   const hasStatic = bearerToken !== undefined || basic !== undefined;
-  const warnings: readonly [isGiven: boolean, message: string][] = [
+  const warnings: readonly (readonly [isGiven: boolean, message: string])[] = [
     [
       hasStatic && !areBound(registry.credentials),
       'REGISTRY_URL and REGISTRY_CREDENTIALS_HOSTS are not set, so the configured credentials are sent to whichever registry a ' +
@@ -143,6 +146,7 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
       cache.staleMs > 0 && cache.maxBytes === 0,
       'CACHE_SERVE_STALE has no effect: CACHE_MAX_BYTES is 0, so nothing is kept that could be served',
     ],
+    ...listenerWarnings(listener),
   ];
   return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
 }

@@ -13,6 +13,8 @@ const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]
   INVALID_REQUEST: [400, 'Invalid request'],
   CREDENTIALS_REQUIRED: [401, 'Registry credentials are required'],
   CROSS_SITE: [403, 'Cross-site request'],
+  CLIENT_NOT_ALLOWED: [403, 'Client not allowed'],
+  HTTPS_REQUIRED: [403, 'Client not allowed'],
   REGISTRY_NOT_ALLOWED: [403, 'Registry not allowed'],
   NOT_FOUND: [404, 'Not found'],
   METHOD_NOT_ALLOWED: [405, 'Method not allowed'],

@@ -24,7 +24,7 @@ export async function withServerSpan(context: RequestContext, answer: () => Prom
   const above = propagation.extract(otel.active(), request.headers);
   const method = methodAttributes(request.method)['http.request.method'];
   const name = [method === '_OTHER' ? 'HTTP' : method, facts.route].filter(Boolean).join(' ');
-  const attributes = requestAttributes(request, facts.route);
+  const attributes = requestAttributes(request, facts.route, context.client);
   const { span, within } = startSpan(name, { kind: SpanKind.SERVER, attributes }, above);
   try {
     await otel.with(within, answer);
