@@ -4,6 +4,8 @@ import { quoted } from '../printable.ts';
 
 /** Networks of IP addresses, as an operator lists them. */
 export interface Networks {
+  /** The list as it was written. */
+  readonly text: string;
   /**
    * Whether an address is in one of the networks.
    *
@@ -41,16 +43,27 @@ const MAPPED = 0xffffn;
  */
 export function parseNetworks(text: string): Networks {
   const entries = text.split(',').map((entry) => entry.trim());
-  const networks = entries.filter((entry) => entry !== '').map(parseNetwork);
-  return {
-    contains: (address) => {
-      const found = parseAddress(address);
-      return found !== undefined && networks.some((network) => isIn(found, network));
-    },
-  };
+  return new NetworkList(text, entries.filter((entry) => entry !== '').map(parseNetwork));
+}
+
+class NetworkList implements Networks {
+  readonly text: string;
+  readonly #networks: readonly Network[];
+
+  constructor(text: string, networks: readonly Network[]) {
+    this.text = text;
+    this.#networks = networks;
+  }
+
+  contains(address: string): boolean {
+    const found = parseAddress(address);
+    return found !== undefined && this.#networks.some((network) => isIn(found, network));
+  }
 }
 
 function parseNetwork(text: string): Network {
+  // An address with a password in front of it, in the wrong place.
+  if (text.includes('@')) throw new Error('expected networks without credentials');
   const [host = '', length, ...more] = text.split('/');
   // A zone belongs to one machine's interface, not to a network.
   const address = host.includes('%') ? undefined : parseWritten(host);
