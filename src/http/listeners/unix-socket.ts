@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Stats } from 'node:fs';
-import { chmod, lstat, rename, rm } from 'node:fs/promises';
+import { access, chmod, lstat, rename, rm } from 'node:fs/promises';
 import { connect, type Server } from 'node:net';
+import { dirname } from 'node:path';
 import { VARIABLES } from '../../config/variables.ts';
 import { PassthroughError } from '../../errors.ts';
 import { quoted } from '../../util/printable.ts';
@@ -50,6 +51,8 @@ export async function listenOnPath(
 ): Promise<SocketFile> {
   const made = `${path}.${randomBytes(RANDOM_BYTES).toString('hex')}`;
   try {
+    // libuv says EACCES of a folder that does not exist.
+    await access(dirname(path));
     await refuseUsed(path);
     server.listen({ path: made, backlog });
     await once(server, 'listening');
