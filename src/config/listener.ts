@@ -120,14 +120,19 @@ function parseProxies(text: string): TrustedProxies {
   };
 }
 
-/** Addresses of documentation, far apart: who lists the networks of both has listed all of IPv4. */
-const FAR_APART = ['192.0.2.1', '198.51.100.1'];
+/** Addresses of no real host, far apart: a list with both has all addresses of the family. */
+const FAR_APART = [
+  ['192.0.2.1', '10.255.255.1'],
+  ['2001:db8::1', 'fd00::1'],
+] as const;
 
 /** Settings that are allowed but risky, as {@link configWarnings} has them. */
 export function listenerWarnings({
   trustedProxies,
 }: ListenerSettings): readonly (readonly [isGiven: boolean, message: string])[] {
-  const trustsAll = FAR_APART.every((address) => trustedProxies?.networks.contains(address));
+  const trustsAll = FAR_APART.some((addresses) =>
+    addresses.every((address) => trustedProxies?.networks.contains(address)),
+  );
   return [
     [
       trustsAll,

@@ -3,6 +3,9 @@ import { promisify } from 'node:util';
 import type { Logger } from '../../telemetry/log.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 
+/** Names the socket of the service manager. */
+const SOCKET = 'NOTIFY_SOCKET';
+
 /** Sends one message to the service manager. Node.js has no datagram sockets of the file system. */
 const PROGRAM = 'systemd-notify';
 
@@ -28,14 +31,14 @@ export interface Notifier {
  * @see https://www.freedesktop.org/software/systemd/man/latest/systemd-notify.html
  */
 export function openNotifier(environment: NodeJS.ProcessEnv, logger: Logger): Notifier {
-  const { NOTIFY_SOCKET, PATH = DEFAULT_PATH } = environment;
-  delete environment['NOTIFY_SOCKET'];
-  if (NOTIFY_SOCKET === undefined || NOTIFY_SOCKET === '') return { notify: async () => undefined };
+  const { [SOCKET]: socket = '', PATH = DEFAULT_PATH } = environment;
+  delete environment[SOCKET];
+  if (socket === '') return { notify: async () => undefined };
   return {
     notify: async (...assignments) => {
       try {
         await promisify(execFile)(PROGRAM, assignments, {
-          env: { NOTIFY_SOCKET, PATH },
+          env: { [SOCKET]: socket, PATH },
           timeout: TIMEOUT_MS,
         });
       } catch (error) {
