@@ -23,10 +23,12 @@ export type ErrorCode =
   | 'CREDENTIALS_REQUIRED'
   /** A page of another site makes a request with credentials, or one that changes something. */
   | 'CROSS_SITE'
-  /** Policy forbids this client to ask for it. */
+  /** The client is in no network that is served, or that may ask for this. */
   | 'CLIENT_NOT_ALLOWED'
   /** The service does not answer for the host that the request names. */
   | 'HOST_NOT_ALLOWED'
+  /** Plain http is for probes alone. */
+  | 'HTTPS_REQUIRED'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
   /** No such route. */

@@ -1,5 +1,6 @@
 import { type Config, configWarnings, loadConfig, variableWarnings } from '../config/config.ts';
-import { HttpService } from '../http/service.ts';
+import type { PassedSocket } from '../http/listeners/listeners.ts';
+import { HttpService, type RunningService } from '../http/service.ts';
 import { ImageService } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
 import type { Telemetry } from '../telemetry/sdk.ts';
@@ -7,6 +8,8 @@ import { VERSION } from '../version.ts';
 import type { CommandCall } from './command.ts';
 import { useListenOptions } from './options/listen.ts';
 import { startError } from './start-error.ts';
+import { type Notifier, openNotifier } from './systemd/notify.ts';
+import { checkPassedSockets, passedSockets } from './systemd/passed-sockets.ts';
 
 /** Signals that stop the service after its running downloads. */
 const STOP_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
@@ -34,7 +37,10 @@ export async function serve(
   environment: NodeJS.ProcessEnv,
   warnings: readonly string[] = [],
 ): Promise<number> {
+  // First of all: no program that the service starts may take them for its own.
+  const passed = passedSockets(environment, process.pid);
   const config = loadConfig(environment);
+  checkPassedSockets(passed, config.listener.tls !== undefined);
   // The reader of the log may end before the service. Downloads go on without their log lines.
   process.stdout.on('error', () => undefined);
   const logOptions: LoggerOptions = {
@@ -47,7 +53,7 @@ export async function serve(
     const logger = createLogger({ ...logOptions, isExported: true });
     for (const message of [...warnings, ...variableWarnings(environment)])
       logger.log('warn', 'configuration', { message });
-    await runService(config, logger);
+    await runService(config, logger, passed, openNotifier(environment, logger));
   } catch (error) {
     throw startError(error, config);
   } finally {
@@ -57,18 +63,24 @@ export async function serve(
 }
 
 /** Runs the service from its start until its last download after a stop signal. */
-async function runService(config: Config, logger: Logger): Promise<void> {
+async function runService(
+  config: Config,
+  logger: Logger,
+  passed: readonly PassedSocket[],
+  manager: Notifier,
+): Promise<void> {
   // Handled from here on: a supervisor may send a signal as soon as the port is open.
   const stopSignal = firstSignal();
   const onDamage = (name: string) => logger.log('warn', 'store_damage', { name, message: DAMAGE });
   const images = await ImageService.open({ ...config, onDamage });
   try {
-    const service = await HttpService.start(images, config, logger);
-    announce(config, service.port, logger);
+    const service = await HttpService.start(images, config, logger, passed);
+    announce(config, service, passed, logger);
+    await manager.notify('READY=1');
 
     const signal = await stopSignal;
     logger.log('info', 'stopping', { signal });
-    const cutOff = await service.stop();
+    const [cutOff] = await Promise.all([service.stop(), manager.notify('STOPPING=1')]);
     logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
   } finally {
     await images.close();
@@ -86,11 +98,19 @@ async function startTelemetry(
   return await sdk.startTelemetry({ exporters, environment, logger });
 }
 
-function announce(config: Config, port: number, logger: Logger): void {
+function announce(
+  config: Config,
+  { port, httpsPort }: RunningService,
+  passed: readonly PassedSocket[],
+  logger: Logger,
+): void {
   for (const message of configWarnings(config)) logger.log('warn', 'configuration', { message });
   logger.log('info', 'listening', {
     host: config.http.host,
     port,
+    httpsPort,
+    socket: config.listener.socketPath,
+    passedSockets: passed.length || undefined,
     registry: config.registry.defaultHost.name,
     workspace: config.cache.directory ?? config.workspaceDirectory,
     version: VERSION,

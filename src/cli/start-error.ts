@@ -26,7 +26,10 @@ const LISTEN_ERRORS: ReadonlyMap<string | undefined, string> = new Map([
  * @returns PassthroughError `INVALID_CONFIGURATION` with variables, values and reason when a folder cannot be used, or the service
  *   cannot listen on the configured address; any other error as it is
  */
-export function startError(error: unknown, { http, cache }: Pick<Config, 'http' | 'cache'>): unknown {
+export function startError(
+  error: unknown,
+  { http, cache, listener }: Pick<Config, 'http' | 'cache' | 'listener'>,
+): unknown {
   if (isPassthroughError(error, 'INVALID_CONFIGURATION') && error.details.folder !== undefined) {
     const { folder, reason } = error.details;
     const variable = cache.directory === undefined ? VARIABLES.workspaceDirectory : VARIABLES.cacheDirectory;
@@ -36,7 +39,11 @@ export function startError(error: unknown, { http, cache }: Pick<Config, 'http' 
       { cause: error },
     );
   }
-  return listenError(error, `${VARIABLES.host}=${quoted(http.host)} ${VARIABLES.port}=${http.port}`);
+  const port =
+    portOf(error) === listener.httpsPort && listener.httpsPort !== http.port
+      ? `${VARIABLES.httpsPort}=${listener.httpsPort}`
+      : `${VARIABLES.port}=${http.port}`;
+  return listenError(error, `${VARIABLES.host}=${quoted(http.host)} ${port}`);
 }
 
 /**
@@ -53,6 +60,11 @@ export function listenError(error: unknown, address: string): unknown {
   return new PassthroughError('INVALID_CONFIGURATION', `Cannot listen on ${address}: ${why} (${code})`, {
     cause: error,
   });
+}
+
+/** The port that could not be listened on. */
+function portOf(error: unknown): unknown {
+  return error instanceof Error && 'port' in error ? error.port : undefined;
 }
 
 /** Files have some of the codes, too. `getaddrinfo` resolves a host name before `listen`. */

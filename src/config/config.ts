@@ -6,6 +6,7 @@ import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type AccessConfig, readAccess } from './access.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
+import { type ListenerSettings, listenerWarnings, readListenerSettings } from './listener.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
@@ -39,6 +40,7 @@ export interface Config
   > {
   readonly http: HttpSettings;
   readonly access: AccessConfig;
+  readonly listener: ListenerSettings;
   /** Most concurrent work of one client, such as preparations and look-ups; 0 for no limit. */
   readonly requestsPerClient: number;
   readonly logLevel: LogLevel;
@@ -80,6 +82,7 @@ function readConfig(read: EnvironmentReader): Config {
       maxConnections: read.integer('MAX_CONNECTIONS', DEFAULT_MAX_CONNECTIONS, 1, 1_000_000),
     },
     access: readAccess(read),
+    listener: readListenerSettings(read),
     requestsPerClient: read.integer('MAX_REQUESTS_PER_CLIENT', 16, 0, 10_000),
     logLevel: readLogLevel(read),
     exporters: readExporters(read),
@@ -133,10 +136,10 @@ function parseListenHost(text: string): string {
  *
  * @returns one line for the log for each
  */
-export function configWarnings({ registry, cache }: Config): readonly string[] {
+export function configWarnings({ registry, cache, listener }: Config): readonly string[] {
   const { bearerToken, basic } = registry.credentials;
   const hasStatic = bearerToken !== undefined || basic !== undefined;
-  const warnings: readonly [isGiven: boolean, message: string][] = [
+  const warnings: readonly (readonly [isGiven: boolean, message: string])[] = [
     [
       hasStatic && !areBound(registry.credentials),
       'REGISTRY_URL and REGISTRY_CREDENTIALS_HOSTS are not set, so the configured credentials are sent to whichever registry a ' +
@@ -146,6 +149,7 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
       cache.staleMs > 0 && cache.maxBytes === 0,
       'CACHE_SERVE_STALE has no effect: CACHE_MAX_BYTES is 0, so nothing is kept that could be served',
     ],
+    ...listenerWarnings(listener),
   ];
   return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
 }

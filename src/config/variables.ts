@@ -7,16 +7,23 @@ import { nearest } from '../util/text/nearest.ts';
  */
 export const VARIABLES = Object.freeze({
   allowedHosts: 'REGISTRY_ALLOWED_HOSTS',
+  allowedNetworks: 'CLIENT_ALLOWED_NETWORKS',
   bufferedBytes: 'MAX_BUFFERED_BYTES',
   cacheDirectory: 'CACHE_DIR',
   compressedBytes: 'MAX_COMPRESSED_BYTES',
   configBytes: 'MAX_CONFIG_BYTES',
   foreignLayers: 'REGISTRY_FOREIGN_LAYERS',
   host: 'HTTP_HOST',
+  httpsPort: 'HTTPS_PORT',
   manifestBytes: 'MAX_MANIFEST_BYTES',
   plainHttpHosts: 'REGISTRY_PLAIN_HTTP_HOSTS',
   port: 'HTTP_PORT',
+  socket: 'HTTP_SOCKET',
+  tlsCertificate: 'TLS_CERT_FILE',
+  tlsClientAuthorities: 'TLS_CLIENT_CA_FILE',
+  tlsKey: 'TLS_KEY_FILE',
   trustedCertificates: 'NODE_EXTRA_CA_CERTS',
+  trustedProxies: 'TRUSTED_PROXIES',
   uncompressedBytes: 'MAX_IMAGE_BYTES',
   workspaceDirectory: 'WORKSPACE_DIR',
 });
@@ -26,9 +33,6 @@ export const OTHER_VARIABLES: readonly string[] = [VARIABLES.trustedCertificates
 
 /** Variables of later versions. To ignore one in silence would open what its operator means to close. */
 export const UNSUPPORTED_VARIABLES: readonly string[] = [
-  'CLIENT_ALLOWED_NETWORKS',
-  'HTTPS_ONLY',
-  'HTTPS_PORT',
   'OTEL_EXPORTER_OTLP_HEADERS_FILE',
   'OTEL_EXPORTER_OTLP_LOGS_HEADERS_FILE',
   'OTEL_EXPORTER_OTLP_METRICS_HEADERS_FILE',
@@ -44,10 +48,6 @@ export const UNSUPPORTED_VARIABLES: readonly string[] = [
   'SIGNATURE_KEYS',
   'SIGNATURE_POLICY',
   'SIGNATURE_REQUIRED_FOR',
-  'TLS_CERT_FILE',
-  'TLS_CLIENT_CA_FILE',
-  'TLS_KEY_FILE',
-  'TRUSTED_PROXIES',
 ];
 
 /**
@@ -69,12 +69,20 @@ export function uselessVariables(
       (REGISTRY_USERNAME ?? '') !== '' && REGISTRY_PASSWORD === undefined,
       'REGISTRY_USERNAME is set without REGISTRY_PASSWORD: the password is empty',
     ],
+    [
+      isSet(environment[VARIABLES.httpsPort]) && !isSet(environment[VARIABLES.tlsCertificate]),
+      `${VARIABLES.httpsPort} has no effect: ${VARIABLES.tlsCertificate} is not set`,
+    ],
+    [
+      isSet(environment['HTTP_SOCKET_MODE']) && !isSet(environment[VARIABLES.socket]),
+      `HTTP_SOCKET_MODE has no effect: ${VARIABLES.socket} is not set`,
+    ],
   ];
   return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
 }
 
 /** Beginnings of names that are ours as a rule. */
-const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTP)_/;
+const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTPS?)_/;
 
 /** Standard variables of OpenTelemetry, of proxies, and of OpenSSL, which many images set. */
 const STANDARD = /^OTEL_|_PROXY$|^SSL_CERT_(?:FILE|DIR)$/;

@@ -28,8 +28,8 @@ export class ClientLimit {
   /**
    * Counts work of a client.
    *
-   * @param address of the connection. Never from `X-Forwarded-For`, which any client can set to a new address each time. Behind a
-   *   proxy all clients count as one, so the proxy has to limit them
+   * @param address of the connection, or from a proxy in `TRUSTED_PROXIES`. Any client can send `X-Forwarded-For` with a new address
+   *   each time. Behind another proxy all clients count as one, so the proxy has to limit them
    * @param kind for the message
    * @param key equal keys of a client mean the same work, which is shared; work without a key is not shared
    * @returns ends the count; further calls do nothing

@@ -29,6 +29,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   CREDENTIALS_REQUIRED: { status: 401, title: 'Registry credentials are required' },
   CROSS_SITE: { status: 403, title: 'Cross-site request' },
   CLIENT_NOT_ALLOWED: { status: 403, title: 'Client not allowed' },
+  HTTPS_REQUIRED: { status: 403, title: 'Client not allowed' },
   REGISTRY_NOT_ALLOWED: { status: 403, title: 'Registry not allowed' },
   NOT_FOUND: { status: 404, title: 'Not found' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method not allowed' },

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Client } from './networks/client.ts';
 
 /** What the log says about a request when it is over. Handlers fill it in. */
 export interface RequestFacts {
@@ -33,6 +34,7 @@ export interface RequestContext {
   readonly id: string;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  readonly client: Client;
   /** Aborts when the client leaves before its answer is complete, or the service stops. */
   readonly signal: AbortSignal;
   readonly facts: RequestFacts;

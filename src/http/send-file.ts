@@ -61,14 +61,14 @@ export async function sendFile(
   file: ArchiveFile,
   options: SendFileOptions,
 ): Promise<void> {
-  const { request, response, facts } = context;
+  const { request, response, facts, client } = context;
   const { headers, method } = request;
   const { size, etag } = file;
   const ifRange = headers['if-range']?.toString();
   const isPartAsked = method === 'GET' && mayBePartial(ifRange, etag);
   const range = isPartAsked ? parseRange(headers.range, size) : undefined;
   const { socket, url = '' } = request;
-  const download = { address: socket.remoteAddress ?? '', url, etag, size };
+  const download = { address: client.address, url, etag, size };
   if (ifRange === undefined && !namesItsFile(headers['if-match']) && range !== undefined) {
     const position = range === 'unsatisfiable' ? rangeStart(headers.range) : range.start;
     refuseForeignRest(position, download, options.downloads);
@@ -203,7 +203,7 @@ export async function sendBytes(
     sent.add(byteLength);
     facts.bytes = (facts.bytes ?? 0) + byteLength;
   };
-  await writeBody(response, bytes, { signal, writeHead, onWritten });
+  await writeBody(response, bytes, { signal, writeHead, onWritten, client: context.client.address });
 }
 
 /** What belongs to one call of {@link writeBody}. */
@@ -213,6 +213,8 @@ export interface BodyCall {
   readonly writeHead: () => void;
   /** Receives the length of each chunk that the system has taken. */
   readonly onWritten?: (byteLength: number) => void;
+  /** Address of the client, whose turn the writes take; that of the connection unless given. */
+  readonly client?: string;
 }
 
 /**
@@ -223,11 +225,11 @@ export interface BodyCall {
 export async function writeBody(
   response: ServerResponse,
   bytes: AsyncIterable<Uint8Array>,
-  { signal, writeHead, onWritten = () => undefined }: BodyCall,
+  { signal, writeHead, onWritten = () => undefined, client }: BodyCall,
 ): Promise<void> {
   try {
     await turnOf(response, signal);
-    using writer = new Writer(response, signal);
+    using writer = new Writer(response, signal, client ?? response.socket?.remoteAddress ?? '');
     for await (const chunk of bytes) {
       const { byteLength } = chunk;
       if (!response.headersSent) writeHead();
@@ -266,10 +268,10 @@ class Writer implements Disposable {
   #fail: (reason: unknown) => void = () => undefined;
   readonly #leave = () => this.#fail(this.#signal.reason);
 
-  constructor(response: ServerResponse, signal: AbortSignal) {
+  constructor(response: ServerResponse, signal: AbortSignal, address: string) {
     this.#response = response;
     this.#signal = signal;
-    this.#client = clientOf(response.socket?.remoteAddress ?? '');
+    this.#client = clientOf(address);
     signal.addEventListener('abort', this.#leave, { once: true });
   }
 

@@ -11,13 +11,17 @@ import type { Logger } from '../telemetry/log.ts';
 import { printableJson, printableLines } from '../util/printable.ts';
 import type { Application } from './application.ts';
 import { ClientLimit, clientOf } from './client-limit.ts';
+import type { Peer } from './connections/peer.ts';
 import { HttpServer } from './connections/server.ts';
 import { refuseCrossSite } from './cross-site.ts';
 import { describePreparation } from './events/describe-preparation.ts';
 import { Listeners } from './events/listeners.ts';
 import { PreparationFeeds } from './events/preparation-feeds.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
+import type { PassedSocket } from './listeners/listeners.ts';
+import { refuseClient } from './networks/admission.ts';
 import { refuseOtherHost } from './networks/allowed-hosts.ts';
+import { type Client, directClient, findClient } from './networks/client.ts';
 import { affordableConnections, DescriptorWatch, descriptorWarning } from './observe/descriptor-watch.ts';
 import { causeOf, logRequest } from './observe/request-log.ts';
 import { recordRequest } from './observe/request-metrics.ts';
@@ -51,6 +55,7 @@ export class HttpService implements Application {
   readonly connections: { open: number; readonly max: number };
   readonly startedAt = new Date();
   #isStopping = false;
+  #httpsPort: number | undefined;
 
   private constructor(images: ImageService, config: Config, logger: Logger) {
     this.images = images;
@@ -68,32 +73,44 @@ export class HttpService implements Application {
    * Starts to serve.
    *
    * @param images stays the caller's, who closes it after the service has stopped
-   * @returns the port, and the way to stop
-   * @throws the system's error if the address cannot be listened on
+   * @param passed sockets to listen on in place of the ports
+   * @returns the ports, and the way to stop
+   * @throws the system's error if an address cannot be listened on; PassthroughError `INVALID_CONFIGURATION` for a certificate, a passed
+   *   socket or the path of a Unix socket that cannot be used
    */
-  static async start(images: ImageService, config: Config, logger: Logger): Promise<RunningService> {
+  static async start(
+    images: ImageService,
+    config: Config,
+    logger: Logger,
+    passed: readonly PassedSocket[] = [],
+  ): Promise<RunningService> {
     const service = new HttpService(images, config, logger);
     const descriptors = new DescriptorWatch(logger);
     const { maxConnections } = config.http;
+    const { tls: files, httpsPort, socketPath, socketMode } = config.listener;
     const message = descriptorWarning(maxConnections, maxConnections === DEFAULT_MAX_CONNECTIONS);
     if (message !== undefined) logger.log('warn', 'open_files', { message });
     const server = await HttpServer.start({
       ...config.http,
       maxConnections: service.connections.max,
+      ...(files !== undefined && { httpsPort, tls: { files, logger } }),
+      ...(socketPath !== undefined && { unix: { path: socketPath, mode: socketMode } }),
+      passed,
       urgentPaths: PROBE_PATHS,
       onConnection: (socket) => {
         descriptors.check();
         service.#count(socket);
       },
       isShort: () => descriptors.isShort,
-      handle: (request, response, signal) => service.#handle(request, response, signal),
+      handle: (...call) => service.#handle(...call),
     });
+    service.#httpsPort = server.httpsPort;
     const stop = async () => {
       service.#isStopping = true;
       const [cutOff] = await Promise.all([server.stop(config.shutdownMs), images.preparations.stop()]);
       return cutOff;
     };
-    return { port: server.port, stop };
+    return { port: server.port, httpsPort: server.httpsPort, stop };
   }
 
   get isStopping(): boolean {
@@ -109,9 +126,15 @@ export class HttpService implements Application {
   }
 
   /** Handles one request, from its header to its line in the log. */
-  async #handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  async #handle(
+    request: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+    peer: Peer,
+  ): Promise<void> {
     const startedAt = performance.now();
-    const context: RequestContext = { id: randomUUID(), request, response, signal, facts: {} };
+    const { client, fault } = this.#clientOf(request, peer);
+    const context: RequestContext = { id: randomUUID(), request, response, client, signal, facts: {} };
     response.setHeader('X-Request-Id', context.id);
     this.downloads.confirm(request.socket);
     if (this.#isStopping) response.setHeader('Connection', 'close');
@@ -120,6 +143,7 @@ export class HttpService implements Application {
     const end = this.activity.begin(context, isPull);
     const answer = async () => {
       try {
+        if (!isProbe) this.#admit(context, fault);
         await this.#answer(context, found);
       } catch (error) {
         this.#fail(context, error);
@@ -134,6 +158,26 @@ export class HttpService implements Application {
     const ms = performance.now() - startedAt;
     recordRequest(context, isPull, ms / 1000);
     otel.with(within, () => logRequest(context, isProbe, Math.round(ms), this.logger));
+  }
+
+  /** The client of a request, or the peer and what is wrong with the word of its proxy. */
+  #clientOf({ headers }: IncomingMessage, peer: Peer): { readonly client: Client; readonly fault?: unknown } {
+    try {
+      return { client: findClient(peer, headers, this.config.listener.trustedProxies) };
+    } catch (fault) {
+      return { client: directClient(peer), fault };
+    }
+  }
+
+  /** Refuses a client before anything of its request is looked at. It keeps no connection. */
+  #admit({ client, request, response }: RequestContext, fault: unknown): void {
+    try {
+      if (fault !== undefined) throw fault;
+      refuseClient(client, this.config.listener, this.#httpsPort, request.headers.host);
+    } catch (error) {
+      response.setHeader('Connection', 'close');
+      throw error;
+    }
   }
 
   async #answer(context: RequestContext, found: ReturnType<typeof routeOf>): Promise<void> {
@@ -164,7 +208,7 @@ export class HttpService implements Application {
     if (cause !== undefined) context.facts.cause = cause;
     // Errors of clients would displace those that an operator looks for.
     if (problem.error.code !== 'ABORTED' && (problem.status >= 500 || context.response.headersSent)) {
-      const client = clientOf(context.request.socket.remoteAddress ?? '');
+      const client = clientOf(context.client.address);
       this.failures.add(problem, { route: context.facts.route, requestId: context.id, client });
     }
     if (problem.error.code === 'INTERNAL') {
@@ -184,7 +228,10 @@ function stackOf(fault: unknown): string {
 
 /** A service that answers. */
 export interface RunningService {
+  /** The port of plain http; 0 if there is none. */
   readonly port: number;
+  /** The port of https; `undefined` if there is none. */
+  readonly httpsPort: number | undefined;
   /**
    * Stops: `/ready` answers 503, and no archive is begun. Running downloads end within the configured time.
    *

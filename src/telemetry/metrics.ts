@@ -1,4 +1,4 @@
-import { type Counter, type Histogram, metrics, type UpDownCounter } from '@opentelemetry/api';
+import { type Counter, type Gauge, type Histogram, metrics, type UpDownCounter } from '@opentelemetry/api';
 import { VERSION } from '../version.ts';
 
 /** The service's own metrics, besides those of Node's runtime. */
@@ -27,6 +27,12 @@ export interface Instruments {
   readonly storeRequests: Counter;
   /** Prepared files that were removed to make room. */
   readonly storeEvictions: Counter;
+  /** Seconds until the certificate of the https port expires; negative for an expired one. */
+  readonly certificateExpiry: Gauge;
+  /** Changes of its files, by `passthrough.outcome`: `ok` or `failed`. */
+  readonly certificateReloads: Counter;
+  /** Connections to the https port without a complete handshake, by `error.type`. */
+  readonly handshakeFailures: Counter;
 }
 
 /** Bounds of the semantic conventions, in seconds: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ */
@@ -89,6 +95,18 @@ function createInstruments(): Instruments {
     storeEvictions: meter.createCounter('passthrough.store.evictions', {
       description: 'Prepared layers and files that were removed to make room.',
       unit: '{file}',
+    }),
+    certificateExpiry: meter.createGauge('passthrough.certificate.expiry', {
+      description: 'Time until the certificate of the service expires.',
+      unit: 's',
+    }),
+    certificateReloads: meter.createCounter('passthrough.certificate.reloads', {
+      description: 'Changes of the certificate of the service, by how they ended.',
+      unit: '{reload}',
+    }),
+    handshakeFailures: meter.createCounter('passthrough.tls.failures', {
+      description: 'TLS handshakes of clients that failed.',
+      unit: '{handshake}',
     }),
     workspaceUsage: meter.createUpDownCounter('passthrough.workspace.usage', {
       description: 'Bytes that lie in the workspace.',

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { startError } from '../../src/cli/start-error.ts';
+import { loadConfig } from '../../src/config/config.ts';
 import { isPassthroughError, PassthroughError } from '../../src/errors.ts';
 
 const CONFIG = {
   http: { host: '::1', port: 80, headerTimeoutMs: 1, idleTimeoutMs: 1, maxConnections: 1 },
   cache: { directory: undefined, maxBytes: undefined, staleMs: 0 },
+  listener: loadConfig({ HTTPS_PORT: '8443' }).listener,
 };
 
 describe('the error of a failed start', () => {
@@ -25,6 +27,17 @@ describe('the error of a failed start', () => {
       assert.ok(isPassthroughError(error, 'INVALID_CONFIGURATION'));
       assert.equal(error.message, `Cannot listen on HTTP_HOST="::1" HTTP_PORT=80: ${why} (${code})`);
       assert.equal(error.cause, cause);
+    });
+  }
+
+  for (const [port, address] of [
+    [80, 'HTTP_HOST="::1" HTTP_PORT=80'],
+    [8443, 'HTTP_HOST="::1" HTTPS_PORT=8443'],
+  ] as const) {
+    test(`names the variable of the port: ${port}`, () => {
+      const cause = Object.assign(new Error('listen'), { code: 'EADDRINUSE', syscall: 'listen', port });
+      const { message } = startError(cause, CONFIG) as Error;
+      assert.equal(message, `Cannot listen on ${address}: the port is in use (EADDRINUSE)`);
     });
   }
 

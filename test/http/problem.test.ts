@@ -15,6 +15,7 @@ const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]
   CROSS_SITE: [403, 'Cross-site request'],
   CLIENT_NOT_ALLOWED: [403, 'Client not allowed'],
   HOST_NOT_ALLOWED: [421, 'Misdirected request'],
+  HTTPS_REQUIRED: [403, 'Client not allowed'],
   REGISTRY_NOT_ALLOWED: [403, 'Registry not allowed'],
   NOT_FOUND: [404, 'Not found'],
   METHOD_NOT_ALLOWED: [405, 'Method not allowed'],

@@ -137,3 +137,37 @@ for (const balancer of BALANCERS) {
     }
   });
 }
+
+for (const balancer of BALANCERS) {
+  test(`${balancer.command} tells who the client is, and the client cannot`, {
+    timeout: 60_000,
+  }, async (t) => {
+    if (!requireParts(t, balancer.command, 'curl')) return;
+    const stack = cleanup(t);
+    const directory = await temporaryDirectory(stack, 'balanced');
+    const env = { TRUSTED_PROXIES: '127.0.0.1', CLIENT_ALLOWED_NETWORKS: '127.0.0.2' };
+    const replicas = await Promise.all([startService(stack, env), startService(stack, env)]);
+    const origin = await startBalancer(t, stack, balancer, replicas);
+    const lies = [
+      ...['-H', 'Forwarded: for=127.0.0.2;proto=https', '-H', 'X-Forwarded-For: 127.0.0.2'],
+      ...['-H', 'X-Forwarded-For: 127.0.0.2', '-H', 'X-Forwarded-Proto: https'],
+    ];
+    for (const headers of [[], lies]) {
+      const statusFrom = async (address: string) =>
+        (await curl(directory, `${origin}/`, '--interface', address, ...headers)).status;
+      assert.equal(await statusFrom('127.0.0.2'), 200);
+      assert.equal(await statusFrom('127.0.0.3'), 403);
+    }
+    const clients = replicas.flatMap((replica) =>
+      replica
+        .logs()
+        .flatMap(({ event, client, proxy }) => (event === 'request' ? [`${client} by ${proxy}`] : [])),
+    );
+    assert.deepEqual(clients.toSorted(), [
+      '127.0.0.2 by 127.0.0.1',
+      '127.0.0.2 by 127.0.0.1',
+      '127.0.0.3 by 127.0.0.1',
+      '127.0.0.3 by 127.0.0.1',
+    ]);
+  });
+}

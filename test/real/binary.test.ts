@@ -158,7 +158,11 @@ test('the unit of systemd is valid and leaves little to attack', async (t) => {
   const program = /^ExecStart=(\S+)/m.exec(unit)?.[1] ?? '';
   assert.equal(program, '/usr/local/bin/docker-http-passthrough');
   await writeFile(path, unit.replace(program, '/bin/true'));
-  const verified = await attempt('systemd-analyze', ['verify', '--man=no', path]);
+  const sockets = ['', '-https'].map((name) => UNIT.replace('.service', `${name}.socket`));
+  const paths = sockets.map((name) => join(directory, name));
+  for (const [at, name] of sockets.entries())
+    await copyFile(join(ROOT, 'deploy/systemd', name), paths[at] ?? '');
+  const verified = await attempt('systemd-analyze', ['verify', '--man=no', path, ...paths]);
   assert.deepEqual([verified.code, verified.stdout, verified.stderr], [0, '', '']);
   await run('systemd-analyze', ['security', '--offline=true', '--threshold=20', '--no-pager', path]);
 

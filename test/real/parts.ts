@@ -36,6 +36,8 @@ const PACKAGES = {
   skopeo: 'skopeo',
   strip: 'binutils',
   'systemd-analyze': 'systemd',
+  'systemd-notify': 'systemd',
+  'systemd-socket-activate': 'systemd',
   tar: 'tar',
   umoci: 'umoci',
   wget: 'wget',

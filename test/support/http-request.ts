@@ -1,6 +1,8 @@
 /** Requests to a service under test on 127.0.0.1, each on its own connection. */
 
 import { type IncomingHttpHeaders, type IncomingMessage, request as send } from 'node:http';
+import { request as sendSecurely } from 'node:https';
+import type { SecureContextOptions } from 'node:tls';
 import { within } from './within.ts';
 
 /** The parts of a request. */
@@ -10,6 +12,10 @@ export interface RequestOptions {
   readonly body?: string;
   /** The local address to connect from. */
   readonly localAddress?: string;
+  /** For https: the authority that is trusted as `ca`, and the client's own certificate. */
+  readonly tls?: SecureContextOptions;
+  /** Path of a Unix socket in place of the port. */
+  readonly socketPath?: string;
   /** Aborts the request, as a client that leaves does. */
   readonly signal?: AbortSignal;
 }
@@ -33,11 +39,11 @@ export async function request(port: number, path: string, options?: RequestOptio
 /** Sends a request and resolves with the header; the body is not read. */
 export function open(port: number, path: string, options: RequestOptions = {}): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const { method = 'GET', headers = {}, signal, body, localAddress } = options;
-  const outgoing = send(
+  const { method = 'GET', headers = {}, signal, body, localAddress, tls, socketPath } = options;
+  const outgoing = (tls === undefined ? send : sendSecurely)(
     {
-      host: '127.0.0.1',
-      port,
+      ...(socketPath === undefined ? { host: '127.0.0.1', port } : { socketPath }),
+      ...tls,
       path,
       method,
       headers,

@@ -28,6 +28,8 @@ export const QUICK_RETRY: RetryPolicy = { attempts: 2, baseMs: 1, maxMs: 50 };
 /** A running service. Disposing of it stops it and removes its workspace. */
 export interface TestService extends AsyncDisposable {
   readonly port: number;
+  /** Port of https; 0 without TLS. */
+  readonly httpsPort: number;
   readonly workspace: string;
   /** Every line of the log so far, at all levels. */
   logs(): readonly LogEvent[];
@@ -119,6 +121,7 @@ export async function startTestService(
   };
   return {
     port: service.port,
+    httpsPort: service.httpsPort ?? 0,
     workspace,
     logs: () => log.events,
     logText: () => logText,

@@ -55,6 +55,11 @@ export class Connections {
     else connection.client.waiting.delete(socket);
   }
 
+  /** Closes all connections. */
+  closeAll(): void {
+    for (const socket of this.#connections.keys()) socket.destroy();
+  }
+
   /** Closes a waiting connection of the client that has most, if that is more than the newcomer would have. */
   #makeRoom(newcomer: Client): boolean {
     let busiest = newcomer;

@@ -1,23 +1,28 @@
-import { once } from 'node:events';
 import http, { type IncomingMessage, type Server, ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { HttpSettings } from '../../config/config.ts';
 import { PassthroughError } from '../../errors.ts';
 import { stopping } from '../../pull/preparations.ts';
+import { clientOf } from '../client-limit.ts';
+import { Listeners, type ListenOptions } from '../listeners/listeners.ts';
+import { TlsHandshakes, type TlsOptions } from '../listeners/tls-handshakes.ts';
 import { Connections } from './connections.ts';
+import {
+  type ClientError,
+  endLater,
+  MAX_HEADER_BYTES,
+  plainAnswer,
+  Refusals,
+  refusal,
+} from './last-answer.ts';
+import { type Entrance, type Peer, UNIX_ADDRESS } from './peer.ts';
 import { RequestGate } from './request-gate.ts';
 import { RequestTurns } from './request-turns.ts';
 
-/** Largest request line and header, in bytes: twice Node's default, for clients that send long tokens. */
-const MAX_HEADER_BYTES = 32 * 1024;
-
 /** Time for aborted handlers to end, in milliseconds. They only close files. */
 const ABORT_GRACE_MS = 2_000;
-
-/** Time for a refused client to read the reason and to close its side, in milliseconds. */
-const LINGER_MS = 1_000;
 
 /**
  * Time for a request body to arrive after the header, in milliseconds. Bodies are lists of images of at most 32 KiB, which take
@@ -34,20 +39,13 @@ const CHECK_INTERVAL_MS = 1_000;
  */
 const IDLE_GRACE_MS = 1_000;
 
-/**
- * Connections that the system holds until they are accepted; at most its own limit (`net.core.somaxconn`). A client that finds the
- * queue full tries again after a second.
- */
-const ACCEPT_QUEUE = 4096;
-
-/** Most refused connections that are held for {@link LINGER_MS}. Further ones are closed at once. */
-const MAX_LINGERING = 32;
-
 /** `Retry-After` when all connections are in use, in seconds: idle ones have ended by then. */
 const RETRY_AFTER_FULL_S = 60;
 
 /** Settings of {@link HttpServer}, and what handles its requests. */
-export interface HttpServerOptions extends HttpSettings {
+export interface HttpServerOptions extends HttpSettings, ListenOptions {
+  /** Of the port of https, which needs it. */
+  readonly tls?: TlsOptions | undefined;
   /** Longest wait for a body after the header, in milliseconds; {@link BODY_TIMEOUT_MS} unless given. */
   readonly bodyTimeoutMs?: number;
   /** Paths of probes, whose requests are taken before all others; none unless given. */
@@ -61,63 +59,78 @@ export interface HttpServerOptions extends HttpSettings {
    *
    * @param signal aborts when the client leaves before its answer is complete, or the server stops waiting for it
    */
-  readonly handle: (request: IncomingMessage, response: ServerResponse, signal: AbortSignal) => Promise<void>;
+  readonly handle: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+    peer: Peer,
+  ) => Promise<void>;
 }
 
 /** Takes requests from sockets, aborts a handler when its client leaves, and stops after the answers under way. */
 export class HttpServer {
   readonly #options: HttpServerOptions;
-  readonly #server: Server;
+  /** Parses requests of connections that it is given. It does not listen. */
+  readonly #parser: Server;
   /** Requests that are being answered. */
   readonly #active = new Map<AbortController, Active>();
   /** Sockets that end after the answers under way on them. */
   readonly #ending = new WeakSet<Duplex>();
   readonly #turns: RequestTurns;
   readonly #connections: Connections;
-  #lingering = 0;
+  readonly #refusals = new Refusals();
+  /** Connections whose requests are parsed. */
+  readonly #accepted = new WeakMap<Socket, Accepted>();
+  #listeners: Listeners | undefined;
+  #handshakes: TlsHandshakes | undefined;
 
   private constructor(options: HttpServerOptions) {
     this.#options = options;
     this.#connections = new Connections(options.maxConnections);
     this.#turns = new RequestTurns(options.urgentPaths);
-    const gates = new WeakMap<Socket, RequestGate>();
+    const accepted = this.#accepted;
     /** Counts each request that is parsed, also those that Node answers itself: 400 without `Host`, 417. */
     class CountedResponse extends ServerResponse {
       constructor(...parameters: ConstructorParameters<typeof ServerResponse>) {
         super(...parameters);
         const [request] = parameters;
-        gates.get(request.socket)?.enter(request, this);
+        accepted.get(request.socket)?.gate.enter(request, this);
       }
     }
     const settings = { ...serverOptions(options), ServerResponse: CountedResponse };
-    this.#server = http.createServer(settings, (request, response) => this.#accept(request, response));
-    // Node's own listener attaches a parser, which a refused connection does not need.
-    const attach = this.#server.listeners('connection');
-    this.#server.removeAllListeners('connection');
-    this.#server.on('connection', (socket: Socket) => {
-      this.#turns.arrive();
-      if (!this.#admit(socket)) return;
-      for (const listener of attach) listener.call(this.#server, socket);
-      gates.set(socket, new RequestGate(socket, this.#turns));
-    });
-    this.#server.on('clientError', (error, socket) => this.#refuse(error, socket));
+    this.#parser = http.createServer(settings, (request, response) => this.#accept(request, response));
+    this.#parser.on('clientError', (error, socket) => this.#refuse(error, socket));
+    // Begins the checks of the time limits.
+    this.#parser.emit('listening');
   }
 
   /**
    * Starts to listen.
    *
-   * @throws the system's error if it cannot listen on the address
+   * @throws the system's error if it cannot listen on an address; PassthroughError `INVALID_CONFIGURATION` for files of TLS, a passed
+   *   socket or the path of a Unix socket that cannot be used
    */
   static async start(options: HttpServerOptions): Promise<HttpServer> {
     const server = new HttpServer(options);
-    server.#server.listen({ port: options.port, host: options.host, backlog: ACCEPT_QUEUE });
-    await once(server.#server, 'listening');
+    const { tls, headerTimeoutMs } = options;
+    try {
+      if (tls !== undefined) server.#handshakes = await TlsHandshakes.start(tls, headerTimeoutMs);
+      server.#listeners = await Listeners.open(options, (...connection) => server.#connect(...connection));
+    } catch (error) {
+      server.#close();
+      throw error;
+    }
     return server;
   }
 
-  /** The port that the server listens on. */
+  /** The port of plain http; 0 if there is none. */
   get port(): number {
-    return (this.#server.address() as AddressInfo).port;
+    return this.#listeners?.port ?? 0;
+  }
+
+  /** The port of https; `undefined` if there is none. */
+  get httpsPort(): number | undefined {
+    return this.#listeners?.httpsPort;
   }
 
   /**
@@ -131,11 +144,19 @@ export class HttpServer {
     await atMost(limitMs, this.#idle());
 
     const left = [...this.#active.values()];
-    this.#server.close();
+    const closed = this.#listeners?.close();
+    this.#close();
     for (const controller of this.#active.keys()) controller.abort(stopping('go on'));
     await atMost(ABORT_GRACE_MS, Promise.all(left.map(({ done }) => done)));
-    this.#server.closeAllConnections();
+    this.#connections.closeAll();
+    await closed;
     return left.length;
+  }
+
+  /** Takes no further requests: ends idle connections, and the checks of time limits and files. */
+  #close(): void {
+    this.#handshakes?.stop();
+    this.#parser.close();
   }
 
   /** Resolves when no request is being answered. */
@@ -143,38 +164,54 @@ export class HttpServer {
     while (this.#active.size > 0) await Promise.all([...this.#active.values()].map(({ done }) => done));
   }
 
+  /** Begins a new connection: encrypts it, if it has come by https, and then reads its requests. */
+  #connect(socket: Socket, entrance: Entrance): void {
+    const address = entrance === 'unix' ? UNIX_ADDRESS : (socket.remoteAddress ?? '');
+    const peer: Peer = { entrance, address, port: socket.remotePort, certificate: undefined };
+    this.#turns.arrive();
+    const why = this.#whyNot(socket);
+    if (entrance !== 'https') {
+      if (why === undefined) this.#read(socket, socket, peer);
+      else this.#refusals.answer(socket, busy(why));
+      return;
+    }
+    // The reason can only be read after a handshake.
+    if (why !== undefined && !this.#refusals.hold(socket)) return void socket.destroy();
+    this.#handshakes?.begin(socket, {
+      turn: (begin) => this.#turns.next(clientOf(address), begin),
+      secured: (secure, certificate) => {
+        if (why === undefined) this.#read(secure, socket, { ...peer, certificate });
+        else this.#refusals.end(secure, busy(why));
+      },
+    });
+  }
+
   /**
-   * Counts a new connection, or answers 503 when there is no place for it. Node's own `maxConnections` resets the connection, so
-   * the client sees no reason and no `Retry-After`.
+   * Counts a new connection, unless there is no place for it. Node's own `maxConnections` resets the connection, so the client sees
+   * no reason and no `Retry-After`.
+   *
+   * @returns why there is no place
    */
-  #admit(socket: Socket): boolean {
+  #whyNot(socket: Socket): string | undefined {
     const { maxConnections, onConnection, isShort } = this.#options;
     onConnection?.(socket);
-    const areFilesShort = isShort?.() === true;
-    if (!areFilesShort && this.#connections.admit(socket)) return true;
-    const why = areFilesShort
-      ? 'nearly all file descriptors of the process are in use'
-      : `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
-    const text = plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
-    socket.on('error', () => undefined);
-    if (this.#lingering >= MAX_LINGERING) {
-      socket.end(text);
-      socket.destroySoon();
-      return false;
-    }
-    this.#lingering += 1;
-    socket.once('close', () => {
-      this.#lingering -= 1;
-    });
-    socket.resume();
-    endLater(socket, text);
-    return false;
+    if (isShort?.() === true) return 'nearly all file descriptors of the process are in use';
+    if (this.#connections.admit(socket)) return undefined;
+    return `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
+  }
+
+  /** Reads the requests of a connection. */
+  #read(socket: Socket, counted: Socket, peer: Peer): void {
+    this.#parser.emit('connection', socket);
+    this.#accepted.set(socket, { peer, counted, gate: new RequestGate(socket, this.#turns) });
   }
 
   #accept(request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
+    const accepted = this.#accepted.get(socket);
     // A refused client may send on. Nothing could be answered.
-    if (!socket.writable || this.#ending.has(socket)) return;
+    if (!socket.writable || this.#ending.has(socket) || accepted === undefined) return;
+    const { peer, counted } = accepted;
     const controller = new AbortController();
     response.once('close', () => {
       if (!response.writableFinished)
@@ -185,10 +222,10 @@ export class HttpServer {
     response.on('error', () => undefined);
     // Before Node starts to wait for the next request: the limit of this answer must not apply to a pipelined one.
     response.prependListener('finish', () => socket.setTimeout(0));
-    this.#connections.work(socket, true);
-    const done = this.#options.handle(request, response, controller.signal).finally(() => {
+    this.#connections.work(counted, true);
+    const done = this.#options.handle(request, response, controller.signal, peer).finally(() => {
       this.#active.delete(controller);
-      this.#connections.work(socket, false);
+      this.#connections.work(counted, false);
     });
     this.#active.set(controller, { request, response, done });
   }
@@ -223,6 +260,14 @@ export class HttpServer {
   }
 }
 
+/** A connection whose requests are parsed. */
+interface Accepted {
+  readonly peer: Peer;
+  /** The connection as it is counted: without its encryption. */
+  readonly counted: Socket;
+  readonly gate: RequestGate;
+}
+
 /** A request that is being answered. */
 interface Active {
   readonly request: IncomingMessage;
@@ -230,8 +275,9 @@ interface Active {
   readonly done: Promise<void>;
 }
 
-/** Node's error for a connection that it cannot parse. */
-type ClientError = Error & { code?: string; rawPacket?: Buffer; reason?: string };
+function busy(why: string): string {
+  return plainAnswer('503 Busy', `Busy: Cannot take another connection: ${why}`, RETRY_AFTER_FULL_S);
+}
 
 /** The limits as Node's options. All of them end with the request: none limits the answer. */
 function serverOptions(options: HttpServerOptions): http.ServerOptions {
@@ -246,52 +292,9 @@ function serverOptions(options: HttpServerOptions): http.ServerOptions {
   };
 }
 
-/** A complete answer in plain text, for a connection without a parsed request. */
-function plainAnswer(status: string, text: string, retryAfterSeconds?: number): string {
-  const retryAfter = retryAfterSeconds === undefined ? '' : `Retry-After: ${retryAfterSeconds}\r\n`;
-  return (
-    `HTTP/1.1 ${status}\r\nConnection: close\r\n${retryAfter}Content-Type: text/plain; charset=utf-8\r\n` +
-    `Content-Length: ${Buffer.byteLength(text) + 1}\r\n\r\n${text}\n`
-  );
-}
-
-/**
- * Sends a last text and closes the connection later. Closing while the client still sends would reset the connection and lose the
- * text.
- */
-function endLater(socket: Duplex, text: string): void {
-  socket.end(text);
-  // No other limit applies here.
-  setTimeout(() => socket.destroy(), LINGER_MS).unref();
-}
-
 /** Waits for a promise, but no longer than a limit, and leaves no timer behind. */
 async function atMost(limitMs: number, promise: Promise<unknown>): Promise<void> {
   const isOver = new AbortController();
   await Promise.race([promise, delay(limitMs, undefined, { signal: isOver.signal }).catch(() => undefined)]);
   isOver.abort();
-}
-
-/** @param hasHeader whether the header has arrived, so that the body is late */
-function refusal(error: ClientError, hasHeader: boolean): [status: string, text: string] {
-  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') {
-    const what = hasHeader ? 'body' : 'header';
-    return ['408 Request Timeout', `Request timed out: its ${what} did not arrive in time`];
-  }
-  if (error.code === 'HPE_HEADER_OVERFLOW') {
-    const endOfFirstLine = error.rawPacket?.indexOf('\r\n') ?? -1;
-    return endOfFirstLine === -1 || endOfFirstLine > MAX_HEADER_BYTES
-      ? [
-          '400 Bad Request',
-          `Invalid image reference: Cannot parse path: it is longer than ${MAX_HEADER_BYTES} bytes`,
-        ]
-      : [
-          '431 Request Header Fields Too Large',
-          `Invalid request: its header is longer than ${MAX_HEADER_BYTES} bytes`,
-        ];
-  }
-  return [
-    '400 Bad Request',
-    `Invalid request: Cannot parse it as HTTP: ${error.reason ?? error.code ?? 'unknown'}`,
-  ];
 }

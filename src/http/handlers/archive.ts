@@ -58,9 +58,9 @@ export async function handleArchive(
   await send(context, prepared, app);
 }
 
-/** The address of the client's connection. */
-export function addressOf({ request }: RequestContext): string {
-  return request.socket.remoteAddress ?? '';
+/** The address of the client, also behind a trusted proxy. */
+export function addressOf({ client }: RequestContext): string {
+  return client.address;
 }
 
 /** Names the work of a request: requests of equal names ask for the same file with the same rights. */

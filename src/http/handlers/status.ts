@@ -27,7 +27,7 @@ export async function handleStatus(
   app: Application,
 ): Promise<void> {
   const { request, response } = context;
-  refuseOutsider(request, app.config.access.statusNetworks);
+  refuseOutsider(context, app.config.access.statusNetworks);
   varyBy(response, 'Accept');
   const status = collectStatus(app, showsClients);
   if (!isPreferred(request.headers.accept, 'text/html')) {

@@ -26,11 +26,13 @@ const LEVELS: Readonly<Record<Outcome, LogLevel>> = {
  * @param ms from the header of the request to the end of the answer
  */
 export function logRequest(context: RequestContext, isProbe: boolean, ms: number, logger: Logger): void {
-  const { id, request, response, facts } = context;
+  const { id, request, response, facts, client } = context;
   const { outcome } = outcomeOf(context);
   logger.log(isProbe ? 'debug' : LEVELS[outcome], 'request', {
     id,
-    client: request.socket.remoteAddress,
+    client: client.address || undefined,
+    ...(client.address !== client.peer.address && { proxy: client.peer.address }),
+    certificate: client.peer.certificate,
     method: request.method,
     ...(facts.image === undefined && { path: redactedPath(request.url) }),
     ...facts,

@@ -12,12 +12,12 @@ import { methodAttributes } from './server-attributes.ts';
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration
  */
 export function recordRequest(context: RequestContext, isPull: boolean, seconds: number): void {
-  const { request, response, facts } = context;
+  const { request, response, facts, client } = context;
   const { outcome, errorType } = outcomeOf(context);
   const { serverDuration, pulls } = instruments();
   serverDuration.record(seconds, {
     'http.request.method': methodAttributes(request.method)['http.request.method'],
-    'url.scheme': 'http',
+    'url.scheme': client.scheme,
     'network.protocol.version': request.httpVersion,
     ...(facts.route !== undefined && { 'http.route': facts.route }),
     ...(response.headersSent && { 'http.response.status_code': response.statusCode }),

@@ -1,7 +1,8 @@
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { isIP } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import type { Attributes } from '@opentelemetry/api';
 import { printable } from '../../util/printable.ts';
+import { UNIX_ADDRESS } from '../connections/peer.ts';
+import type { Client } from '../networks/client.ts';
 import { mayHoldCredentials } from '../routing/path.ts';
 
 /** Query parameters whose values are shown. Any other may be a secret in the wrong place. */
@@ -16,26 +17,32 @@ const MAX_PATH_LENGTH = 2048;
  * @param route template of the path; `undefined` if it fits no route
  * @see https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
  */
-export function requestAttributes(request: IncomingMessage, route: string | undefined): Attributes {
-  const { headers, socket } = request;
+export function requestAttributes(
+  request: IncomingMessage,
+  route: string | undefined,
+  client: Client,
+): Attributes {
+  const { headers } = request;
+  const { scheme, peer } = client;
   const [, query = ''] = (request.url ?? '').split(/\?(.*)/s);
   const shownPath = redactedPath(request.url);
   const shownQuery = redactedQuery(query);
-  const server = serverAddress(request);
+  const server = serverAddress(request, client);
   return withoutUndefined({
     ...methodAttributes(request.method),
     'http.route': route,
-    'url.full': fullUrl(schemeOf(headers), server, shownPath, shownQuery),
+    'url.full': fullUrl(scheme, server, shownPath, shownQuery),
     'url.path': shownPath,
     'url.query': shownQuery === '' ? undefined : shownQuery,
-    'url.scheme': schemeOf(headers),
+    'url.scheme': scheme,
     ...server,
-    'client.address': forwardedAddress(headers) ?? socket.remoteAddress,
-    'network.peer.address': socket.remoteAddress,
-    'network.peer.port': socket.remotePort,
+    'client.address': client.address || undefined,
+    'network.peer.address': peer.entrance === 'unix' ? undefined : peer.address || undefined,
+    'network.peer.port': peer.port,
     'network.protocol.name': 'http',
     'network.protocol.version': request.httpVersion,
-    'network.transport': 'tcp',
+    'network.transport': peer.entrance === 'unix' ? UNIX_ADDRESS : 'tcp',
+    'passthrough.client.certificate': peer.certificate,
     'user_agent.original': shown(headers['user-agent']),
   });
 }
@@ -67,41 +74,14 @@ export function methodAttributes(method = '') {
     : { 'http.request.method': '_OTHER', 'http.request.method_original': method };
 }
 
-/** The scheme that the client used: http, unless a proxy says otherwise. */
-function schemeOf(headers: IncomingHttpHeaders): 'http' | 'https' {
-  return forwarded(headers, 'proto', 'x-forwarded-proto')?.toLowerCase() === 'https' ? 'https' : 'http';
-}
-
-/** The address that the client requested: that of `Host`, or of the socket. */
-function serverAddress({ headers, socket }: IncomingMessage): ServerAddress {
-  const host = forwarded(headers, 'host', 'x-forwarded-host') ?? headers.host ?? '';
-  const url = URL.parse(`${schemeOf(headers)}://${host}`);
+/** The address that the client requested: that of a trusted proxy or of `Host`, else of the socket. */
+function serverAddress({ headers, socket }: IncomingMessage, { scheme, host }: Client): ServerAddress {
+  const url = URL.parse(`${scheme}://${host ?? headers.host ?? ''}`);
   if (url === null) return { 'server.address': socket.localAddress, 'server.port': socket.localPort };
   return {
     'server.address': url.hostname.replace(/^\[|\]$/g, ''),
     'server.port': Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
   };
-}
-
-function forwardedAddress(headers: IncomingHttpHeaders): string | undefined {
-  const node = forwarded(headers, 'for', 'x-forwarded-for') ?? '';
-  const address = node.replace(/^\[([^\]]*)\](?::\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1');
-  return isIP(address) === 0 ? undefined : address;
-}
-
-/**
- * What the first proxy says, in the standard header or its predecessor. Only telemetry uses it, since any client can send it.
- *
- * @see https://www.rfc-editor.org/rfc/rfc7239#section-4
- */
-function forwarded(headers: IncomingHttpHeaders, parameter: string, legacy: string): string | undefined {
-  const [first = ''] = (headers['forwarded'] ?? '').split(',', 1);
-  const pair = first.split(';').find((part) => part.trim().toLowerCase().startsWith(`${parameter}=`));
-  const old = headers[legacy];
-  const value =
-    pair?.slice(pair.indexOf('=') + 1).replaceAll('"', '') ??
-    (Array.isArray(old) ? old[0] : old)?.split(',', 1)[0];
-  return value?.trim() || undefined;
 }
 
 /**

@@ -27,7 +27,7 @@ export async function withServerSpan(context: RequestContext, answer: () => Prom
   // The attributes have no name here: an answer may take hours, and would keep them in memory.
   const { span, within } = startSpan(
     name,
-    { kind: SpanKind.SERVER, attributes: requestAttributes(request, facts.route) },
+    { kind: SpanKind.SERVER, attributes: requestAttributes(request, facts.route, context.client) },
     above,
   );
   try {

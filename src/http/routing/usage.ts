@@ -39,10 +39,10 @@ const TEXT_COLUMN = 57;
 /**
  * The text that `GET /` answers with: what the service is, and what to type.
  *
- * @param host as the client addressed the service, so that the examples can be typed as they stand
+ * @param origin as the client addressed the service, so that the examples can be typed as they stand: `http://images:8080`
  * @param routes in the order of the text
  */
-export function usageText(host: string, routes: readonly UsageRow[]): string {
+export function usageText(origin: string, routes: readonly UsageRow[]): string {
   const lines = [...routes, ...PREFIXES].map(({ usage: [request, text] }) =>
     `  ${request.padEnd(TEXT_COLUMN)}${text}`.trimEnd(),
   );
@@ -51,8 +51,8 @@ export function usageText(host: string, routes: readonly UsageRow[]): string {
 
 One GET of a file name gives the image as docker save writes it:
 
-  curl --fail -O http://${host}/docker/nginx_latest.tar && docker load -i nginx_latest.tar
-  copy http://${host}/docker/nginx_latest.tar flash:nginx_latest.tar
+  curl --fail -O ${origin}/docker/nginx_latest.tar && docker load -i nginx_latest.tar
+  copy ${origin}/docker/nginx_latest.tar flash:nginx_latest.tar
 
 Routes
 

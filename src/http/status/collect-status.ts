@@ -140,7 +140,7 @@ function preparingRows(
     const { image = '', platform } = context.facts;
     const seconds = secondsSince(startedAt, now);
     const row = { image, layout, platform, ...stateOf(progress), seconds, requests: 1, preparations: 0 };
-    add(row, clientOf(context.request.socket.remoteAddress ?? ''));
+    add(row, clientOf(context.client.address));
   }
   const rows = Array.from(groups.values(), ({ row, clients }) =>
     showsClients ? { ...row, clients: [...clients] } : row,
@@ -159,7 +159,7 @@ function downloadRow(
   now: number,
   showsClients: boolean,
 ): DownloadRow {
-  const { facts, request, response } = context;
+  const { client, facts, response } = context;
   const length = response.getHeader('content-length');
   return {
     image: facts.image ?? '',
@@ -167,7 +167,7 @@ function downloadRow(
     platform: facts.platform,
     bytes: { done: facts.bytes ?? 0, total: length === undefined ? undefined : Number(length) },
     seconds: secondsSince(startedAt, now),
-    ...(showsClients && { client: clientOf(request.socket.remoteAddress ?? '') }),
+    ...(showsClients && { client: clientOf(client.address) }),
   };
 }
 

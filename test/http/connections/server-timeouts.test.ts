@@ -131,9 +131,10 @@ describe('a body', () => {
 
   test('that arrives byte by byte gets 408 at the limit, and its handler is aborted', async () => {
     const aborted = Promise.withResolvers<void>();
-    await using started = await start((incoming, response, signal) => {
+    await using started = await start((...call) => {
+      const [, , signal] = call;
       signal.addEventListener('abort', () => aborted.resolve());
-      return answerBody(incoming, response, signal);
+      return answerBody(...call);
     }, limits);
     const begun = performance.now();
     using client = await connectRaw(started.port);

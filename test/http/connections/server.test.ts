@@ -196,9 +196,10 @@ describe('a server', () => {
   test('that stops answers the running request and those that come meanwhile', async () => {
     const held = new Held();
     let count = 0;
-    await using started = await startServer((incoming, response, signal) => {
+    await using started = await startServer((...call) => {
+      const [incoming, response] = call;
       count += 1;
-      return count === 1 ? held.handle(incoming, response, signal) : answerOk(incoming, response);
+      return count === 1 ? held.handle(...call) : answerOk(incoming, response);
     });
     const running = request(started.port, '/');
     await held.begun();

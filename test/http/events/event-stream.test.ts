@@ -7,6 +7,7 @@ import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../../src/errors.ts';
 import { sendEvents } from '../../../src/http/events/event-stream.ts';
 import { PreparationFeeds } from '../../../src/http/events/preparation-feeds.ts';
+import { directClient } from '../../../src/http/networks/client.ts';
 import { Preparations } from '../../../src/pull/preparations.ts';
 import { connectRaw } from '../../support/raw-client.ts';
 import { within } from '../../support/within.ts';
@@ -49,7 +50,9 @@ async function startStream(stallMs: number, eventBytes = EVENT_BYTES) {
     const leaving = new AbortController();
     response.once('close', () => leaving.abort(new Error('left')));
     opened.resolve(response);
-    const context = { id: '1', request, response, signal: leaving.signal, facts: {} };
+    const peer = { entrance: 'http', address: '127.0.0.1', port: 1, certificate: undefined } as const;
+    const client = directClient(peer);
+    const context = { id: '1', request, response, client, signal: leaving.signal, facts: {} };
     sendEvents(context, feeds, preparation.id, stallMs).then(result.resolve, result.resolve);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

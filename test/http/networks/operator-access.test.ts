@@ -49,8 +49,15 @@ const refused: readonly (readonly [...Row, why: RegExp])[] = [
 ];
 
 describe('a request for what operators see', () => {
-  const ask = ([networks, remoteAddress, headers]: readonly [...Row, ...unknown[]]) =>
-    refuseOutsider({ headers, socket: { remoteAddress } }, parseNetworks(networks));
+  const ask = (
+    [networks, peer, headers]: readonly [...Row, ...unknown[]],
+    /** What a trusted proxy says; else the peer. */
+    address = peer,
+  ) =>
+    refuseOutsider(
+      { client: { address, peer: { address: peer } }, request: { headers } },
+      parseNetworks(networks),
+    );
 
   for (const row of allowed) test(`is answered: ${JSON.stringify(row)}`, () => ask(row));
 
@@ -66,5 +73,20 @@ describe('a request for what operators see', () => {
           return true;
         },
       ));
+  }
+
+  const FORWARDED = { host: 'pull.example.com', 'x-forwarded-for': '203.0.113.9, 10.1.2.3' };
+
+  test('is answered if a trusted proxy names a listed client', () =>
+    ask(['10.1.0.0/16', '192.0.2.1', FORWARDED], '10.1.2.3'));
+
+  for (const [networks, address, why] of [
+    ['192.0.2.0/24', '10.1.2.3', /does not have "10\.1\.2\.3"/],
+    [DEFAULT, '127.0.0.1', /proxy that names a loopback address/],
+    [DEFAULT, '::1', /proxy that names a loopback address/],
+    ['0.0.0.0/0,::/0', 'unknown', /does not have "unknown"/],
+  ] as const) {
+    test(`is refused if a trusted proxy names ${address}, and the list is ${networks}`, () =>
+      assert.throws(() => ask([networks, '192.0.2.1', FORWARDED], address), why));
   }
 });

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage } from 'node:http';
 import { describe, test } from 'node:test';
+import { loadConfig } from '../../../src/config/config.ts';
+import { findClient } from '../../../src/http/networks/client.ts';
 import { requestAttributes } from '../../../src/http/observe/server-attributes.ts';
+
+/** The address of the peer, and of the only proxy that is trusted. */
+const PEER = '192.0.2.7';
 
 /** The attributes of a request. */
 function attributesOf({
@@ -9,20 +14,24 @@ function attributesOf({
   url = '/',
   headers = {},
   route,
+  proxy = PEER,
 }: {
   method?: string;
   url?: string;
   headers?: Readonly<Record<string, string>>;
   route?: string;
+  /** `TRUSTED_PROXIES` */
+  proxy?: string;
 }) {
-  const socket = {
-    remoteAddress: '192.0.2.7',
-    remotePort: 50_000,
-    localAddress: '192.0.2.1',
-    localPort: 8080,
-  };
+  const socket = { localAddress: '192.0.2.1', localPort: 8080 };
   const request = { method, url, headers, socket, httpVersion: '1.1' };
-  return requestAttributes(request as unknown as IncomingMessage, route);
+  const peer = { entrance: 'http', address: PEER, port: 50_000, certificate: undefined } as const;
+  const { trustedProxies } = loadConfig({ TRUSTED_PROXIES: proxy }).listener;
+  return requestAttributes(
+    request as unknown as IncomingMessage,
+    route,
+    findClient(peer, headers, trustedProxies),
+  );
 }
 
 test('a request without headers has the addresses of its connection', () => {
@@ -53,10 +62,18 @@ test('an unknown method is _OTHER, with the method in another attribute', () => 
 describe('server.address and server.port are those that the client requested', () => {
   const table: readonly [headers: Readonly<Record<string, string>>, address: string, port: number][] = [
     [{ host: 'images.example.com' }, 'images.example.com', 80],
-    [{ host: 'images.example.com', 'x-forwarded-proto': 'https' }, 'images.example.com', 443],
+    [
+      { host: 'images.example.com', 'x-forwarded-for': '192.0.2.9', 'x-forwarded-proto': 'https' },
+      'images.example.com',
+      443,
+    ],
     [{ host: 'images.example.com:9090' }, 'images.example.com', 9090],
     [{ host: '[2001:db8::1]:9090' }, '2001:db8::1', 9090],
-    [{ host: 'inner:1', 'x-forwarded-host': 'outer.example.com:443' }, 'outer.example.com', 443],
+    [
+      { host: 'inner:1', 'x-forwarded-for': '192.0.2.9', 'x-forwarded-host': 'outer.example.com:443' },
+      'outer.example.com',
+      443,
+    ],
     [{ host: 'inner:1', forwarded: 'for=192.0.2.9;host="outer.example.com:444"' }, 'outer.example.com', 444],
     [{ host: 'user:secret@images.example.com' }, 'images.example.com', 80],
     [{ host: '///' }, '192.0.2.1', 8080],
@@ -70,21 +87,21 @@ describe('server.address and server.port are those that the client requested', (
   }
 });
 
-describe('client.address is the one that the first proxy names', () => {
+describe('client.address is the one that a trusted proxy names', () => {
   const table: readonly [headers: Readonly<Record<string, string>>, client: string, scheme: string][] = [
-    [{ 'x-forwarded-for': '198.51.100.4, 10.0.0.1' }, '198.51.100.4', 'http'],
-    [{ 'x-forwarded-for': '198.51.100.4:1234', 'x-forwarded-proto': 'HTTPS' }, '198.51.100.4', 'https'],
-    [{ forwarded: 'For="[2001:db8::9]:47011";proto=https, for=10.0.0.1' }, '2001:db8::9', 'https'],
-    [{ forwarded: 'for=198.51.100.4', 'x-forwarded-for': '198.51.100.5' }, '198.51.100.4', 'http'],
-    [{ forwarded: 'for=_hidden' }, '192.0.2.7', 'http'],
-    [{ forwarded: 'for=unknown', 'x-forwarded-proto': 'gopher' }, '192.0.2.7', 'http'],
-    [{ 'x-forwarded-for': 'anything at all' }, '192.0.2.7', 'http'],
+    [{ 'x-forwarded-for': '198.51.100.4, 192.0.2.7' }, '198.51.100.4', 'http'],
+    [{ 'x-forwarded-for': '198.51.100.4', 'x-forwarded-proto': 'HTTPS' }, '198.51.100.4', 'https'],
+    [{ forwarded: 'For="[2001:db8::9]:47011";proto=https' }, '2001:db8::9', 'https'],
   ];
   for (const [headers, client, scheme] of table) {
     test(JSON.stringify(headers), () => {
       const attributes = attributesOf({ headers });
       assert.deepEqual([attributes['client.address'], attributes['url.scheme']], [client, scheme]);
-      assert.equal(attributes['network.peer.address'], '192.0.2.7');
+      assert.equal(attributes['network.peer.address'], PEER);
+    });
+    test(`and not one that any client names: ${JSON.stringify(headers)}`, () => {
+      const attributes = attributesOf({ headers, proxy: '203.0.113.1' });
+      assert.deepEqual([attributes['client.address'], attributes['url.scheme']], [PEER, 'http']);
     });
   }
 });
@@ -94,7 +111,7 @@ describe('url.full is the URL that the client requested, without user informatio
     ['/docker/a_1.tar', { host: 'images.example.com' }, 'http://images.example.com/docker/a_1.tar'],
     ['/', { host: 'images.example.com:9090' }, 'http://images.example.com:9090/'],
     ['/a?platform=linux/arm', { host: 'a.example:80' }, 'http://a.example/a?platform=linux/arm'],
-    ['/a', { host: 'a.example', 'x-forwarded-proto': 'https' }, 'https://a.example/a'],
+    ['/a', { host: 'a.example', forwarded: 'for=192.0.2.9;proto=https' }, 'https://a.example/a'],
     ['/a', { host: '[2001:db8::1]:9090' }, 'http://[2001:db8::1]:9090/a'],
     ['/a?token=secret', { host: 'a.example' }, 'http://a.example/a?token=REDACTED'],
     ['/a', { host: 'me:secret@a.example' }, 'http://a.example/a'],
