@@ -5,6 +5,7 @@ import { DEFAULT_OPTIONS, GZIP_WAYS, type ResolvedOptions } from '../pull/option
 import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
+import { mirrorWarnings } from './mirrors.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
@@ -144,7 +145,10 @@ export function configWarnings({ registry, cache }: Config): readonly string[] {
       'CACHE_SERVE_STALE has no effect: CACHE_MAX_BYTES is 0, so nothing is kept that could be served',
     ],
   ];
-  return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
+  return [
+    ...warnings.filter(([isGiven]) => isGiven).map(([, message]) => message),
+    ...mirrorWarnings(registry.mirrors),
+  ];
 }
 
 /**

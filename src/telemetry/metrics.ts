@@ -27,6 +27,8 @@ export interface Instruments {
   readonly storeRequests: Counter;
   /** Prepared files that were removed to make room. */
   readonly storeEvictions: Counter;
+  /** Requests to mirrors, by `passthrough.mirror.url` and `passthrough.mirror.result`. */
+  readonly mirrorRequests: Counter;
 }
 
 /** Bounds of the semantic conventions, in seconds: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ */
@@ -89,6 +91,10 @@ function createInstruments(): Instruments {
     storeEvictions: meter.createCounter('passthrough.store.evictions', {
       description: 'Prepared layers and files that were removed to make room.',
       unit: '{file}',
+    }),
+    mirrorRequests: meter.createCounter('passthrough.mirror.requests', {
+      description: 'Requests to mirrors of registries, by how they were answered.',
+      unit: '{request}',
     }),
     workspaceUsage: meter.createUpDownCounter('passthrough.workspace.usage', {
       description: 'Bytes that lie in the workspace.',

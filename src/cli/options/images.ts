@@ -82,6 +82,8 @@ export async function openImages(
       ...settings.registry,
       credentials: ofOperator,
       namespace: options.text('ns'),
+      // The user of the command line owns the accounts.
+      mirrorAccounts: 'all',
       tls: await readTls(options),
     },
     cache: { directory: cacheDirectory },
