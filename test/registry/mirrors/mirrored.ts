@@ -32,6 +32,8 @@ export interface MirroredOptions {
   readonly registry?: FakeRegistryOptions;
   /** The mirrors; one without defects unless given. */
   readonly mirrors?: readonly FakeRegistryOptions[];
+  /** Further mirrors, by address. */
+  readonly urls?: readonly string[];
   readonly accounts?: 'layers' | 'all';
   readonly timeouts?: Partial<Timeouts>;
 }
@@ -60,6 +62,7 @@ export interface Mirrored extends AsyncDisposable {
 export async function startMirrored({
   registry: ofRegistry = {},
   mirrors: ofMirrors = [{}],
+  urls: more = [],
   accounts,
   timeouts = {},
 }: MirroredOptions = {}): Promise<Mirrored> {
@@ -68,7 +71,7 @@ export async function startMirrored({
   registry.push(REPOSITORY, '1', IMAGE);
   for (const mirror of mirrors) mirror.push(`${PREFIX}/${REPOSITORY}`, '1', IMAGE);
   const { host: address } = new URL(registry.origin);
-  const urls = mirrors.map(({ origin }) => `${origin}/${PREFIX}`);
+  const urls = [...mirrors.map(({ origin }) => `${origin}/${PREFIX}`), ...more];
   const all: MirrorReport[] = [];
   const answered: string[] = [];
   const { limits, ...settings } = accessSettings();
