@@ -329,7 +329,7 @@ describe("what a mirror's account may read, a client without rights may not", ()
             );
           }
         }
-        // While the registry is down, nobody can say who has the right.
+        // While the registry is down, no one can say who has the right.
         scene.registry.defects.resetConnections = {};
         for (const client of [{}, WRONG, RIGHT])
           assertError(await service.request(APP_FILE, client), 502, 'REGISTRY_UNREACHABLE');
