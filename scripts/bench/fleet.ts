@@ -50,6 +50,7 @@ const ROWS = {
   clients: clientsRows,
   memory: memoryRows,
   small: smallRows,
+  mirrors: mirrorRows,
   start: startRows,
   pull: () => pullRows(commandBench()),
   inspect: () => inspectRows(commandBench()),
@@ -108,7 +109,10 @@ async function made(making: Promise<FleetImage>): Promise<FleetImage> {
 }
 
 /** Calls `use` with a service that has an empty cache. The cache is removed afterwards. */
-async function withService<T>(use: (service: BuiltService) => Promise<T>): Promise<T> {
+async function withService<T>(
+  use: (service: BuiltService) => Promise<T>,
+  more: Readonly<Record<string, string>> = {},
+): Promise<T> {
   const own = mkdtempSync(join(folder, 'service-'));
   const env = {
     REGISTRY_URL: registry.origin,
@@ -116,6 +120,7 @@ async function withService<T>(use: (service: BuiltService) => Promise<T>): Promi
     WORKSPACE_DIR: join(own, 'workspace'),
     CACHE_DIR: join(own, 'cache'),
     CACHE_MAX_BYTES: '20GB',
+    ...more,
   };
   try {
     await using service = await startBuiltService(env, {
@@ -286,6 +291,33 @@ async function smallRows(): Promise<Row[]> {
       ...of(({ manifests }) => manifests),
     }),
   ];
+}
+
+/** The same registry under another name is its mirror; one that is down costs a request in minutes. The peer has no mirror. */
+async function mirrorRows(): Promise<Row[]> {
+  const program = loadProgram();
+  if (program === undefined) return [emptyRow('mirrors: neither wrk nor ab is installed', '≥ 0.90')];
+  const { host, port } = new URL(registry.origin);
+  const measured = (mirror: string) =>
+    withService(
+      (one) =>
+        withService(async (peer) => {
+          const [url, plain] = [address(one, small), address(peer, small)];
+          await Promise.all([fetchOnce(url), fetchOnce(plain)]);
+          const perSecond = async (of: string) => (await load(of)).perSecond;
+          return await compete(TURNS, () => perSecond(url), { plain: () => perSecond(plain) });
+        }),
+      { REGISTRY_MIRRORS: `${host}=${mirror}` },
+    );
+  const rows: Row[] = [];
+  for (const [what, mirror] of [
+    ['a mirror that answers', `http://localhost:${port}`],
+    ['a mirror that is down', 'http://127.0.0.1:9'],
+  ] as const) {
+    const { ours, plain: peer } = await measured(mirror);
+    rows.push(row({ what: `small image cached, ${what} / none, answers/s`, target: '≥ 0.90', ours, peer }));
+  }
+  return rows;
 }
 
 interface CountedLoad extends Load {

@@ -70,8 +70,8 @@ async function* readOn(first: OpenedLayer, layer: ContinuedLayer): LayerBytes {
     const { bytes, mirror } = opened;
     try {
       if (mirror === undefined) return yield* bytes;
+      givers.add(mirror);
       for (let next = await bytes.next(); next.done !== true; next = await bytes.next()) {
-        givers.add(mirror);
         offset += next.value.byteLength;
         yield next.value;
       }

@@ -139,6 +139,7 @@ describe('an archive is right although a mirror', () => {
     'gives wrong bytes': { wrongBlobDigest: { digest: BASE_DIGEST } },
     'gives too many bytes': { wrongBlobSize: { digest: BASE_DIGEST, by: 9 } },
     'gives too few bytes': { wrongBlobSize: { digest: BASE_DIGEST, by: -9 } },
+    'gives no bytes': { wrongBlobSize: { digest: BASE_DIGEST, by: -1_000_000 } },
     'breaks off': { truncateBlob: { digest: BASE_DIGEST, afterBytes: 40_000 } },
     'has no layers': { dropBlob: true },
   };
