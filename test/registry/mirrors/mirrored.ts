@@ -16,6 +16,7 @@ import {
 } from '../../../src/registry/open-repository.ts';
 import { type RegistryHost, registryHost } from '../../../src/registry/registry-host.ts';
 import type { Repository } from '../../../src/registry/repository.ts';
+import type { RegistryTls } from '../../../src/registry/transport/tls.ts';
 import type { Timeouts } from '../../../src/registry/transport/transport.ts';
 import {
   type FakeRegistry,
@@ -36,6 +37,7 @@ export interface MirroredOptions {
   readonly urls?: readonly string[];
   readonly accounts?: 'layers' | 'all';
   readonly timeouts?: Partial<Timeouts>;
+  readonly tls?: RegistryTls;
 }
 
 /** A registry with mirrors. Disposing of it stops all of them. */
@@ -65,6 +67,7 @@ export async function startMirrored({
   urls: more = [],
   accounts,
   timeouts = {},
+  tls,
 }: MirroredOptions = {}): Promise<Mirrored> {
   const registry = await startFakeRegistry(ofRegistry);
   const mirrors = await Promise.all(ofMirrors.map((options) => startFakeRegistry(options)));
@@ -81,12 +84,13 @@ export async function startMirrored({
     bodyLimits: limits,
     timeouts: { ...PATIENT, ...timeouts },
     proxyEnv: undefined,
+    tls,
     mirrors: parseMirrorRules(`${address}=${urls.join('|')}`),
     mirrorAccounts: accounts,
     onMirror: (report) => void all.push(report),
     onSource: (source) => void answered.push(source),
   });
-  const host = registryHost('http', address);
+  const host = registryHost(new URL(registry.origin).protocol.slice(0, -1), address);
   const nameOf = (source: string) => (source === registry.origin ? 'registry' : String(urls.indexOf(source)));
   return {
     registry,

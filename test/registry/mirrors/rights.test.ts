@@ -6,6 +6,7 @@ import type { Repository } from '../../../src/registry/repository.ts';
 import { readAll } from '../../support/collect.ts';
 import type { FakeRegistry, FakeRegistryOptions } from '../../support/fake-registry.ts';
 import { startScriptedServer } from '../../support/scripted-server.ts';
+import { makeCertificates } from '../../support/tls.ts';
 import {
   BASIC,
   BIG,
@@ -238,4 +239,50 @@ describe("a mirror's account", () => {
     assert.deepEqual([...new Set(redirected.map(({ headers }) => headers.authorization))], [undefined]);
     assert.ok(headersOf(mirror).includes(BASIC));
   });
+});
+
+describe('TLS settings of the registry', () => {
+  test('do not show its client certificate to a mirror', async () => {
+    const { ca, cert, key, clientCert, clientKey } = await makeCertificates();
+    const asking = { cert, key, clientCa: ca };
+    const tls = { caCert: ca, clientCert, clientKey };
+    await using scene = await startMirrored({
+      registry: { tls: asking },
+      mirrors: [{ tls: asking }, { tls: { ...asking, isClientCertOptional: true } }],
+      tls,
+    });
+    await everything(scene.open());
+    // The first mirror serves no client without a certificate, and the second one has seen none.
+    assert.equal(scene.reports()[0], '0 manifest failed');
+    assert.deepEqual(new Set(scene.sources()), new Set(['1']));
+    await scene.open({ credential: CLIENT }).checkLayer(BIG_LAYER, never());
+    assert.ok(scene.registry.requests.length > 0, 'the registry has got it');
+  });
+
+  test('do not make an unverified mirror', async () => {
+    const { cert, key } = await makeCertificates();
+    await using scene = await startMirrored({
+      registry: { tls: { cert, key } },
+      mirrors: [{ tls: { cert, key } }],
+      tls: { insecure: true },
+    });
+    await everything(scene.open());
+    assert.deepEqual(new Set(scene.sources()), new Set(['registry']));
+    assert.match(scene.all[0]?.error?.message ?? '', /certificate/);
+  });
+});
+
+test('an anonymous token that the registry got is not shown to a mirror', async () => {
+  const auth = { mode: 'token' } as const;
+  await using scene = await startMirrored({ registry: { auth }, mirrors: [{ auth }] });
+  const [mirror] = scene.mirrors;
+  assert.ok(mirror !== undefined);
+  // Both name one realm, as a mirror may that wants the registry's tokens.
+  mirror.auth.realm = `${scene.registry.origin}/token`;
+  mirror.auth.service = scene.registry.auth.service;
+  await scene.open({ credential: NO_CREDENTIAL, requiresClient: true }).checkLayer(BIG_LAYER, never());
+  const [atRegistry] = headersOf(scene.registry, 'authorization', /blobs/).filter((one) => one !== undefined);
+  assert.ok(atRegistry !== undefined);
+  await everything(scene.open());
+  assert.ok(!headersOf(mirror).includes(atRegistry));
 });
