@@ -75,3 +75,16 @@ describe('a file is right although a mirror gives', () => {
     }
   }
 });
+
+test('a call that requires credentials of the client asks the registry', async () => {
+  await using scene = await start({});
+  const image = imageRequest(`${scene.registry.host}/team/app:1`, POLICY);
+  const call = { signal: NEVER, requiresClient: true };
+  const resolved = await scene.images.resolve(archiveRequest([image]), call);
+  resolved.release();
+  const choice = { type: undefined, platform: undefined };
+  const { content } = await scene.images.manifest(image, choice, { ...call, client: undefined });
+  content.release();
+  assert.deepEqual(scene.mirror.requests, []);
+  assert.equal(scene.registry.countRequests(/manifests/), 2);
+});

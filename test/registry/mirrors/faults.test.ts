@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { isPassthroughError } from '../../../src/errors.ts';
+import { isPassthroughError, PassthroughError } from '../../../src/errors.ts';
 import type { Repository } from '../../../src/registry/repository.ts';
 import type { Timeouts } from '../../../src/registry/transport/transport.ts';
 import { readAll } from '../../support/collect.ts';
@@ -217,17 +217,21 @@ test('tags are those of the registry', async () => {
   assert.deepEqual(scene.reports(), []);
 });
 
-test('a request that is given up says nothing about the mirror', async () => {
-  await using scene = await startMirrored({ mirrors: [having({ stallRequests: {} })] });
-  const stop = new AbortController();
-  const asking = scene.open().getManifest('1', stop.signal);
-  await scene.mirrors[0]?.waitForStalled();
-  stop.abort();
-  await assert.rejects(asking, (error) => isPassthroughError(error, 'ABORTED'));
-  assert.deepEqual(scene.reports(), []);
-  assert.equal(scene.access.mirrors?.all.snapshot()[0]?.state, 'closed');
-  assert.deepEqual(scene.paths(scene.registry), []);
-});
+for (const [why, reason, code] of [
+  ['is given up', undefined, 'ABORTED'],
+  ['takes too long as a whole', new PassthroughError('REGISTRY_TIMEOUT', 'too long'), 'REGISTRY_TIMEOUT'],
+] as const)
+  test(`a request that ${why} says nothing about the mirror`, async () => {
+    await using scene = await startMirrored({ mirrors: [having({ stallRequests: {} })] });
+    const stop = new AbortController();
+    const asking = scene.open().getManifest('1', stop.signal);
+    await scene.mirrors[0]?.waitForStalled();
+    stop.abort(reason);
+    await assert.rejects(asking, (error) => isPassthroughError(error, code));
+    assert.deepEqual(scene.reports(), []);
+    assert.equal(scene.access.mirrors?.all.snapshot()[0]?.state, 'closed');
+    assert.deepEqual(scene.paths(scene.registry), []);
+  });
 
 test('the wait for a connection to a mirror is shorter than that to a registry', async () => {
   await using silent = await startRawServer(() => undefined);

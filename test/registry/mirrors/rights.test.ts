@@ -277,9 +277,10 @@ test('an anonymous token that the registry got is not shown to a mirror', async 
   await using scene = await startMirrored({ registry: { auth }, mirrors: [{ auth }] });
   const [mirror] = scene.mirrors;
   assert.ok(mirror !== undefined);
-  // Both name one realm, as a mirror may that wants the registry's tokens.
-  mirror.auth.realm = `${scene.registry.origin}/token`;
-  mirror.auth.service = scene.registry.auth.service;
+  // Both name one realm, service and scope, as a mirror may that wants the registry's tokens.
+  const { service } = scene.registry.auth;
+  mirror.auth.challengeSpelling = () =>
+    `Bearer realm="${scene.registry.origin}/token",service="${service}",scope="repository:${REPOSITORY}:pull"`;
   await scene.open({ credential: NO_CREDENTIAL, requiresClient: true }).checkLayer(BIG_LAYER, never());
   const [atRegistry] = headersOf(scene.registry, 'authorization', /blobs/).filter((one) => one !== undefined);
   assert.ok(atRegistry !== undefined);
