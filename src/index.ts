@@ -82,6 +82,16 @@ export type {
   StaticCredentials,
 } from './registry/auth/credentials.ts';
 export type { HostPattern } from './registry/host-pattern.ts';
+export type { CircuitState } from './registry/mirrors/circuit.ts';
+export type {
+  MirrorOperation,
+  MirrorReport,
+  MirrorSnapshot,
+  MirrorWatch,
+} from './registry/mirrors/mirror-health.ts';
+export { type Mirror, type MirrorRule, parseMirrorRules } from './registry/mirrors/mirror-rules.ts';
+export type { MirrorOptions } from './registry/mirrors/mirrors.ts';
+export type { MirrorResult } from './registry/mirrors/outcome.ts';
 export { DOCKER_HUB, type RegistryHost, registryHost } from './registry/registry-host.ts';
 export type { BodyLimits } from './registry/repository-client.ts';
 export type { HostPolicy } from './registry/select-host.ts';

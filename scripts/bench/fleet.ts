@@ -55,6 +55,7 @@ const ROWS = {
   clients: clientsRows,
   memory: memoryRows,
   small: smallRows,
+  mirrors: mirrorRows,
   start: startRows,
   tgz: () => gzippedRows(archiveBench()),
   early: () => earlyRows(archiveBench()),
@@ -120,7 +121,10 @@ async function made(making: Promise<FleetImage>): Promise<FleetImage> {
 }
 
 /** Calls `use` with a service that has an empty cache. The cache is removed afterwards. */
-async function withService<T>(use: (service: BuiltService, cache: string) => Promise<T>): Promise<T> {
+async function withService<T>(
+  use: (service: BuiltService, cache: string) => Promise<T>,
+  more: Readonly<Record<string, string>> = {},
+): Promise<T> {
   const own = mkdtempSync(join(folder, 'service-'));
   const cache = join(own, 'cache');
   const env = {
@@ -129,6 +133,7 @@ async function withService<T>(use: (service: BuiltService, cache: string) => Pro
     WORKSPACE_DIR: join(own, 'workspace'),
     CACHE_DIR: cache,
     CACHE_MAX_BYTES: '20GB',
+    ...more,
   };
   try {
     await using service = await startBuiltService(env, {
@@ -315,6 +320,33 @@ async function smallRows(): Promise<Row[]> {
       ...of(({ manifests }) => manifests),
     }),
   ];
+}
+
+/** The same registry under another name is its mirror; one that is down costs a request in minutes. The peer has no mirror. */
+async function mirrorRows(): Promise<Row[]> {
+  const program = loadProgram();
+  if (program === undefined) return [emptyRow('mirrors: neither wrk nor ab is installed', '≥ 0.90')];
+  const { host, port } = new URL(registry.origin);
+  const measured = (mirror: string) =>
+    withService(
+      (one) =>
+        withService(async (peer) => {
+          const [url, plain] = [address(one, small), address(peer, small)];
+          await Promise.all([fetchOnce(url), fetchOnce(plain)]);
+          const perSecond = async (of: string) => (await load(of)).perSecond;
+          return await compete(TURNS, () => perSecond(url), { plain: () => perSecond(plain) });
+        }),
+      { REGISTRY_MIRRORS: `${host}=${mirror}` },
+    );
+  const rows: Row[] = [];
+  for (const [what, mirror] of [
+    ['a mirror that answers', `http://localhost:${port}`],
+    ['a mirror that is down', 'http://127.0.0.1:9'],
+  ] as const) {
+    const { ours, plain: peer } = await measured(mirror);
+    rows.push(row({ what: `small image cached, ${what} / none, answers/s`, target: '≥ 0.90', ours, peer }));
+  }
+  return rows;
 }
 
 interface CountedLoad extends Load {

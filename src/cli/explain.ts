@@ -2,7 +2,13 @@ import { isPassthroughError } from '../errors.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { formatReference } from '../image/reference.ts';
 import { type ImageRequest, imageRequest } from '../pull/request.ts';
-import { areBound, type Credential, chooseCredential } from '../registry/auth/credentials.ts';
+import {
+  areBound,
+  type Credential,
+  chooseCredential,
+  type ListedCredentials,
+} from '../registry/auth/credentials.ts';
+import { mirrorsOf, repositoryAt } from '../registry/mirrors/mirror-rules.ts';
 import { printable } from '../util/printable.ts';
 import { type CommandCall, PROGRAM } from './command.ts';
 import { readCredentials } from './options/credentials.ts';
@@ -25,7 +31,7 @@ export async function run(call: CommandCall): Promise<number> {
   const { platform, isAsked } = readPlatform(options);
   const credentials = await readCredentials(options);
   const { signal } = new AbortController();
-  const listed = await readListed([image], { options, environment, signal });
+  const listed = await readListed([image], settings, { options, environment, signal });
   const fixed = { ...settings.registry.credentials, listed };
   // Those of the command line win over the environment.
   const credential = chooseCredential(
@@ -42,8 +48,16 @@ export async function run(call: CommandCall): Promise<number> {
       'platform',
       `${platform === 'all' ? platform : formatPlatform(platform)}${isAsked ? '' : ' (this machine)'}`,
     ],
-    ['credentials', sourceOf(credential, listed.length > 0, settings)],
+    [
+      'credentials',
+      sourceOf(
+        credential,
+        listed.some(({ origin }) => origin === image.host.origin),
+        settings,
+      ),
+    ],
     ['token', tokenOf(image)],
+    ['mirrors', options.has('ns') ? 'none: --ns' : mirrorsFor(image, listed, settings)],
   ];
   for (const warning of warnings) await write(process.stderr, `${PROGRAM}: ${warning}\n`);
   await print(facts.map(([name, fact]) => `${name.padEnd(NAME_WIDTH)}${printable(fact, 1000)}\n`).join(''));
@@ -67,6 +81,20 @@ function sourceOf(credential: Credential, isListed: boolean, { registry }: Comma
   if (credential.type === 'none') return 'none: anonymous';
   if (credential.type === 'basic' && credential.source === 'client') return '--user';
   return isListed ? 'docker login or podman login' : `REGISTRY_USERNAME and REGISTRY_PASSWORD${bound}`;
+}
+
+/** The mirrors in their order, and which have credentials of their own. */
+function mirrorsFor(
+  { host, reference }: ImageRequest,
+  listed: readonly ListedCredentials[],
+  { registry }: CommandSettings,
+): string {
+  const all = mirrorsOf(registry.mirrors ?? [], host).map((mirror) => {
+    const repository = repositoryAt(mirror, reference.repository);
+    const isListed = listed.some((one) => one.origin === mirror.host.origin && one.repository === repository);
+    return `${mirror.url} (${isListed ? 'docker login or podman login' : 'anonymous'})`;
+  });
+  return all.length === 0 ? 'none' : `${all.join(', then ')}, then the registry`;
 }
 
 function tokenOf({ host: { tokenEndpoint } }: ImageRequest): string {

@@ -1,7 +1,9 @@
 import { type Config, configWarnings, loadConfig, variableWarnings } from '../config/config.ts';
 import type { PassedSocket } from '../http/listeners/listeners.ts';
 import { HttpService, type RunningService } from '../http/service.ts';
+import { logMirror } from '../http/observe/mirror-log.ts';
 import { ImageService } from '../pull/image-service.ts';
+import type { MirrorReport } from '../registry/mirrors/mirror-health.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
 import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
@@ -72,7 +74,8 @@ async function runService(
   // Handled from here on: a supervisor may send a signal as soon as the port is open.
   const stopSignal = firstSignal();
   const onDamage = (name: string) => logger.log('warn', 'store_damage', { name, message: DAMAGE });
-  const images = await ImageService.open({ ...config, onDamage });
+  const onMirror = (report: MirrorReport) => logMirror(report, logger);
+  const images = await ImageService.open({ ...config, registry: { ...config.registry, onMirror }, onDamage });
   try {
     const service = await HttpService.start(images, config, logger, passed);
     announce(config, service, passed, logger);

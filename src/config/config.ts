@@ -7,6 +7,7 @@ import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type AccessConfig, readAccess } from './access.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type ListenerSettings, listenerWarnings, readListenerSettings } from './listener.ts';
+import { mirrorWarnings } from './mirrors.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
@@ -151,7 +152,10 @@ export function configWarnings({ registry, cache, listener }: Config): readonly 
     ],
     ...listenerWarnings(listener),
   ];
-  return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);
+  return [
+    ...warnings.filter(([isGiven]) => isGiven).map(([, message]) => message),
+    ...mirrorWarnings(registry.mirrors),
+  ];
 }
 
 /**

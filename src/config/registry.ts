@@ -7,6 +7,7 @@ import type { HostPattern } from '../registry/host-pattern.ts';
 import { DOCKER_HUB, parseHost, type RegistryHost, registryHost } from '../registry/registry-host.ts';
 import type { HostPolicy } from '../registry/select-host.ts';
 import { type EnvironmentReader, invalidVariable } from './environment.ts';
+import { readMirrors } from './mirrors.ts';
 import { readPropagation } from './telemetry.ts';
 
 /** How client credentials are treated. */
@@ -30,11 +31,15 @@ const { registry: DEFAULTS } = DEFAULT_OPTIONS;
  */
 export function readRegistryConfig(read: EnvironmentReader): RegistryConfig {
   const defaultHost = readDefaultHost(read);
+  const clientAuth = read.choice('REGISTRY_CLIENT_AUTH', CLIENT_AUTH_MODES, 'optional');
   return {
     defaultHost,
     defaultNamespace: readNamespace(read),
     credentials: readCredentials(read, defaultHost),
-    clientAuth: read.choice('REGISTRY_CLIENT_AUTH', CLIENT_AUTH_MODES, 'optional'),
+    clientAuth,
+    mirrors: readMirrors(read),
+    // Clients that cannot bring credentials have no rights of their own that a mirror's account could exceed.
+    mirrorAccounts: clientAuth === 'off' ? 'all' : 'layers',
     allowedHosts:
       read.text('REGISTRY_ALLOWED_HOSTS') === undefined ? undefined : read.hosts('REGISTRY_ALLOWED_HOSTS'),
     trustedRealms: read.hosts('REGISTRY_TRUSTED_REALMS'),

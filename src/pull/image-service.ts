@@ -1,6 +1,7 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import type { CredentialOwner } from '../registry/auth/credentials.ts';
 import type { OpenedRegistryAccess } from '../registry/open-repository.ts';
+import type { MirrorSnapshot } from '../registry/mirrors/mirror-health.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Store } from '../storage/store.ts';
 import { verified } from '../streams/verify.ts';
@@ -62,7 +63,6 @@ export class ImageService {
   ) {
     const { registry, limits, admission } = options;
     const { policy, memory, registries } = openShared(options, store, retry);
-    const { documents } = policy;
     this.#options = options;
     this.#policy = policy;
     this.#registries = registries;
@@ -72,18 +72,14 @@ export class ImageService {
     this.#repositories = new Repositories(registry, this.#registries, manifests);
     this.#lookUps = new LookUps({
       store,
-      documents,
+      documents: policy.documents,
       resolving: policy,
       maxWaitMs: admission.maxWaitMs,
       totalMs: options.prepareTimeoutMs,
     });
-    const layers = new LayerFetcher({
-      store,
-      limits,
-      concurrentDownloads: registry.concurrentDownloads,
-      memory,
-    });
     this.#places = new Places(admission);
+    const { concurrentDownloads } = registry;
+    const layers = new LayerFetcher({ store, limits, concurrentDownloads, memory });
     this.#writer = new DirectWriter(layers, policy, store);
     this.#files = new ArchiveFiles({
       store,
@@ -275,6 +271,9 @@ export class ImageService {
     const place = this.#repositories.placeOf(request, call);
     return this.#lookUps.compare((signal) => this.resolve(request, { ...call, signal }), place);
   }
+
+  /** What is known of each mirror. */
+  mirrors = (): readonly MirrorSnapshot[] => this.#registries.mirrors?.all.snapshot() ?? [];
 
   /** Checks that files can be written. @throws PassthroughError `NO_SPACE`, `INTERNAL` */
   probe(): Promise<void> {

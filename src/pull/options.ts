@@ -6,7 +6,7 @@ import type { SemaphoreOptions } from '../util/semaphore.ts';
 import type { ImageLimits } from './limits.ts';
 
 /** Registries, and the way to them. */
-export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent' | 'documents'> {
+export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent' | 'documents' | 'onSource'> {
   /** The operator's credentials. */
   readonly credentials: StaticCredentials;
   /** Whether layers outside of registries are fetched; see `Repository.openForeignLayer`. */
@@ -92,6 +92,8 @@ export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
     },
     proxyEnv: undefined,
     propagation: [],
+    mirrors: [],
+    mirrorAccounts: 'layers',
   },
   // A folder of a fixed name could be made there by another user first. The store makes one with a random name.
   workspaceDirectory: tmpdir(),

@@ -3,9 +3,25 @@ import { PassthroughError } from '../errors.ts';
 import type { Documents } from '../util/documents.ts';
 import { quoted } from '../util/printable.ts';
 import { AuthorizedTransport } from './auth/authorize.ts';
-import type { Credential } from './auth/credentials.ts';
+import {
+  type Credential,
+  type CredentialOwner,
+  ownerOf,
+  type StaticCredentials,
+} from './auth/credentials.ts';
 import { TokenSource } from './auth/token.ts';
 import type { HostPattern } from './host-pattern.ts';
+import { GuardedRepository } from './mirrors/guarded-repository.ts';
+import { namespaceOf, repositoryAt } from './mirrors/mirror-rules.ts';
+import { MirroredRepository } from './mirrors/mirrored-repository.ts';
+import {
+  credentialAt,
+  isTrusted,
+  MIRROR_CONNECT_MS,
+  MIRROR_RETRY,
+  type MirrorOptions,
+  Mirrors,
+} from './mirrors/mirrors.ts';
 import { parseHost, type RegistryHost } from './registry-host.ts';
 import type { Repository, RepositoryLocation } from './repository.ts';
 import { type BodyLimits, RepositoryClient } from './repository-client.ts';
@@ -34,10 +50,19 @@ export interface RegistryAccess {
   readonly userAgent: string;
   readonly propagation: PropagationPolicy;
   readonly retry?: RetryPolicy;
+  /** Mirrors of registries; absent if there are none. */
+  readonly mirrors?: MirrorAccess | undefined;
+}
+
+/** Mirrors, and the way to them. They share neither connections nor tokens with registries. */
+interface MirrorAccess
+  extends Pick<RegistryAccess, 'wire' | 'tokens'>,
+    Pick<MirrorOptions, 'mirrorAccounts' | 'onSource'> {
+  readonly all: Mirrors;
 }
 
 /** Settings of {@link openRegistryAccess}. */
-export interface RegistryAccessOptions {
+export interface RegistryAccessOptions extends MirrorOptions {
   readonly timeouts: Timeouts;
   /** Proxy variables in the form that Node's agents take. */
   readonly proxyEnv: AgentOptions['proxyEnv'];
@@ -82,11 +107,13 @@ export function openRegistryAccess(options: RegistryAccessOptions): OpenedRegist
   if (namespace !== undefined) checkNamespace(namespace);
   const network = new HttpTransport(options);
   const wire = new HealthTransport(network);
+  const mirrors = openMirrors(options);
   return {
     wire,
     get health() {
       return wire.health;
     },
+    mirrors,
     tokens: new TokenSource(limits),
     trustedRealms,
     allowedHosts,
@@ -96,8 +123,35 @@ export function openRegistryAccess(options: RegistryAccessOptions): OpenedRegist
     userAgent,
     propagation,
     ...(retry !== undefined && { retry }),
-    close: () => network.close(),
+    close: () => {
+      network.close();
+      mirrors?.wire.close();
+    },
   };
+}
+
+/** The client certificate of registries is not for mirrors, and what is accepted unverified is a registry that the user names. */
+function openMirrors(
+  options: RegistryAccessOptions,
+): (MirrorAccess & { readonly wire: HttpTransport }) | undefined {
+  const { mirrors: rules = [], mirrorAccounts, onMirror, onSource, timeouts, tls, namespace } = options;
+  // With a namespace, the registry that is named is a mirror itself.
+  if (rules.length === 0 || namespace !== undefined) return undefined;
+  const connectMs = Math.min(timeouts.connectMs, MIRROR_CONNECT_MS);
+  const wire = new HttpTransport({
+    ...options,
+    timeouts: { ...timeouts, connectMs },
+    tls: tls && { ...tls, clientCert: undefined, clientKey: undefined, insecure: false },
+  });
+  const tokens = new TokenSource(options.bodyLimits);
+  return { wire, tokens, mirrorAccounts, onSource, all: new Mirrors(rules, onMirror) };
+}
+
+/** Where a repository is asked: at its registry, or at a mirror. */
+export interface RepositorySource {
+  readonly location: RepositoryLocation;
+  /** Owner of the credentials that it is asked with. */
+  readonly owner: CredentialOwner;
 }
 
 /** The repository and credential of one pull. */
@@ -105,10 +159,68 @@ export interface OpenRepositoryOptions {
   readonly host: RegistryHost;
   readonly repository: string;
   readonly credential: Credential;
+  /** Whether the client's right is what counts, so that mirrors resolve nothing. */
+  readonly requiresClient?: boolean | undefined;
+  /** The operator's credentials, of which mirrors receive those that name them. */
+  readonly fixed?: StaticCredentials | undefined;
+  /** Decorates the client of each source, so that what one source says is remembered for it alone. */
+  readonly around?: ((client: Repository, source: RepositorySource) => Repository) | undefined;
 }
 
 /**
- * Opens a repository for one pull. All decorators of the transport are stacked here, from the outside in:
+ * Opens a repository for one pull: at its registry, and at the mirrors of the registry. All decorators of repositories are stacked
+ * here, from the outside in:
+ *
+ *     mirrored ─┬─► around → client of the registry
+ *               └─► around → guarded → client of a mirror
+ *
+ * Without mirrors, the client of the registry and what is around it are all.
+ */
+export function openRepository(access: RegistryAccess, options: OpenRepositoryOptions): Repository {
+  const {
+    host,
+    repository,
+    credential,
+    requiresClient = false,
+    fixed,
+    around = (client) => client,
+  } = options;
+  const namespace = namespaceFor(repository, access.namespace);
+  const own = openClient(access, { host, repository, credential, namespace });
+  const location = locationOf(host, repository, access.namespace);
+  const registry = around(own, { location, owner: ownerOf(credential) });
+  const mirrors = access.mirrors?.all.of(host) ?? [];
+  if (access.mirrors === undefined || mirrors.length === 0) return registry;
+  const { wire, tokens, mirrorAccounts, onSource, all } = access.mirrors;
+  const sources = mirrors.map((mirror) => {
+    const name = repositoryAt(mirror, repository);
+    const account = credentialAt(mirror, name, fixed);
+    const place = { host: mirror.host, repository: name, credential: account, namespace: namespaceOf(host) };
+    const client = openClient({ ...access, wire, tokens, retry: MIRROR_RETRY }, place);
+    const guarded = new GuardedRepository(client, mirror.health);
+    const at = { origin: mirror.host.origin, name: `${name}?ns=${place.namespace}` };
+    return {
+      name: mirror.url,
+      repository: around(guarded, { location: at, owner: ownerOf(account) }),
+      health: mirror.health,
+      isTrusted: isTrusted(account, { credential, requiresClient }, mirrorAccounts),
+    };
+  });
+  return new MirroredRepository(
+    { name: host.origin, repository: registry, circuit: all.circuitOf(host) },
+    sources,
+    onSource,
+  );
+}
+
+/** What {@link openClient} opens. */
+interface ClientOptions extends Pick<OpenRepositoryOptions, 'host' | 'repository' | 'credential'> {
+  /** See `RepositoryPlace`. */
+  readonly namespace: string | undefined;
+}
+
+/**
+ * Opens the client of one server. All decorators of the transport are stacked here, from the outside in:
  *
  *     client → authorize → retry → redirect → traced → wire (health → network)
  *
@@ -117,8 +229,10 @@ export interface OpenRepositoryOptions {
  * - Token requests follow no redirect.
  * - Foreign layers use the stack without authorization, so that no credential can reach them.
  */
-export function openRepository(access: RegistryAccess, options: OpenRepositoryOptions): Repository {
-  const { host, repository, credential } = options;
+function openClient(
+  access: RegistryAccess,
+  { host, repository, credential, namespace }: ClientOptions,
+): Repository {
   const { limits, documents, trustedRealms, allowedHosts, userAgent, propagation } = access;
   const { retry = DEFAULT_RETRY } = access;
   const isAuthConfigured = host.tokenEndpoint instanceof URL;
@@ -136,7 +250,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   return new RepositoryClient(transport, {
     host,
     repository,
-    namespace: namespaceFor(repository, access.namespace),
+    namespace,
     limits,
     documents,
     retry,

@@ -179,11 +179,12 @@ export class RepositoryClient implements Repository {
   async openLayer(
     descriptor: Descriptor,
     signal: AbortSignal,
+    offset = 0,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const endpoint = blobEndpoint(this.#place, descriptor.digest, 'layer');
-    const failure = (response: TransportResponse) =>
-      this.#failure(response, `layer ${quoted(descriptor.digest)}`);
-    return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal);
+    const { digest } = descriptor;
+    const endpoint = blobEndpoint(this.#place, digest, 'layer');
+    const failure = (response: TransportResponse) => this.#failure(response, `layer ${quoted(digest)}`);
+    return await this.#openBlob(this.#transport, endpoint, descriptor, failure, signal, offset);
   }
 
   async checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
@@ -233,21 +234,17 @@ export class RepositoryClient implements Repository {
     { size }: Descriptor,
     failure: (response: TransportResponse) => Promise<PassthroughError>,
     signal: AbortSignal,
+    offset = 0,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
     const attempts = { count: 0 };
-    const open = (offset: number) => {
-      const range = offset === 0 ? {} : { range: `bytes=${offset}-` };
-      return transport.send({
-        method: 'GET',
-        ...endpoint,
-        headers: { ...IDENTITY, ...range },
-        signal,
-        attempts,
-      });
+    const open = (from: number) => {
+      const range = from === 0 ? {} : { range: `bytes=${from}-` };
+      const headers = { ...IDENTITY, ...range };
+      return transport.send({ method: 'GET', ...endpoint, headers, signal, attempts });
     };
-    const first = await open(0);
-    if (first.status !== 200) throw await failure(first);
-    return readResuming({ first, open, size, retry: this.#options.retry, signal, failure });
+    const first = await open(offset);
+    if (first.status !== 200 && (first.status !== 206 || offset === 0)) throw await failure(first);
+    return readResuming({ first, offset, open, size, retry: this.#options.retry, signal, failure });
   }
 
   /** Fetches a small body and verifies it; starts again if it breaks off. */

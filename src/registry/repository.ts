@@ -74,13 +74,23 @@ export interface Repository {
    * Opens a layer blob. Resolves when the registry has responded. The bytes are not verified. A broken connection is
    * resumed. The caller must read the stream to its end, call `return()`, or abort.
    *
+   * @param offset bytes at the start of the blob that the caller has already; none unless given
    * @throws PassthroughError as {@link getManifest}; while reading, `REGISTRY_UNREACHABLE` and `REGISTRY_TIMEOUT` only
    *   after several attempts
    */
   openLayer(
     descriptor: Descriptor,
     signal: AbortSignal,
+    offset?: number,
   ): Promise<AsyncGenerator<Uint8Array, void, undefined>>;
+
+  /**
+   * Takes note that what {@link openLayer} gave is not the layer. Sources that gave a part are not asked for it again by this pull.
+   * Absent where there is one source.
+   *
+   * @returns whether another source can be asked: open the layer again, from its start
+   */
+  rejectLayer?(descriptor: Descriptor): boolean;
 
   /**
    * Checks, without fetching it, that the repository has a layer and that this pull may read it. Does not check its bytes.

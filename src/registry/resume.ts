@@ -15,15 +15,17 @@ const MAX_CONTINUATIONS = 50;
 
 /** The blob that {@link readResuming} reads. */
 export interface ResumableBlob {
-  /** The response, of status 200, to the request without a range. */
+  /** The response, of status 200 or 206, to the request from `offset` on. */
   readonly first: TransportResponse;
+  /** Bytes that the reader has already. */
+  readonly offset: number;
   /** Size in the descriptor, in bytes. */
   readonly size: number;
   /** Requests the blob from an offset on. */
   readonly open: (offset: number) => Promise<TransportResponse>;
   /** Makes an error from a response that is no continuation. */
   readonly failure: (response: TransportResponse) => Promise<PassthroughError>;
-  /** Wait before a continuation. */
+  /** Waits before continuations, and how many may fail. */
   readonly retry: RetryPolicy;
   readonly signal: AbortSignal;
 }
@@ -56,10 +58,10 @@ export function readResuming(blob: ResumableBlob): AsyncGenerator<Uint8Array, vo
 
 async function* resume(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, undefined> {
   let response = blob.first;
-  let offset = 0;
+  let { offset } = blob;
   let failures = 0;
   for (let continuations = 0; ; continuations += 1) {
-    let skip = continuations === 0 ? 0 : bytesToSkip(response, offset);
+    let skip = bytesToSkip(response, offset);
     const start = offset;
     try {
       for await (const chunk of response.body) {
@@ -76,11 +78,10 @@ async function* resume(blob: ResumableBlob): AsyncGenerator<Uint8Array, void, un
     } catch (error) {
       failures += 1;
       const isPermanent = !isTransient(error) && !isPassthroughError(error, 'REGISTRY_TIMEOUT');
-      if (isPermanent || failures >= MAX_FAILURES_WITHOUT_PROGRESS || continuations >= MAX_CONTINUATIONS) {
-        throw error;
-      }
       // The blob is complete; only the connection did not end cleanly.
-      if (offset === blob.size) return;
+      if (offset === blob.size && !isPermanent) return;
+      const { bodyFailures = MAX_FAILURES_WITHOUT_PROGRESS } = blob.retry;
+      if (isPermanent || failures >= bodyFailures || continuations >= MAX_CONTINUATIONS) throw error;
     }
     await pause(backoffMs(failures, blob.retry), blob.signal);
     response = await blob.open(offset);

@@ -27,6 +27,8 @@ export type StoredSource = 'cache' | 'shared' | 'made';
 export interface Draft {
   /** Appends bytes; see `CheckedFileWriter.write`. */
   write(bytes: Uint8Array): Promise<void>;
+  /** Drops what is written, so that other bytes can be. Absent where they cannot. */
+  restart?(): Promise<void>;
 }
 
 /** Options of {@link Store.obtain}. */

@@ -33,6 +33,8 @@ export interface Instruments {
   readonly certificateReloads: Counter;
   /** Connections to the https port without a complete handshake, by `error.type`. */
   readonly handshakeFailures: Counter;
+  /** Requests to mirrors, by `passthrough.mirror.url` and `passthrough.mirror.result`. */
+  readonly mirrorRequests: Counter;
 }
 
 /** Bounds of the semantic conventions, in seconds: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ */
@@ -107,6 +109,10 @@ function createInstruments(): Instruments {
     handshakeFailures: meter.createCounter('passthrough.tls.failures', {
       description: 'TLS handshakes of clients that failed.',
       unit: '{handshake}',
+    }),
+    mirrorRequests: meter.createCounter('passthrough.mirror.requests', {
+      description: 'Requests to mirrors of registries, by how they were answered.',
+      unit: '{request}',
     }),
     workspaceUsage: meter.createUpDownCounter('passthrough.workspace.usage', {
       description: 'Bytes that lie in the workspace.',

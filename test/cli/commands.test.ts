@@ -154,6 +154,7 @@ describe('the commands', { concurrency: 2 }, () => {
       platform: `${HERE.os}/${HERE.architecture} (this machine)`,
       credentials: 'REGISTRY_USERNAME and REGISTRY_PASSWORD',
       token: 'where the registry says',
+      mirrors: 'none',
     });
     const asked = await run(['explain', '-ubob', '-phunter2', '--platform=ir1101', 'ghcr.io/x/y:1'], { env });
     assert.match(String(asked.stdout), /^platform {5}linux\/arm64\ncredentials {2}--user$/m);
@@ -190,6 +191,37 @@ describe('the commands', { concurrency: 2 }, () => {
     );
     assert.deepEqual([byFlag.code, String(byFlag.stdout)], [0, '1\n']);
     assert.equal((await run(['tags', `${closed.host}/team/app`], { env: home })).code, 4);
+  });
+
+  test('REGISTRY_MIRRORS holds, with the accounts of docker login, and explain shows them', async () => {
+    await using mirror = await startFakeRegistry({
+      auth: { mode: 'basic', users: new Map([['robot', 'hunter3']]) },
+    });
+    mirror.push('hub/team/app', '1', ONE);
+    await using down = await startFakeRegistry();
+    await down.close();
+    await using folder = await temporaryFolder();
+    const auth = Buffer.from('robot:hunter3').toString('base64');
+    const auths = { [`${mirror.host}/hub`]: { auth } };
+    await writeFile(join(folder.path, 'config.json'), JSON.stringify({ auths }));
+    const ref = `${down.host}/team/app:1`;
+    const env = {
+      HOME: folder.path,
+      DOCKER_CONFIG: folder.path,
+      REGISTRY_MIRRORS: `${down.host}=http://localhost:1|${mirror.origin}/hub`,
+    };
+    const explained = await run(['explain', ref], { env });
+    assert.equal(
+      /^mirrors +(.*)$/m.exec(String(explained.stdout))?.[1],
+      `http://localhost:1 (anonymous), then ${mirror.origin}/hub (docker login or podman login), then the registry`,
+    );
+    assert.match(String(explained.stdout), /^credentials {2}none: anonymous$/m);
+    const pulled = await run(['pull', '-q', ref, '-'], { env });
+    assert.deepEqual([pulled.code, pulled.stderr], [0, '']);
+    assert.match(
+      String((await run(['explain', '-n', 'ghcr.io', ref], { env })).stdout),
+      /^mirrors +none: --ns$/m,
+    );
   });
 
   test('--ns goes with each request to the registry', async () => {

@@ -58,6 +58,8 @@ test('every setting has a default', () => {
       },
       proxyEnv: undefined,
       propagation: [],
+      mirrors: [],
+      mirrorAccounts: 'layers',
     },
     defaultPlatform: { os: 'linux', architecture: 'amd64' },
     start: 'prepared',
@@ -109,6 +111,13 @@ describe('a variable sets its own setting', () => {
     ['REGISTRY_CLIENT_AUTH', 'required', ({ registry }) => registry.clientAuth, 'required'],
     ['REGISTRY_CLIENT_AUTH', 'OFF', ({ registry }) => registry.clientAuth, 'off'],
     ['REGISTRY_CLIENT_AUTH', 'optional', ({ registry }) => registry.clientAuth, 'optional'],
+    ['REGISTRY_CLIENT_AUTH', 'off', ({ registry }) => registry.mirrorAccounts, 'all'],
+    [
+      'REGISTRY_MIRRORS',
+      'ghcr.io=https://m/p',
+      ({ registry }) => registry.mirrors?.map(({ mirrors }) => mirrors.map(({ url }) => url)),
+      [['https://m/p']],
+    ],
     ['REGISTRY_FOREIGN_LAYERS', 'Fetch', ({ registry }) => registry.foreignLayers, 'fetch'],
     ['REGISTRY_CONNECT_TIMEOUT', '0.5', ({ registry }) => registry.timeouts.connectMs, 500],
     ['REGISTRY_RESPONSE_TIMEOUT', '7', ({ registry }) => registry.timeouts.responseMs, 7000],
@@ -191,6 +200,7 @@ describe('a value is refused with variable, value and what is allowed', () => {
       'expected http://host[:port] or https://host[:port]',
       ...['REGISTRY_URL=registry.example.com', 'REGISTRY_URL=https://example.com/mirror'],
     ],
+    ['expected REGISTRY=MIRROR, got "ghcr.io"', 'REGISTRY_MIRRORS=ghcr.io'],
     ['Cannot parse registry scheme "ftp": expected http or https', 'REGISTRY_URL=ftp://example.com'],
     ['Cannot parse registry host "": it is empty', 'REGISTRY_URL=https://'],
     [
@@ -234,6 +244,16 @@ describe('warnings', () => {
     assert.deepEqual(others, []);
     for (const sound of [{ CACHE_SERVE_STALE: '60' }, { CACHE_MAX_BYTES: '0' }])
       assert.deepEqual(warnings(sound), []);
+  });
+
+  test('mention each mirror over plain http, once', () => {
+    const found = warnings({
+      REGISTRY_MIRRORS: 'ghcr.io=http://m/p|https://n,*=http://m/p|http://localhost:5000',
+    });
+    assert.deepEqual(
+      found.map((warning) => /^REGISTRY_MIRRORS names (\S+),/.exec(warning)?.[1]),
+      ['http://m/p', 'http://localhost:5000'],
+    );
   });
 
   const useless: readonly [environment: Record<string, string>, warning: string | undefined][] = [

@@ -53,6 +53,7 @@ const OTHER: Variables = {
   REGISTRY_CLIENT_AUTH: 'off',
   REGISTRY_DEFAULT_NAMESPACE: 'team',
   REGISTRY_FOREIGN_LAYERS: 'fetch',
+  REGISTRY_MIRRORS: 'ghcr.io=https://mirror.example',
   DEFAULT_PLATFORM: 'linux/arm64',
   OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
   OTEL_TRACES_EXPORTER: 'console',

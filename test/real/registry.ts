@@ -44,18 +44,22 @@ interface Setup {
   readonly tokenServer?: TokenServer;
 }
 
-async function setUp(mode: RegistryMode, stack: AsyncDisposableStack, directory: string): Promise<Setup> {
+async function setUp(
+  mode: RegistryMode,
+  stack: AsyncDisposableStack,
+  directory: string,
+  { username, password }: User,
+): Promise<Setup> {
   switch (mode) {
     case 'none':
       return {};
     case 'htpasswd': {
       const path = join(directory, 'htpasswd');
-      await writeFile(path, await run('htpasswd', ['-inB', USERNAME], { input: PASSWORD }));
+      await writeFile(path, await run('htpasswd', ['-inB', username], { input: password }));
       return { auth: { htpasswd: { realm: 'Registry Realm', path } } };
     }
     case 'token': {
-      const known = { username: USERNAME, password: PASSWORD };
-      const tokenServer = await startTokenServer(stack, directory, known);
+      const tokenServer = await startTokenServer(stack, directory, { username, password });
       const { realm, service, issuer, certificate } = tokenServer;
       return { auth: { token: { realm, service, issuer, rootcertbundle: certificate } }, tokenServer };
     }
@@ -68,10 +72,27 @@ async function setUp(mode: RegistryMode, stack: AsyncDisposableStack, directory:
   }
 }
 
+/** Whom a registry knows. */
+export interface User {
+  readonly username: string;
+  readonly password: string;
+}
+
+/** How a registry differs from the usual one. */
+export interface RegistryOptions {
+  readonly user?: User;
+  /** Makes it a pull-through cache: address and user of the registry behind it. */
+  readonly proxy?: { readonly remoteurl: string; readonly username?: string; readonly password?: string };
+}
+
 /** Starts a registry in `mode` on a free port; it ends, and its storage goes, when `stack` is undone. */
-export async function startRegistry(stack: AsyncDisposableStack, mode: RegistryMode): Promise<Registry> {
+export async function startRegistry(
+  stack: AsyncDisposableStack,
+  mode: RegistryMode,
+  { user = { username: USERNAME, password: PASSWORD }, proxy }: RegistryOptions = {},
+): Promise<Registry> {
   const directory = await temporaryDirectory(stack, `registry-${mode}`);
-  const { auth, tls, authority, tokenServer } = await setUp(mode, stack, directory);
+  const { auth, tls, authority, tokenServer } = await setUp(mode, stack, directory, user);
   const config = join(directory, 'config.yml');
   const settings = {
     version: '0.1',
@@ -79,6 +100,7 @@ export async function startRegistry(stack: AsyncDisposableStack, mode: RegistryM
     storage: { filesystem: { rootdirectory: join(directory, 'storage') } },
     http: { addr: '127.0.0.1:0', secret: 'loopback', ...(tls === undefined ? {} : { tls }) },
     ...(auth === undefined ? {} : { auth }),
+    ...(proxy === undefined ? {} : { proxy }),
   };
   await writeFile(config, JSON.stringify(settings));
 
@@ -110,7 +132,7 @@ export async function startRegistry(stack: AsyncDisposableStack, mode: RegistryM
     ...(tokenServer === undefined ? {} : { tokenServer }),
     pushArguments: [
       '--dest-tls-verify=false',
-      ...(hasUsers ? ['--dest-creds', `${USERNAME}:${PASSWORD}`] : []),
+      ...(hasUsers ? ['--dest-creds', `${user.username}:${user.password}`] : []),
     ],
   };
 }

@@ -11,11 +11,16 @@ export interface StallingRelay {
   readonly hasStalledConnection: () => boolean;
 }
 
-/** Starts a relay to `port` on loopback; each connection carries `bytes` from the registry and then no more. */
+/**
+ * Starts a relay to `port` on loopback; each connection carries `bytes` from the registry and then no more.
+ *
+ * @param isCut whether the connection is reset then, and no further one is accepted: the server has died
+ */
 export async function startStallingRelay(
   stack: AsyncDisposableStack,
   port: number,
   bytes: number,
+  isCut = false,
 ): Promise<StallingRelay> {
   const clients = new Set<Socket>();
   const silent = new Set<Socket>();
@@ -28,7 +33,11 @@ export async function startStallingRelay(
       const part = chunk.subarray(0, left);
       left -= part.length;
       client.write(part);
-      if (left === 0) {
+      if (left === 0 && isCut) {
+        hasStalled = true;
+        server.close();
+        for (const one of clients) one.resetAndDestroy();
+      } else if (left === 0) {
         hasStalled = true;
         silent.add(client);
         upstream.pause();
@@ -46,10 +55,11 @@ export async function startStallingRelay(
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   stack.defer(async () => {
-    server.close();
     for (const client of clients) {
       client.destroy();
     }
+    if (!server.listening) return;
+    server.close();
     await once(server, 'close');
   });
   const { port: own } = server.address() as AddressInfo;

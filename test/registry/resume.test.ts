@@ -39,6 +39,7 @@ async function resuming(answers: readonly (ScriptedAnswer | Error)[], size = BLO
   });
   const stream = readResuming({
     first: await wire.send(requestTo(AT.href)),
+    offset: 0,
     size,
     open: (offset) => {
       offsets.push(offset);

@@ -5,12 +5,15 @@ import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
+import { logMirror } from '../../src/http/observe/mirror-log.ts';
 import { HttpService } from '../../src/http/service.ts';
 import { sharedFiles } from '../../src/pull/archive-files.ts';
 import { sharedManifestRequests } from '../../src/pull/cache/caching-repository.ts';
 import type { ReplaceableParts } from '../../src/pull/cache/open-storage.ts';
 import { ImageService } from '../../src/pull/image-service.ts';
 import type { LayerReport } from '../../src/pull/progress.ts';
+import type { ListedCredentials } from '../../src/registry/auth/credentials.ts';
+import type { MirrorReport } from '../../src/registry/mirrors/mirror-health.ts';
 import type { RetryPolicy } from '../../src/registry/transport/retry.ts';
 import { type Draft, Store, type Stored } from '../../src/storage/store.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
@@ -68,6 +71,8 @@ export interface TestServiceOptions {
   readonly tamperDraft?: ((draft: Draft, key: string) => Draft) | undefined;
   /** Receives the name of each prepared file that was damaged on the disk. */
   readonly onDamage?: ((name: string) => void) | undefined;
+  /** Entries of an auth file. */
+  readonly listed?: readonly ListedCredentials[] | undefined;
 }
 
 /**
@@ -82,6 +87,7 @@ export async function startTestService(
     tamper = (file) => file,
     tamperDraft = (draft) => draft,
     onDamage,
+    listed,
   }: TestServiceOptions = {},
 ): Promise<TestService> {
   const workspace = await mkdtemp(join(tmpdir(), 'workspace-'));
@@ -100,10 +106,6 @@ export async function startTestService(
   const manifestsInFlight = sharedManifestRequests();
   const filesInFlight = sharedFiles();
   const callers = { manifests: countJoins(manifestsInFlight), files: countJoins(filesInFlight) };
-  const images = await ImageService.open(
-    { ...config, onDamage },
-    { openStore, manifestsInFlight, filesInFlight, retry },
-  );
   let logText = '';
   const logger = createLogger({
     level: 'trace',
@@ -113,6 +115,12 @@ export async function startTestService(
       log.add(JSON.parse(line) as LogEvent);
     },
   });
+  const onMirror = (report: MirrorReport) => logMirror(report, logger);
+  const credentials = { ...config.registry.credentials, ...(listed !== undefined && { listed }) };
+  const images = await ImageService.open(
+    { ...config, registry: { ...config.registry, credentials, onMirror }, onDamage },
+    { openStore, manifestsInFlight, filesInFlight, retry },
+  );
   const service = await HttpService.start(images, config, logger);
   let stopped: Promise<number> | undefined;
   const stop = (): Promise<number> => {

@@ -5,6 +5,7 @@ import type { ImageServiceOptions } from '../../pull/options.ts';
 import { type Call, type ImageRequest, imageRequest } from '../../pull/request.ts';
 import { authFilePaths, credentialsFor } from '../../registry/auth/auth-file.ts';
 import type { ListedCredentials, StaticCredentials } from '../../registry/auth/credentials.ts';
+import { mirrorsOf, repositoryAt } from '../../registry/mirrors/mirror-rules.ts';
 import type { RegistryTls } from '../../registry/transport/tls.ts';
 import { quoted } from '../../util/printable.ts';
 import type { CommandCall } from '../command.ts';
@@ -74,7 +75,7 @@ export async function openImages(
   // What the command line says wins over the environment.
   const ofOperator: StaticCredentials =
     credentials === undefined
-      ? { ...fixed, listed: await readListed(images, { options, environment, signal }) }
+      ? { ...fixed, listed: await readListed(images, settings, { options, environment, signal }) }
       : { ...fixed, bearerToken: undefined, basic: undefined };
   const serviceOptions: ImageServiceOptions = {
     ...settings,
@@ -82,6 +83,8 @@ export async function openImages(
       ...settings.registry,
       credentials: ofOperator,
       namespace: options.text('ns'),
+      // The user of the command line owns the accounts.
+      mirrorAccounts: 'all',
       tls: await readTls(options),
     },
     cache: { directory: cacheDirectory },
@@ -98,18 +101,26 @@ interface ListedSource {
 }
 
 /**
- * Looks up the credentials that `docker login` and `podman login` have left for images.
+ * Looks up the credentials that `docker login` and `podman login` have left for images, at their registries and at the mirrors of
+ * these.
  *
  * @throws PassthroughError `INVALID_CONFIGURATION`
  */
 export async function readListed(
   images: readonly ImageRequest[],
+  { registry }: CommandSettings,
   { options, environment, signal }: ListedSource,
 ): Promise<readonly ListedCredentials[]> {
   const files = authFilePaths({ authFile: options.text('authfile'), environment, home: homedir() });
   const listed: ListedCredentials[] = [];
   const repositories = images.flatMap(({ host, reference, base = reference }) =>
-    [...new Set([reference.repository, base.repository])].map((repository) => ({ host, repository })),
+    [...new Set([reference.repository, base.repository])].flatMap((repository) => [
+      { host, repository },
+      ...mirrorsOf(registry.mirrors ?? [], host).map((mirror) => ({
+        host: mirror.host,
+        repository: repositoryAt(mirror, repository),
+      })),
+    ]),
   );
   for (const { host, repository } of repositories) {
     // The user chooses the scheme, so that an entry may also serve plain http.

@@ -2,6 +2,7 @@ import { isPassthroughError } from '../../errors.ts';
 import { isDigest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { CredentialOwner } from '../../registry/auth/credentials.ts';
+import { isRegistryDown } from '../../registry/mirrors/outcome.ts';
 import type { FetchedManifest, Repository, RepositoryLocation } from '../../registry/repository.ts';
 import type { Content } from '../../util/content.ts';
 import { KeyedSemaphore } from '../../util/semaphore.ts';
@@ -101,8 +102,12 @@ export class CachingRepository implements Repository {
     return this.#inner.listTags(signal);
   }
 
-  openLayer(descriptor: Descriptor, signal: AbortSignal): ReturnType<Repository['openLayer']> {
-    return this.#ask(() => this.#inner.openLayer(descriptor, signal));
+  openLayer(
+    descriptor: Descriptor,
+    signal: AbortSignal,
+    offset?: number,
+  ): ReturnType<Repository['openLayer']> {
+    return this.#ask(() => this.#inner.openLayer(descriptor, signal, offset));
   }
 
   checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
@@ -192,13 +197,6 @@ export class CachingRepository implements Repository {
   #keep(document: CachedDocument): Promise<CachedDocument> {
     return this.#shared.references.keepDocument(this.#options.location, document);
   }
-}
-
-/** Failures that say nothing about the image or the client, only that the registry cannot answer. Any other 4xx is a refusal. */
-function isRegistryDown(error: unknown): boolean {
-  if (isPassthroughError(error, 'REGISTRY_UNREACHABLE', 'REGISTRY_TIMEOUT', 'REGISTRY_RATE_LIMITED'))
-    return true;
-  return isPassthroughError(error, 'REGISTRY_FAILED') && (error.details.registryStatus ?? 0) >= 500;
 }
 
 /** What a registry refuses by a failure: a right, which concerns the whole repository, or this reference. */

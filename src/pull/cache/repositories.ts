@@ -38,12 +38,11 @@ export class Repositories {
     return ({ host, reference: { repository: name } }) => {
       const credential = this.#credentialFor(host, hosts, client, name);
       const location = locationOf(host, name, this.#registry.namespace);
-      const inner = openRepository(this.#access, { host, repository: name, credential });
-      const repository = new CachingRepository(
-        inner,
-        { location, owner: ownerOf(credential) },
-        this.#manifests,
-      );
+      const repository = openRepository(this.#access, {
+        ...{ host, repository: name, credential, requiresClient: client.requiresClient },
+        fixed: this.#registry.credentials,
+        around: (inner, source) => new CachingRepository(inner, source, this.#manifests),
+      });
       return { location, repository, account: accountOf(credential) };
     };
   }
@@ -52,7 +51,10 @@ export class Repositories {
   openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
     const { repository: name } = reference;
     const credential = this.#credentialFor(host, [host], access, name);
-    const repository = openRepository(this.#access, { host, repository: name, credential });
+    const repository = openRepository(this.#access, {
+      ...{ host, repository: name, credential, requiresClient: access.requiresClient },
+      fixed: this.#registry.credentials,
+    });
     return { repository, signal, client, location: locationOf(host, name, this.#registry.namespace) };
   }
 

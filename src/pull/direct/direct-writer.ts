@@ -87,7 +87,14 @@ export class DirectWriter {
         at += bytes.byteLength;
         await file.write(bytes, where);
       };
-      await this.#layers.fetchInto({ write }, descriptor, index, { source, progress, signal: either });
+      const restart = async () => {
+        at = start;
+      };
+      await this.#layers.fetchInto({ write, restart }, descriptor, index, {
+        source,
+        progress,
+        signal: either,
+      });
     });
     return position + TRAILER_SIZE;
   }

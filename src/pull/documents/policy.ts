@@ -4,6 +4,7 @@ import type { Store } from '../../storage/store.ts';
 import { Documents } from '../../util/documents.ts';
 import { MemoryBudget } from '../../util/memory-budget.ts';
 import { VERSION } from '../../version.ts';
+import { markSource, watchMirrors } from '../mirrors/watch-mirrors.ts';
 import type { ResolvedOptions } from '../options.ts';
 import type { LayerReport } from '../progress.ts';
 import type { ResolvePolicy } from '../resolve-archive.ts';
@@ -43,6 +44,8 @@ export function openShared(
   };
   const registries = openRegistryAccess({
     ...registry,
+    onMirror: watchMirrors(registry.onMirror),
+    onSource: markSource,
     documents: policy.documents,
     userAgent: `docker-http-passthrough/${VERSION}`,
     ...(retry !== undefined && { retry }),

@@ -41,6 +41,8 @@ export interface LayerTarget {
 export interface FetchLayerOptions extends LayerTarget {
   /** Opens the blob; see `Repository.openLayer`. */
   readonly open: (layer: Descriptor, signal: AbortSignal) => Promise<AsyncGenerator<Uint8Array, void>>;
+  /** Takes note of wrong bytes, and returns whether another source can be asked; see `Repository.rejectLayer`. */
+  readonly reject?: ((layer: Descriptor) => boolean | undefined) | undefined;
 }
 
 /**
@@ -56,19 +58,29 @@ export interface FetchLayerOptions extends LayerTarget {
  * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `NO_SPACE`, and what `open` throws
  */
 export async function fetchLayer(options: FetchLayerOptions): Promise<LayerFacts | undefined> {
-  const { layer, open, signal } = options;
+  const { layer, open, reject, draft, signal } = options;
   const { activeDownloads } = instruments();
   activeDownloads.add(1);
   try {
-    const blob = await open(layer, signal);
-    try {
-      return await writeLayer(blob, options);
-    } finally {
-      await blob.return();
+    for (;;) {
+      const blob = await open(layer, signal);
+      try {
+        return await writeLayer(blob, options);
+      } catch (error) {
+        if (!isOfBlob(error, layer) || draft.restart === undefined || reject?.(layer) !== true) throw error;
+      } finally {
+        await blob.return();
+      }
+      await draft.restart();
     }
   } finally {
     activeDownloads.add(-1);
   }
+}
+
+/** Whether the bytes of a blob are not those of its descriptor. Others that cannot be unpacked are so in the registry. */
+function isOfBlob(error: unknown, { digest }: Descriptor): boolean {
+  return isPassthroughError(error, 'VERIFICATION_FAILED') && error.details.expected === digest;
 }
 
 /**

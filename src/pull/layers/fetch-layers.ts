@@ -180,8 +180,9 @@ export class LayerFetcher {
   ): Promise<void> {
     let seen = 0;
     const report = ({ compressed }: LayerReport) => {
-      progress?.advance(layer, compressed - seen);
-      seen = compressed;
+      // A layer that begins again counts once.
+      progress?.advance(layer, Math.max(0, compressed - seen));
+      seen = Math.max(seen, compressed);
     };
     const attributes = layerAttributes(layer, index);
     return withSpan(`download_layer_${index + 1}`, { attributes }, async () => {
@@ -198,13 +199,10 @@ export class LayerFetcher {
   ): Promise<LayerFacts | undefined> {
     const open = (one: Descriptor, working: AbortSignal) =>
       liesOutside(one) ? repository.openForeignLayer(one, working) : repository.openLayer(one, working);
-    const memory = this.#memory;
-    return this.#downloads.run(
-      location.origin,
-      target.signal,
-      () => fetchLayer({ layer, form, open, memory, ...target }),
-      location.name,
-    );
+    const reject = (one: Descriptor) => repository.rejectLayer?.(one);
+    const options = { layer, form, open, reject, memory: this.#memory, ...target };
+    const { origin, name } = location;
+    return this.#downloads.run(origin, target.signal, () => fetchLayer(options), name);
   }
 
   /** @param index of the layer among those that are fetched, counted from 0 */

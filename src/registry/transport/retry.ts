@@ -10,6 +10,8 @@ export interface RetryPolicy {
   readonly baseMs: number;
   /** Longest wait. If `Retry-After` asks for more, the response is returned, and the client may wait. */
   readonly maxMs: number;
+  /** Consecutive failures without a new byte that end a large body; 3 unless given. */
+  readonly bodyFailures?: number | undefined;
 }
 
 /** Waits up to 1.75 s in total: a registry that restarts is available again, and a user at a console still waits. */

@@ -11,7 +11,7 @@ export interface DraftPlace {
 /** A file of a store that is being written. Its bytes count until it is kept or abandoned. */
 export class FileDraft {
   readonly #place: DraftPlace;
-  readonly incoming: IncomingFile;
+  incoming: IncomingFile;
   /** Bytes that are counted. */
   taken = 0;
 
@@ -36,6 +36,16 @@ export class FileDraft {
     index.count(bytes.byteLength);
     index.trim();
     await this.incoming.writer.write(bytes);
+  };
+
+  /** Begins again with an empty file. */
+  readonly restart = async (): Promise<void> => {
+    const { folder, index } = this.#place;
+    const { incoming, taken } = this;
+    this.incoming = await folder.create(() => index.makeRoom());
+    index.count(-taken);
+    this.taken = 0;
+    await folder.abandon(incoming);
   };
 
   /**

@@ -1,0 +1,52 @@
+import type { Descriptor } from '../../image/manifest.ts';
+import type { Content } from '../../util/content.ts';
+import type { FetchedManifest, ManifestHead, Repository } from '../repository.ts';
+import type { MirrorHealth } from './mirror-health.ts';
+
+/**
+ * A repository at a mirror that is asked only while the mirror answers. Each answer and each failure is reported. It is below the
+ * cache of manifests, so that what is cached says nothing about the mirror.
+ */
+export class GuardedRepository implements Repository {
+  readonly #inner: Repository;
+  readonly #health: MirrorHealth;
+
+  constructor(inner: Repository, health: MirrorHealth) {
+    this.#inner = inner;
+    this.#health = health;
+  }
+
+  getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
+    return this.#health.run('manifest', signal, () => this.#inner.getManifest(reference, signal));
+  }
+
+  headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
+    const ask = () => this.#inner.headManifest(reference, signal);
+    return this.#health.run('manifest', signal, ask, (head) => head !== undefined);
+  }
+
+  getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Content> {
+    return this.#health.run('config', signal, () => this.#inner.getConfig(descriptor, signal));
+  }
+
+  openLayer(
+    descriptor: Descriptor,
+    signal: AbortSignal,
+    offset?: number,
+  ): ReturnType<Repository['openLayer']> {
+    return this.#health.run('layer', signal, () => this.#inner.openLayer(descriptor, signal, offset));
+  }
+
+  checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
+    return this.#health.run('layer', signal, () => this.#inner.checkLayer(descriptor, signal));
+  }
+
+  /** Mirrors are not asked for these: a part of a list would look like all of it. */
+  listTags(signal: AbortSignal): ReturnType<Repository['listTags']> {
+    return this.#inner.listTags(signal);
+  }
+
+  openForeignLayer(descriptor: Descriptor, signal: AbortSignal): ReturnType<Repository['openLayer']> {
+    return this.#inner.openForeignLayer(descriptor, signal);
+  }
+}

@@ -1,0 +1,51 @@
+import { isPassthroughError } from '../../errors.ts';
+
+/**
+ * How a mirror answered: `answered`; `missing`: it has no such manifest or blob, or does not know the request; `refused`: 401 or 403;
+ * `wrong`: its bytes are not those of the digest, or too many; `failed`: it cannot answer, and is left alone for a while; `skipped`:
+ * it is left alone.
+ */
+export type MirrorResult = 'answered' | 'missing' | 'refused' | 'wrong' | 'failed' | 'skipped';
+
+/** Failures that say nothing about the image or the client, only that the registry cannot answer. Any other 4xx is a refusal. */
+export function isRegistryDown(error: unknown): boolean {
+  if (isPassthroughError(error, 'REGISTRY_UNREACHABLE', 'REGISTRY_TIMEOUT', 'REGISTRY_RATE_LIMITED'))
+    return true;
+  return isPassthroughError(error, 'REGISTRY_FAILED') && (error.details.registryStatus ?? 0) >= 500;
+}
+
+/**
+ * What the error of a mirror means.
+ *
+ * @returns `undefined` for an error that is not the mirror's: the caller has left, the disk is full
+ */
+export function resultOf(error: unknown): MirrorResult | undefined {
+  if (!isPassthroughError(error)) return undefined;
+  switch (error.code) {
+    case 'IMAGE_NOT_FOUND':
+      return 'missing';
+    case 'REGISTRY_DENIED':
+      return 'refused';
+    case 'VERIFICATION_FAILED':
+    case 'IMAGE_TOO_LARGE':
+      return 'wrong';
+    case 'REGISTRY_UNREACHABLE':
+    case 'REGISTRY_TIMEOUT':
+    case 'REGISTRY_RATE_LIMITED':
+    // Its name resolves to a forbidden address.
+    case 'REGISTRY_NOT_ALLOWED':
+      return 'failed';
+    case 'REGISTRY_FAILED': {
+      // Clients choose what is asked for. A status that is about the request must not close the mirror to others.
+      const { registryStatus = 500 } = error.details;
+      return registryStatus >= 400 && registryStatus < 500 ? 'missing' : 'failed';
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Whether another source may answer: an error of the source, not of the caller or of this machine. */
+export function goesOn(error: unknown, signal: AbortSignal): boolean {
+  return !signal.aborted && resultOf(error) !== undefined;
+}
