@@ -1,4 +1,5 @@
 import { type Config, configWarnings, loadConfig, variableWarnings } from '../config/config.ts';
+import { headersInFiles } from '../config/telemetry.ts';
 import { HttpService } from '../http/service.ts';
 import { ImageService } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
@@ -82,6 +83,7 @@ async function startTelemetry(
   logger: Logger,
 ): Promise<Telemetry | undefined> {
   if (Object.values(exporters).every((names) => names.length === 0)) return undefined;
+  Object.assign(environment, headersInFiles(environment));
   const sdk = await import('../telemetry/sdk.ts');
   return await sdk.startTelemetry({ exporters, environment, logger });
 }

@@ -14,10 +14,17 @@ export const VARIABLES = Object.freeze({
   foreignLayers: 'REGISTRY_FOREIGN_LAYERS',
   host: 'HTTP_HOST',
   manifestBytes: 'MAX_MANIFEST_BYTES',
+  authFile: 'REGISTRY_AUTH_FILE',
+  bearerToken: 'REGISTRY_BEARER_TOKEN',
+  certificates: 'REGISTRY_CERTS_DIR',
+  credentialsHosts: 'REGISTRY_CREDENTIALS_HOSTS',
+  insecureHosts: 'REGISTRY_INSECURE_HOSTS',
   plainHttpHosts: 'REGISTRY_PLAIN_HTTP_HOSTS',
   port: 'HTTP_PORT',
   trustedCertificates: 'NODE_EXTRA_CA_CERTS',
+  trustedRealms: 'REGISTRY_TRUSTED_REALMS',
   uncompressedBytes: 'MAX_IMAGE_BYTES',
+  username: 'REGISTRY_USERNAME',
   workspaceDirectory: 'WORKSPACE_DIR',
 });
 
@@ -29,19 +36,8 @@ export const UNSUPPORTED_VARIABLES: readonly string[] = [
   'CLIENT_ALLOWED_NETWORKS',
   'HTTPS_ONLY',
   'HTTPS_PORT',
-  'OTEL_EXPORTER_OTLP_HEADERS_FILE',
-  'OTEL_EXPORTER_OTLP_LOGS_HEADERS_FILE',
-  'OTEL_EXPORTER_OTLP_METRICS_HEADERS_FILE',
-  'OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE',
   'PAGE_ORIGINS',
-  'REGISTRY_AUTH_FILE',
-  'REGISTRY_BEARER_TOKEN_FILE',
-  'REGISTRY_CERTS_DIR',
-  'REGISTRY_INSECURE_HOSTS',
   'REGISTRY_MIRRORS',
-  'REGISTRY_PASSWORD_FILE',
-  'REGISTRY_TOKEN_FILE',
-  'REGISTRY_USERNAME_FILE',
   'SIGNATURE_KEYS',
   'SIGNATURE_POLICY',
   'SIGNATURE_REQUIRED_FOR',
@@ -61,15 +57,17 @@ export const UNSUPPORTED_VARIABLES: readonly string[] = [
 export function uselessVariables(
   environment: Readonly<Record<string, string | undefined>>,
 ): readonly string[] {
-  const { REGISTRY_BEARER_TOKEN, REGISTRY_TOKEN, REGISTRY_USERNAME, REGISTRY_PASSWORD } = environment;
+  /** The name of the variable that has a secret, itself or by its file. */
+  const source = (name: string) => [name, `${name}_FILE`].find((one) => (environment[one] ?? '') !== '');
+  const [token, alias] = [source('REGISTRY_BEARER_TOKEN'), source('REGISTRY_TOKEN')];
+  const username = source('REGISTRY_USERNAME');
+  const hasPassword =
+    environment['REGISTRY_PASSWORD'] !== undefined || source('REGISTRY_PASSWORD') !== undefined;
   const warnings: readonly [isGiven: boolean, message: string][] = [
+    [token !== undefined && alias !== undefined, `${alias} has no effect: ${token} is set, too`],
     [
-      (REGISTRY_BEARER_TOKEN ?? '') !== '' && (REGISTRY_TOKEN ?? '') !== '',
-      'REGISTRY_TOKEN has no effect: REGISTRY_BEARER_TOKEN is set, too',
-    ],
-    [
-      (REGISTRY_USERNAME ?? '') !== '' && REGISTRY_PASSWORD === undefined,
-      'REGISTRY_USERNAME is set without REGISTRY_PASSWORD: the password is empty',
+      username !== undefined && !hasPassword,
+      `${username} is set without REGISTRY_PASSWORD: the password is empty`,
     ],
   ];
   return warnings.filter(([isGiven]) => isGiven).map(([, message]) => message);

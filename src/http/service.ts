@@ -13,6 +13,7 @@ import { HttpServer } from './connections/server.ts';
 import { refuseCrossSite } from './cross-site.ts';
 import { StartedDownloads } from './handlers/started-downloads.ts';
 import { affordableConnections, DescriptorWatch, descriptorWarning } from './observe/descriptor-watch.ts';
+import { reportFiles } from './observe/file-reports.ts';
 import { causeOf, logRequest } from './observe/request-log.ts';
 import { recordRequest } from './observe/request-metrics.ts';
 import { withServerSpan } from './observe/server-span.ts';
@@ -49,7 +50,8 @@ export class HttpService implements Application {
    *
    * @param images stays the caller's, who closes it after the service has stopped
    * @returns the port, and the way to stop
-   * @throws the system's error if the address cannot be listened on
+   * @throws the system's error if the address cannot be listened on; PassthroughError `INVALID_CONFIGURATION` for certificates that
+   *   cannot be used
    */
   static async start(images: ImageService, config: Config, logger: Logger): Promise<RunningService> {
     const service = new HttpService(images, config, logger);
@@ -57,6 +59,7 @@ export class HttpService implements Application {
     const { maxConnections } = config.http;
     const message = descriptorWarning(maxConnections, maxConnections === DEFAULT_MAX_CONNECTIONS);
     if (message !== undefined) logger.log('warn', 'open_files', { message });
+    const endReports = await reportFiles(config.registry, logger);
     const server = await HttpServer.start({
       ...config.http,
       maxConnections: affordableConnections(maxConnections),
@@ -67,6 +70,7 @@ export class HttpService implements Application {
     });
     const stop = async () => {
       service.#isStopping = true;
+      endReports();
       const [cutOff] = await Promise.all([server.stop(config.shutdownMs), images.stopPreparations()]);
       return cutOff;
     };

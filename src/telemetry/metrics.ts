@@ -27,6 +27,10 @@ export interface Instruments {
   readonly storeRequests: Counter;
   /** Prepared files that were removed to make room. */
   readonly storeEvictions: Counter;
+  /** Files of the configuration that were read again, by `passthrough.file` and `passthrough.file.result`. */
+  readonly fileReloads: Counter;
+  /** Files of the configuration whose content cannot be used, so that what was read before is. */
+  readonly rejectedFiles: UpDownCounter;
 }
 
 /** Bounds of the semantic conventions, in seconds: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ */
@@ -88,6 +92,14 @@ function createInstruments(): Instruments {
     }),
     storeEvictions: meter.createCounter('passthrough.store.evictions', {
       description: 'Prepared layers and files that were removed to make room.',
+      unit: '{file}',
+    }),
+    fileReloads: meter.createCounter('passthrough.file.reloads', {
+      description: 'Changes of files with secrets or certificates, by whether they can be used.',
+      unit: '{change}',
+    }),
+    rejectedFiles: meter.createUpDownCounter('passthrough.files.rejected', {
+      description: 'Files with secrets or certificates that cannot be used as they are now.',
       unit: '{file}',
     }),
     workspaceUsage: meter.createUpDownCounter('passthrough.workspace.usage', {

@@ -178,6 +178,7 @@ function requestAttributes(request: TransportRequest): Attributes {
     'network.transport': 'tcp',
     'registry.operation': operation,
     'registry.auth.type': scheme === 'basic' || scheme === 'bearer' ? scheme : 'none',
+    ...(request.credentials !== undefined && { 'registry.auth.source': request.credentials }),
     'registry.auth.scope_present': auth?.scope !== undefined,
     ...(auth !== undefined && { 'registry.auth.service': printable(auth.service) }),
   };

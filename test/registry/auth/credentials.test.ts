@@ -6,10 +6,10 @@ import {
   basicSecrets,
   type Credential,
   chooseCredential,
-  mayReachRealm,
   ownerOf,
   type StaticCredentials,
 } from '../../../src/registry/auth/credentials.ts';
+import { mayReachRealm } from '../../../src/registry/auth/realm.ts';
 import { parseHostPattern } from '../../../src/registry/host-pattern.ts';
 import { DOCKER_HUB, type RegistryHost, registryHost } from '../../../src/registry/registry-host.ts';
 
