@@ -29,7 +29,8 @@ export function matchingKeys(
           (port ?? defaultPort(registry)) !== portOf(registry)
         )
           return false;
-        const isForHttp = scheme === 'http' || port !== undefined || allowsPlainHttp;
+        const isForHttp =
+          scheme === 'http' || (scheme === undefined && port !== undefined) || allowsPlainHttp;
         if (registry.protocol === 'http:' && !isForHttp) return false;
       }
       if (repository === undefined) return true;

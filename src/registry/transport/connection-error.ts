@@ -86,7 +86,8 @@ function faultOf(
   code: string,
   { certificate, hasIdentity }: ConnectionFacts,
 ): Fault {
-  if (CERTIFICATE.test(code)) return certificateFault(code, textOf(error), certificate);
+  if (CERTIFICATE.test(code))
+    return certificateFault(code, textOf(error), certificate ?? certificateOf(error));
   const tls = url.protocol === 'https:' ? tlsText(error, code) : undefined;
   if (tls === undefined) {
     const isTls = url.protocol === 'http:' && TLS_RECORD.has(firstByteOf(error));
@@ -117,6 +118,12 @@ function tlsText(error: unknown, code: string): string | undefined {
 /** `sslv3 alert bad certificate` and `tlsv13 alert certificate required`, without the version that OpenSSL knows the alert from. */
 function alertOf(text: string): string {
   return text.replace(/^(?:ssl\/tls|sslv3|tlsv1[13]?) alert/i, 'alert:').trim();
+}
+
+/** Through the tunnel of a proxy, only the error for another name has the certificate. */
+function certificateOf(error: unknown): DetailedPeerCertificate | undefined {
+  const isNamed = error instanceof Error && 'cert' in error && typeof error.cert === 'object';
+  return isNamed ? (error.cert as DetailedPeerCertificate) : undefined;
 }
 
 /** First byte of an answer that is not HTTP. */

@@ -38,9 +38,13 @@ describe('credentials from files', () => {
   const FILE: Credential = {
     type: 'basic',
     basic: { username: 'file', password: 'listed' },
-    source: 'environment',
+    source: 'file',
   };
-  const IDENTITY: Credential = { type: 'identity', identity: { identityToken: 'refresh' } };
+  const IDENTITY: Credential = {
+    type: 'identity',
+    identity: { identityToken: 'refresh' },
+    source: 'file',
+  };
   const choose = (fields: Partial<StaticCredentials>, repository?: string, client?: typeof CLIENTS) =>
     chooseCredential(HOME, client, fixed({ listed, ...fields }), { repository });
 
