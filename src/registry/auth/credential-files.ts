@@ -148,6 +148,7 @@ function answerOf({ answer, failure }: KeptAnswer): Answer {
 
 function parse(text: string): AuthFile {
   const fail = (why: string) => new Error(why);
+  if (text.trim() === '') throw fail('it is empty');
   const file = parseAuthFile(text, fail);
   checkEntries(file, fail);
   return file;

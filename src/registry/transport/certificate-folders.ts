@@ -187,6 +187,8 @@ export class CertificateFolders implements HostCertificateSource {
 
 /** Names of a host's folder: with its port first, which may be left out if it is the usual one. */
 function namesOf({ hostname, port, origin }: URL): readonly string[] {
+  // The target of a redirect may be any URL, and this host would be the parent of the folder.
+  if (/^\.*$/.test(hostname)) return [];
   if (port !== '') return [`${hostname}:${port}`];
   const hosts = origin === DOCKER_HUB.origin ? [hostname, DOCKER_HUB.name] : [hostname];
   return hosts.flatMap((host) => [`${host}:443`, host]);
