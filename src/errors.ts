@@ -82,9 +82,20 @@ export type Setting =
   | 'clientKey'
   | 'compressedBytes'
   | 'foreignLayers'
+  | 'clientIdentity'
+  | 'plainHttpHosts'
+  | 'serverCertificate'
+  | 'tlsAtRegistry'
   | 'trustedCertificates'
+  | 'trustedRealms'
   | 'uncompressedBytes'
   | 'workspaceDirectory';
+
+/**
+ * Where the credentials of a request come from: the client, the operator's user name, the operator's bearer token, an auth file, or
+ * a helper program that it names.
+ */
+export type CredentialOrigin = 'none' | 'client' | 'environment' | 'token' | 'file' | 'helper';
 
 /** What a user may write to a file system. */
 export interface DiskSpace {
@@ -100,6 +111,8 @@ export interface ErrorDetails {
   readonly registryStatus?: number;
   /** Error code from the registry, such as `MANIFEST_UNKNOWN` (OCI distribution specification, "Error Codes"). */
   readonly registryCode?: string;
+  /** Whose credentials a registry has refused; the face names the variable or option. */
+  readonly credentials?: CredentialOrigin;
   /** Seconds to wait before a new attempt. */
   readonly retryAfterSeconds?: number;
   /** Methods of the route, for `METHOD_NOT_ALLOWED`. */

@@ -32,7 +32,7 @@ export async function run(call: CommandCall): Promise<number> {
   const credentials = await readCredentials(options);
   const { signal } = new AbortController();
   const listed = await readListed([image], settings, { options, environment, signal });
-  const fixed = { ...settings.registry.credentials, listed };
+  const fixed = { ...settings.registry.credentials, listed, files: undefined };
   // Those of the command line win over the environment.
   const credential = chooseCredential(
     image.host,

@@ -1,7 +1,8 @@
 import { type Config, configWarnings, loadConfig, variableWarnings } from '../config/config.ts';
+import { headersInFiles } from '../config/telemetry.ts';
 import type { PassedSocket } from '../http/listeners/listeners.ts';
-import { HttpService, type RunningService } from '../http/service.ts';
 import { logMirror } from '../http/observe/mirror-log.ts';
+import { HttpService, type RunningService } from '../http/service.ts';
 import { ImageService } from '../pull/image-service.ts';
 import type { MirrorReport } from '../registry/mirrors/mirror-health.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
@@ -97,6 +98,7 @@ async function startTelemetry(
   logger: Logger,
 ): Promise<Telemetry | undefined> {
   if (Object.values(exporters).every((names) => names.length === 0)) return undefined;
+  Object.assign(environment, headersInFiles(environment));
   const sdk = await import('../telemetry/sdk.ts');
   return await sdk.startTelemetry({ exporters, environment, logger });
 }

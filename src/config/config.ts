@@ -2,13 +2,12 @@ import { isIP, isIPv6 } from 'node:net';
 import { PACKAGE_DIGESTS, parseProfile, SCHEMA_VERSIONS } from '../archive/iox/settings.ts';
 import { type Platform, parsePlatform } from '../image/platform.ts';
 import { DEFAULT_OPTIONS, GZIP_WAYS, type ResolvedOptions } from '../pull/options.ts';
-import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type AccessConfig, readAccess } from './access.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type ListenerSettings, listenerWarnings, readListenerSettings } from './listener.ts';
-import { mirrorWarnings } from './mirrors.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
+import { riskWarnings } from './risks.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
 
@@ -137,25 +136,16 @@ function parseListenHost(text: string): string {
  *
  * @returns one line for the log for each
  */
-export function configWarnings({ registry, cache, listener }: Config): readonly string[] {
-  const { bearerToken, basic } = registry.credentials;
-  const hasStatic = bearerToken !== undefined || basic !== undefined;
+export function configWarnings(config: Config): readonly string[] {
+  const { cache, listener } = config;
   const warnings: readonly (readonly [isGiven: boolean, message: string])[] = [
-    [
-      hasStatic && !areBound(registry.credentials),
-      'REGISTRY_URL and REGISTRY_CREDENTIALS_HOSTS are not set, so the configured credentials are sent to whichever registry a ' +
-        'request names; set one of them, or both, to bind them',
-    ],
     [
       cache.staleMs > 0 && cache.maxBytes === 0,
       'CACHE_SERVE_STALE has no effect: CACHE_MAX_BYTES is 0, so nothing is kept that could be served',
     ],
     ...listenerWarnings(listener),
   ];
-  return [
-    ...warnings.filter(([isGiven]) => isGiven).map(([, message]) => message),
-    ...mirrorWarnings(registry.mirrors),
-  ];
+  return [...riskWarnings(config), ...warnings.filter(([isGiven]) => isGiven).map(([, message]) => message)];
 }
 
 /**

@@ -24,6 +24,11 @@ export class EnvironmentReader {
     this.#environment = environment;
   }
 
+  /** All variables, for programs that get some of them. */
+  all(): Environment {
+    return this.#environment;
+  }
+
   /** The value without spaces at its ends; `''` for an empty variable, `undefined` for an unset one. */
   raw(name: string): string | undefined {
     this.names.add(name);

@@ -1,6 +1,7 @@
 /** What a reader can do about an error: one table for the service and the command line. */
 
-import type { ErrorCode, ErrorDetails, PassthroughError, Setting } from '../errors.ts';
+import type { CredentialOrigin, ErrorCode, ErrorDetails, PassthroughError, Setting } from '../errors.ts';
+import { CREDENTIAL_NAMES } from '../registry/response-error.ts';
 import { printable, quoted } from '../util/printable.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 import { formatBytes } from '../util/text/format-bytes.ts';
@@ -41,10 +42,40 @@ const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
   clientCert: { commandLine: 'It is the file of --cert' },
   clientKey: { commandLine: 'It is the file of --key' },
   trustedCertificates: {
-    service: `A private certificate authority is trusted once ${VARIABLES.trustedCertificates} names its PEM file`,
+    service: `Put the PEM file of its authority into the folder of this host in ${VARIABLES.certificates}, or name it in ${VARIABLES.trustedCertificates}`,
     commandLine:
-      'Name the PEM file of its certificate authority with --cacert; --insecure skips the verification',
+      'Name the PEM file of its authority with --cacert, or put it into a folder of this host in ~/.config/containers/certs.d; --insecure skips the verification',
   },
+  serverCertificate: both(
+    'The registry needs another certificate, or is to be asked by another name, or the clock here is wrong',
+  ),
+  clientIdentity: {
+    service: `The folder of this host in ${VARIABLES.certificates} has the client certificate: client.cert and client.key`,
+    commandLine: 'Name the certificate and its key with --cert and --key',
+  },
+  plainHttpHosts: {
+    service: `List it in ${VARIABLES.plainHttpHosts}, or write /registry/http/… in the URL`,
+    commandLine: 'Add --scheme http',
+  },
+  tlsAtRegistry: {
+    service: `Write https in the URL; ${VARIABLES.plainHttpHosts} must not list it`,
+    commandLine: 'Add --scheme https',
+  },
+  trustedRealms: both(
+    `${VARIABLES.trustedRealms} lists further hosts of token endpoints that may receive credentials`,
+  ),
+};
+
+/** Credentials as each face names them, in place of the names that the lower layers know. */
+const CREDENTIALS: Readonly<Record<Exclude<CredentialOrigin, 'none'>, Readonly<Record<Face, string>>>> = {
+  client: { service: CREDENTIAL_NAMES.client, commandLine: 'the credentials of --user' },
+  environment: both(`the credentials of ${VARIABLES.username}`),
+  token: both(`the token of ${VARIABLES.bearerToken}`),
+  file: {
+    service: `the credentials of ${VARIABLES.authFile}`,
+    commandLine: 'the credentials of docker login or podman login',
+  },
+  helper: both(CREDENTIAL_NAMES.helper),
 };
 
 /** What to do about a base that cannot be had. */
@@ -56,14 +87,6 @@ const WITHOUT_BASE: Readonly<Record<Face, string>> = {
 /** Longest folder in a hint, in characters. */
 const MAX_FOLDER_LENGTH = 500;
 
-/** Codes of OpenSSL when the other side does not speak TLS. */
-const NO_TLS = new Set([
-  'EPROTO',
-  'ERR_SSL_WRONG_VERSION_NUMBER',
-  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
-  'ERR_SSL_HTTP_REQUEST',
-]);
-
 /** Codes of the system for what a user may not write. */
 const NOT_ALLOWED = new Set(['EACCES', 'EPERM', 'EROFS']);
 
@@ -74,12 +97,6 @@ interface Row extends Texts {
 }
 
 const ROWS: readonly Row[] = [
-  {
-    code: 'REGISTRY_UNREACHABLE',
-    when: ({ cause }) => NO_TLS.has(systemErrorCode(cause) ?? ''),
-    service: `It seems to speak plain http: list it in ${VARIABLES.plainHttpHosts}, or write /registry/http/… in the URL`,
-    commandLine: 'It seems to speak plain http: add --scheme http',
-  },
   {
     code: 'REGISTRY_UNREACHABLE',
     when: ({ cause }) => systemErrorCode(cause) === 'ENOTFOUND',
@@ -108,7 +125,7 @@ const ROWS: readonly Row[] = [
   },
   {
     code: 'REGISTRY_FAILED',
-    when: ({ details }) => details.registryStatus === 400,
+    when: ({ details }) => details.registryStatus === 400 && details.setting === undefined,
     service: 'If it speaks https, write https in the URL',
     commandLine: 'If it speaks https, add --scheme https',
   },
@@ -140,8 +157,16 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-/** The message of an error; its reason, which follows the last colon, names the variable if a setting decides. */
-export function messageFor({ message, details: { setting } }: PassthroughError, face: Face): string {
+/**
+ * The message of an error. Its reason, which follows the last colon, names the variable if a setting decides. Refused credentials are
+ * named as the face knows them.
+ */
+export function messageFor(error: PassthroughError, face: Face): string {
+  const { setting, credentials = 'none' } = error.details;
+  const message =
+    credentials === 'none'
+      ? error.message
+      : error.message.replace(CREDENTIAL_NAMES[credentials], CREDENTIALS[credentials][face]);
   const reason = setting && REASONS[setting]?.[face];
   return reason === undefined ? message : `${message.slice(0, message.lastIndexOf(': '))}: ${reason}`;
 }

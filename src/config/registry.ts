@@ -1,14 +1,14 @@
 import type { AgentOptions } from 'node:http';
-import { PassthroughError } from '../errors.ts';
 import { repositoryFault } from '../image/reference.ts';
 import { DEFAULT_OPTIONS, type RegistryOptions } from '../pull/options.ts';
-import type { StaticCredentials } from '../registry/auth/credentials.ts';
 import type { HostPattern } from '../registry/host-pattern.ts';
 import { DOCKER_HUB, parseHost, type RegistryHost, registryHost } from '../registry/registry-host.ts';
 import type { HostPolicy } from '../registry/select-host.ts';
+import { type ConfigFiles, readCredentials } from './credentials.ts';
 import { type EnvironmentReader, invalidVariable } from './environment.ts';
 import { readMirrors } from './mirrors.ts';
 import { readPropagation } from './telemetry.ts';
+import { readTls, type TlsConfig } from './tls.ts';
 
 /** How client credentials are treated. */
 export const CLIENT_AUTH_MODES = ['optional', 'required', 'off'] as const;
@@ -20,6 +20,9 @@ const FOREIGN_LAYER_MODES = ['refuse', 'fetch'] as const;
 /** Settings for registries and for the connections to them. */
 export interface RegistryConfig extends RegistryOptions, HostPolicy {
   readonly clientAuth: ClientAuthMode;
+  /** Files with credentials that are read again when they change; `undefined` if there are none. */
+  readonly files: ConfigFiles | undefined;
+  readonly tls: TlsConfig | undefined;
 }
 
 const { registry: DEFAULTS } = DEFAULT_OPTIONS;
@@ -35,7 +38,7 @@ export function readRegistryConfig(read: EnvironmentReader): RegistryConfig {
   return {
     defaultHost,
     defaultNamespace: readNamespace(read),
-    credentials: readCredentials(read, defaultHost),
+    ...readCredentials(read, defaultHost),
     clientAuth,
     mirrors: readMirrors(read),
     // Clients that cannot bring credentials have no rights of their own that a mirror's account could exceed.
@@ -59,6 +62,7 @@ export function readRegistryConfig(read: EnvironmentReader): RegistryConfig {
     },
     proxyEnv: readProxies(read),
     propagation: readPropagation(read),
+    tls: readTls(read),
   };
 }
 
@@ -122,45 +126,6 @@ function readPlainHttpHosts(read: EnvironmentReader): readonly HostPattern[] {
       'expected hosts that speak http, and one is for https',
     );
   }
-  return hosts;
-}
-
-function readCredentials(read: EnvironmentReader, defaultHost: RegistryHost): StaticCredentials {
-  const username = read.secret('REGISTRY_USERNAME');
-  const password = read.secret('REGISTRY_PASSWORD');
-  const tokenName =
-    read.secret('REGISTRY_BEARER_TOKEN') === undefined ? 'REGISTRY_TOKEN' : 'REGISTRY_BEARER_TOKEN';
-  const bearerToken = read.secret(tokenName);
-  if (bearerToken !== undefined && !/^[\x21-\x7e]+$/.test(bearerToken)) {
-    throw new PassthroughError(
-      'INVALID_CONFIGURATION',
-      `Cannot use ${tokenName} (its value is not shown): expected printable ASCII without spaces`,
-    );
-  }
-  if (username?.includes(':')) {
-    throw new PassthroughError(
-      'INVALID_CONFIGURATION',
-      'Cannot use REGISTRY_USERNAME (its value is not shown): expected no colon, at which Basic ends a user name',
-    );
-  }
-  if (username === undefined && password !== undefined) {
-    throw invalidVariable('REGISTRY_USERNAME', '', 'REGISTRY_PASSWORD is set, so a user name must be too');
-  }
-  return {
-    bearerToken,
-    basic: username === undefined ? undefined : { username, password: password ?? '' },
-    boundTo: read.text('REGISTRY_URL') === undefined ? undefined : defaultHost.origin,
-    hosts: readCredentialsHosts(read),
-  };
-}
-
-/** A list without entries is refused: it looks as if it bound the credentials, and binds nothing. */
-function readCredentialsHosts(read: EnvironmentReader): readonly HostPattern[] {
-  const name = 'REGISTRY_CREDENTIALS_HOSTS';
-  const hosts = read.hosts(name);
-  const text = read.text(name);
-  if (text !== undefined && hosts.length === 0)
-    throw invalidVariable(name, text, 'expected at least one host');
   return hosts;
 }
 

@@ -1,6 +1,7 @@
-import { PassthroughError } from '../errors.ts';
 import type { PropagationPolicy } from '../registry/transport/traced.ts';
-import { type EnvironmentReader, invalidVariable } from './environment.ts';
+import { WatchedFiles } from '../util/files/watched-files.ts';
+import { readSecret } from './credentials.ts';
+import { type Environment, EnvironmentReader, invalidVariable } from './environment.ts';
 
 /** The signals of OpenTelemetry, as written in its variables. */
 export const SIGNALS = ['TRACES', 'METRICS', 'LOGS'] as const;
@@ -78,15 +79,32 @@ function isEndpoint(text: string, protocol: Protocol): boolean {
  * its error.
  */
 function checkHeaders(read: EnvironmentReader, name: string): void {
-  for (const pair of (read.text(name) ?? '').split(',').filter((part) => part.trim() !== '')) {
-    const equals = pair.indexOf('=');
-    const [key, value] = [pair.slice(0, Math.max(equals, 0)).trim(), pair.slice(equals + 1)];
-    if (/^[a-z0-9_.-]+$/i.test(key) && /^[ -~]*$/.test(decoded(value))) continue;
-    throw new PassthroughError(
-      'INVALID_CONFIGURATION',
-      `Cannot use ${name} (its value is not shown): expected name=value, separated by commas, in printable ASCII`,
-    );
-  }
+  readSecret(read, name, new WatchedFiles(), (text) => {
+    for (const pair of text.split(',').filter((part) => part.trim() !== '')) {
+      const equals = pair.indexOf('=');
+      const [key, value] = [pair.slice(0, Math.max(equals, 0)).trim(), pair.slice(equals + 1)];
+      if (!/^[a-z0-9_.-]+$/i.test(key) || !/^[ -~]*$/.test(decoded(value).trim()))
+        throw new Error('expected name=value, separated by commas, in printable ASCII');
+    }
+  });
+}
+
+/**
+ * The headers of exports that lie in files (`OTEL_EXPORTER_OTLP_HEADERS_FILE` and those of single signals), under the names of the
+ * variables that the SDK reads. It reads them once, so that a new file needs a new start.
+ *
+ * @throws PassthroughError `INVALID_CONFIGURATION` for a file that cannot be used
+ */
+export function headersInFiles(environment: Environment): Readonly<Record<string, string>> {
+  const names = ['', ...SIGNALS.map((signal) => `_${signal}`)].map(
+    (part) => `OTEL_EXPORTER_OTLP${part}_HEADERS`,
+  );
+  const read = new EnvironmentReader(environment);
+  return Object.fromEntries(
+    names
+      .filter((name) => read.text(`${name}_FILE`) !== undefined)
+      .map((name) => [name, readSecret(read, name, new WatchedFiles()).value ?? '']),
+  );
 }
 
 function decoded(value: string): string {

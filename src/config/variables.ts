@@ -16,6 +16,11 @@ export const VARIABLES = Object.freeze({
   host: 'HTTP_HOST',
   httpsPort: 'HTTPS_PORT',
   manifestBytes: 'MAX_MANIFEST_BYTES',
+  authFile: 'REGISTRY_AUTH_FILE',
+  bearerToken: 'REGISTRY_BEARER_TOKEN',
+  certificates: 'REGISTRY_CERTS_DIR',
+  credentialsHosts: 'REGISTRY_CREDENTIALS_HOSTS',
+  insecureHosts: 'REGISTRY_INSECURE_HOSTS',
   plainHttpHosts: 'REGISTRY_PLAIN_HTTP_HOSTS',
   port: 'HTTP_PORT',
   socket: 'HTTP_SOCKET',
@@ -23,8 +28,10 @@ export const VARIABLES = Object.freeze({
   tlsClientAuthorities: 'TLS_CLIENT_CA_FILE',
   tlsKey: 'TLS_KEY_FILE',
   trustedCertificates: 'NODE_EXTRA_CA_CERTS',
+  trustedRealms: 'REGISTRY_TRUSTED_REALMS',
   trustedProxies: 'TRUSTED_PROXIES',
   uncompressedBytes: 'MAX_IMAGE_BYTES',
+  username: 'REGISTRY_USERNAME',
   workspaceDirectory: 'WORKSPACE_DIR',
 });
 
@@ -33,17 +40,6 @@ export const OTHER_VARIABLES: readonly string[] = [VARIABLES.trustedCertificates
 
 /** Variables of later versions. To ignore one in silence would open what its operator means to close. */
 export const UNSUPPORTED_VARIABLES: readonly string[] = [
-  'OTEL_EXPORTER_OTLP_HEADERS_FILE',
-  'OTEL_EXPORTER_OTLP_LOGS_HEADERS_FILE',
-  'OTEL_EXPORTER_OTLP_METRICS_HEADERS_FILE',
-  'OTEL_EXPORTER_OTLP_TRACES_HEADERS_FILE',
-  'REGISTRY_AUTH_FILE',
-  'REGISTRY_BEARER_TOKEN_FILE',
-  'REGISTRY_CERTS_DIR',
-  'REGISTRY_INSECURE_HOSTS',
-  'REGISTRY_PASSWORD_FILE',
-  'REGISTRY_TOKEN_FILE',
-  'REGISTRY_USERNAME_FILE',
   'SIGNATURE_KEYS',
   'SIGNATURE_POLICY',
   'SIGNATURE_REQUIRED_FOR',
@@ -58,15 +54,17 @@ export const UNSUPPORTED_VARIABLES: readonly string[] = [
 export function uselessVariables(
   environment: Readonly<Record<string, string | undefined>>,
 ): readonly string[] {
-  const { REGISTRY_BEARER_TOKEN, REGISTRY_TOKEN, REGISTRY_USERNAME, REGISTRY_PASSWORD } = environment;
+  /** The name of the variable that has a secret, itself or by its file. */
+  const source = (name: string) => [name, `${name}_FILE`].find((one) => (environment[one] ?? '') !== '');
+  const [token, alias] = [source('REGISTRY_BEARER_TOKEN'), source('REGISTRY_TOKEN')];
+  const username = source('REGISTRY_USERNAME');
+  const hasPassword =
+    environment['REGISTRY_PASSWORD'] !== undefined || source('REGISTRY_PASSWORD') !== undefined;
   const warnings: readonly [isGiven: boolean, message: string][] = [
+    [token !== undefined && alias !== undefined, `${alias} has no effect: ${token} is set, too`],
     [
-      (REGISTRY_BEARER_TOKEN ?? '') !== '' && (REGISTRY_TOKEN ?? '') !== '',
-      'REGISTRY_TOKEN has no effect: REGISTRY_BEARER_TOKEN is set, too',
-    ],
-    [
-      (REGISTRY_USERNAME ?? '') !== '' && REGISTRY_PASSWORD === undefined,
-      'REGISTRY_USERNAME is set without REGISTRY_PASSWORD: the password is empty',
+      username !== undefined && !hasPassword,
+      `${username} is set without REGISTRY_PASSWORD: the password is empty`,
     ],
     [
       isSet(environment[VARIABLES.httpsPort]) && !isSet(environment[VARIABLES.tlsCertificate]),

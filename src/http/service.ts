@@ -23,6 +23,7 @@ import { refuseClient } from './networks/admission.ts';
 import { refuseOtherHost } from './networks/allowed-hosts.ts';
 import { type Client, directClient, findClient } from './networks/client.ts';
 import { affordableConnections, DescriptorWatch, descriptorWarning } from './observe/descriptor-watch.ts';
+import { reportFiles } from './observe/file-reports.ts';
 import { causeOf, logRequest } from './observe/request-log.ts';
 import { recordRequest } from './observe/request-metrics.ts';
 import { withServerSpan } from './observe/server-span.ts';
@@ -90,6 +91,7 @@ export class HttpService implements Application {
     const { tls: files, httpsPort, socketPath, socketMode } = config.listener;
     const message = descriptorWarning(maxConnections, maxConnections === DEFAULT_MAX_CONNECTIONS);
     if (message !== undefined) logger.log('warn', 'open_files', { message });
+    const endReports = await reportFiles(config.registry, logger);
     const server = await HttpServer.start({
       ...config.http,
       maxConnections: service.connections.max,
@@ -107,6 +109,7 @@ export class HttpService implements Application {
     service.#httpsPort = server.httpsPort;
     const stop = async () => {
       service.#isStopping = true;
+      endReports();
       const [cutOff] = await Promise.all([server.stop(config.shutdownMs), images.preparations.stop()]);
       return cutOff;
     };

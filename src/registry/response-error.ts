@@ -1,10 +1,16 @@
-import { type ErrorCode, isPassthroughError, PassthroughError } from '../errors.ts';
+import {
+  type CredentialOrigin,
+  type ErrorCode,
+  type ErrorDetails,
+  isPassthroughError,
+  PassthroughError,
+} from '../errors.ts';
 import { essence } from '../image/media-type.ts';
 import type { Content } from '../util/content.ts';
-import { printable } from '../util/printable.ts';
+import { printable, quoted } from '../util/printable.ts';
 import { type HashedContent, readStart } from './read-bounded.ts';
 import { retryAfterSeconds } from './transport/retry.ts';
-import type { TransportResponse } from './transport/transport.ts';
+import type { CredentialUse, TransportResponse } from './transport/transport.ts';
 
 /** Most bytes of an error body to read, unless configured. An OCI error has a few hundred. */
 export const DEFAULT_MAX_ERROR_BYTES = 64 * 1024;
@@ -26,15 +32,22 @@ export async function errorFromResponse(
   action: string,
   maxBytes = DEFAULT_MAX_ERROR_BYTES,
 ): Promise<PassthroughError> {
-  const { status, headers, secrets } = response;
-  const { code, message } = parseErrors(await readStart(response, maxBytes), secrets);
+  const { status, headers, secrets, credentials, url } = response;
+  const start = await readStart(response, maxBytes);
+  if (status === 400 && url.protocol === 'http:' && SPEAKS_TLS.test(Buffer.from(start).toString('latin1')))
+    return new PassthroughError('REGISTRY_FAILED', `${action}: it speaks https, and was asked over http`, {
+      registryStatus: status,
+      setting: 'tlsAtRegistry',
+    });
+  const { code, message } = parseErrors(start, secrets);
   if (status === 404 && code === undefined && isHtml(headers['content-type']))
     return noRegistry(action, status);
-  const quoted = [message, code && `(${code})`].filter((part) => part !== undefined).join(' ');
-  const reason = REASONS[status] ?? `the answer is ${status}`;
+  const said = [message, code && `(${code})`].filter((part) => part !== undefined).join(' ');
+  const reason = refusalReason(status, credentials) ?? REASONS[status] ?? `the answer is ${status}`;
   const retryAfter = retryAfterSeconds(headers['retry-after']);
-  return new PassthroughError(codeForStatus(status), `${action}: ${reason}${quoted && `: ${quoted}`}`, {
+  return new PassthroughError(codeForStatus(status), `${action}: ${reason}${said && `: ${said}`}`, {
     registryStatus: status,
+    ...(isRefusal(status) && credentials !== undefined && detailsOf(credentials)),
     ...(code !== undefined && { registryCode: code }),
     ...(retryAfter !== undefined && { retryAfterSeconds: retryAfter }),
   });
@@ -88,6 +101,53 @@ function noRegistry(action: string, status: number): PassthroughError {
  */
 export function isInconclusive(status: number): boolean {
   return status === 501 || (status >= 400 && status < 500 && status !== 401 && status !== 429);
+}
+
+/**
+ * What servers for https answer to a request over http: those in Go (docker-registry, Harbor's core), nginx, Apache, HAProxy.
+ *
+ * @see https://github.com/golang/go/blob/go1.24.0/src/net/http/server.go#L1967
+ */
+const SPEAKS_TLS =
+  /sent an HTTP request to an HTTPS server|plain HTTP request was sent to HTTPS port|speaking plain HTTP to an SSL-enabled server/i;
+
+/** Names of credentials in messages. A face puts the variable or option in their place: see `config/hints.ts`. */
+export const CREDENTIAL_NAMES: Readonly<Record<Exclude<CredentialOrigin, 'none'>, string>> = {
+  client: "the client's credentials",
+  environment: "the operator's credentials",
+  token: "the operator's token",
+  file: 'the credentials of the auth file',
+  helper: 'the credentials of the credential helper',
+};
+
+function detailsOf({ origin, way }: CredentialUse): ErrorDetails {
+  const isWithheld = way === 'withheld' && origin !== 'none';
+  return { credentials: origin, ...(isWithheld && { setting: 'trustedRealms' as const }) };
+}
+
+function isRefusal(status: number): boolean {
+  return status === 401 || status === 403;
+}
+
+/**
+ * Why a registry or a token endpoint has refused a request, and whose credentials it had. A registry that answers 401 to a new token
+ * knows the user, and finds no right in the token.
+ */
+function refusalReason(status: number, use: CredentialUse | undefined): string | undefined {
+  if (!isRefusal(status) || use === undefined) return undefined;
+  const { origin, way, realm = '' } = use;
+  if (origin === 'none')
+    return status === 401
+      ? 'credentials are required, and there are none'
+      : 'access is denied without credentials';
+  const name = CREDENTIAL_NAMES[origin];
+  if (way === 'unasked')
+    return status === 401
+      ? `it asks for other credentials than ${name}`
+      : 'access is denied, and it asks for no credentials';
+  if (way === 'withheld')
+    return `credentials are required, and its token endpoint ${quoted(realm)} may not receive ${name}`;
+  return status === 401 && way === 'direct' ? `it refused ${name}` : `access is denied to ${name}`;
 }
 
 const REASONS: Readonly<Record<number, string>> = {

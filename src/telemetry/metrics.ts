@@ -35,6 +35,10 @@ export interface Instruments {
   readonly handshakeFailures: Counter;
   /** Requests to mirrors, by `passthrough.mirror.url` and `passthrough.mirror.result`. */
   readonly mirrorRequests: Counter;
+  /** Files of the configuration that were read again, by `passthrough.file` and `passthrough.file.result`. */
+  readonly fileReloads: Counter;
+  /** Files of the configuration whose content cannot be used, so that what was read before is. */
+  readonly rejectedFiles: UpDownCounter;
 }
 
 /** Bounds of the semantic conventions, in seconds: https://opentelemetry.io/docs/specs/semconv/http/http-metrics/ */
@@ -113,6 +117,14 @@ function createInstruments(): Instruments {
     mirrorRequests: meter.createCounter('passthrough.mirror.requests', {
       description: 'Requests to mirrors of registries, by how they were answered.',
       unit: '{request}',
+    }),
+    fileReloads: meter.createCounter('passthrough.file.reloads', {
+      description: 'Changes of files with secrets or certificates, by whether they can be used.',
+      unit: '{change}',
+    }),
+    rejectedFiles: meter.createUpDownCounter('passthrough.files.rejected', {
+      description: 'Files with secrets or certificates that cannot be used as they are now.',
+      unit: '{file}',
     }),
     workspaceUsage: meter.createUpDownCounter('passthrough.workspace.usage', {
       description: 'Bytes that lie in the workspace.',

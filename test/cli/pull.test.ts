@@ -378,7 +378,7 @@ describe('pull', { concurrency: 2 }, () => {
       cwd: folder.path,
     });
     assert.equal(code, 1);
-    assert.match(stderr, /\nIt seems to speak plain http: add --scheme http\n$/);
+    assert.match(stderr, /: it does not speak TLS: use http\nAdd --scheme http\n$/);
   });
 
   test('an unreadable environment of the listener does not matter', async () => {
@@ -452,8 +452,16 @@ describe('pull from a registry that asks for a certificate', { concurrency: 2 },
     assert.equal(shown.code, 0, shown.stderr);
     assert.deepEqual(tagsOf(shown.stdout), [`${registry.host}/team/app:1`]);
     const refusals: readonly [options: readonly string[], code: number, says: RegExp][] = [
-      [['-x', 'ca.pem'], 1, /it wants a certificate of the client/],
-      [['-c', 'c.pem', '-k', 'k.pem'], 1, /its certificate is not trusted/],
+      [
+        ['-x', 'ca.pem'],
+        1,
+        /it wants a client certificate .*\nName the certificate and its key with --cert and --key\n/,
+      ],
+      [
+        ['-c', 'c.pem', '-k', 'k.pem'],
+        1,
+        /its certificate is not trusted: its authority "CN=test-authority" is unknown here\nName the PEM file/,
+      ],
       [
         ['-x', 'ca.pem', '-c', 'text.pem', '-k', 'k.pem'],
         2,

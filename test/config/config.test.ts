@@ -43,6 +43,8 @@ test('every setting has a default', () => {
       },
       defaultNamespace: undefined,
       credentials: { bearerToken: undefined, basic: undefined, boundTo: undefined, hosts: [] },
+      files: undefined,
+      tls: undefined,
       clientAuth: 'optional',
       allowedHosts: undefined,
       trustedRealms: [],
@@ -236,7 +238,9 @@ describe('a value is refused with variable, value and what is allowed', () => {
 });
 
 describe('warnings', () => {
-  const warnings = (environment: Record<string, string>) => configWarnings(loadConfig(environment));
+  /** Of a service for this machine alone, which may be asked for any registry. */
+  const warnings = (environment: Record<string, string>) =>
+    configWarnings(loadConfig({ HTTP_HOST: '127.0.0.1', ...environment }));
 
   test('mention CACHE_SERVE_STALE without effect', () => {
     const [warning = '', ...others] = warnings({ CACHE_SERVE_STALE: '60', CACHE_MAX_BYTES: '0' });
@@ -261,6 +265,10 @@ describe('warnings', () => {
     [{ REGISTRY_TOKEN: '', REGISTRY_BEARER_TOKEN: 'secret' }, undefined],
     [{ REGISTRY_USERNAME: 'user' }, 'REGISTRY_USERNAME is set without REGISTRY_PASSWORD'],
     [{ REGISTRY_USERNAME: 'user', REGISTRY_PASSWORD: '' }, undefined],
+    [{ REGISTRY_USERNAME: 'user', REGISTRY_PASSWORD_FILE: '/secret' }, undefined],
+    [{ REGISTRY_USERNAME_FILE: '/user' }, 'REGISTRY_USERNAME_FILE is set without REGISTRY_PASSWORD'],
+    [{ REGISTRY_TOKEN_FILE: '/a', REGISTRY_BEARER_TOKEN: 'x' }, 'REGISTRY_TOKEN_FILE has no effect'],
+    [{ REGISTRY_TOKEN: 'x', REGISTRY_BEARER_TOKEN_FILE: '/a' }, 'REGISTRY_TOKEN has no effect'],
   ];
   for (const [environment, warning] of useless) {
     test(`${warning === undefined ? 'do not mention' : 'mention'} ${Object.keys(environment).join(' and ')}`, () => {

@@ -148,7 +148,7 @@ describe('the body of an error', () => {
     [
       'trustedCertificates',
       'Cannot reach "https://a.example": its certificate is not trusted: expired',
-      'Registry not allowed: Cannot reach "https://a.example": its certificate is not trusted: expired\n\nA private certificate authority is trusted once NODE_EXTRA_CA_CERTS names its PEM file\n',
+      'Registry not allowed: Cannot reach "https://a.example": its certificate is not trusted: expired\n\nPut the PEM file of its authority into the folder of this host in REGISTRY_CERTS_DIR, or name it in NODE_EXTRA_CA_CERTS\n',
     ],
   ];
   for (const [setting, message, text] of settings) {

@@ -22,7 +22,7 @@ const NAMED = ['-u', USERNAME, '-p', PASSWORD];
 const ACCESS: Readonly<Record<RegistryMode, (registry: Registry) => Access>> = {
   none: () => ({
     good: [[], ['-s', 'http']],
-    bad: [[['-s', 'https'], 1, /\nIt seems to speak plain http: add --scheme http\n/]],
+    bad: [[['-s', 'https'], 1, /: it does not speak TLS: use http\nAdd --scheme http\n/]],
   }),
   htpasswd: () => ({
     good: [NAMED],

@@ -224,7 +224,10 @@ describe('an error of the registry', () => {
     const message = 'x'.repeat(LIMITS.errorBytes);
     const body = JSON.stringify({ errors: [{ code: 'DENIED', message }] });
     await using scene = await startScene({ defects: { failWith: { status: 403, body } } });
-    await assert.rejects(pull(scene.client), { code: 'REGISTRY_DENIED', details: { registryStatus: 403 } });
+    await assert.rejects(pull(scene.client), {
+      code: 'REGISTRY_DENIED',
+      details: { registryStatus: 403, credentials: 'none' },
+    });
   });
 
   test('is not hidden by a body that stalls', async () => {

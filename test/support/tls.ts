@@ -57,16 +57,25 @@ export function makeCertificates(): Promise<Certificates> {
   return cached;
 }
 
-async function generate(): Promise<Certificates> {
+/**
+ * Makes certificates of another authority, at each call.
+ *
+ * @param serverDays how long the server certificate is valid from now; -1 for one that has expired
+ */
+export function makeOtherCertificates(serverDays = 2): Promise<Certificates> {
+  return generate(serverDays);
+}
+
+async function generate(serverDays = 2): Promise<Certificates> {
   const directory = await mkdtemp(join(tmpdir(), 'certificates-'));
   const openssl = async (command: string): Promise<void> => {
     const options = { cwd: directory, timeout: OPENSSL_TIMEOUT_SECONDS * 1000 };
     await promisify(execFile)('openssl', command.split(' '), options);
   };
   const newKey = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -config openssl.cnf';
-  const issue = async (name: string, serial: string): Promise<void> => {
+  const issue = async (name: string, serial: string, days = 2): Promise<void> => {
     await openssl(`req -new ${newKey} -subj /CN=test-${name} -keyout ${name}.key -out ${name}.csr`);
-    const authority = `-CA ca.crt -CAkey ca.key -set_serial ${serial} -days 2`;
+    const authority = `-CA ca.crt -CAkey ca.key -set_serial ${serial} -days ${days}`;
     const extensions = `-extfile openssl.cnf -extensions ${name}`;
     await openssl(`x509 -req -in ${name}.csr ${authority} ${extensions} -out ${name}.crt`);
   };
@@ -74,7 +83,7 @@ async function generate(): Promise<Certificates> {
     await writeFile(join(directory, 'openssl.cnf'), CONFIGURATION);
     const authority = '-subj /CN=test-authority -extensions ca -days 2 -keyout ca.key -out ca.crt';
     await openssl(`req -x509 ${newKey} ${authority}`);
-    await issue('server', '2');
+    await issue('server', '2', serverDays);
     await issue('client', '3');
     const read = (file: string): Promise<string> => readFile(join(directory, file), 'utf8');
     const [ca, cert, key, clientCert, clientKey] = await Promise.all([

@@ -79,6 +79,8 @@ export interface Attempt {
   readonly resend?: number;
   /** Scheme of `Authorization`. */
   readonly auth?: 'none' | 'basic' | 'bearer';
+  /** Whose credentials it has, if it has some. Default: the operator's. */
+  readonly source?: 'client' | 'environment';
   /** Service of its token. */
   readonly service?: string | undefined;
   readonly isConfigured?: boolean;
@@ -108,6 +110,7 @@ export function client(attempt: Attempt): SpanTree {
       'registry.operation': operation,
       'registry.auth.configured': attempt.isConfigured ?? false,
       'registry.auth.type': auth,
+      'registry.auth.source': auth === 'none' ? undefined : (attempt.source ?? 'environment'),
       'registry.auth.service': attempt.service,
       'registry.auth.scope_present': attempt.service !== undefined,
       'http.request.resend_count': resend === 0 ? undefined : resend,

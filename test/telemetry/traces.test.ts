@@ -89,21 +89,27 @@ async function expectInspection(
 const BEARER = { auth: 'bearer', service: 'fake-registry' } as const;
 
 /** The manifest requests of a pull that learns from a challenge that it needs a token. */
-const manifestsWithToken = (scene: Scene) => [
+const manifestsWithToken = (scene: Scene, source: 'client' | 'environment') => [
   manifestSpan(scene, { status: 401, size: undefined }),
-  tokenSpan(scene, { auth: 'basic' }),
-  manifestSpan(scene, { resend: 1, ...BEARER }),
-  manifestSpan(scene, BEARER, BY_DIGEST),
+  tokenSpan(scene, { auth: 'basic', source }),
+  manifestSpan(scene, { resend: 1, ...BEARER, source }),
+  manifestSpan(scene, { ...BEARER, source }, BY_DIGEST),
 ];
 
 /** The steps of a pull with a token. */
-const tokenSteps = (scene: Scene, extracted = credentials('optional')) =>
-  healthySteps(scene, {
+const tokenSteps = (
+  scene: Scene,
+  extracted = credentials('optional'),
+  source: 'client' | 'environment' = 'environment',
+) => {
+  const bearer = { ...BEARER, source };
+  return healthySteps(scene, {
     credentials: extracted,
-    manifests: manifestsWithToken(scene),
-    config: [configSpan(scene, BEARER)],
-    layers: [[layerSpan(scene, 1, BEARER)], [layerSpan(scene, 2, BEARER)]],
+    manifests: manifestsWithToken(scene, source),
+    config: [configSpan(scene, bearer)],
+    layers: [[layerSpan(scene, 1, bearer)], [layerSpan(scene, 2, bearer)]],
   });
+};
 
 describe('the trace of a pull', () => {
   test('of a cached image has one HEAD, which revalidates the tag', async () => {
@@ -126,7 +132,7 @@ describe('the trace of a pull', () => {
 
   test('with configured credentials and Basic', async () => {
     await using scene = await startScene({ auth: { mode: 'basic', users: USERS } }, CONFIGURED);
-    const auth = { auth: 'basic' } as const;
+    const auth = { auth: 'basic', source: 'environment' } as const;
     const children = healthySteps(scene, {
       manifests: [
         manifestSpan(scene, { status: 401, size: undefined }),
@@ -156,7 +162,7 @@ describe('the trace of a pull', () => {
       server(`GET ${ROUTE}`, { port: service.port, path: FILE }, facts, { children }),
     );
     const extracted = credentials('required', { present: true, used: true });
-    await expectPull(scene, tokenSteps(scene, extracted), { headers: AUTHORIZATION });
+    await expectPull(scene, tokenSteps(scene, extracted, 'client'), { headers: AUTHORIZATION });
   });
 
   test('from a registry in the path has its route, user agent and platform', async () => {
@@ -246,7 +252,7 @@ describe('the trace of a pull', () => {
       ];
     };
     const children = healthySteps(scene, {
-      manifests: manifestsWithToken(scene),
+      manifests: manifestsWithToken(scene, 'environment'),
       config: redirected('config', IMAGE.config.digest, IMAGE.config.bytes.length),
       layers: IMAGE.layers.map(({ digest, blob }) => redirected('layer', digest, blob.length)),
     });

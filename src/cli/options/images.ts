@@ -1,4 +1,5 @@
 import { homedir } from 'node:os';
+import { resolve } from 'node:path';
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { ImageService } from '../../pull/image-service.ts';
 import type { ImageServiceOptions } from '../../pull/options.ts';
@@ -6,6 +7,7 @@ import { type Call, type ImageRequest, imageRequest } from '../../pull/request.t
 import { authFilePaths, credentialsFor } from '../../registry/auth/auth-file.ts';
 import type { ListedCredentials, StaticCredentials } from '../../registry/auth/credentials.ts';
 import { mirrorsOf, repositoryAt } from '../../registry/mirrors/mirror-rules.ts';
+import { CertificateFolders } from '../../registry/transport/certificate-folders.ts';
 import type { RegistryTls } from '../../registry/transport/tls.ts';
 import { quoted } from '../../util/printable.ts';
 import type { CommandCall } from '../command.ts';
@@ -75,8 +77,12 @@ export async function openImages(
   // What the command line says wins over the environment.
   const ofOperator: StaticCredentials =
     credentials === undefined
-      ? { ...fixed, listed: await readListed(images, settings, { options, environment, signal }) }
-      : { ...fixed, bearerToken: undefined, basic: undefined };
+      ? {
+          ...fixed,
+          listed: await readListed(images, settings, { options, environment, signal }),
+          files: undefined,
+        }
+      : { ...fixed, bearerToken: undefined, basic: undefined, files: undefined };
   const serviceOptions: ImageServiceOptions = {
     ...settings,
     registry: {
@@ -85,7 +91,7 @@ export async function openImages(
       namespace: options.text('ns'),
       // The user of the command line owns the accounts.
       mirrorAccounts: 'all',
-      tls: await readTls(options),
+      tls: await readTls(options, settings.registry.tls),
     },
     cache: { directory: cacheDirectory },
   };
@@ -131,13 +137,30 @@ export async function readListed(
   return listed;
 }
 
-async function readTls(options: ParsedOptions): Promise<RegistryTls> {
+/** Folders in which podman and Docker look for the certificates of registries, in the order of containers/image. */
+const CERTIFICATE_FOLDERS = ['.config/containers/certs.d', '/etc/containers/certs.d', '/etc/docker/certs.d'];
+
+/** @param configured by variables, which options overrule */
+async function readTls(
+  options: ParsedOptions,
+  configured: CommandSettings['registry']['tls'],
+): Promise<RegistryTls> {
   const file = async (name: string) => {
     const path = options.text(name);
     return path === undefined ? undefined : await readOptionFile(`--${name}`, path);
   };
   const [caCert, clientCert, clientKey] = [await file('cacert'), await file('cert'), await file('key')];
-  return { caCert, clientCert, clientKey, insecure: options.has('insecure') };
+  const folder = options.text('cert-dir');
+  const folders =
+    folder === undefined
+      ? (configured?.folders ??
+        new CertificateFolders(
+          CERTIFICATE_FOLDERS.map((path) => resolve(homedir(), path)),
+          { name: 'the certificates of podman or Docker' },
+        ))
+      : new CertificateFolders([folder], { name: '--cert-dir', isForAll: true });
+  if (folder !== undefined) await folders.check();
+  return { ...configured, caCert, clientCert, clientKey, insecure: options.has('insecure'), folders };
 }
 
 async function open(options: ImageServiceOptions, cacheDirectory: string | undefined): Promise<ImageService> {

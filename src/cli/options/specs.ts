@@ -41,6 +41,12 @@ export const REGISTRY_OPTIONS: readonly OptionSpec[] = [
   },
   { name: 'cert', short: 'c', value: 'FILE', completes: 'file', text: 'PEM file of a client certificate' },
   { name: 'key', short: 'k', value: 'FILE', completes: 'file', text: 'PEM file of its private key' },
+  {
+    name: 'cert-dir',
+    value: 'DIR',
+    completes: 'folder',
+    text: 'folder with *.crt of authorities, and *.cert with *.key of a client, in place of the usual folders',
+  },
   { name: 'insecure', short: 'i', text: 'do not verify the certificate of the registry' },
   {
     name: 'ns',

@@ -5,8 +5,8 @@ import { quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 import { DOCKER_HUB, type RegistryHost } from '../registry-host.ts';
 import { matchingKeys } from './auth-key.ts';
-import { askHelper } from './credential-helper.ts';
-import type { BasicCredentials, IdentityToken } from './credentials.ts';
+import { askHelper, HELPER_NAME } from './credential-helper.ts';
+import type { BasicCredentials, FoundCredentials, IdentityToken } from './credentials.ts';
 
 /** Environment variables, or those of a test. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -41,15 +41,14 @@ export interface LookupOptions {
   readonly allowsPlainHttp?: boolean | undefined;
 }
 
-/** Most bytes of a file: hundreds of entries with the tokens of clouds. */
-const MAX_FILE_BYTES = 1024 * 1024;
+/** Most bytes of an auth file: hundreds of entries with the tokens of clouds. */
+export const MAX_AUTH_FILE_BYTES = 1024 * 1024;
 
 /** Address under which helper programs know Docker Hub. */
 const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
 
 /** The content of a file. */
-interface AuthFile {
-  readonly path: string;
+export interface AuthFile {
   readonly auths: ReadonlyMap<string, unknown>;
   /** Names of helper programs by key. */
   readonly helpers: ReadonlyMap<string, unknown>;
@@ -93,39 +92,70 @@ export async function credentialsFor(
 ): Promise<BasicCredentials | IdentityToken | undefined> {
   for (const place of options.files) {
     const file = await readAuthFile(place);
-    const found = file && (await lookUp(file, host, repository, options));
-    if (found !== undefined) return found;
+    const fail: Fail = (why) => invalid(place.path, why);
+    const found = file && (await lookUp(file, host, repository, { ...options, fail }));
+    if (found !== undefined) return found.credentials;
   }
   return undefined;
 }
 
-async function lookUp(
+/** Makes the error for a fault of a file. */
+type Fail = (why: string) => Error;
+
+/** How {@link lookUp} finds credentials. */
+export interface FileLookup extends Pick<LookupOptions, 'environment' | 'signal' | 'allowsPlainHttp'> {
+  /** Makes the error for a fault of the file. */
+  readonly fail: (why: string) => Error;
+  /** Whether the file serves only registries that it lists, so that a store is asked for no other. */
+  readonly isListOnly?: boolean | undefined;
+  /** Runs a helper program. Default: {@link askHelper}. */
+  readonly ask?: typeof askHelper | undefined;
+}
+
+/** Whether a file has an entry for a repository, or without one for any repository of the registry. */
+export function lists(
+  { auths, helpers }: AuthFile,
+  host: RegistryHost,
+  repository: string | undefined,
+): boolean {
+  const keys = [...auths.keys(), ...helpers.keys()];
+  return matchingKeys(keys, host, repository, {}).length > 0;
+}
+
+/**
+ * Looks up the credentials of a repository in one file: see {@link credentialsFor}.
+ *
+ * @throws what `fail` makes; PassthroughError `INVALID_CONFIGURATION` for a helper program that fails, `ABORTED`
+ */
+export async function lookUp(
   file: AuthFile,
   host: RegistryHost,
   repository: string,
-  options: LookupOptions,
-): Promise<BasicCredentials | IdentityToken | undefined> {
+  options: FileLookup,
+): Promise<FoundCredentials | undefined> {
+  const { fail, ask = askHelper, isListOnly = false } = options;
   const keysOf = (entries: ReadonlyMap<string, unknown>) =>
     matchingKeys(entries.keys(), host, repository, options);
   const [helperKey] = keysOf(file.helpers);
   const authKeys = keysOf(file.auths);
+  const isListed = helperKey !== undefined || authKeys.length > 0;
+  if (isListOnly && !isListed) return undefined;
   const helper = helperKey === undefined ? file.store : file.helpers.get(helperKey);
   if (typeof helper === 'string' && helper !== '') {
-    const answer = await askHelper(helper, serverOf(host), options);
+    const answer = await ask(helper, serverOf(host), options);
     if (answer !== 'missing') {
-      if (answer !== undefined) return answer;
-    } else if (helperKey !== undefined || authKeys.length > 0) {
+      if (answer !== undefined) return { credentials: answer, source: 'helper' };
+    } else if (isListed) {
       // A store serves all registries. Where nothing says that it has credentials for this one, the pull goes on without: files
       // are copied to machines that lack the program.
-      throw invalid(
-        file.path,
+      throw fail(
         `it names credential helper ${quoted(helper)}, and no program ${quoted(`docker-credential-${helper}`)} is found`,
       );
     }
   }
   for (const key of authKeys) {
-    const found = parseEntry(file.auths.get(key), (why) => invalid(file.path, `entry ${quoted(key)} ${why}`));
-    if (found !== undefined) return found;
+    const credentials = parseEntry(file.auths.get(key), (why) => fail(`entry ${quoted(key)} ${why}`));
+    if (credentials !== undefined) return { credentials, source: 'file' };
   }
   return undefined;
 }
@@ -140,10 +170,7 @@ function serverOf({ origin }: RegistryHost): string {
  *
  * @see https://github.com/docker/cli/blob/v28.0.0/cli/config/types/authconfig.go
  */
-function parseEntry(
-  entry: unknown,
-  fail: (why: string) => PassthroughError,
-): BasicCredentials | IdentityToken | undefined {
+function parseEntry(entry: unknown, fail: Fail): BasicCredentials | IdentityToken | undefined {
   if (!isFields(entry)) throw fail('is not an object');
   const text = (name: string) => {
     const value = entry[name] ?? '';
@@ -161,7 +188,7 @@ function parseEntry(
 }
 
 /** Decodes `auth`: base64 of user name, colon and password. Some tools pad it with zero bytes. */
-function decodeAuth(auth: string, fail: (why: string) => PassthroughError): BasicCredentials {
+function decodeAuth(auth: string, fail: Fail): BasicCredentials {
   if (!/^[a-z0-9+/_-]+={0,2}$/i.test(auth)) throw fail('has a field auth that is not base64');
   const text = Buffer.from(auth, 'base64').toString('utf8');
   const colon = text.indexOf(':');
@@ -182,23 +209,47 @@ async function readAuthFile({ path, isOptional }: AuthFilePath): Promise<AuthFil
     throw invalid(path, isMissing ? 'it does not exist' : `it cannot be read (${code ?? 'unknown'})`, error);
   }
   // An empty file is what "touch" and an unmounted secret leave.
-  if (text.trim() === '') return undefined;
+  return text.trim() === '' ? undefined : parseAuthFile(text, (why) => invalid(path, why));
+}
+
+/**
+ * Parses the content of a file.
+ *
+ * @param fail makes the error; what it gets never quotes the content
+ */
+export function parseAuthFile(text: string, fail: (why: string) => Error): AuthFile {
   let document: unknown;
   try {
     document = JSON.parse(text.replace(/^\uFEFF/, ''));
   } catch {
     // The error of the parser quotes the text.
-    throw invalid(path, 'it is not JSON');
+    throw fail('it is not JSON');
   }
-  if (!isFields(document)) throw invalid(path, 'it is not a JSON object');
+  if (!isFields(document)) throw fail('it is not a JSON object');
   const table = (name: string) => {
     const value = document[name] ?? {};
-    if (!isFields(value)) throw invalid(path, `its field ${name} is not an object`);
+    if (!isFields(value)) throw fail(`its field ${name} is not an object`);
     return new Map(Object.entries(value));
   };
   const store = document['credsStore'] ?? '';
-  if (typeof store !== 'string') throw invalid(path, 'its field credsStore is no text');
-  return { path, auths: table('auths'), helpers: table('credHelpers'), store };
+  if (typeof store !== 'string') throw fail('its field credsStore is no text');
+  return { auths: table('auths'), helpers: table('credHelpers'), store };
+}
+
+/**
+ * Checks all entries of a file, also those that no request has needed yet.
+ *
+ * @throws what `fail` makes
+ */
+export function checkEntries({ auths, helpers, store }: AuthFile, fail: (why: string) => Error): void {
+  for (const [key, entry] of auths) parseEntry(entry, (why) => fail(`entry ${quoted(key)} ${why}`));
+  for (const [key, name] of [...helpers, ['credsStore', store] as const]) {
+    if (typeof name !== 'string') throw fail(`its helper for ${quoted(key)} is no text`);
+    if (name !== '' && !HELPER_NAME.test(name))
+      throw fail(
+        `credential helper ${quoted(name)} is no name: expected the part behind "docker-credential-" in the name of a program`,
+      );
+  }
 }
 
 /** Reads a file of any kind, also a pipe, up to the limit. */
@@ -209,7 +260,7 @@ async function readText(path: string): Promise<string> {
   for await (const chunk of file.createReadStream({ autoClose: false }) as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     size += chunk.byteLength;
-    if (size > MAX_FILE_BYTES) throw invalid(path, `it has more than ${MAX_FILE_BYTES} bytes`);
+    if (size > MAX_AUTH_FILE_BYTES) throw invalid(path, `it has more than ${MAX_AUTH_FILE_BYTES} bytes`);
   }
   return Buffer.concat(chunks, size).toString('utf8');
 }

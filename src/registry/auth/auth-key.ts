@@ -7,13 +7,13 @@ const DOCKER_HUB_HOSTS = new Set(['docker.io', 'index.docker.io', 'registry-1.do
  * The keys of an auth file that fit a repository: the longest path first, and of equal ones first those without a scheme, as podman
  * writes them.
  *
- * @param repository name in the registry, such as `library/nginx`
+ * @param repository name in the registry, such as `library/nginx`; `undefined` fits every path
  * @param options whether a key also fits a registry over plain http if it names neither http nor a port
  */
 export function matchingKeys(
   keys: Iterable<string>,
   host: RegistryHost,
-  repository: string,
+  repository: string | undefined,
   { allowsPlainHttp = false }: { readonly allowsPlainHttp?: boolean | undefined },
 ): readonly string[] {
   const registry = new URL(host.origin);
@@ -29,9 +29,11 @@ export function matchingKeys(
           (port ?? defaultPort(registry)) !== portOf(registry)
         )
           return false;
-        const isForHttp = scheme === 'http' || port !== undefined || allowsPlainHttp;
+        const isForHttp =
+          scheme === 'http' || (scheme === undefined && port !== undefined) || allowsPlainHttp;
         if (registry.protocol === 'http:' && !isForHttp) return false;
       }
+      if (repository === undefined) return true;
       return path === '' || repository === path || repository.startsWith(`${path}/`);
     })
     .toSorted(

@@ -1,8 +1,21 @@
+import { type CredentialOrigin, isPassthroughError } from '../../errors.ts';
 import type { HostPattern } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
-import type { Transport, TransportRequest, TransportResponse } from '../transport/transport.ts';
+import type {
+  CredentialUse,
+  Transport,
+  TransportRequest,
+  TransportResponse,
+} from '../transport/transport.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
-import { basicAuthorization, basicSecrets, type Credential, mayReachRealm } from './credentials.ts';
+import {
+  basicAuthorization,
+  basicSecrets,
+  type Credential,
+  isSameCredential,
+  type SettledCredential,
+} from './credentials.ts';
+import { mayReachRealm, realmUrl } from './realm.ts';
 import type { TokenRequest, TokenSource } from './token.ts';
 
 /** Settings of {@link AuthorizedTransport}. */
@@ -18,13 +31,24 @@ export interface AuthorizeOptions {
   readonly tokenTransport: Transport;
 }
 
-type BearerMethod = { readonly type: 'bearer'; readonly tokenRequest: TokenRequest };
+/** What each method has. */
+interface MethodParts {
+  /** The credential that it was made of. */
+  readonly credential: SettledCredential;
+  readonly use: CredentialUse;
+}
+
+type BearerMethod = MethodParts & { readonly type: 'bearer'; readonly tokenRequest: TokenRequest };
 
 /** How requests are authorized now. */
 type Method =
-  | { readonly type: 'anonymous' }
-  | { readonly type: 'basic'; readonly authorization: string; readonly secrets: readonly string[] }
-  | { readonly type: 'static-bearer'; readonly token: string }
+  | (MethodParts & { readonly type: 'anonymous' })
+  | (MethodParts & {
+      readonly type: 'basic';
+      readonly authorization: string;
+      readonly secrets: readonly string[];
+    })
+  | (MethodParts & { readonly type: 'static-bearer'; readonly token: string })
   | BearerMethod;
 
 /** The `Authorization` header of a request. */
@@ -54,51 +78,117 @@ const MAX_SENDS = 3;
  * A registry may stop to accept a token before it expires: its keys were changed, or the right was granted only after the token.
  * So any 401 or 403 to a cached token, with or without a challenge, makes a new one.
  *
+ * The operator's credentials may come from files that are rotated, and from helper programs whose answers expire. What a registry or
+ * a realm refuses is read again, and the request is sent once more if the credential is another now.
+ *
  * The manifest request itself is the probe. The pull keeps the method for later and concurrent requests. Credentials
  * are sent to the registry's own origin, and to a realm only if {@link mayReachRealm} allows it.
  */
 export class AuthorizedTransport implements Transport {
   readonly #inner: Transport;
   readonly #options: AuthorizeOptions;
-  #method: Method;
+  #method: Method | undefined;
 
   constructor(inner: Transport, options: AuthorizeOptions) {
     this.#inner = inner;
     this.#options = options;
-    this.#method = this.#firstMethod();
   }
 
   async send(request: TransportRequest): Promise<TransportResponse> {
-    let method = this.#method;
+    const { signal } = request;
+    let method = await this.#currentMethod(signal);
+    let isRenewed: boolean = false;
     for (let sends = 1; ; sends += 1) {
-      const authorization = await this.#authorizationFor(method, request);
-      const response = await this.#sendWith(authorization, request);
-      if (response.url.origin !== this.#options.host.origin || sends === MAX_SENDS) return response;
-      const next = this.#methodAfter(response, method, authorization);
-      if (next === undefined) return response;
+      let authorization: Authorization;
+      try {
+        authorization = await this.#authorizationFor(method, request);
+      } catch (error) {
+        const isRefused = !isRenewed && isPassthroughError(error, 'REGISTRY_DENIED');
+        const renewed = isRefused ? await this.#renewed(method, signal) : undefined;
+        if (renewed === undefined) throw error;
+        isRenewed = true;
+        method = renewed;
+        continue;
+      }
+      const response = await this.#sendWith(authorization, method, request);
+      if (response.url.origin !== this.#options.host.origin || sends > MAX_SENDS) return response;
+      const next: Method | undefined =
+        sends === MAX_SENDS ? undefined : this.#methodAfter(response, method, authorization);
+      const isRefused = next === undefined && (response.status === 401 || response.status === 403);
+      const renewed: Method | undefined =
+        isRefused && !isRenewed ? await this.#renewed(method, signal).catch(() => undefined) : undefined;
+      if (next === undefined && renewed === undefined) return response;
       response.discard();
-      method = next;
-      this.#method = next;
+      isRenewed ||= renewed !== undefined;
+      method = next ?? renewed ?? method;
+      this.#method = method;
     }
   }
 
   async #sendWith(
     { header, secrets, auth }: Authorization,
+    { use }: Method,
     request: TransportRequest,
   ): Promise<TransportResponse> {
-    if (header === undefined || request.url.origin !== this.#options.host.origin) {
-      return await this.#inner.send(request);
+    const { origin } = this.#options.host;
+    if (header === undefined || request.url.origin !== origin) {
+      const response = await this.#inner.send(request);
+      return response.url.origin === origin ? { ...response, credentials: use } : response;
     }
     const headers = { ...request.headers, authorization: header };
-    const response = await this.#inner.send({ ...request, headers, ...(auth !== undefined && { auth }) });
-    return { ...response, secrets: [...response.secrets, ...secrets] };
+    const response = await this.#inner.send({
+      ...request,
+      headers,
+      credentials: use.way === 'withheld' ? 'none' : use.origin,
+      ...(auth !== undefined && { auth }),
+    });
+    return {
+      ...response,
+      secrets: [...response.secrets, ...secrets],
+      ...(response.url.origin === origin && { credentials: use }),
+    };
   }
 
-  #firstMethod(): Method {
-    const { host, credential } = this.#options;
-    if (credential.type === 'bearer') return { type: 'static-bearer', token: credential.token };
-    if (host.tokenEndpoint instanceof URL) return this.#bearer(host.tokenEndpoint);
-    return host.tokenEndpoint === 'none' ? this.#basic() : { type: 'anonymous' };
+  /** The method, with the credential as it is now. */
+  async #currentMethod(signal: AbortSignal): Promise<Method> {
+    const { credential } = this.#options;
+    const method = this.#method;
+    if (credential.type !== 'changing') {
+      this.#method = method ?? this.#firstMethod(credential);
+      return this.#method;
+    }
+    const settled = await credential.settle(signal);
+    const isSame = method !== undefined && isSameCredential(method.credential, settled);
+    const current = isSame ? method : this.#methodWith(settled, method);
+    this.#method = current;
+    return current;
+  }
+
+  /** The method with a credential that has replaced a refused one; `undefined` if there is no other. */
+  async #renewed(method: Method, signal: AbortSignal): Promise<Method | undefined> {
+    const { credential } = this.#options;
+    if (credential.type !== 'changing') return undefined;
+    const settled = await credential.settle(signal, method.credential);
+    return isSameCredential(method.credential, settled) ? undefined : this.#methodWith(settled, method);
+  }
+
+  /** @param before keeps what the registry has asked for */
+  #methodWith(credential: SettledCredential, before: Method | undefined): Method {
+    if (credential.type === 'bearer' || before === undefined) return this.#firstMethod(credential);
+    if (before.type === 'basic') return this.#basic(credential);
+    if (before.type !== 'bearer') return this.#firstMethod(credential);
+    const { realm, service, scope } = before.tokenRequest;
+    return this.#bearer(credential, realm, new Map(Object.entries({ service, scope })));
+  }
+
+  #firstMethod(credential: SettledCredential): Method {
+    const { host } = this.#options;
+    if (credential.type === 'bearer') {
+      const use = { origin: 'token', way: 'direct' } as const;
+      return { type: 'static-bearer', token: credential.token, credential, use };
+    }
+    if (host.tokenEndpoint instanceof URL) return this.#bearer(credential, host.tokenEndpoint);
+    return host.tokenEndpoint === 'none' ? this.#basic(credential) : anonymous(credential);
   }
 
   /** The method after a response; `undefined` if the response is final. */
@@ -125,34 +215,43 @@ export class AuthorizedTransport implements Transport {
     const bearer = challenges.find(({ scheme, params }) => scheme === 'bearer' && params.has('realm'));
     if (bearer !== undefined) {
       const realm = host.tokenEndpoint instanceof URL ? host.tokenEndpoint : realmUrl(bearer);
-      return realm && this.#bearer(realm, bearer.params);
+      return realm && this.#bearer(used.credential, realm, bearer.params);
     }
     const asksForBasic = challenges.some(({ scheme }) => scheme === 'basic');
-    return asksForBasic && used.type === 'anonymous' && this.#options.credential.type === 'basic'
-      ? this.#basic()
+    return asksForBasic && used.type === 'anonymous' && used.credential.type === 'basic'
+      ? this.#basic(used.credential)
       : undefined;
   }
 
-  #bearer(realm: URL, params: ReadonlyMap<string, string> = new Map()): BearerMethod {
-    const { host, repository, credential, trustedRealms } = this.#options;
+  #bearer(
+    credential: SettledCredential,
+    realm: URL,
+    params: ReadonlyMap<string, string> = new Map(),
+  ): BearerMethod {
+    const { host, repository, trustedRealms } = this.#options;
     const mayReach = mayReachRealm(host, realm, trustedRealms);
+    const place = `${realm.origin}${realm.pathname}`;
+    const use = { origin: originOf(credential), way: mayReach ? 'token' : 'withheld', realm: place } as const;
     return {
       type: 'bearer',
+      credential,
+      use,
       tokenRequest: {
         realm,
         service: params.get('service') || host.service,
         scope: params.get('scope') || `repository:${repository}:pull`,
         credentials: mayReach ? tokenCredentials(credential) : undefined,
+        use: { ...use, ...(mayReach && { way: 'direct' as const }) },
         isForeign: !mayReach,
       },
     };
   }
 
-  #basic(): Method {
-    const { credential } = this.#options;
-    if (credential.type !== 'basic') return { type: 'anonymous' };
+  #basic(credential: SettledCredential): Method {
+    if (credential.type !== 'basic') return anonymous(credential);
     const authorization = basicAuthorization(credential.basic);
-    return { type: 'basic', authorization, secrets: basicSecrets(credential.basic) };
+    const use = { origin: originOf(credential), way: 'direct' } as const;
+    return { type: 'basic', authorization, secrets: basicSecrets(credential.basic), credential, use };
   }
 
   async #authorizationFor(method: Method, { signal }: TransportRequest): Promise<Authorization> {
@@ -173,8 +272,19 @@ export class AuthorizedTransport implements Transport {
   }
 }
 
+/** Sent without credentials, be there some or not. */
+function anonymous(credential: SettledCredential): Method {
+  return { type: 'anonymous', credential, use: { origin: originOf(credential), way: 'unasked' } };
+}
+
+function originOf(credential: SettledCredential): CredentialOrigin {
+  if (credential.type === 'basic') return credential.source;
+  if (credential.type === 'identity') return credential.source ?? 'file';
+  return credential.type === 'bearer' ? 'token' : 'none';
+}
+
 /** The part of a credential that a realm takes. */
-function tokenCredentials(credential: Credential): TokenRequest['credentials'] {
+function tokenCredentials(credential: SettledCredential): TokenRequest['credentials'] {
   if (credential.type === 'identity') return credential.identity;
   return credential.type === 'basic' ? credential.basic : undefined;
 }
@@ -187,11 +297,4 @@ function isSameRequest(a: TokenRequest, b: TokenRequest): boolean {
 /** All challenges of a response: Node joins repeated headers of this name by commas. */
 function wwwAuthenticate(headers: TransportResponse['headers']): string {
   return headers['www-authenticate'] ?? '';
-}
-
-/** The realm of a challenge; `undefined` if it is no http or https URL, or contains credentials. */
-function realmUrl({ params }: Challenge): URL | undefined {
-  const url = URL.parse(params.get('realm') ?? '');
-  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) return undefined;
-  return url.username === '' && url.password === '' ? url : undefined;
 }

@@ -12,6 +12,8 @@ export interface HelperOptions {
   readonly signal: AbortSignal;
   /** Longest run, in milliseconds. Default: {@link HELPER_TIMEOUT_MS}. */
   readonly timeoutMs?: number | undefined;
+  /** Whether errors quote what the program says of a failure. Default: yes. A service's log outlives what a terminal shows. */
+  readonly quotesOutput?: boolean | undefined;
 }
 
 /** Longest run of a helper: one that asks a cloud takes seconds, and a person may have to unlock a key chain. */
@@ -21,7 +23,7 @@ const HELPER_TIMEOUT_MS = 60_000;
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /** A name that `PATH` is searched for. With a slash it would be a path. */
-const HELPER_NAME = /^[a-z0-9][a-z0-9._-]*$/i;
+export const HELPER_NAME = /^[a-z0-9][a-z0-9._-]*$/i;
 
 /** The user name in place of which a helper has an identity token. */
 const TOKEN_USER = '<token>';
@@ -72,7 +74,8 @@ export async function askHelper(
   if (code === 0) return parseAnswer(output, fail);
   // Helpers in Go write this on standard output, others on standard error.
   if (/credentials not found/i.test(output + errors)) return undefined;
-  throw fail(`it ended with code ${code}${quoteOf(output, errors)}`);
+  const { quotesOutput = true } = options;
+  throw fail(`it ended with code ${code}${quotesOutput ? quoteOf(output, errors) : ''}`);
 }
 
 /** Reads `{"ServerURL", "Username", "Secret"}`. Errors do not quote it. */

@@ -1,7 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { type HostPattern, matchesHost } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
-import { isSameOwner } from './registrable-domain.ts';
 
 /** User name and password for HTTP Basic. */
 export interface BasicCredentials {
@@ -14,6 +13,40 @@ export interface BasicCredentials {
 /** A refresh token that a login has left: https://distribution.github.io/distribution/spec/auth/oauth/ */
 export interface IdentityToken {
   readonly identityToken: string;
+}
+
+/** Credentials that an auth file has for a repository, itself or by a helper program. */
+export interface FoundCredentials {
+  readonly credentials: BasicCredentials | IdentityToken;
+  readonly source: 'file' | 'helper';
+}
+
+/** Files of the operator that change while the service runs. */
+export interface CredentialFiles {
+  /**
+   * Reads files again that have changed. Does not throw: a file that cannot be used keeps its last content.
+   *
+   * @param now whether to look also if the last look was just now
+   */
+  refresh(now: boolean): Promise<void>;
+  /**
+   * Whether the auth file has an entry for a repository.
+   *
+   * @param repository `undefined` for any repository of the registry
+   */
+  lists(host: RegistryHost, repository: string | undefined): boolean;
+  /**
+   * Looks a repository up in the auth file.
+   *
+   * @param isRefused whether a registry has refused what was found before, so that a helper program is asked anew
+   * @throws PassthroughError `INVALID_CONFIGURATION` if a helper program fails, `ABORTED`
+   */
+  find(
+    host: RegistryHost,
+    repository: string,
+    signal: AbortSignal,
+    isRefused: boolean,
+  ): Promise<FoundCredentials | undefined>;
 }
 
 /** Credentials that a file or a helper program has for a registry. */
@@ -35,36 +68,58 @@ export interface StaticCredentials {
   readonly hosts: readonly HostPattern[];
   /** Credentials from files, each for one registry. They come before `basic`. */
   readonly listed?: readonly ListedCredentials[] | undefined;
+  /**
+   * Files that change while the service runs: an auth file, which comes before `basic`, and those behind `bearerToken` and `basic`,
+   * which are then read at each use.
+   */
+  readonly files?: CredentialFiles | undefined;
 }
 
-/**
- * The credential of a pull. Requests may share a token that was fetched with a credential whose `source` is
- * `environment`.
- */
-export type Credential =
+/** Where credentials come from: the client's request, variables of the operator, an auth file, or a helper program that it names. */
+export type CredentialSource = 'client' | 'environment' | 'file' | 'helper';
+
+/** A credential as it is sent. Requests may share a token that was fetched with one whose `source` is not `client`. */
+export type SettledCredential =
   | { readonly type: 'none' }
   | { readonly type: 'bearer'; readonly token: string }
   /** The operator's; a realm gives bearer tokens for it. */
-  | { readonly type: 'identity'; readonly identity: IdentityToken }
-  | { readonly type: 'basic'; readonly basic: BasicCredentials; readonly source: 'client' | 'environment' };
+  | { readonly type: 'identity'; readonly identity: IdentityToken; readonly source?: 'file' | 'helper' }
+  | { readonly type: 'basic'; readonly basic: BasicCredentials; readonly source: CredentialSource };
+
+/** The operator's credential from files, which may change while a pull lasts. */
+export interface ChangingCredential {
+  readonly type: 'changing';
+  /** Whose it is as the files are now. */
+  readonly owner: 'none' | 'operator';
+  /**
+   * The credential now.
+   *
+   * @param refused one that a registry has refused: files are looked at and helper programs asked before the answer
+   * @throws PassthroughError `INVALID_CONFIGURATION` if a helper program fails, `ABORTED`
+   */
+  readonly settle: (signal: AbortSignal, refused?: SettledCredential) => Promise<SettledCredential>;
+}
+
+/** The credential of a pull. */
+export type Credential = SettledCredential | ChangingCredential;
 
 /**
  * A source of credentials.
  *
  * @returns the credential for the registry; `undefined` if the source has none that the registry may receive
  */
-type CredentialSource = (
+type Source = (
   host: RegistryHost,
   client: BasicCredentials | undefined,
   fixed: StaticCredentials,
   repository: string | undefined,
-) => Credential | undefined;
+) => SettledCredential | undefined;
 
-/** The sources, in their order: the first that has a credential decides. */
-const SOURCES: readonly CredentialSource[] = [staticBearer, clientBasic, listedInFile, staticBasic];
+/** The sources, in their order: the first that has a credential decides. A live auth file stands where {@link listedInFile} does. */
+const SOURCES: readonly Source[] = [staticBearer, clientBasic, listedInFile, staticBasic];
 
 /** The sources where the client's right is what counts. The operator's credentials would give every client the operator's right. */
-const CLIENT_SOURCES: readonly CredentialSource[] = [clientBasic];
+const CLIENT_SOURCES: readonly Source[] = [clientBasic];
 
 /** Settings of {@link chooseCredential}. */
 export interface CredentialChoice {
@@ -92,21 +147,54 @@ export function chooseCredential(
   { requiresClient = false, repository, hosts = [] }: CredentialChoice = {},
 ): Credential {
   const isSingle = hosts.every(({ origin }) => origin === host.origin);
-  for (const source of requiresClient ? CLIENT_SOURCES : SOURCES) {
-    const credential = source(host, isSingle ? client : undefined, fixed, repository);
-    if (credential !== undefined) return credential;
-  }
-  return { type: 'none' };
+  const own = isSingle ? client : undefined;
+  const first = (sources: readonly Source[]): SettledCredential => {
+    for (const source of sources) {
+      const credential = source(host, own, fixed, repository);
+      if (credential !== undefined) return credential;
+    }
+    return { type: 'none' };
+  };
+  if (requiresClient) return first(CLIENT_SOURCES);
+  const { files } = fixed;
+  const chosen = first(SOURCES);
+  if (files === undefined || ownerOf(chosen) === 'client') return chosen;
+  return {
+    type: 'changing',
+    owner: chosen.type !== 'none' || files.lists(host, repository) ? 'operator' : 'none',
+    settle: async (signal, refused) => {
+      await files.refresh(refused !== undefined);
+      const before = first([staticBearer, listedInFile]);
+      if (before.type !== 'none' || repository === undefined) return before;
+      const found = await files.find(host, repository, signal, refused !== undefined);
+      return found === undefined ? first([staticBasic]) : foundCredential(found);
+    },
+  };
 }
 
-function staticBearer(host: RegistryHost, _: unknown, fixed: StaticCredentials): Credential | undefined {
+/** Whether two credentials are sent in the same way. */
+export function isSameCredential(a: SettledCredential, b: SettledCredential): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+function foundCredential({ credentials, source }: FoundCredentials): SettledCredential {
+  return 'identityToken' in credentials
+    ? { type: 'identity', identity: credentials, source }
+    : { type: 'basic', basic: credentials, source };
+}
+
+function staticBearer(
+  host: RegistryHost,
+  _: unknown,
+  fixed: StaticCredentials,
+): SettledCredential | undefined {
   const { bearerToken: token } = fixed;
   return token !== undefined && belongsTo(fixed, new URL(host.origin))
     ? { type: 'bearer', token }
     : undefined;
 }
 
-function clientBasic(_: unknown, client: BasicCredentials | undefined): Credential | undefined {
+function clientBasic(_: unknown, client: BasicCredentials | undefined): SettledCredential | undefined {
   return client && { type: 'basic', basic: client, source: 'client' };
 }
 
@@ -115,18 +203,18 @@ function listedInFile(
   _: unknown,
   { listed = [] }: StaticCredentials,
   repository: string | undefined,
-): Credential | undefined {
+): SettledCredential | undefined {
   const found = listed.find(
     (entry) => entry.origin === origin && (repository === undefined || entry.repository === repository),
   );
-  if (found === undefined) return undefined;
-  const { credentials } = found;
-  return 'identityToken' in credentials
-    ? { type: 'identity', identity: credentials }
-    : { type: 'basic', basic: credentials, source: 'environment' };
+  return found && foundCredential({ credentials: found.credentials, source: 'file' });
 }
 
-function staticBasic(host: RegistryHost, _: unknown, fixed: StaticCredentials): Credential | undefined {
+function staticBasic(
+  host: RegistryHost,
+  _: unknown,
+  fixed: StaticCredentials,
+): SettledCredential | undefined {
   const { basic } = fixed;
   if (basic === undefined || !belongsTo(fixed, new URL(host.origin))) return undefined;
   return { type: 'basic', basic, source: 'environment' };
@@ -151,23 +239,6 @@ export function areBound({ boundTo, hosts }: StaticCredentials): boolean {
   return boundTo !== undefined || hosts.length > 0;
 }
 
-/**
- * Whether a token realm may receive Basic credentials. A registry's response may name any realm, so the response alone
- * must not decide where a password is sent. The realm must use https, or http if the registry itself does. It must be
- * configured or known, on the registry's host, under the same registrable domain, or in the operator's list.
- *
- * @param realm token endpoint, from the configuration or from a challenge
- * @param trusted the operator's list
- */
-export function mayReachRealm(host: RegistryHost, realm: URL, trusted: readonly HostPattern[]): boolean {
-  const registry = new URL(host.origin);
-  if (realm.protocol !== 'https:' && registry.protocol !== 'http:') return false;
-  if (host.tokenEndpoint instanceof URL && host.tokenEndpoint.href === realm.href) return true;
-  return (
-    isSameOwner(realm.hostname, registry.hostname) || trusted.some((pattern) => matchesHost(pattern, realm))
-  );
-}
-
 /** The value of an `Authorization` header for Basic: https://www.rfc-editor.org/rfc/rfc7617#section-2 */
 export function basicAuthorization({ username, password, encoding = 'utf8' }: BasicCredentials): string {
   return `Basic ${Buffer.from(`${username}:${password}`, encoding).toString('base64')}`;
@@ -179,6 +250,7 @@ export type CredentialOwner = 'none' | 'operator' | 'client';
 /** The owner of a credential. Answers to the operator's may be shared between clients, those to a client's may not. */
 export function ownerOf(credential: Credential): CredentialOwner {
   if (credential.type === 'none') return 'none';
+  if (credential.type === 'changing') return credential.owner;
   return credential.type === 'basic' && credential.source === 'client' ? 'client' : 'operator';
 }
 

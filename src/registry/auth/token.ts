@@ -7,7 +7,7 @@ import { readBounded } from '../read-bounded.ts';
 import type { BodyLimits } from '../repository-client.ts';
 import { errorFromResponse } from '../response-error.ts';
 import { abortedError } from '../transport/connection-error.ts';
-import type { Transport } from '../transport/transport.ts';
+import type { CredentialUse, Transport } from '../transport/transport.ts';
 import {
   type BasicCredentials,
   basicAuthorization,
@@ -23,6 +23,8 @@ export interface TokenRequest {
   readonly scope: string;
   /** Sent as Basic, or as the refresh token of a POST; `undefined` requests an anonymous token. */
   readonly credentials: BasicCredentials | IdentityToken | undefined;
+  /** Whose they are, for messages and telemetry. */
+  readonly use?: CredentialUse | undefined;
   /** Whether the realm may not receive the registry's credentials, and so not the client certificate. */
   readonly isForeign: boolean;
 }
@@ -126,13 +128,14 @@ async function fetchToken(
   limits: TokenLimits,
   signal: AbortSignal,
 ): Promise<{ token: string; expiresIn: number }> {
-  const { realm, service, scope, isForeign } = request;
+  const { realm, service, scope, isForeign, use } = request;
   const response = await transport.send({
     ...messageOf(request),
     operation: 'token',
     isForeign,
     template: realm.pathname,
     auth: { service, scope },
+    ...(use !== undefined && { credentials: request.credentials === undefined ? 'none' : use.origin }),
     signal,
     attempts: { count: 0 },
   });
@@ -140,7 +143,7 @@ async function fetchToken(
   if (response.status !== 200) {
     const secrets = secretsOf(request.credentials);
     const error = await errorFromResponse(
-      { ...response, secrets },
+      { ...response, secrets, ...(use !== undefined && { credentials: use }) },
       `Cannot get a token from ${endpoint}`,
       limits.errorBytes,
     );

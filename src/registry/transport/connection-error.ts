@@ -1,6 +1,8 @@
-import { isPassthroughError, PassthroughError } from '../../errors.ts';
+import type { DetailedPeerCertificate } from 'node:tls';
+import { isPassthroughError, PassthroughError, type Setting } from '../../errors.ts';
 import { printable, quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
+import { certificateFault } from './certificate-error.ts';
 
 /** Reasons by the error code of Node or OpenSSL. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -13,8 +15,21 @@ const REASONS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the name server does not answer',
   EHOSTUNREACH: 'no route to the host',
   ENETUNREACH: 'no route to the network',
-  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it wants a certificate of the client',
 };
+
+/**
+ * What OpenSSL says when the other side does not speak TLS: its answer is no record of TLS.
+ *
+ * @see https://github.com/openssl/openssl/blob/openssl-3.5.0/ssl/record/methods/tlsany_meth.c
+ */
+const NO_TLS = /wrong version number|packet length too long|http request|unknown protocol/i;
+
+/** Alerts of a server that wants a certificate of the client, or another one than it got: RFC 8446, section 6.2. */
+const CLIENT_CERTIFICATE_ALERT =
+  /alert (?:certificate required|bad certificate|unknown ca|certificate unknown|certificate expired|certificate revoked|unsupported certificate|handshake failure|access denied)/i;
+
+/** First byte of a record of TLS that is an alert or a handshake: RFC 8446, section 5.1. */
+const TLS_RECORD: ReadonlySet<number | undefined> = new Set([0x15, 0x16]);
 
 /** Most of a text of Node that is read, in characters. The text of a certificate's names has no limit. */
 const MAX_TEXT_LENGTH = 1000;
@@ -32,6 +47,14 @@ const CERTIFICATE = /^(?!ERR_SSL).*(?:CERT|_ISSUER|_SIGNATURE|ALTNAME)/;
 const ADDRESS =
   /(?<![\w.])(?:\d{1,3}(?:\.\d{1,3}){3}|\[?[0-9a-f]{0,4}:[0-9a-f:.]{1,45}\]?)(?::\d{1,5})?(?![\w.])/gi;
 
+/** What is known of a connection that has failed. */
+export interface ConnectionFacts {
+  /** Certificate of the server. */
+  readonly certificate?: DetailedPeerCertificate | undefined;
+  /** Whether the server could get a certificate of the client. */
+  readonly hasIdentity?: boolean | undefined;
+}
+
 /**
  * Makes an error from a failed connection: origin, reason, and for certificates a hint. Clients read the message, so no address
  * that the request does not name is in it: neither that of a proxy nor one behind a name. The cause has them.
@@ -40,16 +63,73 @@ const ADDRESS =
  * @param error the error of Node; a `PassthroughError` is returned unchanged
  * @returns an error `REGISTRY_UNREACHABLE`
  */
-export function connectionError(url: URL, error: unknown): PassthroughError {
+export function connectionError(url: URL, error: unknown, facts: ConnectionFacts = {}): PassthroughError {
   if (isPassthroughError(error)) return error;
   const code = systemErrorCode(error) ?? '';
-  const isCertificate = CERTIFICATE.test(code);
-  const reason = isCertificate ? `its certificate is not trusted: ${textOf(error)}` : reasonOf(error, code);
+  const { reason, setting } = faultOf(url, error, code, facts);
   const hop = isFromProxy(error, url) ? 'the proxy on the way: ' : '';
   return new PassthroughError('REGISTRY_UNREACHABLE', `Cannot reach ${quoted(url.origin)}: ${hop}${reason}`, {
     cause: error,
-    ...(isCertificate && { setting: 'trustedCertificates' as const }),
+    ...(setting !== undefined && { setting }),
   });
+}
+
+/** Why a connection has failed, and the setting that helps. */
+interface Fault {
+  readonly reason: string;
+  readonly setting: Setting | undefined;
+}
+
+function faultOf(
+  url: URL,
+  error: unknown,
+  code: string,
+  { certificate, hasIdentity }: ConnectionFacts,
+): Fault {
+  if (CERTIFICATE.test(code))
+    return certificateFault(code, textOf(error), certificate ?? certificateOf(error));
+  const tls = url.protocol === 'https:' ? tlsText(error, code) : undefined;
+  if (tls === undefined) {
+    const isTls = url.protocol === 'http:' && TLS_RECORD.has(firstByteOf(error));
+    return isTls
+      ? { reason: 'it speaks https, and was asked over http', setting: 'tlsAtRegistry' }
+      : { reason: reasonOf(error, code), setting: undefined };
+  }
+  if (NO_TLS.test(tls)) return { reason: 'it does not speak TLS: use http', setting: 'plainHttpHosts' };
+  if (CLIENT_CERTIFICATE_ALERT.test(tls)) {
+    const reason = hasIdentity ? 'it refused the client certificate' : 'it wants a client certificate';
+    return { reason: `${reason} (${printable(alertOf(tls))})`, setting: 'clientIdentity' };
+  }
+  return { reason: `TLS has failed: ${printable(alertOf(tls))}`, setting: undefined };
+}
+
+/**
+ * What OpenSSL says, of an error that it has made. It stands between colons:
+ * `40F3…:error:0A00010B:SSL routines:tls_validate_record_header:wrong version number:../deps/…/tlsany_meth.c:78:`
+ */
+function tlsText(error: unknown, code: string): string | undefined {
+  if (!(error instanceof Error) || (code !== 'EPROTO' && !code.startsWith('ERR_SSL_'))) return undefined;
+  if ('reason' in error && typeof error.reason === 'string') return error.reason;
+  const [, behind = error.message] = error.message.slice(0, MAX_TEXT_LENGTH).split(':error:');
+  const parts = behind.split(':');
+  return parts[3] ?? parts[0] ?? '';
+}
+
+/** `sslv3 alert bad certificate` and `tlsv13 alert certificate required`, without the version that OpenSSL knows the alert from. */
+function alertOf(text: string): string {
+  return text.replace(/^(?:ssl\/tls|sslv3|tlsv1[13]?) alert/i, 'alert:').trim();
+}
+
+/** Through the tunnel of a proxy, only the error for another name has the certificate. */
+function certificateOf(error: unknown): DetailedPeerCertificate | undefined {
+  const isNamed = error instanceof Error && 'cert' in error && typeof error.cert === 'object';
+  return isNamed ? (error.cert as DetailedPeerCertificate) : undefined;
+}
+
+/** First byte of an answer that is not HTTP. */
+function firstByteOf(error: unknown): number | undefined {
+  const packet = error instanceof Error && 'rawPacket' in error ? error.rawPacket : undefined;
+  return packet instanceof Uint8Array ? packet[0] : undefined;
 }
 
 function reasonOf(error: unknown, code: string): string {

@@ -1,11 +1,13 @@
 import http, { type AgentOptions, type ClientRequest, type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
+import { type DetailedPeerCertificate, TLSSocket } from 'node:tls';
 import type { PassthroughError } from '../../errors.ts';
 import { ownChunk } from '../../streams/chunk.ts';
 import { abortedError, connectionError, timeoutError } from './connection-error.ts';
 import { guardedLookup, refuseForbiddenLiteral } from './forbidden-address.ts';
-import { type RegistryTls, type TlsAgentSettings, tlsAgentSettings } from './tls.ts';
+import { HttpsAgents, hasIdentity } from './https-agents.ts';
+import type { RegistryTls } from './tls.ts';
 import type { Timeouts, Transport, TransportRequest, TransportResponse } from './transport.ts';
 
 /** Most idle connections per host: twice the default number of concurrent downloads from one registry. */
@@ -31,14 +33,10 @@ export interface HttpTransportOptions {
  */
 export class HttpTransport implements Transport {
   readonly #options: HttpTransportOptions;
-  readonly #agents: {
-    readonly http: http.Agent;
-    readonly https: https.Agent;
-    /** For servers that do not get the client certificate; the same agent as `https` if there is none. */
-    readonly foreignHttps: https.Agent;
-  };
+  readonly #http: http.Agent;
+  readonly #https: HttpsAgents;
 
-  /** @throws PassthroughError `INVALID_CONFIGURATION`, see {@link tlsAgentSettings} */
+  /** @throws PassthroughError `INVALID_CONFIGURATION`, see `tlsAgentSettings` */
   constructor(options: HttpTransportOptions) {
     this.#options = options;
     const agentOptions: AgentOptions = {
@@ -48,13 +46,8 @@ export class HttpTransport implements Transport {
       timeout: options.timeouts.stallMs,
       ...(options.proxyEnv !== undefined && { proxyEnv: options.proxyEnv }),
     };
-    const { registry, foreign } = tlsAgentSettings(options.tls);
-    const ownHttps = new DiallingAgent(agentOptions, registry);
-    this.#agents = {
-      http: new http.Agent(agentOptions),
-      https: ownHttps,
-      foreignHttps: foreign === registry ? ownHttps : new DiallingAgent(agentOptions, foreign),
-    };
+    this.#http = new http.Agent(agentOptions);
+    this.#https = new HttpsAgents(agentOptions, options.tls);
   }
 
   async send(request: TransportRequest): Promise<TransportResponse> {
@@ -80,7 +73,8 @@ export class HttpTransport implements Transport {
 
   /** Closes all connections. Requests in flight fail with `REGISTRY_UNREACHABLE`. */
   close(): void {
-    for (const agent of Object.values(this.#agents)) agent.destroy();
+    this.#http.destroy();
+    this.#https.close();
   }
 
   async #responseTo({
@@ -88,25 +82,26 @@ export class HttpTransport implements Transport {
     url,
     headers,
     body,
-    isForeign,
+    isForeign = false,
     signal,
   }: TransportRequest): Promise<IncomingMessage> {
     const { userAgent, timeouts } = this.#options;
-    const { http: agent, https: ownHttps, foreignHttps } = this.#agents;
+    const isHttps = url.protocol === 'https:';
+    const agent = isHttps ? await this.#https.agentFor(url, isForeign) : this.#http;
+    if (signal.aborted) throw abortedError(signal);
     let dialledSocket: Duplex | undefined;
     const options = {
       method,
       headers: { 'user-agent': userAgent, ...headers },
       lookup: guardedLookup,
       signal,
+      agent,
       onDial: (socket: Duplex) => {
         dialledSocket = socket;
       },
     };
-    const outgoing =
-      url.protocol === 'https:'
-        ? https.request(url, { ...options, agent: isForeign === true ? foreignHttps : ownHttps })
-        : http.request(url, { ...options, agent });
+    const outgoing = isHttps ? https.request(url, options) : http.request(url, options);
+    const certificate = isHttps ? peerCertificateOf(outgoing) : () => undefined;
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const fail = (error: PassthroughError) => {
       reject(error);
@@ -125,7 +120,8 @@ export class HttpTransport implements Transport {
       outgoing.end(body);
       return await promise;
     } catch (error) {
-      throw signal.aborted ? abortedError(signal) : connectionError(url, error);
+      if (signal.aborted) throw abortedError(signal);
+      throw connectionError(url, error, { certificate: certificate(), hasIdentity: hasIdentity(agent) });
     } finally {
       limits.clear();
       signal.removeEventListener('abort', abort);
@@ -138,23 +134,19 @@ function peerOf({ socket }: IncomingMessage): TransportResponse['peer'] {
   return address === undefined || port === undefined ? undefined : { address, port };
 }
 
-/** Sets up TLS, and passes each dialled socket to its request, also the socket of a proxy's tunnel before the tunnel is open. */
-class DiallingAgent extends https.Agent {
-  readonly #tls: TlsAgentSettings;
-
-  constructor(options: AgentOptions, tls: TlsAgentSettings) {
-    super(options);
-    this.#tls = tls;
-  }
-
-  override createConnection(...[options, callback]: Parameters<https.Agent['createConnection']>) {
-    const { context, rejectUnauthorized } = this.#tls;
-    const secured = { ...options, secureContext: context(), rejectUnauthorized };
-    const socket = super.createConnection(secured, callback);
-    const { onDial }: typeof options & { onDial?: (socket: Duplex) => void } = options;
-    if (socket) onDial?.(socket);
-    return socket;
-  }
+/**
+ * Keeps the certificate of the server of a request, for the message of a connection that fails by it: after the failure, Node has
+ * it no more. The socket emits `secure` before Node verifies.
+ */
+function peerCertificateOf(outgoing: ClientRequest): () => DetailedPeerCertificate | undefined {
+  let certificate: DetailedPeerCertificate | undefined;
+  outgoing.once('socket', (socket) => {
+    if (!(socket instanceof TLSSocket) || !socket.connecting) return;
+    socket.prependOnceListener('secure', () => {
+      certificate = socket.getPeerCertificate(true);
+    });
+  });
+  return () => certificate;
 }
 
 /**

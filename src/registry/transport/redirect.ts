@@ -62,7 +62,8 @@ function follow(request: TransportRequest, location: string): TransportRequest {
   const headers = Object.fromEntries(
     Object.entries(request.headers).filter(([name]) => !PRIVATE_HEADERS.includes(name)),
   );
-  return { ...request, url, headers, isForeign: true };
+  const { credentials: _, ...rest } = request;
+  return { ...rest, url, headers, isForeign: true };
 }
 
 /**

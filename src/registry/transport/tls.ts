@@ -2,6 +2,26 @@ import { X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { PassthroughError, type Setting } from '../../errors.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
+import type { HostPattern } from '../host-pattern.ts';
+
+/** Certificates for one host. The object stays the same while they do. */
+export interface HostCertificates {
+  /** Authorities that are trusted besides others, PEM. */
+  readonly authorities: readonly string[];
+  /** Certificates of this client with their chains and keys, PEM. */
+  readonly identities: readonly { readonly cert: string; readonly key: string }[];
+}
+
+/** Certificates by host. */
+export interface HostCertificateSource {
+  /**
+   * The certificates for a host, as they are now.
+   *
+   * @returns `undefined` if the host has none of its own
+   * @throws PassthroughError `INVALID_CONFIGURATION` for certificates that cannot be used
+   */
+  forHost(url: URL): Promise<HostCertificates | undefined>;
+}
 
 /** TLS settings for all registries of a service. Texts are PEM. */
 export interface RegistryTls {
@@ -13,6 +33,10 @@ export interface RegistryTls {
   readonly clientKey?: string | undefined;
   /** Whether server certificates are accepted unverified. */
   readonly insecure?: boolean | undefined;
+  /** Hosts whose certificates are accepted unverified. */
+  readonly insecureHosts?: readonly HostPattern[] | undefined;
+  /** Certificates of single hosts. Their authorities are trusted besides, and their client certificate comes first. */
+  readonly folders?: HostCertificateSource | undefined;
 }
 
 /** What an https agent takes for its connections. */
@@ -20,6 +44,8 @@ export interface TlsAgentSettings {
   /** Makes the context at the first connection: reading the authorities of the system takes tens of milliseconds. */
   readonly context: () => SecureContext;
   readonly rejectUnauthorized: boolean;
+  /** Whether the context has a client certificate. */
+  readonly hasIdentity: boolean;
 }
 
 const CERTIFICATE_BLOCK =
@@ -39,14 +65,16 @@ const REASONS: Readonly<Record<string, string>> = {
  * Checks TLS settings, and makes those of the agents: one for registries, and one for other origins, such as the target of a
  * redirect, which must not learn the client's certificate.
  *
+ * @param own certificates of the host that the agents are for
  * @throws PassthroughError `INVALID_CONFIGURATION` for an unreadable certificate or key, one without the other, and a key of
  *   another certificate
  */
-export function tlsAgentSettings({ caCert, clientCert, clientKey, insecure = false }: RegistryTls = {}): {
-  readonly registry: TlsAgentSettings;
-  readonly foreign: TlsAgentSettings;
-} {
-  const authorities = caCert === undefined ? [] : readAuthorities(caCert);
+export function tlsAgentSettings(
+  { caCert, clientCert, clientKey, insecure = false }: RegistryTls = {},
+  own?: HostCertificates,
+): { readonly registry: TlsAgentSettings; readonly foreign: TlsAgentSettings } {
+  const given = caCert === undefined ? [] : readAuthorities(caCert);
+  const authorities = [...given, ...(own?.authorities ?? [])];
   if (clientCert === undefined && clientKey !== undefined) {
     throw invalid('client key', 'the client certificate that belongs to it is missing', 'clientCert');
   }
@@ -54,18 +82,30 @@ export function tlsAgentSettings({ caCert, clientCert, clientKey, insecure = fal
     throw invalid('client certificate', 'its key is missing', 'clientKey');
   }
   const rejectUnauthorized = !insecure;
-  const foreign = { context: lazily(() => contextOf(authorities)), rejectUnauthorized };
-  if (clientCert === undefined || clientKey === undefined) return { registry: foreign, foreign };
-  const identity = { cert: clientCert, key: clientKey };
-  checkIdentity(identity);
-  return {
-    registry: { context: lazily(() => contextOf(authorities, identity)), rejectUnauthorized },
-    foreign,
-  };
+  if (clientCert !== undefined && clientKey !== undefined)
+    checkIdentity({ cert: clientCert, key: clientKey });
+  const all =
+    clientCert === undefined || clientKey === undefined ? [] : [{ cert: clientCert, key: clientKey }];
+  const identities = own !== undefined && own.identities.length > 0 ? own.identities : all;
+  const settings = (of: Identities) => ({
+    context: lazily(() => contextOf(authorities, of)),
+    rejectUnauthorized,
+    hasIdentity: of.length > 0,
+  });
+  const foreign = settings([]);
+  return { registry: identities.length === 0 ? foreign : settings(identities), foreign };
 }
 
-/** Node takes a text without a certificate for an authority, and then trusts none of it without an error. */
-function readAuthorities(text: string): readonly string[] {
+/** Client certificates with their keys, PEM. */
+type Identities = HostCertificates['identities'];
+
+/**
+ * Splits PEM into its certificates. Node takes a text without a certificate for an authority, and then trusts none of it without an
+ * error.
+ *
+ * @throws PassthroughError `INVALID_CONFIGURATION` for a text without a certificate, and for a certificate that cannot be parsed
+ */
+export function readAuthorities(text: string): readonly string[] {
   const blocks = text.match(CERTIFICATE_BLOCK) ?? [];
   if (blocks.length === 0) throw invalid('CA certificate', 'it has no PEM certificate', 'caCert');
   for (const [index, block] of blocks.entries()) {
@@ -79,7 +119,8 @@ function readAuthorities(text: string): readonly string[] {
   return blocks;
 }
 
-function checkIdentity({ cert, key }: { readonly cert: string; readonly key: string }): void {
+/** @throws PassthroughError `INVALID_CONFIGURATION` for a certificate and a key that cannot be used, or not together */
+export function checkIdentity({ cert, key }: Identities[number]): void {
   // Each alone first, so that the error says which of them is wrong.
   const parts = [
     ['client certificate', 'clientCert', { cert }],
@@ -95,12 +136,10 @@ function checkIdentity({ cert, key }: { readonly cert: string; readonly key: str
   }
 }
 
-function contextOf(
-  authorities: readonly string[],
-  identity?: { readonly cert: string; readonly key: string },
-) {
+function contextOf(authorities: readonly string[], identities: Identities) {
   const ca = new Set([...getCACertificates('default'), ...getCACertificates('system'), ...authorities]);
-  return createSecureContext({ ca: [...ca], ...identity });
+  const [cert, key] = [identities.map((one) => one.cert), identities.map((one) => one.key)];
+  return createSecureContext({ ca: [...ca], ...(identities.length > 0 && { cert, key }) });
 }
 
 function lazily<T>(make: () => T): () => T {

@@ -161,7 +161,7 @@ function spanName({ method, operation, template }: TransportRequest): string {
 }
 
 function requestAttributes(request: TransportRequest): Attributes {
-  const { method, url, headers, operation, template } = request;
+  const { method, url, headers, operation, template, credentials = 'none' } = request;
   const scheme = headers['authorization']?.split(' ', 1)[0]?.toLowerCase();
   // After a redirect to another origin the request has no token, so service and scope do not describe it.
   const auth = operation === 'token' || scheme === 'bearer' ? request.auth : undefined;
@@ -178,6 +178,7 @@ function requestAttributes(request: TransportRequest): Attributes {
     'network.transport': 'tcp',
     'registry.operation': operation,
     'registry.auth.type': scheme === 'basic' || scheme === 'bearer' ? scheme : 'none',
+    ...(credentials !== 'none' && { 'registry.auth.source': credentials }),
     'registry.auth.scope_present': auth?.scope !== undefined,
     ...(auth !== undefined && { 'registry.auth.service': printable(auth.service) }),
   };

@@ -1,7 +1,20 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { CredentialOrigin } from '../../errors.ts';
 
 /** The purpose of a request, for telemetry. */
 export type Operation = 'manifest' | 'token' | 'config' | 'layer' | 'tags';
+
+/** How a request used credentials, for messages and telemetry. */
+export interface CredentialUse {
+  readonly origin: CredentialOrigin;
+  /**
+   * `direct`: they were sent. `token`: a token endpoint has taken them, and the request had its token. `withheld`: the token endpoint
+   * may not receive them. `unasked`: the registry has not asked for them.
+   */
+  readonly way: 'direct' | 'token' | 'withheld' | 'unasked';
+  /** The token endpoint, without its query. */
+  readonly realm?: string;
+}
 
 /** One request to a registry, to a token endpoint, or to the target of a redirect. */
 export interface TransportRequest {
@@ -21,6 +34,8 @@ export interface TransportRequest {
   readonly template: string;
   /** Service and scope of its token; absent without a token endpoint. For telemetry. */
   readonly auth?: { readonly service: string; readonly scope: string };
+  /** Where its credentials come from. For telemetry. */
+  readonly credentials?: CredentialOrigin;
   /** Aborts the request and the body of its response. */
   readonly signal: AbortSignal;
   /**
@@ -51,6 +66,8 @@ export interface TransportResponse {
   discard(): void;
   /** Secrets of the request. A server may echo them in an error body, so they are redacted from quotes of it. */
   readonly secrets: readonly string[];
+  /** The credentials of the request, if its registry has answered itself. */
+  readonly credentials?: CredentialUse;
 }
 
 /** Sends one request. Decorators add redirects, retries and authorization; `openRepository` stacks them. */

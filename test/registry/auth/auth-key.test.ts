@@ -42,6 +42,8 @@ describe('a key', () => {
     ['lab', 'http://lab', 'app', false],
     ['https://lab', 'http://lab', 'app', false],
     ['http://lab', 'http://lab', 'app', true],
+    ['https://lab:5000', 'http://lab:5000', 'app', false],
+    ['http://lab:5000', 'http://lab:5000', 'app', true],
     ['lab:80', 'http://lab', 'app', true],
     ['lab:5000', 'http://lab:5000', 'app', true],
     // Docker Hub

@@ -6,10 +6,10 @@ import {
   basicSecrets,
   type Credential,
   chooseCredential,
-  mayReachRealm,
   ownerOf,
   type StaticCredentials,
 } from '../../../src/registry/auth/credentials.ts';
+import { mayReachRealm } from '../../../src/registry/auth/realm.ts';
 import { parseHostPattern } from '../../../src/registry/host-pattern.ts';
 import { DOCKER_HUB, type RegistryHost, registryHost } from '../../../src/registry/registry-host.ts';
 
@@ -38,9 +38,13 @@ describe('credentials from files', () => {
   const FILE: Credential = {
     type: 'basic',
     basic: { username: 'file', password: 'listed' },
-    source: 'environment',
+    source: 'file',
   };
-  const IDENTITY: Credential = { type: 'identity', identity: { identityToken: 'refresh' } };
+  const IDENTITY: Credential = {
+    type: 'identity',
+    identity: { identityToken: 'refresh' },
+    source: 'file',
+  };
   const choose = (fields: Partial<StaticCredentials>, repository?: string, client?: typeof CLIENTS) =>
     chooseCredential(HOME, client, fixed({ listed, ...fields }), { repository });
 

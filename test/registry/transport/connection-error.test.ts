@@ -34,10 +34,6 @@ describe('the error of a failed connection', () => {
     ['EHOSTUNREACH', 'no route to the host', false],
     ['ENETUNREACH', 'no route to the network', false],
     ['HPE_INVALID_CONSTANT', 'text of HPE_INVALID_CONSTANT', false],
-    ['ERR_SSL_WRONG_VERSION_NUMBER', 'text of ERR_SSL_WRONG_VERSION_NUMBER', false],
-    // Alerts of a server about the client's certificate.
-    ['ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', 'it wants a certificate of the client', false],
-    ['ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE', 'text of ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE', false],
   ];
   for (const [code, reason, transient] of rows) {
     test(`has the reason of ${code}, and is ${transient ? '' : 'not '}transient`, () => {
@@ -49,22 +45,76 @@ describe('the error of a failed connection', () => {
     });
   }
 
-  test('has a hint if a certificate is not trusted', () => {
-    // https://nodejs.org/api/tls.html#x509-certificate-error-codes, and Node's own code for names
-    for (const code of [
-      'UNABLE_TO_GET_ISSUER_CERT',
-      'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
-      'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-      'DEPTH_ZERO_SELF_SIGNED_CERT',
-      'SELF_SIGNED_CERT_IN_CHAIN',
-      'CERT_HAS_EXPIRED',
-      'CERT_SIGNATURE_FAILURE',
-      'ERR_TLS_CERT_ALTNAME_INVALID',
-    ]) {
-      const error = connectionError(URL_WITH_SECRETS, systemError(code, 'why'));
-      assert.equal(error.message, `${AT}its certificate is not trusted: why`, code);
-      assert.equal(error.details.setting, 'trustedCertificates', code);
-      assert.equal(isTransient(error), false, code);
+  /** The text of an error of OpenSSL that Node has made no fields of. */
+  const raw = (reason: string) =>
+    `write EPROTO 40236507CB7F0000:error:0A00010B:SSL routines:tls_validate_record_header:${reason}:../deps/openssl/tlsany_meth.c:78:\n`;
+  const tls: [
+    error: Error & { code: string },
+    hasIdentity: boolean,
+    reason: string,
+    setting: string | undefined,
+  ][] = [
+    [
+      systemError('EPROTO', raw('wrong version number')),
+      false,
+      'it does not speak TLS: use http',
+      'plainHttpHosts',
+    ],
+    [
+      systemError('EPROTO', raw('packet length too long')),
+      false,
+      'it does not speak TLS: use http',
+      'plainHttpHosts',
+    ],
+    [
+      systemError('EPROTO', raw('ssl/tls alert handshake failure')),
+      false,
+      'it wants a client certificate (alert: handshake failure)',
+      'clientIdentity',
+    ],
+    [
+      Object.assign(systemError('ERR_SSL_SSL/TLS_ALERT_BAD_CERTIFICATE'), {
+        reason: 'ssl/tls alert bad certificate',
+      }),
+      false,
+      'it wants a client certificate (alert: bad certificate)',
+      'clientIdentity',
+    ],
+    [
+      Object.assign(systemError('ERR_SSL_TLSV1_ALERT_UNKNOWN_CA'), { reason: 'tlsv1 alert unknown ca' }),
+      true,
+      'it refused the client certificate (alert: unknown ca)',
+      'clientIdentity',
+    ],
+    [
+      Object.assign(systemError('ERR_SSL_UNSUPPORTED_PROTOCOL'), { reason: 'unsupported protocol' }),
+      false,
+      'TLS has failed: unsupported protocol',
+      undefined,
+    ],
+    [systemError('EPROTO', 'something\nelse'), false, 'TLS has failed: something\\nelse', undefined],
+  ];
+  for (const [cause, hasIdentity, reason, setting] of tls) {
+    test(`has no line break and nothing of OpenSSL's sources: ${reason}`, () => {
+      const { message, details } = connectionError(URL_WITH_SECRETS, cause, { hasIdentity });
+      assert.deepEqual([message, details.setting], [`${AT}${reason}`, setting]);
+    });
+  }
+
+  test('says that a registry speaks https if it answers with TLS over http', () => {
+    const url = new URL('http://registry.example.com/v2/');
+    for (const [first, reason, setting] of [
+      [0x15, 'it speaks https, and was asked over http', 'tlsAtRegistry'],
+      [0x53, 'Parse Error', undefined],
+    ] as const) {
+      const cause = Object.assign(systemError('HPE_INVALID_CONSTANT', 'Parse Error'), {
+        rawPacket: Buffer.from([first, 3, 1]),
+      });
+      const { message, details } = connectionError(url, cause);
+      assert.deepEqual(
+        [message, details.setting],
+        [`Cannot reach "http://registry.example.com": ${reason}`, setting],
+      );
     }
   });
 
@@ -166,7 +216,10 @@ describe('on a real socket, REGISTRY_UNREACHABLE', () => {
     await assert.rejects(transport.send(requestTo(server.origin)), (error) => {
       assert.ok(error instanceof PassthroughError);
       assert.equal(error.code, 'REGISTRY_UNREACHABLE');
-      assert.match(error.message, /: its certificate is not trusted: /);
+      assert.equal(
+        error.message,
+        `Cannot reach "${server.origin}": its certificate is not trusted: its authority "CN=test-authority" is unknown here`,
+      );
       assert.equal(error.details.setting, 'trustedCertificates');
       return true;
     });
@@ -181,9 +234,19 @@ describe('on a real socket, REGISTRY_UNREACHABLE', () => {
     assert.equal(await textOf(await transport.send(requestTo(server.origin))), 'yes');
     await assert.rejects(
       transport.send(requestTo(`https://registry.example.com:${server.port}/`)),
-      unreachable(/: its certificate is not trusted: .*registry\.example\.com/),
+      unreachable(/example\.com.*: its certificate is for "localhost", and not for this host$/),
     );
     assert.equal(server.requests.length, 1);
+  });
+
+  test('names plain http that is asked over https', async () => {
+    await using server = await startScriptedServer((_, response) => void response.end('yes'));
+    using transport = openTransport();
+    const origin = server.origin.replace('http:', 'https:');
+    await assert.rejects(
+      transport.send(requestTo(origin)),
+      unreachable(`Cannot reach "${origin}": it does not speak TLS: use http`),
+    );
   });
 
   test('names a server that requires a client certificate', async () => {
@@ -193,7 +256,9 @@ describe('on a real socket, REGISTRY_UNREACHABLE', () => {
     using transport = openTransport();
     await assert.rejects(
       transport.send(requestTo(server.origin)),
-      unreachable(`Cannot reach "${server.origin}": it wants a certificate of the client`),
+      unreachable(
+        `Cannot reach "${server.origin}": it wants a client certificate (alert: certificate required)`,
+      ),
     );
   });
 });

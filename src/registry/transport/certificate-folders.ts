@@ -1,0 +1,276 @@
+/**
+ * Certificates by registry, in the folders that Docker and podman share:
+ *
+ *     {folder}/{host[:port]}/*.crt           authorities
+ *     {folder}/{host[:port]}/{name}.cert     a client certificate and its chain
+ *     {folder}/{host[:port]}/{name}.key      its private key
+ *
+ * @see https://docs.docker.com/engine/security/certificates/
+ * @see https://github.com/containers/image/blob/main/docs/containers-certs.d.5.md
+ */
+
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { PassthroughError } from '../../errors.ts';
+import { BoundedMap } from '../../util/bounded-map.ts';
+import { quoted } from '../../util/printable.ts';
+import { systemErrorCode } from '../../util/system-error.ts';
+import { DOCKER_HUB } from '../registry-host.ts';
+import { checkIdentity, type HostCertificateSource, type HostCertificates, readAuthorities } from './tls.ts';
+
+/** Least time between two looks at the files of a host, in milliseconds. */
+const MIN_INTERVAL_MS = 1000;
+
+/** A file that was modified less than this before a look is read again at the next one; see `WatchedFiles`. In milliseconds. */
+const SETTLED_MS = 2000;
+
+/** Most bytes of one file: a bundle of all public authorities has a quarter of this. */
+const MAX_FILE_BYTES = 1024 * 1024;
+
+/** Most hosts whose state is kept. Clients may name any. */
+const MAX_HOSTS = 1000;
+
+/** Longest path in a message, in characters. */
+const MAX_PATH_LENGTH = 1000;
+
+/** A change of the files of a host that are in use. */
+export interface CertificateReport {
+  readonly result: 'reloaded' | 'rejected';
+  /** Folder of the host. */
+  readonly folder: string;
+  readonly message?: string;
+  readonly wasRejected: boolean;
+}
+
+/** Settings of {@link CertificateFolders}. */
+export interface CertificateFoldersOptions {
+  /** The variable or option that names the folders, for messages. */
+  readonly name: string;
+  /** Whether the files lie in the folders themselves, and are for all hosts. */
+  readonly isForAll?: boolean;
+}
+
+/** What is known of a host. */
+interface Known {
+  readonly url: URL;
+  readonly lookedAt: number;
+  /** State of the files; `undefined` has the next look read them again. */
+  readonly version: string | undefined;
+  readonly certificates: HostCertificates | undefined;
+  readonly fault: PassthroughError | undefined;
+}
+
+/** Folders that have one folder for each host. The first that has one for a host decides. */
+export class CertificateFolders implements HostCertificateSource {
+  readonly #folders: readonly string[];
+  readonly #options: CertificateFoldersOptions;
+  readonly #known = new BoundedMap<string, Known>({ maxCost: MAX_HOSTS });
+  readonly #looks = new Map<string, Promise<Known>>();
+  /** Receives changes; must not throw. */
+  report: (report: CertificateReport) => void = () => undefined;
+
+  constructor(folders: readonly string[], options: CertificateFoldersOptions) {
+    this.#folders = folders;
+    this.#options = options;
+  }
+
+  /**
+   * The certificates for a host, as the files are now. Files that cannot be used leave what they were before in use.
+   *
+   * @returns `undefined` if no folder has one for the host
+   * @throws PassthroughError `INVALID_CONFIGURATION` for files that could never be used
+   */
+  async forHost(url: URL): Promise<HostCertificates | undefined> {
+    const known = this.#known.get(url.host);
+    const isFresh = known !== undefined && performance.now() - known.lookedAt < MIN_INTERVAL_MS;
+    const { certificates, fault } = isFresh ? known : await this.#look(url);
+    if (fault !== undefined && certificates === undefined) throw fault;
+    return certificates;
+  }
+
+  /**
+   * Reads the folders of all hosts.
+   *
+   * @throws PassthroughError `INVALID_CONFIGURATION` for the first file that cannot be used
+   */
+  async check(): Promise<void> {
+    const { isForAll = false } = this.#options;
+    for (const folder of this.#folders) {
+      const names = isForAll ? ['.'] : await readdir(folder).catch(this.#failure(folder));
+      for (const name of names) {
+        const path = join(folder, name);
+        const found = await stat(path).catch(this.#failure(path));
+        if (found.isDirectory())
+          await filesOf(path)
+            .then((files) => readFolder(path, files))
+            .catch(this.#failure(path));
+      }
+    }
+  }
+
+  /** Throws the error of a file or a folder that cannot be used. */
+  #failure(path: string): (error: unknown) => never {
+    return (error) => {
+      throw this.#unusable(path, error);
+    };
+  }
+
+  #unusable(path: string, error: unknown): PassthroughError {
+    const { name } = this.#options;
+    const [at, cause] = error instanceof FileFault ? [join(path, error.file), error.cause] : [path, error];
+    return new PassthroughError(
+      'INVALID_CONFIGURATION',
+      `Cannot use ${name}, ${quoted(at, MAX_PATH_LENGTH)}: ${reasonOf(cause)}`,
+    );
+  }
+
+  /** Looks at the files of all hosts that were asked for. Does not throw. */
+  async refresh(): Promise<void> {
+    for (const [, { url, certificates, fault }] of [...this.#known.entries()])
+      if (certificates !== undefined || fault !== undefined) await this.#look(url).catch(() => undefined);
+  }
+
+  async #look(url: URL): Promise<Known> {
+    const { host } = url;
+    const running = this.#looks.get(host) ?? this.#read(url).finally(() => this.#looks.delete(host));
+    this.#looks.set(host, running);
+    return await running;
+  }
+
+  async #read(url: URL): Promise<Known> {
+    const before = this.#known.get(url.host);
+    const known = await this.#compare(url, before);
+    this.#known.set(url.host, known);
+    return known;
+  }
+
+  async #compare(url: URL, before: Known | undefined): Promise<Known> {
+    const lookedAt = performance.now();
+    const folder = await this.#folderOf(url);
+    const wasRejected = before?.fault !== undefined;
+    // Without its folder, a host has no certificates of its own any more.
+    if (folder === undefined)
+      return { url, lookedAt, version: undefined, certificates: undefined, fault: undefined };
+    let version: string | undefined;
+    try {
+      const files = await filesOf(folder);
+      version = files.version && `${folder} ${files.version}`;
+      if (before !== undefined && version !== undefined && version === before.version)
+        return { ...before, lookedAt };
+      const read = await readFolder(folder, files);
+      const isSame = JSON.stringify(read) === JSON.stringify(before?.certificates);
+      if (before !== undefined && (!isSame || wasRejected)) {
+        this.report({ result: 'reloaded', folder, wasRejected });
+      }
+      const certificates = isSame ? before?.certificates : read;
+      return { url, lookedAt, version, certificates, fault: undefined };
+    } catch (error) {
+      const fault = this.#unusable(folder, error);
+      const { message } = fault;
+      if (before?.fault?.message !== message)
+        this.report({ result: 'rejected', folder, message, wasRejected });
+      return { url, lookedAt, version, certificates: before?.certificates, fault };
+    }
+  }
+
+  async #folderOf(url: URL): Promise<string | undefined> {
+    for (const folder of this.#folders) {
+      for (const name of this.#options.isForAll ? ['.'] : namesOf(url)) {
+        const path = join(folder, name);
+        const found = await stat(path).catch(() => undefined);
+        if (found?.isDirectory() === true) return path;
+      }
+    }
+    return undefined;
+  }
+}
+
+/** Names of a host's folder: with its port first, which may be left out if it is the usual one. */
+function namesOf({ hostname, port, origin }: URL): readonly string[] {
+  // The target of a redirect may be any URL, and this host would be the parent of the folder.
+  if (/^\.*$/.test(hostname)) return [];
+  if (port !== '') return [`${hostname}:${port}`];
+  const hosts = origin === DOCKER_HUB.origin ? [hostname, DOCKER_HUB.name] : [hostname];
+  return hosts.flatMap((host) => [`${host}:443`, host]);
+}
+
+/** The files of a folder, and a text that differs when one of them has changed. */
+interface FolderState {
+  readonly names: readonly string[];
+  readonly version: string | undefined;
+}
+
+async function filesOf(folder: string): Promise<FolderState> {
+  const all = await readdir(folder);
+  const names = all.filter((name) => /\.(?:crt|cert|key)$/.test(name)).toSorted();
+  const states = await Promise.all(
+    names.map(async (name) => {
+      const { dev, ino, size, mtimeMs, ctimeMs } = await stat(join(folder, name));
+      return { text: [name, dev, ino, size, mtimeMs, ctimeMs].join(), changedAt: Math.max(mtimeMs, ctimeMs) };
+    }),
+  );
+  const isSettled = states.every(({ changedAt }) => Date.now() - changedAt > SETTLED_MS);
+  return { names, version: isSettled ? states.map(({ text }) => text).join(' ') : undefined };
+}
+
+/** A file of a folder that cannot be used. */
+class FileFault extends Error {
+  readonly file: string;
+
+  constructor(file: string, cause: unknown) {
+    super('a file cannot be used', { cause });
+    this.file = file;
+  }
+}
+
+/** @throws FileFault */
+async function readFolder(folder: string, { names }: FolderState): Promise<HostCertificates> {
+  const read = async (name: string) => {
+    const text = await readText(join(folder, name)).catch((error: unknown) => {
+      throw new FileFault(name, error);
+    });
+    return { name, text };
+  };
+  const files = await Promise.all(names.map(read));
+  const withEnd = (end: string) => files.filter(({ name }) => name.endsWith(end));
+  const within = <T>(name: string, use: () => T): T => {
+    try {
+      return use();
+    } catch (error) {
+      throw new FileFault(name, error);
+    }
+  };
+  const authorities = withEnd('.crt').flatMap(({ name, text }) => within(name, () => readAuthorities(text)));
+  const keys = withEnd('.key');
+  const identities = withEnd('.cert').map(({ name, text: cert }) => {
+    const keyName = name.replace(/\.cert$/, '.key');
+    const key = keys.find((file) => file.name === keyName)?.text;
+    if (key === undefined) throw new FileFault(name, `its key ${quoted(keyName)} is missing`);
+    within(name, () => checkIdentity({ cert, key }));
+    return { cert, key };
+  });
+  const lonely = keys.find(({ name }) => !names.includes(name.replace(/\.key$/, '.cert')));
+  if (lonely !== undefined) {
+    const cert = lonely.name.replace(/\.key$/, '.cert');
+    throw new FileFault(lonely.name, `its certificate ${quoted(cert)} is missing`);
+  }
+  return { authorities, identities };
+}
+
+async function readText(path: string): Promise<string> {
+  const found = await stat(path);
+  if (!found.isFile()) throw new Error('it is no regular file');
+  if (found.size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
+  return await readFile(path, 'utf8');
+}
+
+function reasonOf(error: unknown): string {
+  if (typeof error === 'string') return error;
+  if (error instanceof PassthroughError) return error.details.reason ?? error.message;
+  const code = systemErrorCode(error);
+  if (code === 'ENOENT') return 'it does not exist';
+  if (code === 'ENOTDIR') return 'it is no folder';
+  if (code === 'EACCES') return 'this user may not read it';
+  if (code !== undefined) return `it cannot be read (${code})`;
+  return error instanceof Error ? error.message : 'it cannot be read';
+}
