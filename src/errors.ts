@@ -25,6 +25,8 @@ export type ErrorCode =
   | 'CROSS_SITE'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
+  /** Policy asks for a signature of this image, and none that is valid was found. */
+  | 'IMAGE_NOT_SIGNED'
   /** No such route. */
   | 'NOT_FOUND'
   /** The route does not have this method. */
@@ -76,6 +78,7 @@ export type Setting =
   | 'clientKey'
   | 'compressedBytes'
   | 'foreignLayers'
+  | 'signatureKeys'
   | 'trustedCertificates'
   | 'uncompressedBytes'
   | 'workspaceDirectory';

@@ -1,4 +1,5 @@
 import { type Config, configWarnings, loadConfig, variableWarnings } from '../config/config.ts';
+import { signatureLog } from '../http/observe/signature-log.ts';
 import { HttpService } from '../http/service.ts';
 import { ImageService } from '../pull/image-service.ts';
 import { createLogger, type Logger, type LoggerOptions } from '../telemetry/log.ts';
@@ -6,6 +7,7 @@ import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
 import type { CommandCall } from './command.ts';
 import { useListenOptions } from './options/listen.ts';
+
 import { startError } from './start-error.ts';
 
 /** Signals that stop the service after its running downloads. */
@@ -61,7 +63,7 @@ async function runService(config: Config, logger: Logger): Promise<void> {
   // Handled from here on: a supervisor may send a signal as soon as the port is open.
   const stopSignal = firstSignal();
   const onDamage = (name: string) => logger.log('warn', 'store_damage', { name, message: DAMAGE });
-  const images = await ImageService.open({ ...config, onDamage });
+  const images = await ImageService.open({ ...config, onDamage, ...signatureLog(logger) });
   try {
     const service = await HttpService.start(images, config, logger);
     announce(config, service.port, logger);

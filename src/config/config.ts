@@ -6,6 +6,7 @@ import { areBound } from '../registry/auth/credentials.ts';
 import { LOG_LEVELS, type LogLevel } from '../telemetry/log.ts';
 import { type Environment, EnvironmentReader } from './environment.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
+import { readSignatures } from './signatures.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
 
@@ -32,6 +33,7 @@ export interface Config
     | 'limits'
     | 'gzip'
     | 'iox'
+    | 'signatures'
     | 'admission'
     | 'bufferedBytes'
     | 'prepareTimeoutMs'
@@ -101,6 +103,7 @@ function readConfig(read: EnvironmentReader): Config {
       allowsPrivileged: read.choice('IOX_ALLOW_PRIVILEGED', ['yes', 'no'] as const, 'no') === 'yes',
       digest: read.choice('IOX_DIGEST', PACKAGE_DIGESTS, DEFAULTS.iox.digest),
     },
+    signatures: readSignatures(read),
     admission: {
       permits: read.integer('MAX_CONCURRENT_PREPARATIONS', admission.permits, 1, 1000),
       maxWaiters: read.integer('MAX_QUEUED_PREPARATIONS', admission.maxWaiters, 0, 10_000),

@@ -16,6 +16,7 @@ export const VARIABLES = Object.freeze({
   manifestBytes: 'MAX_MANIFEST_BYTES',
   plainHttpHosts: 'REGISTRY_PLAIN_HTTP_HOSTS',
   port: 'HTTP_PORT',
+  signatureKeys: 'SIGNATURE_KEYS',
   trustedCertificates: 'NODE_EXTRA_CA_CERTS',
   uncompressedBytes: 'MAX_IMAGE_BYTES',
   workspaceDirectory: 'WORKSPACE_DIR',
@@ -42,9 +43,6 @@ export const UNSUPPORTED_VARIABLES: readonly string[] = [
   'REGISTRY_PASSWORD_FILE',
   'REGISTRY_TOKEN_FILE',
   'REGISTRY_USERNAME_FILE',
-  'SIGNATURE_KEYS',
-  'SIGNATURE_POLICY',
-  'SIGNATURE_REQUIRED_FOR',
   'STATUS_ALLOWED_NETWORKS',
   'TLS_CERT_FILE',
   'TLS_CLIENT_CA_FILE',
@@ -76,7 +74,7 @@ export function uselessVariables(
 }
 
 /** Beginnings of names that are ours as a rule. */
-const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTP)_/;
+const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTP|SIGNATURE)_/;
 
 /** Standard variables of OpenTelemetry, of proxies, and of OpenSSL, which many images set. */
 const STANDARD = /^OTEL_|_PROXY$|^SSL_CERT_(?:FILE|DIR)$/;

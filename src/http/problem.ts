@@ -28,6 +28,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   CREDENTIALS_REQUIRED: { status: 401, title: 'Registry credentials are required' },
   CROSS_SITE: { status: 403, title: 'Cross-site request' },
   REGISTRY_NOT_ALLOWED: { status: 403, title: 'Registry not allowed' },
+  IMAGE_NOT_SIGNED: { status: 403, title: 'Image not signed' },
   NOT_FOUND: { status: 404, title: 'Not found' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method not allowed' },
   PRECONDITION_FAILED: { status: 412, title: 'Precondition failed' },

@@ -32,6 +32,11 @@ export interface PullerOptions {
   readonly insecure?: boolean | undefined;
   /** Registry whose image a mirror is asked for, such as `docker.io`. */
   readonly namespace?: string | undefined;
+  /**
+   * Public keys, one of which must have signed the image as cosign does it: each the path of a PEM file, or PEM. Otherwise the calls
+   * that fetch its manifest or make an archive fail with `IMAGE_NOT_SIGNED`.
+   */
+  readonly verifyKeys?: readonly string[] | undefined;
   /** Variables such as `HTTPS_PROXY` and `NO_PROXY`; `process.env` uses those of the process. Default: no proxy. */
   readonly proxyEnv?: RegistryOptions['proxyEnv'];
 }
@@ -51,7 +56,17 @@ export interface PullerSettings {
  * @throws PassthroughError `INVALID_REFERENCE`, `INVALID_REGISTRY`, `INVALID_PLATFORM`, `INVALID_CONFIGURATION`
  */
 export function pullerSettings(options: PullerOptions): PullerSettings {
-  const { url, scheme = 'https', os, arch, username, password, namespace, proxyEnv } = options;
+  const {
+    url,
+    scheme = 'https',
+    os,
+    arch,
+    username,
+    password,
+    namespace,
+    proxyEnv,
+    verifyKeys = [],
+  } = options;
   const machine = machinePlatform();
   const { host, ...reference } = parseReference(url.replace(/^docker:\/\//, ''));
   // The scheme is checked also for Docker Hub, which is always asked over https.
@@ -70,6 +85,7 @@ export function pullerSettings(options: PullerOptions): PullerSettings {
     platform: parsePlatform(`${os ?? machine.os}/${arch ?? machine.architecture}`),
     isPlatformAsked: os !== undefined || arch !== undefined,
     service: {
+      signatures: { keys: verifyKeys },
       registry: {
         credentials: {
           bearerToken: undefined,

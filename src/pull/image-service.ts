@@ -56,12 +56,12 @@ export class ImageService {
 
   private constructor(
     options: ResolvedOptions,
-    { store, manifestStore, references }: Storage,
+    storage: Storage,
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
     const { registry, limits, admission } = options;
-    const { policy, memory, registries } = openShared(options, store, retry);
-    const { documents } = policy;
+    const { store, manifestStore, references } = storage;
+    const { policy, memory, registries } = openShared(options, storage, retry);
     this.#options = options;
     this.#policy = policy;
     this.#registries = registries;
@@ -71,7 +71,7 @@ export class ImageService {
     this.#repositories = new Repositories(registry, this.#registries, manifests);
     this.#lookUps = new LookUps({
       store,
-      documents,
+      documents: policy.documents,
       resolving: policy,
       maxWaitMs: admission.maxWaitMs,
       totalMs: options.prepareTimeoutMs,

@@ -3,11 +3,13 @@ import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { ImageService } from '../../pull/image-service.ts';
 import type { ImageServiceOptions } from '../../pull/options.ts';
 import { type Call, type ImageRequest, imageRequest } from '../../pull/request.ts';
+import type { SignatureOptions } from '../../pull/signatures/verifier.ts';
 import { authFilePaths, credentialsFor } from '../../registry/auth/auth-file.ts';
 import type { ListedCredentials, StaticCredentials } from '../../registry/auth/credentials.ts';
 import type { RegistryTls } from '../../registry/transport/tls.ts';
 import { quoted } from '../../util/printable.ts';
 import type { CommandCall } from '../command.ts';
+import { reportSignature } from '../output/signature-lines.ts';
 import { checkCredentials, readCredentials, readOptionFile } from './credentials.ts';
 import { misuse, type ParsedOptions } from './parse.ts';
 import { type CommandSettings, loadSettings } from './settings.ts';
@@ -84,7 +86,9 @@ export async function openImages(
       namespace: options.text('ns'),
       tls: await readTls(options),
     },
+    signatures: readSignatures(options, settings),
     cache: { directory: cacheDirectory },
+    onSignature: (report) => reportSignature(report, options.has('quiet')),
   };
   const service = await open(serviceOptions, cacheDirectory);
   return { service, call: { signal, credentials }, [Symbol.asyncDispose]: () => service.close() };
@@ -118,6 +122,15 @@ export async function readListed(
     if (credentials !== undefined) listed.push({ origin: host.origin, repository, credentials });
   }
   return listed;
+}
+
+/** Keys on the command line hold for all images, in place of what the environment says. */
+function readSignatures(options: ParsedOptions, { signatures }: CommandSettings): SignatureOptions {
+  const given = options.text('verify-key');
+  if (given === undefined) return signatures;
+  const keys = given.split(',').filter((key) => key !== '');
+  if (keys.length === 0) throw misuse('Cannot use --verify-key: it names no file');
+  return { ...signatures, keys, requiredFor: ['*'], policy: 'enforce' };
 }
 
 async function readTls(options: ParsedOptions): Promise<RegistryTls> {

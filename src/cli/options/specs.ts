@@ -51,6 +51,16 @@ export const REGISTRY_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+/** Which signature an image must have. */
+export const SIGNATURE_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: 'verify-key',
+    value: 'FILE[,FILE]',
+    completes: 'file',
+    text: 'take the image only with a signature by one of these public keys (PEM), as cosign makes them',
+  },
+];
+
 /** Which platform of an image. */
 export const PLATFORM_OPTIONS: readonly OptionSpec[] = [
   {

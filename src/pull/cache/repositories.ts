@@ -44,7 +44,9 @@ export class Repositories {
         { location, owner: ownerOf(credential) },
         this.#manifests,
       );
-      return { location, repository, account: accountOf(credential) };
+      const account = accountOf(credential);
+      const signatures = { repository: inner, owner: ownerOf(credential), account };
+      return { location, repository, account, signatures };
     };
   }
 
@@ -53,7 +55,9 @@ export class Repositories {
     const { repository: name } = reference;
     const credential = this.#credentialFor(host, [host], access, name);
     const repository = openRepository(this.#access, { host, repository: name, credential });
-    return { repository, signal, client, location: locationOf(host, name, this.#registry.namespace) };
+    const location = locationOf(host, name, this.#registry.namespace);
+    const source = { repository, owner: ownerOf(credential), account: accountOf(credential) };
+    return { repository, signal, client, location, checked: { host, reference, location, source } };
   }
 
   /** Where a look-up of an archive takes place: in the repository of its first image. */

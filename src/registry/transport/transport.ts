@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 
 /** The purpose of a request, for telemetry. */
-export type Operation = 'manifest' | 'token' | 'config' | 'layer' | 'tags';
+export type Operation = 'manifest' | 'token' | 'config' | 'layer' | 'tags' | 'referrers';
 
 /** One request to a registry, to a token endpoint, or to the target of a redirect. */
 export interface TransportRequest {
