@@ -14,6 +14,7 @@ const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]
   CREDENTIALS_REQUIRED: [401, 'Registry credentials are required'],
   CROSS_SITE: [403, 'Cross-site request'],
   REGISTRY_NOT_ALLOWED: [403, 'Registry not allowed'],
+  IMAGE_NOT_SIGNED: [403, 'Image not signed'],
   NOT_FOUND: [404, 'Not found'],
   METHOD_NOT_ALLOWED: [405, 'Method not allowed'],
   PRECONDITION_FAILED: [412, 'Precondition failed'],
