@@ -45,10 +45,11 @@ export class EvidenceStore {
     const signature = evidence.form === 'tag' ? { signature: evidence.signature } : {};
     const bytes = Buffer.from(JSON.stringify({ form: evidence.form, document: encoded, ...signature }));
     const kept: Digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
-    const content = contentOfBytes(bytes);
-    (
-      await this.#references.keepDocument(location, { digest: kept, content, contentType: '' })
-    ).content.release();
+    await this.#references.persistDocument(location, {
+      digest: kept,
+      content: contentOfBytes(bytes),
+      contentType: '',
+    });
     this.#references.confirm(location, nameOf(digest), kept, true);
   }
 }

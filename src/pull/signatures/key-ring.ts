@@ -41,13 +41,15 @@ interface ReadSource {
 /** The keys that images may be signed with. Their files are read again when they have changed. */
 export class KeyRing {
   readonly #onFault: (message: string) => void;
+  readonly #now: () => number;
   #read: readonly ReadSource[];
   #set: KeySet;
   #nextLook = 0;
 
-  private constructor(read: readonly ReadSource[], onFault: (message: string) => void) {
+  private constructor(read: readonly ReadSource[], onFault: (message: string) => void, now: () => number) {
     this.#read = read;
     this.#onFault = onFault;
+    this.#now = now;
     this.#set = setOf(read);
   }
 
@@ -56,16 +58,21 @@ export class KeyRing {
    *
    * @param texts each the path of a PEM file, or PEM; `ed25519:` before it accepts Ed25519 keys
    * @param onFault receives the reason why a file that has changed cannot be used; its last keys still count
+   * @param now a clock in milliseconds
    * @throws PassthroughError `INVALID_CONFIGURATION`
    */
-  static async open(texts: readonly string[], onFault: (message: string) => void): Promise<KeyRing> {
+  static async open(
+    texts: readonly string[],
+    onFault: (message: string) => void,
+    now = () => performance.now(),
+  ): Promise<KeyRing> {
     const sources = texts.map(sourceOf);
-    return new KeyRing(await Promise.all(sources.map((source) => read(source))), onFault);
+    return new KeyRing(await Promise.all(sources.map((source) => read(source))), onFault, now);
   }
 
   /** The keys, those of files as they were a second ago at most. */
   async current(): Promise<KeySet> {
-    const now = performance.now();
+    const now = this.#now();
     if (now < this.#nextLook) return this.#set;
     this.#nextLook = now + LOOK_INTERVAL_MS;
     const before = this.#read;

@@ -10,7 +10,7 @@ import type { SignatureOptions, SignatureReport } from '../../../src/pull/signat
 import { DOCKER_HUB } from '../../../src/registry/registry-host.ts';
 import { type FakeRegistryOptions, startFakeRegistry } from '../../support/fake-registry.ts';
 import type { Pushable } from '../../support/image.ts';
-import { QUICK_RETRY } from '../../support/service.ts';
+import { QUICK_RETRY, tamperedStore } from '../../support/service.ts';
 import { SIGNED_IMAGE } from '../../support/signed-vector-image.ts';
 import { NEVER } from '../pulling.ts';
 
@@ -40,18 +40,21 @@ export async function startScene({
   stack.defer(() => rm(workspaceDirectory, { recursive: true }));
   const reports: SignatureReport[] = [];
   const faults: string[] = [];
-  const open = () =>
-    ImageService.open(
+  const open = async () => {
+    const { openStore, store } = tamperedStore();
+    const service = await ImageService.open(
       {
         workspaceDirectory,
         onSignature: (report) => reports.push(report),
         onKeyFault: (message) => faults.push(message),
         ...options,
       },
-      { retry: QUICK_RETRY },
+      { retry: QUICK_RETRY, openStore },
     );
-  let images = await open();
-  stack.defer(() => images.close());
+    return { service, store: await store };
+  };
+  let opened = await open();
+  stack.defer(() => opened.service.close());
   const named = (reference = `${REPOSITORY}:1`) => imageRequest(`${registry.host}/${reference}`, POLICY);
   const all = stack.move();
   return {
@@ -60,17 +63,18 @@ export async function startScene({
     faults,
     named,
     get images() {
-      return images;
+      return opened.service;
     },
     /** Closes the service and opens another one, as a restart does. */
     restart: async () => {
-      await images.close();
-      images = await open();
+      await opened.store.settled();
+      await opened.service.close();
+      opened = await open();
     },
     /** Resolves the image, and returns the digest that would be served. */
     resolve: async (given: Partial<ArchiveRequest> = {}, reference?: string) => {
       const request = archiveRequest([named(reference)], given);
-      const resolved = await images.resolve(request, { signal: NEVER });
+      const resolved = await opened.service.resolve(request, { signal: NEVER });
       resolved.release();
       return resolved.images[0]?.manifest.digest;
     },
