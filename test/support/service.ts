@@ -5,6 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
+import { signatureLog } from '../../src/http/observe/signature-log.ts';
 import { HttpService } from '../../src/http/service.ts';
 import { sharedFiles } from '../../src/pull/archive-files.ts';
 import { sharedManifestRequests } from '../../src/pull/cache/caching-repository.ts';
@@ -98,10 +99,6 @@ export async function startTestService(
   const manifestsInFlight = sharedManifestRequests();
   const filesInFlight = sharedFiles();
   const callers = { manifests: countJoins(manifestsInFlight), files: countJoins(filesInFlight) };
-  const images = await ImageService.open(
-    { ...config, onDamage },
-    { openStore, manifestsInFlight, filesInFlight, retry },
-  );
   let logText = '';
   const logger = createLogger({
     level: 'trace',
@@ -111,6 +108,10 @@ export async function startTestService(
       log.add(JSON.parse(line) as LogEvent);
     },
   });
+  const images = await ImageService.open(
+    { ...config, onDamage, ...signatureLog(logger) },
+    { openStore, manifestsInFlight, filesInFlight, retry },
+  );
   const service = await HttpService.start(images, config, logger);
   let stopped: Promise<number> | undefined;
   const stop = (): Promise<number> => {

@@ -128,7 +128,8 @@ async function read(source: KeySource): Promise<ReadSource> {
 
 /** What changes with a file: also when a symbolic link on the way to it is swapped, as Kubernetes does it. */
 async function versionOf(path: string): Promise<string> {
-  const { dev, ino, size, mtimeNs, ...found } = await stat(path, { bigint: true });
+  const found = await stat(path, { bigint: true });
+  const { dev, ino, size, mtimeNs } = found;
   if (!found.isFile()) throw new Error('it is no file');
   if (size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
   return `${dev} ${ino} ${size} ${mtimeNs}`;
