@@ -2,6 +2,7 @@ import { isPassthroughError } from '../errors.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { formatReference } from '../image/reference.ts';
 import { type ImageRequest, imageRequest } from '../pull/request.ts';
+import { isRequired, namesOf } from '../pull/signatures/repositories.ts';
 import { areBound, type Credential, chooseCredential } from '../registry/auth/credentials.ts';
 import { printable } from '../util/printable.ts';
 import { type CommandCall, PROGRAM } from './command.ts';
@@ -44,6 +45,7 @@ export async function run(call: CommandCall): Promise<number> {
     ],
     ['credentials', sourceOf(credential, listed.length > 0, settings)],
     ['token', tokenOf(image)],
+    ['signature', signatureOf(image, settings)],
   ];
   for (const warning of warnings) await write(process.stderr, `${PROGRAM}: ${warning}\n`);
   await print(facts.map(([name, fact]) => `${name.padEnd(NAME_WIDTH)}${printable(fact, 1000)}\n`).join(''));
@@ -67,6 +69,19 @@ function sourceOf(credential: Credential, isListed: boolean, { registry }: Comma
   if (credential.type === 'none') return 'none: anonymous';
   if (credential.type === 'basic' && credential.source === 'client') return '--user';
   return isListed ? 'docker login or podman login' : `REGISTRY_USERNAME and REGISTRY_PASSWORD${bound}`;
+}
+
+/** Which signature the environment asks for. */
+function signatureOf(
+  { host, reference: { repository } }: ImageRequest,
+  { signatures }: CommandSettings,
+): string {
+  const { keys, requiredFor, policy, matchRepository } = signatures;
+  if (keys.length === 0) return 'none is asked for: SIGNATURE_KEYS is not set';
+  if (!isRequired(requiredFor, namesOf({ host, repository })))
+    return 'none is asked for: SIGNATURE_REQUIRED_FOR does not list it';
+  const what = policy === 'warn' ? 'one is looked for, and its lack is only logged' : 'required';
+  return `${what}: by ${keys.join(' or ')}${matchRepository ? ', for this repository' : ''}`;
 }
 
 function tokenOf({ host: { tokenEndpoint } }: ImageRequest): string {

@@ -4,6 +4,8 @@ import { type Platform, parsePlatform } from '../image/platform.ts';
 import { parseReference } from '../image/reference.ts';
 import type { ImageServiceOptions, RegistryOptions } from '../pull/options.ts';
 import { type ImageRequest, imageRequestAt } from '../pull/request.ts';
+import { sourceOf } from '../pull/signatures/key-ring.ts';
+import { parseKeys } from '../pull/signatures/keys.ts';
 import { DOCKER_HUB, registryHost } from '../registry/registry-host.ts';
 import { type RegistryTls, tlsAgentSettings } from '../registry/transport/tls.ts';
 import { quoted } from '../util/printable.ts';
@@ -80,6 +82,7 @@ export function pullerSettings(options: PullerOptions): PullerSettings {
     insecure,
   };
   tlsAgentSettings(tls);
+  checkKeys(verifyKeys);
   return {
     image: imageRequestAt(registry, reference),
     platform: parsePlatform(`${os ?? machine.os}/${arch ?? machine.architecture}`),
@@ -110,6 +113,12 @@ function basicOf(username: string | undefined, password: string | undefined) {
 
 function invalid(why: string): PassthroughError {
   return new PassthroughError('INVALID_CONFIGURATION', `Cannot use the credentials: ${why}`);
+}
+
+/** Reads the keys once, so that a mistake is found now. The service reads them again when their files change. */
+function checkKeys(keys: readonly string[]): void {
+  for (const { name, path, text, isPlainEd25519 } of keys.map(sourceOf))
+    parseKeys(readPem(path, 'signatureKeys') ?? text, name, isPlainEd25519);
 }
 
 /** @param value PEM, or the path of a file with PEM */

@@ -1,7 +1,7 @@
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
-import type { Referrer } from '../image/referrers.ts';
 import type { Content } from '../util/content.ts';
+import type { Referrer } from './referrers.ts';
 
 /** A repository and its registry. */
 export interface RepositoryLocation {

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../image/descriptor.ts';
 import type { Digest } from '../../image/digest.ts';
-import { parseReferrers, type Referrer } from '../../image/referrers.ts';
+import { MAX_REFERRERS, parseReferrers, type Referrer } from '../../registry/referrers.ts';
 import type { Repository } from '../../registry/repository.ts';
 import type { Content } from '../../util/content.ts';
 import type { Documents } from '../../util/documents.ts';
@@ -11,9 +11,6 @@ export const MAX_DOCUMENTS = 64;
 
 /** Largest manifest of signatures, in bytes: one with 32 certificates and their chains has 300 KB. */
 const MAX_MANIFEST_BYTES = 512 * 1024;
-
-/** Most entries that are read of an index with referrers. */
-const MAX_REFERRERS = 1000;
 
 /** Where signatures are fetched from. */
 export interface DocumentSource {

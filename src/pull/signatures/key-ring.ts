@@ -23,7 +23,7 @@ const MAX_FILE_BYTES = 64 * 1024;
 const PLAIN_ED25519 = 'ed25519:';
 
 /** A text with keys, or the file that it is in. */
-interface KeySource {
+export interface KeySource {
   readonly isPlainEd25519: boolean;
   readonly name: string;
   readonly path: string | undefined;
@@ -101,7 +101,13 @@ export class KeyRing {
   }
 }
 
-function sourceOf(text: string, at: number): KeySource {
+/**
+ * Reads how a key is given.
+ *
+ * @param text the path of a PEM file, or PEM; see {@link KeyRing.open}
+ * @param at its place among others, for its name
+ */
+export function sourceOf(text: string, at: number): KeySource {
   const isPlainEd25519 = text.startsWith(PLAIN_ED25519);
   const rest = isPlainEd25519 ? text.slice(PLAIN_ED25519.length) : text;
   if (rest.includes('-----BEGIN '))

@@ -53,6 +53,11 @@ export function parseRepositoryPattern(text: string): string {
   return pattern;
 }
 
+/** Whether one of the patterns holds for a repository, by any of its names. */
+export function isRequired(patterns: readonly string[], names: readonly string[]): boolean {
+  return patterns.some((pattern) => names.some((name) => matchesPattern(pattern, name)));
+}
+
 /** Whether a pattern matches a name. Each part between wildcards is looked for once, from left to right. */
 export function matchesPattern(pattern: string, name: string): boolean {
   const parts = pattern.split('*');

@@ -3,7 +3,7 @@ import { DESCRIPTOR_SHAPE, type Descriptor, parseDescriptor } from '../../image/
 import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.ts';
 import { fieldsOf, readJsonObject } from '../../image/json.ts';
 import { OCI_MANIFEST } from '../../image/media-type.ts';
-import type { Referrer } from '../../image/referrers.ts';
+import type { Referrer } from '../../registry/referrers.ts';
 import { printable } from '../../util/printable.ts';
 import { type BoundedDocuments, MAX_DOCUMENTS } from './bounded-documents.ts';
 import { type Evidence, type Judgement, judge } from './judge.ts';
@@ -19,6 +19,9 @@ const MAX_REASONS = 8;
 
 /** Longest reason, in characters. */
 const MAX_REASON_LENGTH = 240;
+
+/** Digits of a digest in a reason. */
+const SHOWN_DIGITS = 12;
 
 const SIGNATURE_ANNOTATION = 'dev.cosignproject.cosign/signature';
 const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
@@ -241,7 +244,8 @@ export class SignatureSearch {
 
 /** A digest, or a tag that is made of one, in a reason. */
 function shortOf(name: string): string {
-  return name.replace(/^(sha\d+[:-][a-f0-9]{12})[a-f0-9]+.*$/, '$1…');
+  const behind = name.search(/[:-]/) + 1;
+  return `${name.slice(0, behind + SHOWN_DIGITS)}…`;
 }
 
 /** The tag of a registry without a referrers API: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema */

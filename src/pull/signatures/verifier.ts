@@ -17,7 +17,7 @@ import type { EvidenceStore } from './evidence-store.ts';
 import { type Evidence, judge } from './judge.ts';
 import type { KeyRing, KeySet } from './key-ring.ts';
 import type { VerificationKey } from './keys.ts';
-import { matchesPattern, namesOf } from './repositories.ts';
+import { isRequired, namesOf } from './repositories.ts';
 import { SignatureSearch } from './search.ts';
 import { DocumentFault } from './strict-json.ts';
 
@@ -121,7 +121,7 @@ export class SignatureVerifier {
     const { host, reference, location } = image;
     const [, namespace] = location.name.split('?ns=');
     const names = namesOf({ host, repository: reference.repository, namespace });
-    if (!rules.requiredFor.some((pattern) => names.some((name) => matchesPattern(pattern, name)))) return;
+    if (!isRequired(rules.requiredFor, names)) return;
     const set = await keys.current();
     await withSpan('verify_signature', { attributes: referenceAttributes(reference) }, async (span) => {
       const remembered = this.#recall(image, set);
