@@ -205,8 +205,8 @@ async function resolveImage(
 }
 
 /**
- * Checks that an image is signed, where it must be. The base of an update need not be: the host has it already, and nothing of it is
- * sent.
+ * Checks that an image is signed, where it must be. The base of an update need not be: the host has it already, and none of its bytes
+ * are sent.
  */
 async function checkSigned(
   { request: { host, reference }, location, signatures: source, manifest }: ResolvedImage,
