@@ -31,6 +31,8 @@ export type ErrorCode =
   | 'HTTPS_REQUIRED'
   /** Policy forbids this registry, or the address it resolves to. */
   | 'REGISTRY_NOT_ALLOWED'
+  /** Policy asks for a signature of this image, and none that is valid was found. */
+  | 'IMAGE_NOT_SIGNED'
   /** No such route. */
   | 'NOT_FOUND'
   /** The route does not have this method. */
@@ -86,6 +88,7 @@ export type Setting =
   | 'plainHttpHosts'
   | 'serverCertificate'
   | 'tlsAtRegistry'
+  | 'signatureKeys'
   | 'trustedCertificates'
   | 'trustedRealms'
   | 'uncompressedBytes'

@@ -64,6 +64,8 @@ export {
 } from './pull/request.ts';
 export type { ResolvedArchive } from './pull/resolve-archive.ts';
 export type { ManifestChoice, PlatformChoice, ServedManifest } from './pull/resolve-manifest.ts';
+export type { VerificationKey } from './pull/signatures/keys.ts';
+export type { SignatureOptions, SignatureReport } from './pull/signatures/verifier.ts';
 export type { ServiceStatus } from './pull/status/service-status.ts';
 export type { ComparedLayer, Comparison } from './pull/update/compare.ts';
 export {

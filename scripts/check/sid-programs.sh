@@ -3,8 +3,8 @@
 # nothing but glibc. The machine's own packages and lists of packages stay as they are.
 set -eu
 folder=$1
-if [ -e "$folder/usr/bin/kubectl" ]; then exit 0; fi
-packages='docker-buildx docker-compose kubectl'
+if [ -e "$folder/usr/bin/cosign" ]; then exit 0; fi
+packages='docker-buildx docker-compose kubectl cosign'
 
 mkdir -p "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial" "$folder/apt/empty"
 folder=$(cd "$folder" && pwd)

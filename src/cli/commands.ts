@@ -1,6 +1,6 @@
 import type { Command } from './command.ts';
 import type { OptionSpec } from './options/parse.ts';
-import { PLATFORM_OPTIONS, REGISTRY_OPTIONS, SIZING_OPTIONS } from './options/specs.ts';
+import { PLATFORM_OPTIONS, REGISTRY_OPTIONS, SIGNATURE_OPTIONS, SIZING_OPTIONS } from './options/specs.ts';
 
 const QUIET: OptionSpec = { name: 'quiet', short: 'q', text: 'no progress and no summary' };
 
@@ -40,6 +40,7 @@ export const COMMANDS: readonly Command[] = [
     options: [
       ...PLATFORM_OPTIONS,
       ...REGISTRY_OPTIONS,
+      ...SIGNATURE_OPTIONS,
       {
         name: 'file',
         short: 'f',
@@ -89,6 +90,7 @@ export const COMMANDS: readonly Command[] = [
       ['pull alpine:3.20 team/app:1 -f lab.tar', 'two images in one archive'],
       ['pull --since 3.19 alpine:3.20 update.tar', 'an update for those who have loaded alpine:3.19'],
       ['pull --layout iox --platform cat9k team/sensor:1 app.tar', 'a package for Cisco IOx'],
+      ['pull --verify-key cosign.pub team/app:1 app.tar', 'only if it is signed with this key'],
       ['pull -q alpine:3.20 - | tar -t', 'to standard output'],
     ],
     load: () => import('./pull.ts'),
@@ -105,6 +107,7 @@ export const COMMANDS: readonly Command[] = [
     options: [
       ...PLATFORM_OPTIONS,
       ...REGISTRY_OPTIONS,
+      ...SIGNATURE_OPTIONS,
       {
         name: 'manifest',
         short: 'm',
@@ -176,6 +179,7 @@ export const COMMANDS: readonly Command[] = [
       },
       ...PLATFORM_OPTIONS,
       ...REGISTRY_OPTIONS,
+      ...SIGNATURE_OPTIONS,
     ],
     examples: [
       ['proxy --port 8080 alpine:3.20', 'serve at http://127.0.0.1:8080'],

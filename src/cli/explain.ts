@@ -2,6 +2,7 @@ import { isPassthroughError } from '../errors.ts';
 import { formatPlatform } from '../image/platform.ts';
 import { formatReference } from '../image/reference.ts';
 import { type ImageRequest, imageRequest } from '../pull/request.ts';
+import { isRequired, namesOf } from '../pull/signatures/repositories.ts';
 import {
   areBound,
   type Credential,
@@ -58,6 +59,7 @@ export async function run(call: CommandCall): Promise<number> {
     ],
     ['token', tokenOf(image)],
     ['mirrors', options.has('ns') ? 'none: --ns' : mirrorsFor(image, listed, settings)],
+    ['signature', signatureOf(image, settings)],
   ];
   for (const warning of warnings) await write(process.stderr, `${PROGRAM}: ${warning}\n`);
   await print(facts.map(([name, fact]) => `${name.padEnd(NAME_WIDTH)}${printable(fact, 1000)}\n`).join(''));
@@ -95,6 +97,19 @@ function mirrorsFor(
     return `${mirror.url} (${isListed ? 'docker login or podman login' : 'anonymous'})`;
   });
   return all.length === 0 ? 'none' : `${all.join(', then ')}, then the registry`;
+}
+
+/** Which signature the environment asks for. */
+function signatureOf(
+  { host, reference: { repository } }: ImageRequest,
+  { signatures }: CommandSettings,
+): string {
+  const { keys, requiredFor, policy, matchRepository } = signatures;
+  if (keys.length === 0) return 'none is asked for: SIGNATURE_KEYS is not set';
+  if (!isRequired(requiredFor, namesOf({ host, repository })))
+    return 'none is asked for: SIGNATURE_REQUIRED_FOR does not list it';
+  const what = policy === 'warn' ? 'one is looked for, and its lack is only logged' : 'required';
+  return `${what}: by ${keys.join(' or ')}${matchRepository ? ', for this repository' : ''}`;
 }
 
 function tokenOf({ host: { tokenEndpoint } }: ImageRequest): string {

@@ -2,6 +2,7 @@ import { type Config, configWarnings, loadConfig, variableWarnings } from '../co
 import { headersInFiles } from '../config/telemetry.ts';
 import type { PassedSocket } from '../http/listeners/listeners.ts';
 import { logMirror } from '../http/observe/mirror-log.ts';
+import { signatureLog } from '../http/observe/signature-log.ts';
 import { HttpService, type RunningService } from '../http/service.ts';
 import { ImageService } from '../pull/image-service.ts';
 import type { MirrorReport } from '../registry/mirrors/mirror-health.ts';
@@ -10,6 +11,7 @@ import type { Telemetry } from '../telemetry/sdk.ts';
 import { VERSION } from '../version.ts';
 import type { CommandCall } from './command.ts';
 import { useListenOptions } from './options/listen.ts';
+
 import { startError } from './start-error.ts';
 import { type Notifier, openNotifier } from './systemd/notify.ts';
 import { checkPassedSockets, passedSockets } from './systemd/passed-sockets.ts';
@@ -76,7 +78,8 @@ async function runService(
   const stopSignal = firstSignal();
   const onDamage = (name: string) => logger.log('warn', 'store_damage', { name, message: DAMAGE });
   const onMirror = (report: MirrorReport) => logMirror(report, logger);
-  const images = await ImageService.open({ ...config, registry: { ...config.registry, onMirror }, onDamage });
+  const registry = { ...config.registry, onMirror };
+  const images = await ImageService.open({ ...config, registry, onDamage, ...signatureLog(logger) });
   try {
     const service = await HttpService.start(images, config, logger, passed);
     announce(config, service, passed, logger);

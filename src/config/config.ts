@@ -8,6 +8,7 @@ import { type Environment, EnvironmentReader } from './environment.ts';
 import { type ListenerSettings, listenerWarnings, readListenerSettings } from './listener.ts';
 import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { riskWarnings } from './risks.ts';
+import { readSignatures } from './signatures.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
 import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
 
@@ -34,6 +35,7 @@ export interface Config
     | 'limits'
     | 'gzip'
     | 'iox'
+    | 'signatures'
     | 'admission'
     | 'bufferedBytes'
     | 'prepareTimeoutMs'
@@ -107,6 +109,7 @@ function readConfig(read: EnvironmentReader): Config {
       allowsPrivileged: read.choice('IOX_ALLOW_PRIVILEGED', ['yes', 'no'] as const, 'no') === 'yes',
       digest: read.choice('IOX_DIGEST', PACKAGE_DIGESTS, DEFAULTS.iox.digest),
     },
+    signatures: readSignatures(read),
     admission: {
       permits: read.integer('MAX_CONCURRENT_PREPARATIONS', admission.permits, 1, 1000),
       maxWaiters: read.integer('MAX_QUEUED_PREPARATIONS', admission.maxWaiters, 0, 10_000),

@@ -106,6 +106,11 @@ export class EnvironmentReader {
   parsed<T>(name: string, otherwise: string, parse: (text: string) => T): T {
     return reworded(name, this.text(name) ?? otherwise, parse);
   }
+
+  /** An entry of a list. Errors as with {@link parsed}. */
+  entry<T>(name: string, text: string, parse: (text: string) => T): T {
+    return reworded(name, text, parse);
+  }
 }
 
 function reworded<T>(name: string, text: string, parse: (text: string) => T): T {

@@ -38,6 +38,10 @@ const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
     commandLine: (details) => fullDisk('--cache', details),
   },
   workspaceDirectory: both((details) => fullDisk(VARIABLES.workspaceDirectory, details)),
+  signatureKeys: {
+    service: `It is one of ${VARIABLES.signatureKeys}`,
+    commandLine: `It is one of --verify-key or ${VARIABLES.signatureKeys}`,
+  },
   caCert: { commandLine: 'It is the file of --cacert' },
   clientCert: { commandLine: 'It is the file of --cert' },
   clientKey: { commandLine: 'It is the file of --key' },

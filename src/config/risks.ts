@@ -53,7 +53,11 @@ function plainMirrors({ registry: { mirrors } }: RiskyConfig): readonly string[]
 }
 
 /** A service for a network, whose clients can have it connect to any host. */
-function anyRegistry({ http: { host }, listener, registry: { allowedHosts } }: RiskyConfig): readonly string[] {
+function anyRegistry({
+  http: { host },
+  listener,
+  registry: { allowedHosts },
+}: RiskyConfig): readonly string[] {
   const areClientsKnown =
     listener?.allowedNetworks !== undefined || listener?.tls?.clientAuthorities !== undefined;
   if (allowedHosts !== undefined || areClientsKnown || !['0.0.0.0', '::'].includes(host)) return [];

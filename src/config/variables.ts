@@ -23,6 +23,7 @@ export const VARIABLES = Object.freeze({
   insecureHosts: 'REGISTRY_INSECURE_HOSTS',
   plainHttpHosts: 'REGISTRY_PLAIN_HTTP_HOSTS',
   port: 'HTTP_PORT',
+  signatureKeys: 'SIGNATURE_KEYS',
   socket: 'HTTP_SOCKET',
   tlsCertificate: 'TLS_CERT_FILE',
   tlsClientAuthorities: 'TLS_CLIENT_CA_FILE',
@@ -39,11 +40,7 @@ export const VARIABLES = Object.freeze({
 export const OTHER_VARIABLES: readonly string[] = [VARIABLES.trustedCertificates, 'APP_MODE'];
 
 /** Variables of later versions. To ignore one in silence would open what its operator means to close. */
-export const UNSUPPORTED_VARIABLES: readonly string[] = [
-  'SIGNATURE_KEYS',
-  'SIGNATURE_POLICY',
-  'SIGNATURE_REQUIRED_FOR',
-];
+export const UNSUPPORTED_VARIABLES: readonly string[] = [];
 
 /**
  * Finds variables that are set and have no effect, because another one decides or is missing.
@@ -79,7 +76,7 @@ export function uselessVariables(
 }
 
 /** Beginnings of names that are ours as a rule. */
-const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTPS?)_/;
+const FAMILIES = /^(?:REGISTRY|CACHE|MAX|HTTPS?|SIGNATURE)_/;
 
 /** Standard variables of OpenTelemetry, of proxies, and of OpenSSL, which many images set. */
 const STANDARD = /^OTEL_|_PROXY$|^SSL_CERT_(?:FILE|DIR)$/;

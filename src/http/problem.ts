@@ -31,6 +31,7 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   CLIENT_NOT_ALLOWED: { status: 403, title: 'Client not allowed' },
   HTTPS_REQUIRED: { status: 403, title: 'Client not allowed' },
   REGISTRY_NOT_ALLOWED: { status: 403, title: 'Registry not allowed' },
+  IMAGE_NOT_SIGNED: { status: 403, title: 'Image not signed' },
   NOT_FOUND: { status: 404, title: 'Not found' },
   METHOD_NOT_ALLOWED: { status: 405, title: 'Method not allowed' },
   PRECONDITION_FAILED: { status: 412, title: 'Precondition failed' },

@@ -4,6 +4,8 @@ import { type Platform, parsePlatform } from '../image/platform.ts';
 import { parseReference } from '../image/reference.ts';
 import type { ImageServiceOptions, RegistryOptions } from '../pull/options.ts';
 import { type ImageRequest, imageRequestAt } from '../pull/request.ts';
+import { sourceOf } from '../pull/signatures/key-ring.ts';
+import { parseKeys } from '../pull/signatures/keys.ts';
 import { DOCKER_HUB, registryHost } from '../registry/registry-host.ts';
 import { type RegistryTls, tlsAgentSettings } from '../registry/transport/tls.ts';
 import { quoted } from '../util/printable.ts';
@@ -32,6 +34,11 @@ export interface PullerOptions {
   readonly insecure?: boolean | undefined;
   /** Registry whose image a mirror is asked for, such as `docker.io`. */
   readonly namespace?: string | undefined;
+  /**
+   * Public keys, one of which must have signed the image as cosign does it: each the path of a PEM file, or PEM. Otherwise the calls
+   * that fetch its manifest or make an archive fail with `IMAGE_NOT_SIGNED`.
+   */
+  readonly verifyKeys?: readonly string[] | undefined;
   /** Variables such as `HTTPS_PROXY` and `NO_PROXY`; `process.env` uses those of the process. Default: no proxy. */
   readonly proxyEnv?: RegistryOptions['proxyEnv'];
 }
@@ -51,7 +58,17 @@ export interface PullerSettings {
  * @throws PassthroughError `INVALID_REFERENCE`, `INVALID_REGISTRY`, `INVALID_PLATFORM`, `INVALID_CONFIGURATION`
  */
 export function pullerSettings(options: PullerOptions): PullerSettings {
-  const { url, scheme = 'https', os, arch, username, password, namespace, proxyEnv } = options;
+  const {
+    url,
+    scheme = 'https',
+    os,
+    arch,
+    username,
+    password,
+    namespace,
+    proxyEnv,
+    verifyKeys = [],
+  } = options;
   const machine = machinePlatform();
   const { host, ...reference } = parseReference(url.replace(/^docker:\/\//, ''));
   // The scheme is checked also for Docker Hub, which is always asked over https.
@@ -65,11 +82,13 @@ export function pullerSettings(options: PullerOptions): PullerSettings {
     insecure,
   };
   tlsAgentSettings(tls);
+  checkKeys(verifyKeys);
   return {
     image: imageRequestAt(registry, reference),
     platform: parsePlatform(`${os ?? machine.os}/${arch ?? machine.architecture}`),
     isPlatformAsked: os !== undefined || arch !== undefined,
     service: {
+      signatures: { keys: verifyKeys },
       registry: {
         credentials: {
           bearerToken: undefined,
@@ -94,6 +113,12 @@ function basicOf(username: string | undefined, password: string | undefined) {
 
 function invalid(why: string): PassthroughError {
   return new PassthroughError('INVALID_CONFIGURATION', `Cannot use the credentials: ${why}`);
+}
+
+/** Reads the keys once, so that a mistake is found now. The service reads them again when their files change. */
+function checkKeys(keys: readonly string[]): void {
+  for (const { name, path, text, isPlainEd25519 } of keys.map(sourceOf))
+    parseKeys(readPem(path, 'signatureKeys') ?? text, name, isPlainEd25519);
 }
 
 /** @param value PEM, or the path of a file with PEM */

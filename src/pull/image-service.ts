@@ -1,7 +1,7 @@
 import type { Descriptor } from '../image/descriptor.ts';
 import type { CredentialOwner } from '../registry/auth/credentials.ts';
-import type { OpenedRegistryAccess } from '../registry/open-repository.ts';
 import type { MirrorSnapshot } from '../registry/mirrors/mirror-health.ts';
+import type { OpenedRegistryAccess } from '../registry/open-repository.ts';
 import type { RegistryHost } from '../registry/registry-host.ts';
 import type { Store } from '../storage/store.ts';
 import { verified } from '../streams/verify.ts';
@@ -58,11 +58,12 @@ export class ImageService {
 
   private constructor(
     options: ResolvedOptions,
-    { store, manifestStore, references }: Storage,
+    storage: Storage,
     { manifestsInFlight, filesInFlight = sharedFiles(), retry }: ReplaceableParts,
   ) {
     const { registry, limits, admission } = options;
-    const { policy, memory, registries } = openShared(options, store, retry);
+    const { store, manifestStore, references } = storage;
+    const { policy, memory, registries } = openShared(options, storage, retry);
     this.#options = options;
     this.#policy = policy;
     this.#registries = registries;

@@ -4,6 +4,7 @@ import type { StaticCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryAccessOptions } from '../registry/open-repository.ts';
 import type { SemaphoreOptions } from '../util/semaphore.ts';
 import type { ImageLimits } from './limits.ts';
+import type { SignatureOptions, SignatureReport } from './signatures/verifier.ts';
 
 /** Registries, and the way to them. */
 export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent' | 'documents' | 'onSource'> {
@@ -45,6 +46,8 @@ export interface ResolvedOptions {
   readonly gzip: GzipWay;
   /** How packages for Cisco IOx are made. */
   readonly iox: IoxSettings;
+  /** Which images must be signed, and with which keys. */
+  readonly signatures: SignatureOptions;
   /** Limits concurrent preparations. */
   readonly admission: Required<SemaphoreOptions>;
   /** Most bytes of memory that documents and decoders of all requests take together; see `MemoryBudget`. */
@@ -53,6 +56,10 @@ export interface ResolvedOptions {
   readonly prepareTimeoutMs: number;
   /** Receives the name of each stored file that turns out to be damaged. */
   readonly onDamage: (name: string) => void;
+  /** Receives how each signature was judged, but for those that are remembered. */
+  readonly onSignature: (report: SignatureReport) => void;
+  /** Receives why a changed file of a signature key cannot be used; its keys of before still count. */
+  readonly onKeyFault: (message: string) => void;
 }
 
 /** Settings of an `ImageService`. What is left out is as in `DEFAULT_OPTIONS`. */
@@ -101,10 +108,13 @@ export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
   limits: { compressedBytes: 16 * GIB, uncompressedBytes: 32 * GIB, concurrentLayers: 4 },
   gzip: 'spliced',
   iox: { profile: 'c1.small', schemaVersion: '2.10', allowsPrivileged: false, digest: 'sha256' },
+  signatures: { keys: [], requiredFor: ['*'], policy: 'enforce', matchRepository: false },
   admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },
   bufferedBytes: Math.min(USUAL_BUFFERED_BYTES, Math.floor(memoryLimit() * BUFFERED_PART)),
   prepareTimeoutMs: 3_600_000,
   onDamage: () => undefined,
+  onSignature: () => undefined,
+  onKeyFault: () => undefined,
 });
 
 /** Bytes of the store unless a bound is given: tens of images, and never more than half of the file system. */
@@ -112,7 +122,12 @@ const USUAL_STORE_BYTES = 10 * GIB;
 
 /** Fills in the defaults. */
 export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
-  const { onDamage = DEFAULT_OPTIONS.onDamage, ...given } = options;
+  const {
+    onDamage = DEFAULT_OPTIONS.onDamage,
+    onSignature = DEFAULT_OPTIONS.onSignature,
+    onKeyFault = DEFAULT_OPTIONS.onKeyFault,
+    ...given
+  } = options;
   return Object.freeze({
     registry: { ...DEFAULT_OPTIONS.registry, ...given.registry },
     workspaceDirectory: given.workspaceDirectory ?? DEFAULT_OPTIONS.workspaceDirectory,
@@ -120,10 +135,13 @@ export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
     limits: { ...DEFAULT_OPTIONS.limits, ...given.limits },
     gzip: given.gzip ?? DEFAULT_OPTIONS.gzip,
     iox: { ...DEFAULT_OPTIONS.iox, ...given.iox },
+    signatures: { ...DEFAULT_OPTIONS.signatures, ...given.signatures },
     admission: { ...DEFAULT_OPTIONS.admission, ...given.admission },
     bufferedBytes: given.bufferedBytes ?? DEFAULT_OPTIONS.bufferedBytes,
     prepareTimeoutMs: given.prepareTimeoutMs ?? DEFAULT_OPTIONS.prepareTimeoutMs,
     onDamage,
+    onSignature,
+    onKeyFault,
   });
 }
 

@@ -17,7 +17,8 @@ import { type LayerTotals, totalsOf } from './layers/layer-totals.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { GzipWay } from './options.ts';
 import { type ArchiveRequest, checkPackage, type ImageRequest, isPackage } from './request.ts';
-import { type ResolvedManifest, resolveManifest } from './resolve-manifest.ts';
+import { type ResolvedManifest, resolveManifest, signedDigests } from './resolve-manifest.ts';
+import type { SignatureSource, SignatureVerifier } from './signatures/verifier.ts';
 
 /** An image whose manifest is verified, and the repository it came from, opened with the caller's credentials. */
 export interface ResolvedImage {
@@ -26,6 +27,8 @@ export interface ResolvedImage {
   readonly repository: Repository;
   /** The client's account whose rights the repository is opened with; see `accountOf`. */
   readonly account?: string | undefined;
+  /** Where its signatures are; needed where they are checked. */
+  readonly signatures?: SignatureSource | undefined;
   readonly manifest: ResolvedManifest;
   /** The base of an update, resolved in the same way. */
   readonly base?: ResolvedBase | undefined;
@@ -79,18 +82,20 @@ export interface ResolvePolicy {
   readonly gzip: GzipWay;
   /** How packages for Cisco IOx are made. */
   readonly iox: IoxSettings;
+  /** Checks that images are signed, if they must be. */
+  readonly signatures?: SignatureVerifier | undefined;
 }
 
 /** Opens the repository of an image with the caller's credentials. */
 export type OpenRepository = (
   image: ImageRequest,
-) => Pick<ResolvedImage, 'location' | 'repository' | 'account'>;
+) => Pick<ResolvedImage, 'location' | 'repository' | 'account' | 'signatures'>;
 
 /**
  * Resolves the images of an archive, one after the other, and makes every check that needs manifests only. Cached archives pass
  * here, too, so a change of a limit or of a policy holds for them at once.
  *
- * @throws PassthroughError what `resolveManifest` throws, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`
+ * @throws PassthroughError what `resolveManifest` throws, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`; what `SignatureVerifier.check` throws
  */
 export async function resolveArchive(
   request: ArchiveRequest,
@@ -105,6 +110,7 @@ export async function resolveArchive(
   for (const image of request.images) {
     const resolved = await resolveImage(image, request, open, policy, signal);
     held.defer(() => resolved.manifest.release());
+    await checkSigned(resolved, policy, signal);
     const base = await resolveBase(image, request, open, policy, signal);
     held.defer(() => base?.manifest.release());
     images.push({ ...resolved, base });
@@ -196,6 +202,21 @@ async function resolveImage(
     );
   }
   return { request: image, ...opened, manifest };
+}
+
+/**
+ * Checks that an image is signed, where it must be. The base of an update need not be: the host has it already, and none of its bytes
+ * are sent.
+ */
+async function checkSigned(
+  { request: { host, reference }, location, signatures: source, manifest }: ResolvedImage,
+  { signatures }: ResolvePolicy,
+  signal: AbortSignal,
+): Promise<void> {
+  if (signatures === undefined) return;
+  if (source === undefined)
+    throw new PassthroughError('INTERNAL', 'Cannot check a signature without a source');
+  await signatures.check({ host, reference, location, source, digests: signedDigests(manifest) }, signal);
 }
 
 /**

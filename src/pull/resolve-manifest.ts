@@ -176,6 +176,11 @@ export function digestsOf({ digest, manifest }: VerifiedManifest) {
   return { manifest: digest, config: manifest.kind === 'index' ? undefined : manifest.config.digest };
 }
 
+/** The digests of a resolved image any of which may be signed: that of the index it was chosen from, and its own. */
+export function signedDigests({ digest, indexDigest }: Pick<ResolvedManifest, 'digest' | 'indexDigest'>) {
+  return indexDigest === undefined ? [digest] : [indexDigest, digest];
+}
+
 /** Resolves to the manifest of one image: through an index to the entry for the platform. */
 async function resolvePlatform(
   { reference, repository }: OpenedImage,

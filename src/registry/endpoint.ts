@@ -58,6 +58,15 @@ export function tagsEndpoint(place: RepositoryPlace): Endpoint {
   };
 }
 
+/** First page of `GET /v2/{repository}/referrers/{digest}` */
+export function referrersEndpoint(place: RepositoryPlace, digest: string): Endpoint {
+  return {
+    url: urlIn(place, `referrers/${digest}`),
+    template: '/v2/{repository}/referrers/{digest}',
+    operation: 'referrers',
+  };
+}
+
 /** A layer at a URL of its descriptor. Such a URL has no path template, so telemetry gets a fixed one. */
 export function foreignEndpoint(url: URL): Endpoint {
   return { url, template: '{foreign_layer_url}', operation: 'layer', isForeign: true };

@@ -3,7 +3,8 @@ import { type ErrorCode, PassthroughError } from '../errors.ts';
 import { type Digest, type DigestAlgorithm, digestAlgorithm } from '../image/digest.ts';
 import type { Content } from '../util/content.ts';
 import type { Documents } from '../util/documents.ts';
-import type { TransportResponse } from './transport/transport.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { TransportRequest, TransportResponse } from './transport/transport.ts';
 
 /**
  * Reads a whole small body.
@@ -36,6 +37,24 @@ export interface HashedContent {
   /** The holder must release it. */
   readonly content: Content;
   readonly sha256: Digest;
+}
+
+/** A request for a small body. */
+export interface WholeBody {
+  readonly endpoint: Endpoint;
+  readonly headers: TransportRequest['headers'];
+  readonly maxBytes: number;
+  /** Code of the error for a larger body. */
+  readonly tooLarge: ErrorCode;
+  /** Name of the body, for messages. */
+  readonly what: string;
+  /** What it must have. */
+  readonly expected?: { readonly size: number | undefined; readonly digest: Digest | undefined };
+}
+
+/** A small body, and the header that came with it. */
+export interface FetchedBody extends HashedContent {
+  readonly headers: TransportResponse['headers'];
 }
 
 /** What {@link readContent} needs. */

@@ -1,4 +1,4 @@
-import type { ErrorCode, PassthroughError } from '../errors.ts';
+import type { PassthroughError } from '../errors.ts';
 import { type Digest, isDigest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import { ACCEPTED_MANIFESTS } from '../image/media-type.ts';
@@ -15,7 +15,8 @@ import {
 } from './endpoint.ts';
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
 import type { HostPattern } from './host-pattern.ts';
-import { type HashedContent, readContent, readStart } from './read-bounded.ts';
+import { type FetchedBody, readContent, readStart, type WholeBody } from './read-bounded.ts';
+import { collectReferrers, referrersBody } from './referrers.ts';
 import type { RegistryHost } from './registry-host.ts';
 import type { FetchedManifest, ManifestHead, Repository } from './repository.ts';
 import { errorFromResponse, isInconclusive, refusingHtml } from './response-error.ts';
@@ -53,24 +54,6 @@ export interface RepositoryClientOptions {
     /** Hosts that URLs of foreign layers may name; `undefined` allows all. */
     readonly allowedHosts: readonly HostPattern[] | undefined;
   };
-}
-
-/** A request for a small body. */
-interface WholeBody {
-  readonly endpoint: Endpoint;
-  readonly headers: TransportRequest['headers'];
-  readonly maxBytes: number;
-  /** Code of the error for a larger body. */
-  readonly tooLarge: ErrorCode;
-  /** Name of the body, for messages. */
-  readonly what: string;
-  /** What it must have. */
-  readonly expected?: { readonly size: number | undefined; readonly digest: Digest | undefined };
-}
-
-/** A small body, and the header that came with it. */
-interface FetchedBody extends HashedContent {
-  readonly headers: TransportResponse['headers'];
 }
 
 /** Most requests for a small body that breaks off. */
@@ -140,7 +123,7 @@ export class RepositoryClient implements Repository {
   }
 
   listTags(signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined> {
-    const { host, repository, limits, documents } = this.#options;
+    const { host, repository, limits } = this.#options;
     const endpoint = tagsEndpoint(this.#place);
     const body = {
       headers: { accept: 'application/json' },
@@ -149,15 +132,20 @@ export class RepositoryClient implements Repository {
       what: 'tag list',
     } as const;
     const getPage: GetTagPage = async (url, parse) => {
-      const { content, headers } = await this.#getWhole({ ...body, endpoint: { ...endpoint, url } }, signal);
-      try {
-        const tags = await documents.use(content, body.what, signal, parse);
-        return { size: content.size, tags, link: [headers['link'] ?? []].flat().join(', ') };
-      } finally {
-        content.release();
-      }
+      const { value: tags, ...page } = await this.#getPage(
+        { ...body, endpoint: { ...endpoint, url } },
+        parse,
+        signal,
+      );
+      return { ...page, tags };
     };
     return collectTags(endpoint.url, getPage, `${body.what} of ${host.name}/${repository}`);
+  }
+
+  getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
+    return collectReferrers(referrersBody(this.#place, digest), (page, parse) =>
+      this.#getPage(page, parse, signal),
+    );
   }
 
   async getConfig({ digest, size }: Descriptor, signal: AbortSignal): Promise<Content> {
@@ -245,6 +233,17 @@ export class RepositoryClient implements Repository {
     const first = await open(offset);
     if (first.status !== 200 && (first.status !== 206 || offset === 0)) throw await failure(first);
     return readResuming({ first, offset, open, size, retry: this.#options.retry, signal, failure });
+  }
+
+  /** Fetches one page of a list, and reads it with `parse`. */
+  async #getPage<T>(body: WholeBody, parse: (bytes: Uint8Array) => T, signal: AbortSignal) {
+    const { content, headers } = await this.#getWhole(body, signal);
+    try {
+      const value = await this.#options.documents.use(content, body.what, signal, parse);
+      return { size: content.size, value, link: [headers['link'] ?? []].flat().join(', ') };
+    } finally {
+      content.release();
+    }
   }
 
   /** Fetches a small body and verifies it; starts again if it breaks off. */

@@ -1,6 +1,7 @@
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import type { Content } from '../util/content.ts';
+import type { Referrer } from './referrers.ts';
 
 /** A repository and its registry. */
 export interface RepositoryLocation {
@@ -63,7 +64,15 @@ export interface Repository {
   listTags(signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined>;
 
   /**
-   * Fetches a whole config blob and verifies it.
+   * Lists the manifests that name a manifest as their subject, such as its signatures: the first thousand.
+   *
+   * @returns `undefined` if the registry has no referrers API. It may then have them as an index under a tag
+   * @throws PassthroughError `REGISTRY_FAILED` also for a response that is no list; the errors of every method
+   */
+  getReferrers(digest: Digest, signal: AbortSignal): Promise<readonly Referrer[] | undefined>;
+
+  /**
+   * Fetches a whole config blob, or another small one, and verifies it.
    *
    * @returns its bytes, which the caller must release
    * @throws PassthroughError as {@link getManifest}

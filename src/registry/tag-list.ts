@@ -87,7 +87,7 @@ function parseTags(bytes: Uint8Array, what: string): readonly string[] {
  * @param url of this page
  * @returns `undefined` on the last page
  */
-function nextPage(link: string, url: URL, what: string): URL | undefined {
+export function nextPage(link: string, url: URL, what: string): URL | undefined {
   const reference = nextLink(link);
   if (reference === undefined) return undefined;
   const named = URL.parse(reference, url);

@@ -17,6 +17,8 @@ export interface Instruments {
   readonly sent: Counter;
   /** Compressed bytes of the layers that updates left out, of each whole download. */
   readonly saved: Counter;
+  /** Checks of signatures, by `passthrough.signature.result`. */
+  readonly signatures: Counter;
   /** Running preparations. */
   readonly activePreparations: UpDownCounter;
   /** Running downloads of layers. */
@@ -85,6 +87,10 @@ function createInstruments(): Instruments {
     saved: meter.createCounter('passthrough.client.saved', {
       description: 'Compressed bytes of layers that update archives did not send.',
       unit: 'By',
+    }),
+    signatures: meter.createCounter('passthrough.signatures', {
+      description: 'Checks of the signatures of images, by how they ended.',
+      unit: '{check}',
     }),
     activePreparations: meter.createUpDownCounter('passthrough.preparations.active', {
       description: 'Images that are being prepared.',

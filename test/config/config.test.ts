@@ -73,6 +73,7 @@ test('every setting has a default', () => {
       concurrentLayers: 4,
     },
     gzip: 'spliced',
+    signatures: { keys: [], requiredFor: ['*'], policy: 'enforce', matchRepository: false },
     iox: { profile: 'c1.small', schemaVersion: '2.10', allowsPrivileged: false, digest: 'sha256' },
     admission: { permits: 4, maxWaiters: 16, maxWaitMs: 30_000 },
     bufferedBytes: DEFAULT_OPTIONS.bufferedBytes,

@@ -32,8 +32,12 @@ const isPassedOn = ({ meaning }: Row) => meaning.startsWith('passed on to the SD
 /** What Node.js reads when it starts. */
 const OF_NODE = new Set(['NODE_EXTRA_CA_CERTS']);
 
-/** An endpoint that only gRPC takes, so that every variable of telemetry has an effect. */
-const BASE: Variables = { OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' };
+/** An endpoint that only gRPC takes, and a key, so that every variable of telemetry and of signatures has an effect. */
+const BASE: Variables = {
+  OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317',
+  // Without keys, the rules for signatures are refused.
+  SIGNATURE_KEYS: '/keys/release.pub',
+};
 
 /** Values other than the default, for variables that are no number. */
 const OTHER: Variables = {
@@ -55,6 +59,10 @@ const OTHER: Variables = {
   REGISTRY_FOREIGN_LAYERS: 'fetch',
   REGISTRY_MIRRORS: 'ghcr.io=https://mirror.example',
   DEFAULT_PLATFORM: 'linux/arm64',
+  SIGNATURE_KEYS: '/keys/other.pub',
+  SIGNATURE_MATCH_REPOSITORY: 'yes',
+  SIGNATURE_POLICY: 'warn',
+  SIGNATURE_REQUIRED_FOR: 'ghcr.io/*',
   OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
   OTEL_TRACES_EXPORTER: 'console',
   OTEL_METRICS_EXPORTER: 'console',

@@ -17,6 +17,7 @@ const TABLE: Readonly<Record<ErrorCode, readonly [status: number, title: string]
   HOST_NOT_ALLOWED: [421, 'Misdirected request'],
   HTTPS_REQUIRED: [403, 'Client not allowed'],
   REGISTRY_NOT_ALLOWED: [403, 'Registry not allowed'],
+  IMAGE_NOT_SIGNED: [403, 'Image not signed'],
   NOT_FOUND: [404, 'Not found'],
   METHOD_NOT_ALLOWED: [405, 'Method not allowed'],
   PRECONDITION_FAILED: [412, 'Precondition failed'],

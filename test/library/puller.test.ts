@@ -8,6 +8,7 @@ import { machinePlatform } from '../../src/library/machine-platform.ts';
 import { listTar, readAll } from '../support/collect.ts';
 import { type FakeRegistryOptions, startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import { makeSigningKey, signatureTags, signedByTag } from '../support/signing.ts';
 import { makeCertificates } from '../support/tls.ts';
 import { within } from '../support/within.ts';
 
@@ -368,5 +369,33 @@ describe('the options', () => {
         assert.ok(blobs.length >= 3 && blobs.every(({ path }) => path.endsWith('?ns=quay.io')));
       }
     }
+  });
+});
+
+describe('verifyKeys', () => {
+  const key = makeSigningKey();
+
+  test('accept an image that one of them has signed, and no other', async () => {
+    await using scene = await start();
+    const keys = [makeSigningKey().pem, key.pem];
+    const puller = scene.puller('team/app:1', { ...AMD64, verifyKeys: keys });
+    const unsigned = { code: 'IMAGE_NOT_SIGNED' };
+    await assert.rejects(puller.pullTar(scene.file), unsigned);
+    await assert.rejects(puller.pullManifest('image'), unsigned);
+    await assert.rejects(puller.getManifest(), unsigned);
+    await assert.rejects(readAll(puller.bytes()), unsigned);
+    const { digest } = IMAGE.manifest;
+    scene.registry.push('team/app', signatureTags(digest).tag, signedByTag(digest, key));
+    assert.equal((await puller.pullTar(scene.file)).digest, digest);
+    assert.equal((await puller.getManifest()).digest, digest);
+  });
+
+  test('that cannot be used are an error of the constructor', async () => {
+    await using scene = await start();
+    const bad = join(scene.folder, 'bad.pub');
+    await writeFile(bad, 'x');
+    for (const verifyKeys of [[bad], [join(scene.folder, 'missing.pub')], [makeSigningKey('ed25519').pem]])
+      assert.throws(() => scene.puller('team/app:1', { verifyKeys }), { code: 'INVALID_CONFIGURATION' });
+    scene.puller('team/app:1', { verifyKeys: [`ed25519:${makeSigningKey('ed25519').pem}`] });
   });
 });

@@ -9,6 +9,7 @@ const FOLDER = 'node_modules/.cache/sid-programs';
 /** Where each program is in the folder. */
 const PROGRAMS = {
   buildx: 'usr/libexec/docker/cli-plugins/docker-buildx',
+  cosign: 'usr/bin/cosign',
   compose: 'usr/libexec/docker/cli-plugins/docker-compose',
   kubectl: 'usr/bin/kubectl',
 } as const;

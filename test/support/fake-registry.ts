@@ -11,6 +11,7 @@ import {
   type RedirectTo,
 } from './defects.ts';
 import { answerBlob, answerManifest } from './fake-content.ts';
+import { answerReferrers } from './fake-referrers.ts';
 import { answerTags } from './fake-tags.ts';
 import { type AuthSettings, answerToken, authorize, authSettings, TokenStore } from './fake-token.ts';
 import type { BuiltManifest, Pushable } from './image.ts';
@@ -32,6 +33,8 @@ export interface FakeRegistryOptions {
   readonly defects?: Defects;
   /** Tokens of another registry that are valid here, too. */
   readonly tokens?: TokenStore;
+  /** Whether it has a referrers API; it has none unless given. */
+  readonly referrers?: boolean;
 }
 
 /** A running registry. Its `requests` include those to the token endpoint. */
@@ -116,11 +119,13 @@ class RegistryState {
   readonly tokenRequests: RecordedRequest[] = [];
   readonly blobs = new Map<string, Buffer>();
   readonly held = new HeldAnswers();
+  readonly #hasReferrers: boolean;
   readonly #configs = new Set<string>();
   readonly #repositories = new Map<string, RepositoryLocation>();
   readonly #picker = new DefectPicker();
 
-  constructor({ auth, defects, tokens }: FakeRegistryOptions) {
+  constructor({ auth, defects, tokens, referrers = false }: FakeRegistryOptions) {
+    this.#hasReferrers = referrers;
     this.auth = authSettings(auth);
     this.defects = { ...defects };
     this.tokens = tokens ?? new TokenStore();
@@ -211,7 +216,7 @@ class RegistryState {
     }
     const path = decodeURIComponent(url.pathname);
     const [, name, kind, reference = ''] =
-      /^\/v2\/(.+)\/(manifests|blobs|tags(?=\/list$))\/([^/]+)$/.exec(path) ?? [];
+      /^\/v2\/(.+)\/(manifests|blobs|referrers|tags(?=\/list$))\/([^/]+)$/.exec(path) ?? [];
     if (name === undefined && path !== '/v2/') {
       return { status: 404, code: 'UNSUPPORTED', message: `no such route ${path}` };
     }
@@ -245,6 +250,11 @@ class RegistryState {
     }
     if (kind === 'tags') {
       return answerTags(name, repository.tags.keys(), url.searchParams, this.defects);
+    }
+    if (kind === 'referrers') {
+      return this.#hasReferrers
+        ? answerReferrers(reference, repository.manifests.values())
+        : { status: 404, headers: { 'Content-Type': 'text/plain' }, body: bytesBody('404 page not found\n') };
     }
     if (kind === 'blobs') {
       return (

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadConfig } from '../../src/config/config.ts';
 import { logMirror } from '../../src/http/observe/mirror-log.ts';
+import { signatureLog } from '../../src/http/observe/signature-log.ts';
 import { HttpService } from '../../src/http/service.ts';
 import { sharedFiles } from '../../src/pull/archive-files.ts';
 import { sharedManifestRequests } from '../../src/pull/cache/caching-repository.ts';
@@ -116,9 +117,15 @@ export async function startTestService(
     },
   });
   const onMirror = (report: MirrorReport) => logMirror(report, logger);
-  const credentials = { ...config.registry.credentials, ...(listed !== undefined && { listed }) };
+  const { credentials } = config.registry;
+  const registry = {
+    ...config.registry,
+    onMirror,
+    // A copy would not follow files that change.
+    credentials: listed === undefined ? credentials : { ...credentials, listed },
+  };
   const images = await ImageService.open(
-    { ...config, registry: { ...config.registry, credentials, onMirror }, onDamage },
+    { ...config, registry, onDamage, ...signatureLog(logger) },
     { openStore, manifestsInFlight, filesInFlight, retry },
   );
   const service = await HttpService.start(images, config, logger);

@@ -4,6 +4,7 @@ import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { ImageService } from '../../pull/image-service.ts';
 import type { ImageServiceOptions } from '../../pull/options.ts';
 import { type Call, type ImageRequest, imageRequest } from '../../pull/request.ts';
+import type { SignatureOptions } from '../../pull/signatures/verifier.ts';
 import { authFilePaths, credentialsFor } from '../../registry/auth/auth-file.ts';
 import type { ListedCredentials, StaticCredentials } from '../../registry/auth/credentials.ts';
 import { mirrorsOf, repositoryAt } from '../../registry/mirrors/mirror-rules.ts';
@@ -11,6 +12,7 @@ import { CertificateFolders } from '../../registry/transport/certificate-folders
 import type { RegistryTls } from '../../registry/transport/tls.ts';
 import { quoted } from '../../util/printable.ts';
 import type { CommandCall } from '../command.ts';
+import { reportSignature } from '../output/signature-lines.ts';
 import { checkCredentials, readCredentials, readOptionFile } from './credentials.ts';
 import { misuse, type ParsedOptions } from './parse.ts';
 import { type CommandSettings, loadSettings } from './settings.ts';
@@ -93,7 +95,9 @@ export async function openImages(
       mirrorAccounts: 'all',
       tls: await readTls(options, settings.registry.tls),
     },
+    signatures: readSignatures(options, settings),
     cache: { directory: cacheDirectory },
+    onSignature: (report) => reportSignature(report, options.has('quiet')),
   };
   const service = await open(serviceOptions, cacheDirectory);
   return { service, call: { signal, credentials }, [Symbol.asyncDispose]: () => service.close() };
@@ -135,6 +139,15 @@ export async function readListed(
     if (credentials !== undefined) listed.push({ origin: host.origin, repository, credentials });
   }
   return listed;
+}
+
+/** Keys on the command line hold for all images, in place of what the environment says. */
+function readSignatures(options: ParsedOptions, { signatures }: CommandSettings): SignatureOptions {
+  const given = options.text('verify-key');
+  if (given === undefined) return signatures;
+  const keys = given.split(',').filter((key) => key !== '');
+  if (keys.length === 0) throw misuse('Cannot use --verify-key: it names no file');
+  return { ...signatures, keys, requiredFor: ['*'], policy: 'enforce' };
 }
 
 /** Folders in which podman and Docker look for the certificates of registries, in the order of containers/image. */

@@ -3,12 +3,12 @@ import type { Environment } from '../../config/environment.ts';
 
 /** Variables that also hold for single commands. Those of the listener, the log and telemetry are the service's. */
 const APPLIES =
-  /^(?:REGISTRY_(?!AUTH_FILE$)|MAX_|WORKSPACE_DIR$|PREPARE_TIMEOUT$|IOX_|(?:https?|no)_proxy$)/i;
+  /^(?:REGISTRY_(?!AUTH_FILE$)|SIGNATURE_|MAX_|WORKSPACE_DIR$|PREPARE_TIMEOUT$|IOX_|(?:https?|no)_proxy$)/i;
 
 /** What the environment configures for single commands. */
 export type CommandSettings = Pick<
   Config,
-  'registry' | 'iox' | 'limits' | 'bufferedBytes' | 'prepareTimeoutMs' | 'workspaceDirectory'
+  'registry' | 'signatures' | 'iox' | 'limits' | 'bufferedBytes' | 'prepareTimeoutMs' | 'workspaceDirectory'
 >;
 
 /**

@@ -69,6 +69,16 @@ export const SIZING_OPTIONS: readonly OptionSpec[] = [
   { name: 'disk', value: 'MB', text: 'disk for --profile custom' },
 ];
 
+/** Which signature an image must have. */
+export const SIGNATURE_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: 'verify-key',
+    value: 'FILE[,FILE]',
+    completes: 'file',
+    text: 'take the image only with a signature by one of these public keys (PEM), as cosign makes them',
+  },
+];
+
 /** Which platform of an image. */
 export const PLATFORM_OPTIONS: readonly OptionSpec[] = [
   {

@@ -25,6 +25,7 @@ const EXIT_CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
   CREDENTIALS_REQUIRED: REFUSED,
   REGISTRY_DENIED: REFUSED,
   REGISTRY_NOT_ALLOWED: REFUSED,
+  IMAGE_NOT_SIGNED: REFUSED,
 };
 
 /** Longest line, in characters, and most lines of a message: it quotes what others wrote. */

@@ -1,5 +1,5 @@
 import { isPassthroughError } from '../../errors.ts';
-import { isDigest } from '../../image/digest.ts';
+import { type Digest, isDigest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { CredentialOwner } from '../../registry/auth/credentials.ts';
 import { isRegistryDown } from '../../registry/mirrors/outcome.ts';
@@ -100,6 +100,10 @@ export class CachingRepository implements Repository {
 
   listTags(signal: AbortSignal): ReturnType<Repository['listTags']> {
     return this.#inner.listTags(signal);
+  }
+
+  getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
+    return this.#inner.getReferrers(digest, signal);
   }
 
   openLayer(

@@ -4,6 +4,7 @@ import { Store } from '../../storage/store.ts';
 import type { sharedFiles } from '../archive-files.ts';
 import { type ResolvedOptions, storeBytes } from '../options.ts';
 import type { LayerReport } from '../progress.ts';
+import { KeyRing } from '../signatures/key-ring.ts';
 import type { SharedManifests } from './caching-repository.ts';
 import { ManifestStore } from './manifest-store.ts';
 import { ReferenceCache } from './reference-cache.ts';
@@ -13,6 +14,8 @@ export interface Storage {
   readonly store: Store<LayerReport>;
   readonly manifestStore: ManifestStore;
   readonly references: ReferenceCache;
+  /** The keys that images must be signed with, if there are some. */
+  readonly keys: KeyRing | undefined;
 }
 
 /** Opens a store. A test may replace it. */
@@ -30,13 +33,14 @@ export interface ReplaceableParts {
  * Opens the folder of a service with all that is stored in it, and uses it.
  *
  * @param use its failure closes the folder
- * @throws PassthroughError `INVALID_CONFIGURATION` if the folder cannot be used; what `use` throws
+ * @throws PassthroughError `INVALID_CONFIGURATION` if the folder or a key cannot be used; what `use` throws
  */
 export async function openStorage<T>(
-  { cache, workspaceDirectory, onDamage }: ResolvedOptions,
+  { cache, workspaceDirectory, signatures, onDamage, onKeyFault }: ResolvedOptions,
   openStore: OpenStore | undefined,
   use: (storage: Storage) => T,
 ): Promise<T> {
+  const keys = signatures.keys.length === 0 ? undefined : await KeyRing.open(signatures.keys, onKeyFault);
   const { directory, staleMs } = cache;
   const folder =
     directory === undefined
@@ -49,7 +53,7 @@ export async function openStorage<T>(
     const isOn = cache.maxBytes !== 0;
     const stored = isOn && staleMs > 0 ? await manifestStore.readReferences() : undefined;
     const references = new ReferenceCache({ isOn, staleMs, store: manifestStore, stored });
-    return use({ store, manifestStore, references });
+    return use({ store, manifestStore, references, keys });
   } catch (error) {
     await folder.close();
     throw error;

@@ -89,6 +89,14 @@ export class ReferenceCache {
     return document;
   }
 
+  /** Keeps a document in memory; resolves when it is on disk, too, if it may be served without the registry. */
+  async persistDocument(repository: RepositoryLocation, document: CachedDocument): Promise<void> {
+    this.#documents.set(repository, document);
+    if (!this.#servesStale) return;
+    const kept = await this.#store?.keepDocument(repository, document);
+    kept?.content.release();
+  }
+
   /**
    * Records what the registry has just resolved a reference to.
    *

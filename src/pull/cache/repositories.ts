@@ -38,12 +38,19 @@ export class Repositories {
     return ({ host, reference: { repository: name } }) => {
       const credential = this.#credentialFor(host, hosts, client, name);
       const location = locationOf(host, name, this.#registry.namespace);
-      const repository = openRepository(this.#access, {
+      const place = {
         ...{ host, repository: name, credential, requiresClient: client.requiresClient },
         fixed: this.#registry.credentials,
+      };
+      const repository = openRepository(this.#access, {
+        ...place,
         around: (inner, source) => new CachingRepository(inner, source, this.#manifests),
       });
-      return { location, repository, account: accountOf(credential) };
+      const account = accountOf(credential);
+      // What is known of signatures is kept beside the manifest, so their documents are asked for without its cache.
+      const inner = openRepository(this.#access, place);
+      const signatures = { repository: inner, owner: ownerOf(credential), account };
+      return { location, repository, account, signatures };
     };
   }
 
@@ -55,7 +62,9 @@ export class Repositories {
       ...{ host, repository: name, credential, requiresClient: access.requiresClient },
       fixed: this.#registry.credentials,
     });
-    return { repository, signal, client, location: locationOf(host, name, this.#registry.namespace) };
+    const location = locationOf(host, name, this.#registry.namespace);
+    const source = { repository, owner: ownerOf(credential), account: accountOf(credential) };
+    return { repository, signal, client, location, checked: { host, reference, location, source } };
   }
 
   /** Where a look-up of an archive takes place: in the repository of its first image. */

@@ -16,7 +16,9 @@ import {
   type ManifestChoice,
   type ResolveOptions,
   type ServedManifest,
+  signedDigests,
 } from '../resolve-manifest.ts';
+import type { CheckedImage } from '../signatures/verifier.ts';
 import { type Comparison, compareWithBase } from '../update/compare.ts';
 import { fetchConfig, type OpenedImage } from './fetch-config.ts';
 import { shareFile } from './stored-content.ts';
@@ -29,6 +31,12 @@ export interface LookUpCall {
   readonly client: string | undefined;
 }
 
+/** A look-up of a manifest. */
+export interface ManifestCall extends LookUpCall {
+  /** The image, whose signature is checked where it must have one. */
+  readonly checked: Omit<CheckedImage, 'digests'>;
+}
+
 /** The descriptor of a package, and the digest of the manifest of its image. */
 export interface ServedDescriptor extends IoxDescriptor {
   readonly digest: Digest;
@@ -38,7 +46,7 @@ export interface ServedDescriptor extends IoxDescriptor {
 export interface LookUpsOptions {
   readonly store: Store<LayerReport>;
   readonly documents: Documents;
-  readonly resolving: Omit<ResolveOptions, 'artifacts'>;
+  readonly resolving: Omit<ResolveOptions, 'artifacts'> & Pick<ResolvePolicy, 'signatures'>;
   /** Longest wait for a place, in milliseconds. */
   readonly maxWaitMs: number;
   /** Longest time for a look-up, in milliseconds. */
@@ -65,14 +73,20 @@ export class LookUps {
   }
 
   /**
-   * Fetches a manifest, byte for byte as the registry has it.
+   * Fetches a manifest, byte for byte as the registry has it, and checks that it is signed where it must be.
    *
    * @throws PassthroughError what `fetchManifest` throws; `BUSY`; `REGISTRY_TIMEOUT` when it takes too long
    */
-  manifest(image: OpenedImage, choice: ManifestChoice, call: LookUpCall): Promise<ServedManifest> {
+  manifest(image: OpenedImage, choice: ManifestChoice, call: ManifestCall): Promise<ServedManifest> {
     return this.#run(call, async (signal) => {
       const { resolving, store } = this.#options;
       const { content, ...served } = await fetchManifest(image, choice, signal, resolving);
+      try {
+        await resolving.signatures?.check({ ...call.checked, digests: signedDigests(served) }, signal);
+      } catch (error) {
+        content.release();
+        throw error;
+      }
       const { origin, name } = call.location;
       const key = `served-manifest ${served.digest} ${origin} ${name}`;
       return { ...served, content: await shareFile(store, key, content) };

@@ -1,3 +1,4 @@
+import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { Content } from '../../util/content.ts';
 import type { FetchedManifest, ManifestHead, Repository } from '../repository.ts';
@@ -23,6 +24,11 @@ export class GuardedRepository implements Repository {
   headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
     const ask = () => this.#inner.headManifest(reference, signal);
     return this.#health.run('manifest', signal, ask, (head) => head !== undefined);
+  }
+
+  getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
+    const ask = () => this.#inner.getReferrers(digest, signal);
+    return this.#health.run('manifest', signal, ask, (referrers) => referrers !== undefined);
   }
 
   getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Content> {

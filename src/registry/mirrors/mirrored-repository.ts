@@ -95,6 +95,13 @@ export class MirroredRepository implements Repository {
     return (await this.#first(ask, (head) => head !== undefined, signal)).value;
   }
 
+  /** A mirror without the API, or with an empty list, may only lack what the registry has. */
+  async getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
+    const ask = (source: Repository) => source.getReferrers(digest, signal);
+    const isAnswer = (referrers: readonly unknown[] = []) => referrers.length > 0;
+    return (await this.#first(ask, isAnswer, signal)).value;
+  }
+
   async getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Content> {
     const ask = (source: Repository) => source.getConfig(descriptor, signal);
     return (await this.#first(ask, () => true, signal)).value;

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { CredentialOrigin } from '../../errors.ts';
 
 /** The purpose of a request, for telemetry. */
-export type Operation = 'manifest' | 'token' | 'config' | 'layer' | 'tags';
+export type Operation = 'manifest' | 'token' | 'config' | 'layer' | 'tags' | 'referrers';
 
 /** How a request used credentials, for messages and telemetry. */
 export interface CredentialUse {

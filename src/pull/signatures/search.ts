@@ -1,0 +1,269 @@
+import { isPassthroughError, type PassthroughError } from '../../errors.ts';
+import { DESCRIPTOR_SHAPE, type Descriptor, parseDescriptor } from '../../image/descriptor.ts';
+import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.ts';
+import { fieldsOf, readJsonObject } from '../../image/json.ts';
+import { OCI_MANIFEST } from '../../image/media-type.ts';
+import type { Referrer } from '../../registry/referrers.ts';
+import { printable } from '../../util/printable.ts';
+import { type BoundedDocuments, MAX_DOCUMENTS } from './bounded-documents.ts';
+import { type Evidence, type Judgement, judge } from './judge.ts';
+import type { VerificationKey } from './keys.ts';
+import { BUNDLE_TYPE, SIGN_PREDICATE } from './payload.ts';
+import { DocumentFault } from './strict-json.ts';
+
+/** Most signatures of one kind that are looked at for one digest. */
+const MAX_SIGNATURES = 32;
+
+/** Most reasons that a refusal repeats. */
+const MAX_REASONS = 8;
+
+/** Longest reason, in characters. */
+const MAX_REASON_LENGTH = 240;
+
+/** Digits of a digest in a reason. */
+const SHOWN_DIGITS = 12;
+
+const SIGNATURE_ANNOTATION = 'dev.cosignproject.cosign/signature';
+const SIMPLE_SIGNING = 'application/vnd.dev.cosign.simplesigning.v1+json';
+
+/**
+ * Types of entries that may be a bundle. cosign 3.1 writes the second one into the index of a registry without a referrers API, whatever
+ * the type of the manifest is.
+ */
+const MAYBE_BUNDLES: readonly (string | RegExp)[] = [BUNDLE_TYPE, 'application/vnd.oci.empty.v1+json', ''];
+
+/** What is read of a manifest of signatures. */
+const MANIFEST_SHAPE = {
+  fields: {
+    subject: { fields: DESCRIPTOR_SHAPE },
+    layers: {
+      items: {
+        fields: { ...DESCRIPTOR_SHAPE, annotations: { fields: { [SIGNATURE_ANNOTATION]: 'scalar' } } },
+      },
+    },
+  },
+} as const;
+
+/** Failures that concern one document, so that others may still be valid. */
+const OF_DOCUMENT = [
+  'IMAGE_NOT_FOUND',
+  'IMAGE_TOO_LARGE',
+  'UNSUPPORTED_IMAGE',
+  'VERIFICATION_FAILED',
+] as const;
+
+/** Failures of a registry for one request. It may answer others. */
+const OF_REQUEST = ['REGISTRY_DENIED', 'REGISTRY_FAILED', 'REGISTRY_NOT_ALLOWED'] as const;
+
+/** A signature that counts. */
+export interface FoundSignature {
+  readonly key: VerificationKey;
+  /** What it signs: the index or the manifest. */
+  readonly digest: Digest;
+  readonly evidence: Evidence;
+}
+
+/** What signatures are judged by. */
+export type SearchRules = Omit<Judgement, 'digest'>;
+
+/** A layer of a manifest of signatures. */
+interface SignatureLayer {
+  readonly descriptor: Descriptor;
+  readonly signature: unknown;
+}
+
+/**
+ * Looks for a signature of one image at its registry. What a registry can make it do is bounded: documents, their sizes, signatures.
+ */
+export class SignatureSearch {
+  readonly #rules: SearchRules;
+  /** What was looked at and does not count: one line each. */
+  readonly #reasons: string[] = [];
+  readonly #documents: BoundedDocuments;
+  /** Bundles that were looked at. */
+  readonly #seen = new Set<Digest>();
+  #isCut = false;
+  #failure: PassthroughError | undefined;
+
+  constructor(rules: SearchRules, documents: BoundedDocuments) {
+    this.#rules = rules;
+    this.#documents = documents;
+  }
+
+  /** What was looked for and found, for people: one line each, few of them. */
+  get reasons(): readonly string[] {
+    const shown = this.#reasons.slice(0, MAX_REASONS).map((reason) => printable(reason, MAX_REASON_LENGTH));
+    const more = this.#reasons.length - shown.length;
+    return [
+      ...shown,
+      ...(more > 0 ? [`and ${more} more`] : []),
+      ...(this.#isCut || this.#documents.isCut
+        ? [`no more than ${MAX_SIGNATURES} of a kind and ${MAX_DOCUMENTS} documents are looked at`]
+        : []),
+    ];
+  }
+
+  /**
+   * Looks at all signatures of digests, until one counts.
+   *
+   * @param digests any of which may be signed
+   * @returns `undefined` if none counts
+   * @throws PassthroughError the failure of a registry that could not be asked for all of them
+   */
+  async find(digests: readonly Digest[]): Promise<FoundSignature | undefined> {
+    for (const digest of digests) {
+      for await (const found of this.#candidates(digest)) return found;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    return undefined;
+  }
+
+  /** The signatures of a digest that count: the tag of cosign's first form, then bundles. */
+  async *#candidates(digest: Digest): AsyncGenerator<FoundSignature, void, undefined> {
+    yield* this.#ofTag(digest);
+    const list = `referrers of ${shortOf(digest)}`;
+    const listed = await this.#fetch(list, () => this.#referrers(digest));
+    if (listed !== undefined) yield* this.#ofReferrers(digest, listed, list);
+    // A registry that has got a referrers API may lack what was signed before.
+    const tag = fallbackTag(digest);
+    const fallback = `tag ${shortOf(tag)}`;
+    const index = await this.#fetch(fallback, () => this.#documents.index(tag));
+    if (index !== undefined) yield* this.#ofReferrers(digest, index, fallback);
+  }
+
+  async *#ofTag(digest: Digest): AsyncGenerator<FoundSignature, void, undefined> {
+    // The name of a tag has 128 characters at most.
+    if (digestAlgorithm(digest) !== 'sha256') return;
+    const tag = `sha256-${digestHex(digest)}.sig`;
+    const name = `tag ${shortOf(tag)}.sig`;
+    const layers = await this.#fetch(name, () => this.#layers(tag, digest, false));
+    const signed = (layers ?? []).filter(({ descriptor }) => descriptor.mediaType === SIMPLE_SIGNING);
+    if (layers !== undefined && signed.length === 0) this.#note(name, 'it has no signatures');
+    for (const [at, { descriptor, signature }] of this.#first(signed)) {
+      const what = `signature ${at + 1} of ${name}`;
+      const found = await this.#fetch(what, async () => {
+        const evidence = {
+          form: 'tag',
+          document: await this.#documents.blob(descriptor),
+          signature,
+        } as const;
+        return { key: await judge(evidence, { ...this.#rules, digest }), digest, evidence };
+      });
+      if (found !== undefined) yield found;
+    }
+  }
+
+  async *#ofReferrers(
+    digest: Digest,
+    referrers: readonly Referrer[],
+    what: string,
+  ): AsyncGenerator<FoundSignature, void, undefined> {
+    const bundles = referrers.filter((one) => mayBeSignature(one) && !this.#seen.has(one.digest));
+    if (bundles.length === 0) this.#note(what, `none of ${referrers.length} is a signature`);
+    // Those that say that they are one come first: attestations may be many.
+    const sorted = bundles.toSorted((one, other) => rankOf(one) - rankOf(other));
+    for (const [, referrer] of this.#first(sorted)) {
+      this.#seen.add(referrer.digest);
+      const name = `bundle ${shortOf(referrer.digest)}`;
+      const found = await this.#fetch(name, () => this.#bundle(referrer, digest));
+      if (found !== undefined) yield found;
+    }
+  }
+
+  async #referrers(digest: Digest): Promise<readonly Referrer[]> {
+    const listed = await this.#documents.referrers(digest);
+    if (listed === undefined) throw new DocumentFault('the registry does not list them');
+    return listed;
+  }
+
+  async #bundle(referrer: Referrer, digest: Digest): Promise<FoundSignature> {
+    const layers = await this.#layers(referrer, digest, true);
+    const [only, ...more] = layers.filter(({ descriptor }) => BUNDLE_TYPE.test(descriptor.mediaType));
+    if (only === undefined || more.length > 0) throw new DocumentFault('it does not have one bundle');
+    const document = await this.#documents.blob(only.descriptor);
+    const evidence = { form: 'bundle', document, manifest: () => this.#documents.bytesOf(digest) } as const;
+    return { key: await judge(evidence, { ...this.#rules, digest }), digest, evidence };
+  }
+
+  /** The layers of a manifest of signatures. */
+  async #layers(
+    reference: string | Descriptor,
+    digest: Digest,
+    needsSubject: boolean,
+  ): Promise<readonly SignatureLayer[]> {
+    const { subject, layers } = await this.#documents.manifest(reference, (bytes) =>
+      readJsonObject(bytes, MANIFEST_SHAPE, (why) => new DocumentFault(why)),
+    );
+    const named = fieldsOf(subject)['digest'];
+    if (named !== digest && (needsSubject || named !== undefined))
+      throw new DocumentFault('its subject is another manifest');
+    if (!Array.isArray(layers)) throw new DocumentFault('it has no layers');
+    // A layer beyond these is not looked at, so it need not be read.
+    return layers.slice(0, MAX_SIGNATURES + 1).map((layer: unknown, at) => ({
+      descriptor: parseDescriptor(layer, `layers[${at}]`),
+      signature: fieldsOf(fieldsOf(layer)['annotations'])[SIGNATURE_ANNOTATION],
+    }));
+  }
+
+  #first<T>(all: readonly T[]): readonly (readonly [at: number, one: T])[] {
+    this.#isCut ||= all.length > MAX_SIGNATURES;
+    return all.slice(0, MAX_SIGNATURES).map((one, at) => [at, one] as const);
+  }
+
+  #note(what: string, why: string): void {
+    this.#reasons.push(`${what}: ${why}`);
+  }
+
+  /** Fetches and judges a document. One that does not count, or is not there, is a reason. */
+  async #fetch<T>(what: string, work: () => Promise<T>): Promise<T | undefined> {
+    return await this.#attempt(what, async () => {
+      try {
+        return await work();
+      } catch (error) {
+        if (error instanceof DocumentFault) this.#note(what, error.message);
+        else if (isPassthroughError(error, 'IMAGE_NOT_FOUND')) this.#note(what, 'not found');
+        else if (isPassthroughError(error, ...OF_DOCUMENT)) this.#note(what, error.message);
+        else throw error;
+        return undefined;
+      }
+    });
+  }
+
+  /** Goes on after the failure of one request, unless the registry is down. */
+  async #attempt<T>(what: string, work: () => Promise<T | undefined>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isPassthroughError(error, ...OF_REQUEST)) throw error;
+      this.#failure ??= error;
+      this.#note(what, error.message);
+      return undefined;
+    }
+  }
+}
+
+/** A digest, or a tag that is made of one, in a reason. */
+function shortOf(name: string): string {
+  const behind = name.search(/[:-]/) + 1;
+  return `${name.slice(0, behind + SHOWN_DIGITS)}…`;
+}
+
+/** The tag of a registry without a referrers API: https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema */
+function fallbackTag(digest: Digest): string {
+  const MAX_HEX = 64;
+  return `${digestAlgorithm(digest)}-${digestHex(digest).slice(0, MAX_HEX)}`;
+}
+
+/** What an entry says is not proven. It only saves the look at entries that say that they are something else. */
+function mayBeSignature({ mediaType, artifactType, predicateType }: Referrer): boolean {
+  const isOther = predicateType !== '' && predicateType !== SIGN_PREDICATE;
+  const isBundle = MAYBE_BUNDLES.some((type) =>
+    typeof type === 'string' ? type === artifactType : type.test(artifactType),
+  );
+  return mediaType === OCI_MANIFEST && isBundle && !isOther;
+}
+
+function rankOf({ artifactType, predicateType }: Referrer): number {
+  if (predicateType === SIGN_PREDICATE) return 0;
+  return BUNDLE_TYPE.test(artifactType) ? 1 : 2;
+}
