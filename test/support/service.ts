@@ -13,6 +13,7 @@ import { ImageService } from '../../src/pull/image-service.ts';
 import type { LayerReport } from '../../src/pull/progress.ts';
 import type { RetryPolicy } from '../../src/registry/transport/retry.ts';
 import { type Draft, Store, type Stored } from '../../src/storage/store.ts';
+import { textOf } from '../../src/storage/store-key.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import type { SingleFlight } from '../../src/util/single-flight.ts';
 import { Conditions } from './conditions.ts';
@@ -153,8 +154,8 @@ export function tamperedStore(
     const opened = await Store.open<LayerReport>(options);
     const obtain = opened.obtain.bind(opened);
     opened.obtain = async (key, { produce, ...call }) => {
-      const tampered: typeof produce = (draft, ...rest) => produce(tamperDraft(draft, key), ...rest);
-      return tamper(await obtain(key, { ...call, produce: tampered }), key);
+      const tampered: typeof produce = (draft, ...rest) => produce(tamperDraft(draft, textOf(key)), ...rest);
+      return tamper(await obtain(key, { ...call, produce: tampered }), textOf(key));
     };
     resolve(opened);
     return opened;

@@ -4,7 +4,8 @@ import type { Descriptor } from '../../image/manifest.ts';
 import type { Stored } from '../../storage/store.ts';
 import { unlessAborted } from '../../util/map-concurrently.ts';
 import { diffIdsDisagree } from '../layers/fetch-layer.ts';
-import type { FetchedLayer, FetchLayersCall, LayerSource } from '../layers/fetch-layers.ts';
+import type { FetchedLayer, FetchLayersCall } from '../layers/fetch-layers.ts';
+import type { LayerSource } from '../layers/layer-files.ts';
 
 /** A layer that is still to be fetched. */
 export interface PlannedLayer {
