@@ -45,21 +45,25 @@ export async function pullTo(
   await using file = await PartialFile.create(destination, signal);
   // How much an update leaves out is known when the configs are there.
   const isUpdate = resolved.images.some(({ base }) => base !== undefined);
-  if (resolved.form === 'compressed' && !isUpdate) await file.checkSpace(resolved.layers.bytes);
+  if (isSentAsStored(resolved.form) && !isUpdate) await file.checkSpace(resolved.layers.bytes);
   const limit = { totalMs, spentMs: resolved.resolveMs };
   const { request } = resolved;
   const isDirect = file.isSeekable && request.compression === 'none' && !isPackage(request);
   let leftOut: readonly string[] = [];
-  const write = async () => {
-    if (writer === undefined || !isDirect) {
-      const archive = await pull({ signal, onProgress, client });
-      leftOut = archive.leftOut;
-      return await copy(archive, file, signal);
-    }
+  const writeDirectly = async () => {
+    if (writer === undefined || !isDirect) return undefined;
     const progress = new ProgressCounter(onProgress ?? (() => undefined));
     return await withTimeLimit(limit, signal, (both) =>
       writer.write(resolved, file, { signal: both, progress }),
     );
+  };
+  const write = async () => {
+    const size = await writeDirectly();
+    if (size !== undefined) return size;
+    if (isDirect) await file.restart();
+    const archive = await pull({ signal, onProgress, client });
+    leftOut = archive.leftOut;
+    return await copy(archive, file, signal);
   };
   try {
     const size = await write();
@@ -69,6 +73,11 @@ export async function pullTo(
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   }
+}
+
+/** Whether the layers take at least the bytes in the archive that they take in the registry, but for those that are compressed anew. */
+function isSentAsStored(form: ResolvedArchive['form']): boolean {
+  return form === 'compressed' || form === 'loadable';
 }
 
 async function copy(archive: ArchiveFile, file: PartialFile, signal: AbortSignal): Promise<number> {

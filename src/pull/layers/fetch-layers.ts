@@ -1,6 +1,7 @@
 import type { LayerForm } from '../../archive/layouts.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
+import { declaresGzip } from '../../image/media-type.ts';
 import type { Draft, Store, Stored } from '../../storage/store.ts';
 import { withSpan } from '../../telemetry/span.ts';
 import { mapConcurrently } from '../../util/map-concurrently.ts';
@@ -11,7 +12,7 @@ import { diffIdsDisagree, verifyDiffId } from './fetch-layer.ts';
 import { GzipLayers } from './gzip-layers.ts';
 import { KnownBlobs } from './known-blobs.ts';
 import { factsIn, type KnownLayer, KnownLayers } from './layer-facts.ts';
-import { LayerFiles, type LayerSource } from './layer-files.ts';
+import { type LayerFile, type LayerFileCall, LayerFiles, type LayerSource } from './layer-files.ts';
 import { blobKey, inflatedKey, inOrder, layerAttributes } from './layer-key.ts';
 import { Spent } from './spent.ts';
 
@@ -23,8 +24,10 @@ export interface FetchedLayer {
   readonly diffId: Digest | undefined;
   /** Bytes of the uncompressed layer, if it was unpacked. */
   readonly uncompressedBytes?: number | undefined;
-  /** Whether the file was compressed here, because the blob is no plain gzip. */
+  /** Whether the file was compressed here, because the blob is no gzip of the kind that the form asks for. */
   readonly isDeflated?: boolean;
+  /** Bytes of its entry in an archive: those of the file, or in form `gzip` of the uncompressed layer. */
+  readonly entryBytes: number;
   /** Held until the owner releases it. */
   readonly file: Stored;
 }
@@ -84,22 +87,25 @@ export class LayerFetcher {
   has(layer: Descriptor, form: LayerForm, { location, account }: Omit<LayerSource, 'repository'>): boolean {
     if (form === 'uncompressed') return this.#store.has(inflatedKey(layer, location), account);
     if (!this.#store.has(blobKey(layer, location), account)) return false;
+    if (form === 'loadable') return declaresGzip(layer) || this.#gzip.hasDeflated(layer, location, account);
     return form !== 'gzip' || this.#gzip.has(layer, location, account);
   }
 
   /**
    * What is known of a layer without its bytes, if the client may pull the blob.
    *
+   * @param isOfUse whether it is worth the question whether the client may
    * @throws PassthroughError what the repository throws for a blob that it does not have
    */
   async knownOf(
     layer: Descriptor,
     { location, repository }: LayerSource,
     signal: AbortSignal,
+    isOfUse: (known: KnownLayer) => boolean,
   ): Promise<KnownLayer | undefined> {
     const known = this.#known.get(layer, location);
-    if (known !== undefined)
-      await this.#checkAccess(layer, known.repository, { location, repository }, signal);
+    if (known === undefined || !isOfUse(known)) return undefined;
+    await this.#checkAccess(layer, known.repository, { location, repository }, signal);
     return known;
   }
 
@@ -202,22 +208,21 @@ export class LayerFetcher {
   #fetch(layer: Descriptor, index: number, call: FetchLayersCall): Promise<FetchedLayer> {
     const place = call.indexes?.[index] ?? index;
     const attributes = layerAttributes(layer, place);
-    const { form, source, diffIds, signal } = call;
+    const { source, diffIds, signal } = call;
     const { location } = source;
     return withSpan(`download_layer_${place + 1}`, { attributes }, async (span) => {
       using held = new DisposableStack();
       const spent = new Spent(layer, call);
       const work = { signal: spent.signalWith(signal), account: source.account, report: spent.watch };
       const wanted = { ...work, source, keepsBlob: call.keepsBlobs };
-      const { file, from } = await (form === 'uncompressed'
-        ? this.#files.inflated(layer, wanted)
-        : this.#files.blob(layer, form, wanted));
+      const { file, from } = await this.#obtain(layer, call.form, wanted, spent);
       held.defer(() => file.release());
       span.setAttribute('passthrough.layer.source', from);
       // Access comes first: a client without it must not learn from the next check what the stored layer is.
       const fetchedFrom = String(file.description['repository']);
       await this.#checkAccess(layer, fetchedFrom, source, signal);
       const blob = this.#files.blobOf(layer, source, file);
+      const form = call.form === 'loadable' ? await this.#gzip.loadableForm(blob, signal) : call.form;
       const facts = form === 'gzip' ? await this.#gzip.factsOf(blob, work) : factsIn(file.description);
       if (facts !== undefined) this.#known.add(layer, location, facts, fetchedFrom);
       const isUnpacked = form !== 'compressed';
@@ -234,8 +239,16 @@ export class LayerFetcher {
       const own = isDeflated ? await this.#gzip.deflated(blob, work) : file;
       if (!isDeflated) held.move();
       spent.finish();
-      return { descriptor: layer, diffId, file: own, uncompressedBytes, isDeflated };
+      const entryBytes = call.form === 'gzip' ? (uncompressedBytes ?? own.size) : own.size;
+      return { descriptor: layer, diffId, file: own, uncompressedBytes, entryBytes, isDeflated };
     });
+  }
+
+  #obtain(layer: Descriptor, form: LayerForm, call: LayerFileCall, spent: Spent): Promise<LayerFile> {
+    if (form === 'uncompressed') return this.#files.inflated(layer, call);
+    // Another caller may unpack the blob; those bytes are none of this archive.
+    const report = form === 'gzip' ? call.report : spent.watchBlob;
+    return this.#files.blob(layer, form === 'gzip' ? 'gzip' : 'compressed', { ...call, report });
   }
 
   /**

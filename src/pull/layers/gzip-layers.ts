@@ -3,8 +3,9 @@ import type { Descriptor } from '../../image/manifest.ts';
 import type { RepositoryLocation } from '../../registry/repository.ts';
 import { readRepairing } from '../../storage/repairing-reader.ts';
 import type { Store, Stored } from '../../storage/store.ts';
-import { decompressed } from '../../streams/decompress.ts';
+import { decompressed, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
 import { gzipInto } from '../../streams/gzip.ts';
+import type { ByteRange } from '../../tar/encoder.ts';
 import type { MemoryBudget } from '../../util/memory-budget.ts';
 import { quoted } from '../../util/printable.ts';
 import { SingleFlight } from '../../util/single-flight.ts';
@@ -76,6 +77,17 @@ export class GzipLayers {
   }
 
   /**
+   * The form of a stored blob in layout docker-gzip, by its first bytes: as it is, or compressed anew.
+   *
+   * @throws PassthroughError `DAMAGED`, and what fetching the blob again throws
+   */
+  async loadableForm(blob: BlobOfLayer, signal: AbortSignal): Promise<'compressed' | 'gzip'> {
+    for await (const head of readBlob(blob, signal, { start: 0, end: Math.min(HEAD_LENGTH, blob.file.size) }))
+      return isLoadable(head) ? 'compressed' : 'gzip';
+    return 'gzip';
+  }
+
+  /**
    * A layer compressed anew.
    *
    * @returns the file, which the caller owns
@@ -131,6 +143,16 @@ export class GzipLayers {
 /** Where the bytes of an unpacked layer go. */
 type UnpackTarget = Pick<LayerTarget, 'draft' | 'signal' | 'report'>;
 
-function readBlob({ file, refetch }: BlobOfLayer, signal: AbortSignal) {
-  return readRepairing(file, undefined, () => refetch(signal));
+/** Whether engines load a blob as a layer of layout docker-gzip, by its first {@link HEAD_LENGTH} bytes. */
+export function isLoadable(head: Uint8Array): boolean {
+  try {
+    return detectCompression(head, 'a layer') === 'gzip';
+  } catch {
+    // bzip2 and xz, which engines unpack.
+    return true;
+  }
+}
+
+function readBlob({ file, refetch }: BlobOfLayer, signal: AbortSignal, range?: ByteRange) {
+  return readRepairing(file, range, () => refetch(signal));
 }

@@ -1,3 +1,4 @@
+import type { LayerForm } from '../../archive/layouts.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import { isForeignLayer } from '../../image/media-type.ts';
@@ -30,6 +31,21 @@ export function inflatedKey(layer: Descriptor, location: RepositoryLocation): De
 export function deflatedKey(layer: Descriptor, location: RepositoryLocation): DerivedKey {
   const key = layerKey(layer, `gzip-${process.versions.zlib}`, location);
   return { key, from: blobKey(layer, location) };
+}
+
+/** The digest by which an archive names a layer's bytes. Those that were compressed anew are no blob, so their diff ID does. */
+export function entryDigest(
+  { descriptor, diffId, isDeflated }: LayerBytes,
+  form: LayerForm,
+): Digest | undefined {
+  return form === 'compressed' || (form === 'loadable' && isDeflated !== true) ? descriptor.digest : diffId;
+}
+
+/** What tells the bytes of a layer in an archive. */
+interface LayerBytes {
+  readonly descriptor: Descriptor;
+  readonly diffId: Digest | undefined;
+  readonly isDeflated?: boolean | undefined;
 }
 
 /** Whether the descriptor names a place outside of the registry. */
