@@ -50,7 +50,7 @@ export async function planPull(
   documents: Map<Digest, Content>,
   signal: AbortSignal,
 ): Promise<Plan> {
-  const knownOf = layers && layers.knownOf.bind(layers);
+  const knownOf = layers?.knownOf.bind(layers);
   const planned = new PlannedLayers(form, knownOf);
   const fetcher = new ImageFetcher(planned, policy, store);
   const budget = new SizeBudget(policy.limits);
