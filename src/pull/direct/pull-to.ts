@@ -1,3 +1,4 @@
+import { declaresGzip } from '../../image/media-type.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
 import type { ArchiveFile } from '../archive-file.ts';
 import { withTimeLimit } from '../limits.ts';
@@ -45,7 +46,7 @@ export async function pullTo(
   await using file = await PartialFile.create(destination, signal);
   // How much an update leaves out is known when the configs are there.
   const isUpdate = resolved.images.some(({ base }) => base !== undefined);
-  if (isSentAsStored(resolved.form) && !isUpdate) await file.checkSpace(resolved.layers.bytes);
+  if (takesItsBlobs(resolved) && !isUpdate) await file.checkSpace(resolved.layers.bytes);
   const limit = { totalMs, spentMs: resolved.resolveMs };
   const { request } = resolved;
   const isDirect = file.isSeekable && request.compression === 'none' && !isPackage(request);
@@ -75,9 +76,10 @@ export async function pullTo(
   }
 }
 
-/** Whether the layers take at least the bytes in the archive that they take in the registry, but for those that are compressed anew. */
-function isSentAsStored(form: ResolvedArchive['form']): boolean {
-  return form === 'compressed' || form === 'loadable';
+/** Whether the layers take the bytes in the archive that they take in the registry, as far as their media types tell. */
+function takesItsBlobs({ form, images }: ResolvedArchive): boolean {
+  if (form !== 'loadable') return form === 'compressed';
+  return images.every(({ manifest: { manifest } }) => manifest.kind === 'image' && manifest.layers.every(declaresGzip));
 }
 
 async function copy(archive: ArchiveFile, file: PartialFile, signal: AbortSignal): Promise<number> {
