@@ -178,3 +178,21 @@ export function dependsOnAccount(error: unknown): boolean {
   if (isPassthroughError(error, 'REGISTRY_DENIED', 'IMAGE_NOT_FOUND', 'REGISTRY_RATE_LIMITED')) return true;
   return isPassthroughError(error, 'REGISTRY_FAILED') && (error.details.registryStatus ?? 0) < 500;
 }
+
+/** Failures that concern one caller alone. Another caller may have another image or repository. */
+const PERSONAL = [
+  'REGISTRY_DENIED',
+  'REGISTRY_NOT_ALLOWED',
+  'IMAGE_NOT_FOUND',
+  'UNSUPPORTED_IMAGE',
+  'VERIFICATION_FAILED',
+] as const;
+
+/**
+ * Whether the failure of one caller's work on a layer or document says nothing about another caller of the same work.
+ *
+ * @param isSameAccount whether both have the same account
+ */
+export function isPersonal(error: unknown, isSameAccount: boolean): boolean {
+  return isPassthroughError(error, ...PERSONAL) || (!isSameAccount && dependsOnAccount(error));
+}

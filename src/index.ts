@@ -102,7 +102,7 @@ export type { RetryPolicy } from './registry/transport/retry.ts';
 export type { RegistryTls } from './registry/transport/tls.ts';
 export type { PropagationPolicy } from './registry/transport/traced.ts';
 export type { Timeouts } from './registry/transport/transport.ts';
-export type { IndexStatistics } from './storage/file-index.ts';
+export type { IndexStatistics } from './storage/index/file-index.ts';
 export type { StoredSource, StoreStatistics } from './storage/store.ts';
 export type { ByteRange } from './tar/encoder.ts';
 export type { Content } from './util/content.ts';

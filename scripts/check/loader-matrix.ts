@@ -1,6 +1,7 @@
 /**
  * `npm run matrix`: serves a real image in every layout, loads it with every installed loader, and prints the table of results
- * for docs/archives.md, with reasons. Root only. Exit code 1 means that a preparation has failed, not a loader.
+ * for docs/archives.md, with reasons. Arguments choose columns by a part of their names: `npm run matrix -- update`. Root only. Exit
+ * code 1 means that a preparation has failed, not a loader.
  *
  * To test newer loaders than the system's, run it in a `chroot` with them.
  */
@@ -79,19 +80,23 @@ if (missing.length > 0 || process.getuid?.() !== 0) {
 await using stack = new AsyncDisposableStack();
 const [shop, loaders] = [await openShop(stack), await startLoaders(stack)];
 const archives = new Map<Content, readonly Served[]>();
-for (const content of CONTENTS) {
+const chosen = process.argv.slice(2);
+const contents = CONTENTS.filter(
+  (content) => chosen.length === 0 || chosen.some((part) => content.includes(part)),
+);
+for (const content of contents) {
   archives.set(content, await Promise.all(ENDINGS.map((ending) => shop.fetch(content, ending))));
 }
 
 const notes = new Notes();
 const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
 const table = [
-  row(['loader', 'version', ...CONTENTS]),
-  row(['loader', 'version', ...CONTENTS].map(() => '---')),
+  row(['loader', 'version', ...contents]),
+  row(['loader', 'version', ...contents].map(() => '---')),
 ];
 for (const loader of loaders) {
   const cells = [];
-  for (const content of CONTENTS)
+  for (const content of contents)
     cells.push(cell(await outcomeOf(loader, archives.get(content) ?? []), notes));
   table.push(row([`\`${loader.name}\``, loader.version, ...cells]));
 }

@@ -37,7 +37,7 @@ const MOVE_MS = 3_000;
 /** Longest wait for the release of all resources after the last client, in milliseconds. */
 const IDLE_LIMIT_MS = 30_000;
 
-/** Most idle files that the store keeps open: `MAX_IDLE_OPEN` in `src/storage/file-index.ts`. */
+/** Most idle files that the store keeps open: `MAX_IDLE_OPEN` in `src/storage/index/file-index.ts`. */
 const MAX_IDLE_OPEN = 128;
 
 /**

@@ -1,6 +1,5 @@
-import type { Descriptor } from '../image/descriptor.ts';
-import { digestHex } from '../image/digest.ts';
-import { isForeignLayer } from '../image/media-type.ts';
+import { type Digest, digestHex } from '../image/digest.ts';
+import { declaresGzip, isForeignLayer } from '../image/media-type.ts';
 import { type Archive, type ArchiveEntry, type ForeignLayers, planArchive } from './archive.ts';
 import { documentFile, withoutRepeats } from './entries.ts';
 import type { ImageContent, PackedLayer } from './image-content.ts';
@@ -15,11 +14,12 @@ export interface DockerGzipOptions {
 }
 
 /**
- * Plans an archive whose layers stay compressed as in the registry. Nothing is decompressed, and the length follows from
- * manifest and config. crane writes this layout, in this order; Docker Engine since 1.10, containerd and podman load it:
+ * Plans an archive whose layers stay compressed as in the registry, if they are gzip there. crane writes this layout, in this order;
+ * Docker Engine since 1.10, containerd and podman load it:
  *
  *     {config hex}.json     the config blob, byte for byte; image by image, followed by its layers
- *     {layer hex}.tar.gz    the layer's blob, with this name for any compression, as crane does; each once
+ *     {layer hex}.tar.gz    the layer's blob, named by its digest; or its gzip that was made here, named by its diff ID, since the
+ *                           digest is that of other bytes; each once
  *     manifest.json         config, tags and layers; foreign layers also as `LayerSources`, by diff ID
  *
  * `Layers` also lists layers that are left out, foreign ones and those of a base: engines require as many layers there as diff IDs
@@ -35,17 +35,17 @@ export function dockerGzipLayout(images: readonly Image[], { foreignLayers }: Do
   const blobs = images.flatMap((image, at): readonly ArchiveEntry[] => [
     documentFile(configName(image), image.config),
     ...image.layers.flatMap((layer, index): readonly ArchiveEntry[] => {
-      const { descriptor } = layer;
-      const { digest, size } = descriptor;
       if (isLeftOut(layer)) return [];
-      return [{ name: layerName(descriptor), type: 'file', size, blob: digest, layer: { image: at, index } }];
+      const size = layer.deflatedBytes ?? layer.descriptor.size;
+      const position = { image: at, index };
+      return [{ name: layerName(layer), type: 'file', size, blob: digestOf(layer), layer: position }];
     }),
   ]);
   const manifest = manifestJson(
     images.map((image) => ({
       reference: image.reference,
       config: configName(image),
-      layers: image.layers.map(({ descriptor }) => layerName(descriptor)),
+      layers: image.layers.map(layerName),
       layerSources: new Map(
         image.layers
           .filter(({ descriptor }) => isForeignLayer(descriptor))
@@ -60,6 +60,12 @@ function configName({ config }: Image): string {
   return `${digestHex(config.digest)}.json`;
 }
 
-function layerName({ digest }: Descriptor): string {
-  return `${digestHex(digest)}.tar.gz`;
+function layerName(layer: PackedLayer): string {
+  return `${digestHex(digestOf(layer))}.tar.gz`;
+}
+
+/** A layer that is left out for a base is named as in the whole archive, as far as its media type tells. */
+function digestOf({ descriptor, diffId, deflatedBytes, isLeftOut }: PackedLayer): Digest {
+  const isBlob = isLeftOut === true ? declaresGzip(descriptor) : deflatedBytes === undefined;
+  return isBlob ? descriptor.digest : diffId;
 }

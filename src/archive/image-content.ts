@@ -27,8 +27,10 @@ export interface UnpackedLayer extends Layer {
   readonly size: number;
 }
 
-/** A layer in the form of the registry. */
+/** A layer in the form of the registry, or compressed anew. */
 export interface PackedLayer extends Layer {
   /** From the manifest. */
   readonly descriptor: Descriptor;
+  /** Bytes of its gzip, if that was made here because the blob is no gzip. */
+  readonly deflatedBytes?: number | undefined;
 }

@@ -10,10 +10,14 @@ import type { Document } from './entries.ts';
 import { ociLayout } from './oci-layout.ts';
 
 /**
- * The form in which a layer is stored: `compressed`, as the registry serves it; `gzip`, the same, or compressed anew where that is
- * no gzip; or `uncompressed`.
+ * The form in which an archive takes a layer:
+ *
+ * - `compressed`: as the registry serves it
+ * - `loadable`: the same, or compressed anew as gzip where that is zstd or not compressed: engines up to 24 load no such layer
+ * - `gzip`: the same as a part of a gzip file, or compressed anew where it is no plain gzip
+ * - `uncompressed`
  */
-export type LayerForm = 'compressed' | 'gzip' | 'uncompressed';
+export type LayerForm = 'compressed' | 'loadable' | 'gzip' | 'uncompressed';
 
 /** A layer whose bytes are stored. */
 export interface LayerContent {
@@ -21,8 +25,10 @@ export interface LayerContent {
   readonly descriptor: Descriptor;
   /** Of the uncompressed bytes; `undefined` for a layer of an artifact. */
   readonly diffId: Digest | undefined;
-  /** Bytes of the stored form. */
+  /** Bytes in the archive. */
   readonly size: number;
+  /** Whether the layer was compressed anew, so that its file is not the blob. */
+  readonly isDeflated?: boolean | undefined;
 }
 
 /** An image as every layout takes it: all but the bytes of its layers. */
@@ -87,7 +93,7 @@ export const LAYOUT_TABLE: Readonly<Record<LayoutName, Layout>> = {
     arrange: arrangeDocker,
   },
   'docker-gzip': {
-    layerForm: 'compressed',
+    layerForm: 'loadable',
     holdsIndexes: false,
     namesForeignLayers: true,
     repeatsSettings: false,
@@ -150,10 +156,16 @@ function legacyContent(image: LayoutImage) {
 function dockerGzipContent(image: LayoutImage) {
   const content = dockerContent(image);
   const { diffIds } = content.config.image;
+  const deflated = new Map(
+    image.layers.flatMap(({ descriptor, size, isDeflated }) =>
+      isDeflated === true ? [[descriptor.digest, size] as const] : [],
+    ),
+  );
   const layers = image.descriptors.map((descriptor, index) => ({
     descriptor,
     diffId: diffIds[index] ?? descriptor.digest,
     isLeftOut: image.base?.shared.has(index) === true,
+    deflatedBytes: deflated.get(descriptor.digest),
   }));
   return { ...content, layers };
 }

@@ -45,6 +45,11 @@ export function isImageConfig(mediaType: string): boolean {
   return IMAGE_CONFIGS.includes(essence(mediaType));
 }
 
+/** Whether the media type of a layer says that its blob is gzip. */
+export function declaresGzip({ mediaType }: { readonly mediaType: string }): boolean {
+  return /[+.]gzip$/.test(essence(mediaType));
+}
+
 /** Layers whose licence forbids redistribution, such as those of Windows base images. A registry need not have them. */
 const FOREIGN_LAYERS: readonly string[] = [
   'application/vnd.docker.image.rootfs.foreign.diff.tar',

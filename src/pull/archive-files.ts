@@ -10,13 +10,13 @@ import type { ArchiveFile, SharedFile } from './archive-file.ts';
 import { ChecksumCache } from './cache/checksum-cache.ts';
 import { checksumFile } from './cache/checksum-file.ts';
 import { EarlyArchives, type EarlyCall, type EarlyFile } from './direct/early-archives.ts';
-import { etagOf, isSpliced, withChecksum } from './gzip/gzip-way.ts';
+import { headerOf } from './direct/known-archive.ts';
+import { contentTypeOf, etagOf, isPlanned, isSpliced, withChecksum } from './gzip/gzip-way.ts';
 import type { LayerFetcher } from './layers/fetch-layers.ts';
 import { describeTotals, totalsIn } from './layers/layer-totals.ts';
 import { checkUncompressedSize, DiskTurns, type Places } from './limits.ts';
 import { type LayerReport, type Progress, ProgressCounter } from './progress.ts';
 import type { ArchivePuller, PullCall } from './pull-archive.ts';
-import { isPackage } from './request.ts';
 import { archiveAccount, type ResolvedArchive, type ResolvePolicy } from './resolve-archive.ts';
 
 /** What belongs to one call of {@link ArchiveFiles.open}. */
@@ -28,6 +28,8 @@ export interface OpenFileCall {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Whose preparation it is. */
   readonly client?: string | undefined;
+  /** Whether only the header is sent, so that layers are fetched only where it depends on them. */
+  readonly isHeadOnly?: boolean | undefined;
 }
 
 /** What {@link ArchiveFiles} is made from. */
@@ -68,6 +70,8 @@ export class ArchiveFiles {
    */
   async open(resolved: ResolvedArchive, call: OpenFileCall): Promise<ArchiveFile> {
     const { checksum, filename } = resolved.request;
+    const header = call.isHeadOnly === true ? await this.#header(resolved, call) : undefined;
+    if (header !== undefined) return header;
     const reader = { resolved, signal: call.signal };
     if (checksum === undefined) {
       const { value, release } = await this.#share(resolved, call);
@@ -103,11 +107,19 @@ export class ArchiveFiles {
    */
   async openEarly(resolved: ResolvedArchive, call: EarlyCall): Promise<EarlyFile | undefined> {
     const { inFlight, policy, puller } = this.#options;
-    const { request } = resolved;
-    const isWhole = request.compression === 'gzip' && !isSpliced(request, policy);
     const isHere = inFlight.has(this.#keyOf(resolved)) || puller.isStored(resolved);
-    if (request.checksum !== undefined || isWhole || isHere || isPackage(request)) return undefined;
+    if (isHere || !isPlanned(resolved.request, policy)) return undefined;
     return await this.#early.open(resolved, call);
+  }
+
+  /** The file without its bytes, if all of it follows from what is known without the layers. */
+  #header(resolved: ResolvedArchive, call: OpenFileCall): Promise<ArchiveFile | undefined> {
+    const signal = AbortSignal.any([call.signal, call.limit]);
+    return this.#disk.run(signal, async (leave) => {
+      const header = await headerOf(resolved, this.#options, signal);
+      leave();
+      return header && { ...header, sha256: this.#checksums.get('sha256', header.etag) };
+    });
   }
 
   #keyOf({ request, key }: ResolvedArchive): string {
@@ -177,7 +189,7 @@ export class ArchiveFiles {
     const etag = this.#etagOf(resolved, pulled.isDeflated);
     const checksums = this.#checksums;
     return {
-      contentType: resolved.request.compression === 'gzip' ? 'application/x-gzip' : 'application/x-tar',
+      contentType: contentTypeOf(resolved.request),
       ...{ size: pulled.size, etag, layers: pulled.layers },
       get sha256() {
         return checksums.get('sha256', etag);

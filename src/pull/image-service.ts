@@ -147,10 +147,10 @@ export class ImageService {
    * @throws PassthroughError `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, `NO_SPACE`, `BUSY`, those of
    *   `Repository`, `REGISTRY_TIMEOUT` when it takes, together with resolving, longer than `prepareTimeoutMs`
    */
-  pull(resolved: ResolvedArchive, { signal, onProgress, client }: PullOptions): Promise<ArchiveFile> {
+  pull(resolved: ResolvedArchive, { signal, ...options }: PullOptions): Promise<ArchiveFile> {
     const limits = { totalMs: this.#options.prepareTimeoutMs, spentMs: resolved.resolveMs };
     return withTimeLimit(limits, signal, (_, limit) =>
-      this.#files.open(resolved, { signal, limit, onProgress, client }),
+      this.#files.open(resolved, { signal, limit, ...options }),
     );
   }
 

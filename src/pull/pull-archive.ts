@@ -14,6 +14,7 @@ import { SplicedArchive } from './gzip/spliced-archive.ts';
 import type { DescribedConfig } from './iox/describe.ts';
 import { type Packed, Packer } from './iox/packer.ts';
 import type { FetchedLayer, LayerFetcher } from './layers/fetch-layers.ts';
+import { entryDigest } from './layers/layer-key.ts';
 import { type LayerTotals, totalsOf } from './layers/layer-totals.ts';
 import { SizeBudget } from './limits.ts';
 import type { LayerReport, ProgressCounter } from './progress.ts';
@@ -110,7 +111,7 @@ export class ArchivePuller {
       );
       const form = layerFormOf(request, this.#policy);
       const files = new Map(
-        Array.from(layers.values(), (layer) => [fileDigest(layer, form), layer] as const),
+        Array.from(layers.values(), (layer) => [entryDigest(layer, form), layer] as const),
       );
       const sourceOf = (reader: Reader) => (entry: ArchiveEntry) =>
         this.#source(entry, { files, documents, form, reader });
@@ -237,11 +238,6 @@ export async function* prefixed(
   if (end > length) yield* document.read({ start: Math.max(start - length, 0), end: end - length });
 }
 
-/** The digest of the bytes in a layer's file. */
-function fileDigest({ descriptor, diffId }: FetchedLayer, form: LayerForm): Digest | undefined {
-  return form === 'compressed' ? descriptor.digest : diffId;
-}
-
-function withSize({ descriptor, diffId, uncompressedBytes, file }: FetchedLayer) {
-  return { descriptor, diffId, size: uncompressedBytes ?? file.size };
+function withSize({ descriptor, diffId, isDeflated, entryBytes }: FetchedLayer) {
+  return { descriptor, diffId, isDeflated, size: entryBytes };
 }

@@ -70,6 +70,8 @@ export interface PullOptions {
   readonly onProgress?: ((progress: Progress) => void) | undefined;
   /** Whose pull it is, so that one client does not take all places. */
   readonly client?: string | undefined;
+  /** Whether only the header is wanted: layers are fetched only where it depends on them, and the file has no bytes then. */
+  readonly isHeadOnly?: boolean | undefined;
 }
 
 /** A call of `ImageService.manifest` or `ImageService.tags`. */

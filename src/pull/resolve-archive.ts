@@ -143,7 +143,7 @@ export async function resolveArchive(
     request,
     images,
     etag: etagOf(archiveEtag, request, policy),
-    deflatedEtag: etagOf(archiveEtag, request, policy, layerFormOf(request, policy) === 'gzip'),
+    deflatedEtag: etagOf(archiveEtag, request, policy, canBeDeflated(layerFormOf(request, policy))),
     archiveEtag,
     key: [archiveEtag, ...places].join(' '),
     form: layerFormOf(request, policy),
@@ -152,6 +152,11 @@ export async function resolveArchive(
     staleMs: ages.length === 0 ? undefined : Math.max(...ages),
     release: () => all.dispose(),
   };
+}
+
+/** Whether a layer may be compressed anew. */
+function canBeDeflated(form: LayerForm): boolean {
+  return form === 'gzip' || form === 'loadable';
 }
 
 /** The client's account that the images are fetched with. Only a request for a single registry has one. */

@@ -17,6 +17,7 @@ import { LockedFolder } from './locked-folder.ts';
 import { checkOwn, checkShared, makeFolder, ownerIn } from './make-folder.ts';
 import { ReadMemory } from './read-memory.ts';
 import { type SetFolder, step, storageErrorIn, unusableFolderError } from './storage-error.ts';
+import { FILE_NAME } from './store-key.ts';
 import { DEFAULT_PARENT, randomName, removeDeadFolders, temporaryName } from './temporary-folder.ts';
 
 /** Attempts to create a temporary folder: another process that starts may remove it before it is locked. */
@@ -24,9 +25,6 @@ const ATTEMPTS = 3;
 
 /** Folders in the folder, see {@link StoreFolder}. */
 const [INCOMING, PREPARED] = ['incoming', 'prepared'];
-
-/** Names of files in a store: a SHA-256. */
-const FILE_NAME = /^[0-9a-f]{64}$/;
 
 /** System errors of a file that is to replace a folder. */
 const IN_THE_WAY = new Set<string | undefined>(['EISDIR', 'ENOTEMPTY', 'EEXIST', 'EBUSY']);
@@ -36,6 +34,8 @@ export interface StoredFile {
   readonly name: string;
   /** Bytes on the disk. */
   readonly bytes: number;
+  /** Time of the last use, in milliseconds since 1970. */
+  readonly usedAt: number;
 }
 
 /** A file that is being written. */
@@ -138,6 +138,11 @@ export class StoreFolder {
     }
   }
 
+  /** Whether the folder outlives the process. */
+  get isKept(): boolean {
+    return !this.#isTemporary;
+  }
+
   /** Calls a function after another program has removed files, and the folders were created again. */
   onRemoved(listener: () => void): void {
     this.#locked.onRemoved = listener;
@@ -154,13 +159,13 @@ export class StoreFolder {
     const files = await Promise.all(
       [...(await this.names())].map(async (name) => {
         const found = await lstat(this.#prepared(name)).catch(() => undefined);
-        if (found?.isFile() === true) return [{ name, bytes: found.size, mtimeMs: found.mtimeMs }];
+        if (found?.isFile() === true) return [{ name, bytes: found.size, usedAt: found.mtimeMs }];
         // A folder or a link of that name would be in the way of the file.
         if (found !== undefined) await this.remove(name);
         return [];
       }),
     );
-    return files.flat().toSorted((one, other) => one.mtimeMs - other.mtimeMs);
+    return files.flat().toSorted((one, other) => one.usedAt - other.usedAt);
   }
 
   /** Names of the complete files. */

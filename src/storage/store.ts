@@ -1,24 +1,16 @@
-import { createHash } from 'node:crypto';
-import { dependsOnAccount, isPassthroughError, PassthroughError } from '../errors.ts';
+import { isPassthroughError, isPersonal, PassthroughError } from '../errors.ts';
 import type { ByteRange } from '../tar/encoder.ts';
 import { instruments } from '../telemetry/metrics.ts';
 import { SingleFlight } from '../util/single-flight.ts';
 import type { CheckedFile, Description } from './checked-file.ts';
 import { FileDraft } from './draft/file-draft.ts';
-import { FileIndex, type IndexStatistics } from './file-index.ts';
 import type { StoreFolder } from './folder.ts';
+import { FactIndex } from './index/fact-index.ts';
+import { FileIndex, type IndexStatistics } from './index/file-index.ts';
+import { nameOf, type StoreKey, textOf } from './store-key.ts';
 
 /** Ends a lookup of a file that is not stored. */
 const MISS = new PassthroughError('INTERNAL', 'No such file');
-
-/** Failures that concern one caller alone. Another caller may have another image or repository. */
-const PERSONAL = [
-  'REGISTRY_DENIED',
-  'REGISTRY_NOT_ALLOWED',
-  'IMAGE_NOT_FOUND',
-  'UNSUPPORTED_IMAGE',
-  'VERIFICATION_FAILED',
-] as const;
 
 /** `cache`: the file was stored; `shared`: another caller produced it at the same time; `made`: this caller produced it. */
 export type StoredSource = 'cache' | 'shared' | 'made';
@@ -91,7 +83,7 @@ interface OpenFile {
 
 /**
  * Stores files by key on the disk. A file is produced once for all concurrent callers, and stays for later ones until it is
- * evicted: the least recently used file first, and none that is in use.
+ * evicted: the least recently used file first, and none that is in use. Files that can be made again go before others.
  *
  * Files are written under a random name, verified by their producer, and then renamed. A file that has its final name is
  * complete, whenever the process is killed. Later damage is found when the file is read.
@@ -99,20 +91,27 @@ interface OpenFile {
 export class Store<Report = never> {
   readonly #folder: StoreFolder;
   readonly #onDamage: (name: string) => void;
+  readonly #maxBytes: number;
   readonly #index: FileIndex;
+  /** What is known of files, for longer than they are stored. */
+  readonly facts: FactIndex;
   /** The files that are being produced or are in use. */
   readonly #files = new SingleFlight<string, OpenFile, Report>((open) => this.#putBack(open));
   readonly #requests: Record<StoredSource, number> = { cache: 0, shared: 0, made: 0 };
 
-  private constructor({ folder, maxBytes, onDamage = () => undefined }: StoreOptions) {
+  private constructor({ folder, maxBytes, onDamage = () => undefined }: StoreOptions, facts: FactIndex) {
     this.#folder = folder;
     this.#onDamage = onDamage;
+    this.#maxBytes = maxBytes;
+    this.facts = facts;
     this.#index = new FileIndex({ folder, maxBytes, isUsed: (name) => this.#files.has(name) });
   }
 
   /** Opens a store with the files that are in its folder. */
   static async open<Report = never>(options: StoreOptions): Promise<Store<Report>> {
-    const store = new Store<Report>(options);
+    const { folder, maxBytes } = options;
+    const facts = await FactIndex.open({ isOn: maxBytes > 0, notes: folder.isKept ? folder : undefined });
+    const store = new Store<Report>(options, facts);
     await store.#index.load();
     return store;
   }
@@ -127,12 +126,17 @@ export class Store<Report = never> {
     return { ...this.#index.statistics, requests: { ...this.#requests } };
   }
 
+  /** Whether a file of so many bytes could stay after its use. */
+  keeps(bytes: number): boolean {
+    return bytes < this.#maxBytes;
+  }
+
   /**
    * Whether a file is stored, or is being produced so that a caller need not produce it.
    *
    * @param account of the caller
    */
-  has(key: string, account?: string): boolean {
+  has(key: StoreKey, account?: string): boolean {
     const name = nameOf(key);
     return this.#index.has(name) || this.#files.comes(name, account);
   }
@@ -144,11 +148,11 @@ export class Store<Report = never> {
    * @throws what `produce` throws; PassthroughError `NO_SPACE` when the disk is full and nothing can be evicted, `BUSY` when too
    *   many files are open, `INTERNAL`; the signal's reason
    */
-  obtain(key: string, options: ObtainOptions<Report>): Promise<Stored> {
+  obtain(key: StoreKey, options: ObtainOptions<Report>): Promise<Stored> {
     return this.#obtain(key, options);
   }
 
-  async #obtain(key: string, options: FindOptions<Report>): Promise<Stored> {
+  async #obtain(key: StoreKey, options: FindOptions<Report>): Promise<Stored> {
     const { signal, produce, onReport, account } = options;
     const name = nameOf(key);
     let source: StoredSource = 'shared';
@@ -157,16 +161,13 @@ export class Store<Report = never> {
       onReport,
       account,
       // The other caller was refused, named a wrong size or a repository without the blob, or only looked the file up.
-      isPersonal: (error, isSameAccount) =>
-        error === MISS ||
-        isPassthroughError(error, ...PERSONAL) ||
-        (!isSameAccount && dependsOnAccount(error)),
+      isPersonal: (error, isSameAccount) => error === MISS || isPersonal(error, isSameAccount),
       produce: async (working, report) => {
-        const found = await this.#reopen(name, key);
+        const found = await this.#reopen(name, textOf(key));
         source = found === undefined ? 'made' : 'cache';
         if (found !== undefined) return found;
         if (produce === undefined) throw MISS;
-        return await this.#produce(name, key, produce, working, report);
+        return await this.#produce(name, textOf(key), produce, working, report);
       },
     });
     if (share.origin === 'held') source = 'cache';
@@ -181,7 +182,7 @@ export class Store<Report = never> {
    * @returns `undefined` where it is missing
    * @throws PassthroughError `BUSY`, `INTERNAL`; what its producer throws; the signal's reason
    */
-  async find(key: string, signal: AbortSignal): Promise<Stored | undefined> {
+  async find(key: StoreKey, signal: AbortSignal): Promise<Stored | undefined> {
     if (!this.#index.has(nameOf(key)) && !this.#files.has(nameOf(key))) return undefined;
     try {
       return await this.#obtain(key, { signal });
@@ -228,6 +229,7 @@ export class Store<Report = never> {
   async close(): Promise<void> {
     await this.#files.stop(new PassthroughError('ABORTED', 'Stopped: the service ends'));
     await this.#index.close();
+    await this.facts.close();
     await this.#folder.close();
   }
 
@@ -293,9 +295,4 @@ export class Store<Report = never> {
     this.#files.forget(open.name);
     this.#index.remove(open.name);
   }
-}
-
-/** The name of a key's file. Keys may contain any character. */
-function nameOf(key: string): string {
-  return createHash('sha256').update(key).digest('hex');
 }

@@ -5,6 +5,7 @@ import { PassthroughError } from '../errors.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 import { ownChunk, releaseChunk } from './chunk.ts';
+import { HeaderChecksums } from './gzip-headers.ts';
 import { rebatched } from './rebatch.ts';
 import { type FrameNeeds, ZstdRuns } from './zstd-frames.ts';
 
@@ -40,14 +41,11 @@ export interface DecompressOptions {
 export interface StreamFacts {
   readonly compression: Compression;
   /**
-   * Whether it is gzip that can stand among other members of a gzip file: nothing lies behind its last member, and its first header
-   * has nothing that readers differ about. gzip before 1.10 takes the flag of a header checksum for a file in several parts.
+   * Whether it is gzip that can stand among other members of a gzip file: nothing lies behind its last member, and no header has
+   * what readers differ about; see `HeaderChecksums`.
    */
   readonly isPlainGzip: boolean;
 }
-
-/** Flags of a gzip header that not every reader takes: the header's checksum, and those that are reserved. */
-const ODD_GZIP_FLAGS = 0b1110_0010;
 
 /** Compression of a layer or an archive. */
 export type Compression = 'none' | 'gzip' | 'zstd';
@@ -82,13 +80,11 @@ export async function* decompressed(
   what: string,
   options: DecompressOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const counter = { bytes: 0 };
+  const counter = { bytes: 0, headers: new HeaderChecksums() };
   const bytes = counted(source, counter);
   try {
     const head = await readHead(bytes);
     const compression = detectCompression(head, what);
-    // Read now: the decoder takes the chunk over.
-    const hasOddFlags = ((head[3] ?? ODD_GZIP_FLAGS) & ODD_GZIP_FLAGS) !== 0;
     const whole = continued(head, bytes);
     const gunzip = compression === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : undefined;
     if (compression === 'none') yield* whole;
@@ -97,7 +93,7 @@ export async function* decompressed(
     // The decoder ends before the source where padding follows. The rest is read for the verifier of the source, which would
     // take the blob for a cut one otherwise.
     while ((await bytes.next()).done !== true);
-    const isPlainGzip = gunzip?.bytesWritten === counter.bytes && !hasOddFlags;
+    const isPlainGzip = gunzip?.bytesWritten === counter.bytes && !counter.headers.found;
     options.onEnd?.({ compression, isPlainGzip });
   } finally {
     await bytes.return();
@@ -106,10 +102,11 @@ export async function* decompressed(
 
 async function* counted(
   source: AsyncIterable<Uint8Array>,
-  counter: { bytes: number },
+  counter: { bytes: number; readonly headers: HeaderChecksums },
 ): AsyncGenerator<Uint8Array, void, undefined> {
   for await (const chunk of source) {
     counter.bytes += chunk.byteLength;
+    counter.headers.update(chunk);
     yield chunk;
   }
 }

@@ -138,6 +138,12 @@ export class ReplacedFile implements AsyncDisposable {
     }
   }
 
+  /** Removes all bytes that were written at a position; only for a file that takes such bytes. */
+  async restart(): Promise<void> {
+    if (this.#output instanceof Pipe) throw new Error('a pipe cannot begin again');
+    await this.#output.truncate(0);
+  }
+
   /** Ends the file and gives it its name. */
   async finish(): Promise<void> {
     if (this.#output instanceof Pipe) await this.#output.end();

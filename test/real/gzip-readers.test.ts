@@ -16,6 +16,7 @@ const UNPACKERS: Readonly<Record<string, readonly string[]>> = {
   zcat: ['zcat'],
   pigz: ['pigz', '-dc'],
   busybox: ['busybox', 'gunzip', '-c'],
+  '7z': ['7z', 'x', '-so'],
   python: [
     'python3',
     '-c',
@@ -44,7 +45,7 @@ function entriesIn(listing: string): readonly string[] {
 }
 
 test('gzipped archives are unpacked by', { timeout: 180_000 }, async (t) => {
-  if (!requireParts(t, 'bsdtar', 'busybox', 'curl', 'docker-registry', 'pigz', 'python3', 'skopeo', 'tar'))
+  if (!requireParts(t, '7z', 'bsdtar', 'busybox', 'curl', 'docker-registry', 'pigz', 'python3', 'skopeo', 'tar'))
     return;
   const stack = cleanup(t);
   const directory = await temporaryDirectory(stack, 'gzip-readers');

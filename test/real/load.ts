@@ -102,6 +102,11 @@ async function versionOf(command: string, question: string): Promise<string> {
   return said[0] ?? 'unknown';
 }
 
+/** What a loader loads, in this order. */
+function filesOf({ base, file }: Served): readonly string[] {
+  return base === undefined ? [file] : [base, file];
+}
+
 let places = 0;
 
 /** A place that does not exist yet. The name is short: podman takes no path of more than 50 characters. */
@@ -115,7 +120,7 @@ function dockerLoader(engine: DockerEngine, store: ImageStore, name: string): Lo
     ...{ name, version: engine.version },
     load: async (archive) => {
       try {
-        await engine.docker('load', '-i', archive.file);
+        for (const file of filesOf(archive)) await engine.docker('load', '-i', file);
         for (const image of archive.images) {
           const { Id, RepoTags } = await engine.inspect(image.name);
           assert.deepEqual(RepoTags, [image.name]);
@@ -171,7 +176,7 @@ async function podmanLoad(directory: string, archive: Served): Promise<void> {
       ...['--tmpdir', join(place, 'tmp'), '--storage-driver=vfs', ...args],
     ]);
   try {
-    await podman('load', '--quiet', '--input', archive.file);
+    for (const file of filesOf(archive)) await podman('load', '--quiet', '--input', file);
     const known = await podman('images', '--no-trunc', '--format', '{{.ID}} {{.Repository}}:{{.Tag}}');
     for (const { name, published } of archive.images) {
       assert.ok(
@@ -193,7 +198,7 @@ async function ctrImport(address: string, version: string, archive: Served): Pro
   // Unpacked too, which is the default: that holds every layer against its diff ID. containerd 1 can do it without a file
   // system of layers; 2 has one way, and finds what it needs itself.
   const snapshotter = version.startsWith('1.') ? ['--snapshotter', 'native'] : [];
-  await ctr(place, 'images', 'import', ...snapshotter, archive.file);
+  for (const file of filesOf(archive)) await ctr(place, 'images', 'import', ...snapshotter, file);
   const lines = (await ctr(place, 'images', 'ls')).split('\n').map((line) => line.split(/\s+/));
   for (const image of archive.images) {
     const digest = lines.find(([name]) => name === image.name)?.[2];

@@ -11,7 +11,13 @@ import { type Service, startService } from './service.ts';
 export const SERVED_WITH: readonly Part[] = ['busybox', 'curl', 'docker-registry', 'skopeo', 'tar'];
 
 /** What is in an archive. */
-export type Content = Layout | 'oci, every platform' | 'oci, Docker types' | `bundle, ${Layout}`;
+export type Content =
+  | Layout
+  | 'oci, every platform'
+  | 'oci, Docker types'
+  | `bundle, ${Layout}`
+  | `${Layout}, zstd`
+  | `update, ${Layout}`;
 
 type Layout = 'docker' | 'docker-gzip' | 'oci';
 
@@ -36,6 +42,8 @@ export interface Served {
   readonly file: string;
   /** Whether index.json names an index, as where every platform is in it. */
   readonly isIndex: boolean;
+  /** The archive of the image that a loader must have before, for an update. */
+  readonly base?: string | undefined;
   readonly images: readonly ExpectedImage[];
 }
 
@@ -49,6 +57,19 @@ const PATHS: Readonly<Record<Content, string>> = {
   'bundle, docker': '/bundle{ending}?image={app}&image={tool}',
   'bundle, docker-gzip': '/bundle{ending}?image={app}&image={tool}&layout=docker-gzip',
   'bundle, oci': '/bundle{ending}?image={app}&image={tool}&layout=oci',
+  'docker, zstd': '/docker/team_zstd_1{ending}',
+  'docker-gzip, zstd': '/docker-gzip/team_zstd_1{ending}',
+  'oci, zstd': '/oci/team_zstd_1{ending}',
+  'update, docker': '/since/1/docker/team_next_2{ending}',
+  'update, docker-gzip': '/since/1/docker-gzip/team_next_2{ending}',
+  'update, oci': '/since/1/oci/team_next_2{ending}',
+};
+
+/** Path of the archive that a loader must have before an update. */
+const BASE_PATHS: Readonly<Partial<Record<Content, string>>> = {
+  'update, docker': '/docker/team_next_1.tar',
+  'update, docker-gzip': '/docker-gzip/team_next_1.tar',
+  'update, oci': '/oci/team_next_1.tar',
 };
 
 /** Every content that there is. */
@@ -87,21 +108,36 @@ export async function openShop(stack: AsyncDisposableStack): Promise<Shop> {
   await push(registry, bench, await image(bench, 'tool', top), 'team/tool:1');
   // As most images of Docker Hub are: the layout is OCI's, the manifest in it, as it is, Docker's.
   await push(registry, bench, await image(bench, 'old', top), 'team/old:1', 'docker');
+  const zstd = await bench.layout.layer({ 'etc/proof': 'zstd' }, 'zstd');
+  await push(registry, bench, await image(bench, 'zstd', zstd), 'team/zstd:1');
+  await push(registry, bench, await image(bench, 'base'), 'team/next:1');
+  await push(registry, bench, await image(bench, 'next', top), 'team/next:2');
   const service = await startService(stack, { REGISTRY_URL: registry.origin });
 
-  const expected = async (repository: string, content: string): Promise<ExpectedImage> => ({
-    name: `${registry.host}/${repository}:1`,
-    tag: '1',
-    published: await published(registry, `${repository}:1`),
+  const expected = async (repository: string, content: string, tag = '1'): Promise<ExpectedImage> => ({
+    name: `${registry.host}/${repository}:${tag}`,
+    tag,
+    published: await published(registry, `${repository}:${tag}`),
     proof: { path: 'etc/proof', content },
   });
-  const [first, second, old] = await Promise.all([
+  const [first, second, old, packed, next] = await Promise.all([
     expected('team/app', 'app for amd64'),
     expected('team/tool', 'tool'),
     expected('team/old', 'tool'),
+    expected('team/zstd', 'zstd'),
+    expected('team/next', 'tool', '2'),
   ]);
-  const imagesOf = (content: Content) =>
-    content.startsWith('bundle') ? [first, second] : [content === 'oci, Docker types' ? old : first];
+  const imagesOf = (content: Content) => {
+    if (content.startsWith('bundle')) return [first, second];
+    if (content.startsWith('update')) return [next];
+    if (content.endsWith('zstd')) return [packed];
+    return [content === 'oci, Docker types' ? old : first];
+  };
+  const fetchFile = async (path: string) => {
+    const answer = await curl(directory, service.origin + path);
+    assert.equal(answer.status, 200, `${path}: ${answer.stderr}`);
+    return answer.file;
+  };
   return {
     ...{ directory, registry, service },
     fetch: async (content, ending) => {
@@ -109,10 +145,10 @@ export async function openShop(stack: AsyncDisposableStack): Promise<Shop> {
         .replace('{ending}', ending)
         .replace('{app}', first.name)
         .replace('{tool}', second.name);
-      const answer = await curl(directory, service.origin + path);
-      assert.equal(answer.status, 200, `${path}: ${answer.stderr}`);
+      const base = BASE_PATHS[content];
       return {
-        ...{ content, ending, file: answer.file, isIndex: content === 'oci, every platform' },
+        ...{ content, ending, file: await fetchFile(path), isIndex: content === 'oci, every platform' },
+        base: base && (await fetchFile(base)),
         images: imagesOf(content),
       };
     },

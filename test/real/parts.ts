@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /** The Debian package that gives each command. */
 const PACKAGES = {
+  '7z': 'p7zip-full',
   aria2c: 'aria2',
   bsdtar: 'libarchive-tools',
   catatonit: 'catatonit',

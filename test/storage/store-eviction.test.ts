@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { StoreFolder } from '../../src/storage/folder.ts';
 import { Store } from '../../src/storage/store.ts';
+import { nameOf as nameOfKey, type StoreKey } from '../../src/storage/store-key.ts';
 import { readAll } from '../support/collect.ts';
 import { makeFolder } from './folder.ts';
 import { assertHolds, contentOf, making, mustNotProduce, NEVER, nameOf, openStoring } from './storing.ts';
@@ -95,6 +96,88 @@ describe('a full store evicts', () => {
     await storing.reopen(roomFor(2));
     assert.deepEqual((await storing.onDisk('a', 'b', 'c')).prepared, ['a', 'c']);
     assert.equal(storing.store.bytes, await storing.bytesOnDisk());
+  });
+});
+
+describe('a file that can be made again', () => {
+  const HOUR_MS = 3_600_000;
+  const [BLOB, OTHER]: readonly StoreKey[] = ['blob', 'other'];
+  const INFLATED: StoreKey = { key: 'inflated', from: 'blob' };
+  const NAMES = new Map([BLOB, OTHER, INFLATED].map((key = '') => [nameOfKey(key), key] as const));
+
+  /** Stores files that were last used so long ago, and returns those that are left in a store with room for all but one. */
+  async function leftOf(files: readonly (readonly [key: StoreKey | undefined, hours: number])[]) {
+    await using storing = await openStoring();
+    for (const [key = '', hours] of files) {
+      const produce = making(contentOf('content', BYTES));
+      (await storing.store.obtain(key, { signal: NEVER, produce })).release();
+      const usedAt = (Date.now() - hours * HOUR_MS) / 1000;
+      await utimes(join(storing.path, 'prepared', nameOfKey(key)), usedAt, usedAt);
+    }
+    await storing.reopen(roomFor(files.length - 1));
+    await storing.store.settled();
+    return (await readdir(join(storing.path, 'prepared'))).map((name) => NAMES.get(name)).sort();
+  }
+
+  const rows: readonly [what: string, files: Parameters<typeof leftOf>[0], gone: StoreKey | undefined][] = [
+    [
+      'goes before its source that was last used with it',
+      [
+        [BLOB, 1],
+        [INFLATED, 1],
+      ],
+      INFLATED,
+    ],
+    [
+      'goes before its source that was last used long before',
+      [
+        [BLOB, 15],
+        [INFLATED, 1],
+      ],
+      INFLATED,
+    ],
+    [
+      'stays if its source was not used for 16 times as long',
+      [
+        [BLOB, 17],
+        [INFLATED, 1],
+      ],
+      BLOB,
+    ],
+    [
+      'goes before another file that was last used long before',
+      [
+        [OTHER, 15],
+        [BLOB, 1],
+        [INFLATED, 1],
+      ],
+      INFLATED,
+    ],
+    [
+      'ages as any other file when its source is gone',
+      [
+        [OTHER, 2],
+        [INFLATED, 1],
+      ],
+      OTHER,
+    ],
+  ];
+  for (const [what, files, gone] of rows) {
+    test(what, async () => {
+      const expected = files.flatMap(([key]) => (key === gone ? [] : key));
+      assert.deepEqual(await leftOf(files), expected.sort());
+    });
+  }
+
+  test('stays while it is used, and its source goes', async () => {
+    await using storing = await openStoring({ maxBytes: roomFor(1) });
+    const obtain = (key: StoreKey) =>
+      storing.store.obtain(key, { signal: NEVER, produce: making(contentOf('content', BYTES)) });
+    const inflated = await obtain(INFLATED);
+    (await obtain('blob')).release();
+    await storing.store.settled();
+    assert.deepEqual([storing.store.has('blob'), storing.store.has(INFLATED)], [false, true]);
+    await assertHolds(inflated, contentOf('content', BYTES));
   });
 });
 

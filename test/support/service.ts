@@ -17,6 +17,7 @@ import type { ListedCredentials } from '../../src/registry/auth/credentials.ts';
 import type { MirrorReport } from '../../src/registry/mirrors/mirror-health.ts';
 import type { RetryPolicy } from '../../src/registry/transport/retry.ts';
 import { type Draft, Store, type Stored } from '../../src/storage/store.ts';
+import { textOf } from '../../src/storage/store-key.ts';
 import { createLogger } from '../../src/telemetry/log.ts';
 import type { SingleFlight } from '../../src/util/single-flight.ts';
 import { Conditions } from './conditions.ts';
@@ -171,8 +172,8 @@ export function tamperedStore(
     const opened = await Store.open<LayerReport>(options);
     const obtain = opened.obtain.bind(opened);
     opened.obtain = async (key, { produce, ...call }) => {
-      const tampered: typeof produce = (draft, ...rest) => produce(tamperDraft(draft, key), ...rest);
-      return tamper(await obtain(key, { ...call, produce: tampered }), key);
+      const tampered: typeof produce = (draft, ...rest) => produce(tamperDraft(draft, textOf(key)), ...rest);
+      return tamper(await obtain(key, { ...call, produce: tampered }), textOf(key));
     };
     resolve(opened);
     return opened;

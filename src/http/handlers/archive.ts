@@ -136,7 +136,7 @@ async function openFile(
   const isEarly = (start ?? app.config.start) === 'early' && mayBeEarly(context);
   const early = isEarly ? await app.images.pullEarly(resolved, options) : undefined;
   if (early !== undefined) return early;
-  const file = await app.images.pull(resolved, options);
+  const file = await app.images.pull(resolved, { ...options, isHeadOnly: request.method === 'HEAD' });
   try {
     if (file.etag === expected || !checkConditions(request, file.etag)) return file;
   } catch (error) {

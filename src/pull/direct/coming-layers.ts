@@ -1,14 +1,17 @@
 import type { Digest } from '../../image/digest.ts';
 import { abortedBy, unlessAborted } from '../../util/map-concurrently.ts';
 import type { FetchedLayer, LayerFetcher } from '../layers/fetch-layers.ts';
+import { entryDigest } from '../layers/layer-key.ts';
 import { type ImageLimits, SizeBudget } from '../limits.ts';
 import type { PullCall } from '../pull-archive.ts';
-import { layerOf, type Plan, unplanned } from './plan.ts';
+import { layerOf, type Plan, undeclared, unplanned } from './plan.ts';
 
 /** What {@link ComingLayers} are fetched with. */
 export interface ComingCall extends Pick<PullCall, 'progress' | 'signal'> {
   /** Whether the first layer of the archive is fetched alone, so that it comes soon. */
   readonly isFirstAlone?: boolean;
+  /** Whether blobs are kept that are fetched to be unpacked; default: yes. */
+  readonly keepsBlobs?: boolean;
 }
 
 /** The layers of a planned archive, on their way into the store. Each can be had as soon as it is verified. */
@@ -21,12 +24,16 @@ export class ComingLayers {
 
   /** Starts to fetch. The caller must wait for `done`, and release the layers. */
   constructor(fetcher: LayerFetcher, limits: ImageLimits, plan: Plan, call: ComingCall) {
-    const keyOf = ({ descriptor, diffId }: Pick<FetchedLayer, 'descriptor' | 'diffId'>) =>
-      plan.form === 'compressed' ? descriptor.digest : diffId;
     this.#ready = new Map(
-      plan.layers.values().map((layer) => [keyOf(layer), Promise.withResolvers<FetchedLayer>()] as const),
+      plan.layers
+        .values()
+        .map((layer) => [entryDigest(layer, plan.form), Promise.withResolvers<FetchedLayer>()] as const),
     );
-    const onLayer = (layer: FetchedLayer) => this.#ready.get(keyOf(layer))?.resolve(layer);
+    const onLayer = (layer: FetchedLayer) => {
+      const { digest } = layer.descriptor;
+      if (plan.layers.get(digest)?.isDeflated !== (layer.isDeflated === true)) this.stop(undeclared(digest));
+      else this.#ready.get(entryDigest(layer, plan.form))?.resolve(layer);
+    };
     this.done = this.#fetch(fetcher, limits, plan, onLayer, call);
     this.done.catch((error: unknown) => this.stop(error));
   }
@@ -35,7 +42,7 @@ export class ComingLayers {
    * Waits for a layer.
    *
    * @param digest of its bytes in the archive
-   * @throws PassthroughError the failure of any layer, `INTERNAL`; the signal's reason
+   * @throws PassthroughError the failure of any layer, `ABORTED` for one that is not as planned, `INTERNAL`; the signal's reason
    */
   async get(digest: Digest, signal: AbortSignal): Promise<FetchedLayer> {
     const waiting = this.#ready.get(digest);
@@ -63,20 +70,21 @@ export class ComingLayers {
     limits: ImageLimits,
     plan: Plan,
     onLayer: (layer: FetchedLayer) => void,
-    { progress, isFirstAlone = false, ...call }: ComingCall,
+    { progress, isFirstAlone = false, keepsBlobs, ...call }: ComingCall,
   ): Promise<void> {
     const signal = AbortSignal.any([call.signal, this.#stop.signal]);
     const budget = new SizeBudget(limits);
     const known = new Map<Digest, FetchedLayer>();
+    const isSentAsStored = plan.form === 'compressed' || plan.form === 'loadable';
     const order = plan.entries.flatMap((entry) => layerOf(entry, plan) ?? []);
     for (const { source, layers } of plan.images) {
       const descriptors = layers.map(({ descriptor }) => descriptor);
       const indexes = descriptors.map(({ digest }) => plan.layers.get(digest)?.index ?? 0);
       const diffIds = layers.flatMap(({ diffId }) => diffId ?? []);
       const fetched = await fetcher.fetchAll(descriptors, {
-        ...{ source, form: plan.form, indexes, budget, known, progress, signal, onLayer },
+        ...{ source, form: plan.form, indexes, budget, known, progress, signal, onLayer, keepsBlobs },
         diffIds: Promise.resolve(diffIds.length === descriptors.length ? diffIds : undefined),
-        ...(isFirstAlone && plan.form === 'compressed' && { order }),
+        ...(isFirstAlone && isSentAsStored && { order }),
         isFirstAlone,
       });
       for (const layer of fetched) {

@@ -1,3 +1,4 @@
+import { PassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { Store } from '../../storage/store.ts';
 import { headerBlocks, TRAILER_SIZE } from '../../tar/encoder.ts';
@@ -5,13 +6,17 @@ import { paddingAfter } from '../../tar/header.ts';
 import type { Content } from '../../util/content.ts';
 import { mapConcurrently } from '../../util/map-concurrently.ts';
 import type { LayerFetcher } from '../layers/fetch-layers.ts';
+import { isLoadable } from '../layers/gzip-layers.ts';
 import type { LayerReport } from '../progress.ts';
 import { type PullCall, prefixed } from '../pull-archive.ts';
 import type { ResolvedArchive, ResolvePolicy } from '../resolve-archive.ts';
 import { ComingLayers } from './coming-layers.ts';
 import { tarInOrder, writeAll } from './in-order.ts';
 import type { PartialFile } from './partial-file.ts';
-import { documentOf, type Plan, planPull, unplanned } from './plan.ts';
+import { documentOf, isDeflated, type Plan, planPull, unplanned } from './plan.ts';
+
+/** Ends the way without the store for an archive of which a blob proves to be no gzip, against its media type. */
+const NOT_LOADABLE = new PassthroughError('INTERNAL', 'A layer must be compressed anew');
 
 /** Writes archives to files while their layers arrive, so that nothing is prepared before. */
 export class DirectWriter {
@@ -31,25 +36,27 @@ export class DirectWriter {
    * Fetches an archive into a file. All its bytes are verified when the promise resolves, not before. No write is under way when it
    * rejects.
    *
-   * @returns bytes of the archive
+   * @returns bytes of the archive; `undefined` for one whose layers must go through the store
    * @throws PassthroughError `UNSUPPORTED_IMAGE`, `VERIFICATION_FAILED`, `IMAGE_TOO_LARGE`, `NO_SPACE`, `CANNOT_WRITE`, and what
    *   the repository throws
    */
-  async write(resolved: ResolvedArchive, file: PartialFile, call: PullCall): Promise<number> {
+  async write(resolved: ResolvedArchive, file: PartialFile, call: PullCall): Promise<number | undefined> {
     call.progress?.enter('fetching');
     const documents = new Map<Digest, Content>();
     try {
       const parts = { policy: this.#policy, store: this.#store };
       const plan = await planPull(resolved, parts, documents, call.signal);
-      return plan.form === 'compressed'
-        ? await this.#writeInPlace(plan, file, call)
-        : await this.#writeInOrder(plan, file, call);
+      if (plan.form === 'uncompressed') return await this.#writeInOrder(plan, file, call);
+      return isDeflated(plan) ? undefined : await this.#writeInPlace(plan, file, call);
+    } catch (error) {
+      if (error === NOT_LOADABLE) return undefined;
+      throw error;
     } finally {
       for (const document of documents.values()) document.release();
     }
   }
 
-  /** Compressed layers: the descriptors give each its position, so each is written there while it arrives. */
+  /** Layers as in the registry: the descriptors give each its position, so each is written there while it arrives. */
   async #writeInPlace(plan: Plan, file: PartialFile, call: PullCall): Promise<number> {
     const { signal, progress } = call;
     const { entries, layers } = plan;
@@ -83,6 +90,7 @@ export class DirectWriter {
       const { descriptor, index, source } = layer;
       let at = start;
       const write = async (bytes: Uint8Array) => {
+        if (plan.form === 'loadable' && at === start && !isLoadable(bytes)) throw NOT_LOADABLE;
         const where = at;
         at += bytes.byteLength;
         await file.write(bytes, where);
@@ -104,7 +112,9 @@ export class DirectWriter {
    * same time, and each is copied as soon as it and all before it are there.
    */
   async #writeInOrder(plan: Plan, file: PartialFile, call: PullCall): Promise<number> {
-    const layers = new ComingLayers(this.#layers, this.#policy.limits, plan, call);
+    // The next archive is written without the store, too, so a blob is of no use there.
+    const coming = { ...call, keepsBlobs: false };
+    const layers = new ComingLayers(this.#layers, this.#policy.limits, plan, coming);
     try {
       const bytes = tarInOrder(plan, layers, call.signal);
       const size = await writeAll(bytes, (chunk) => file.write(chunk));

@@ -1,11 +1,8 @@
-import type { ArchiveEntry } from '../../archive/archive.ts';
 import { PassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
-import { storedMembersAtOnce, storedSize } from '../../streams/stored-gzip.ts';
-import { tarSize } from '../../tar/encoder.ts';
+import { storedMembersAtOnce } from '../../streams/stored-gzip.ts';
 import type { Content } from '../../util/content.ts';
-import { quoted } from '../../util/printable.ts';
-import { isSpliced } from '../gzip/gzip-way.ts';
+import { contentTypeOf, isSpliced } from '../gzip/gzip-way.ts';
 import { type ComingEntry, spliceInOrder } from '../gzip/spliced-archive.ts';
 import type { LayerFetcher } from '../layers/fetch-layers.ts';
 import { type LayerTotals, totalsOf } from '../layers/layer-totals.ts';
@@ -14,7 +11,8 @@ import { prefixed } from '../pull-archive.ts';
 import type { ResolvedArchive } from '../resolve-archive.ts';
 import { ComingLayers } from './coming-layers.ts';
 import { finishedEntry, tarInOrder } from './in-order.ts';
-import { documentOf, type Plan, type PlanParts, planPull } from './plan.ts';
+import { lengthOf } from './known-length.ts';
+import { documentOf, isDeflated, type Plan, type PlanParts, planPull } from './plan.ts';
 
 /** An archive that is sent while its layers arrive. No byte of a layer is given before the layer is verified. */
 export interface EarlyFile {
@@ -65,10 +63,10 @@ export class EarlyArchives {
   /**
    * Waits for a place, fetches the configs, and starts to fetch the layers.
    *
-   * @returns the archive, which the caller must close
+   * @returns the archive, which the caller must close; `undefined` for one that cannot begin before all its layers are there
    * @throws PassthroughError what fetching configs throws, `BUSY`
    */
-  open(resolved: ResolvedArchive, { signal, time, client }: EarlyCall): Promise<EarlyFile> {
+  open(resolved: ResolvedArchive, { signal, time, client }: EarlyCall): Promise<EarlyFile | undefined> {
     const { layers: fetcher, policy, places, disk } = this.#parts;
     return disk.run(signal, async (leave) => {
       const documents = new Map<Digest, Content>();
@@ -82,6 +80,10 @@ export class EarlyArchives {
       const release = await places.acquire(both, { client, images: resolved.images });
       held.defer(release);
       const plan = await planPull(resolved, this.#parts, documents, both);
+      const isGzip = isSpliced(resolved.request, policy);
+      const size = lengthOf(plan, isGzip);
+      // Stored members name the bytes of the archive around the layers, which depend on their sizes.
+      if (isGzip && plan.form !== 'gzip' && size === undefined) return undefined;
       const layers = new ComingLayers(fetcher, policy.limits, plan, { signal: both, isFirstAlone: true });
       // The place is for the work, not for a slow client.
       const fetched = layers.done.catch(() => undefined).finally(() => [release(), limit[Symbol.dispose]()]);
@@ -91,12 +93,11 @@ export class EarlyArchives {
         await fetched;
       });
       const all = held.move();
-      const isGzip = isSpliced(resolved.request, policy);
       return {
         filename: resolved.request.filename,
-        contentType: isGzip ? 'application/x-gzip' : 'application/x-tar',
-        size: sizeOf(plan, isGzip),
-        etag: resolved.etag,
+        contentType: contentTypeOf(resolved.request),
+        size,
+        etag: isDeflated(plan) ? resolved.deflatedEtag : resolved.etag,
         layers: totalsOf(Array.from(plan.layers.values(), ({ descriptor }) => descriptor)),
         fetched,
         bytes: () => bytesOf(plan, layers, isGzip, signal),
@@ -106,11 +107,6 @@ export class EarlyArchives {
   }
 }
 
-function sizeOf({ entries, form }: Plan, isGzip: boolean): number | undefined {
-  if (form !== 'compressed') return undefined;
-  return isGzip ? storedSize(tarSize(entries)) : tarSize(entries);
-}
-
 async function* bytesOf(
   plan: Plan,
   layers: ComingLayers,
@@ -118,10 +114,16 @@ async function* bytesOf(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (!isGzip) yield* tarInOrder(plan, layers, signal);
-  else if (plan.form === 'compressed')
-    yield* storedMembersAtOnce(tarSize(plan.entries), tarInOrder(plan, layers, signal));
-  else yield* spliceInOrder(comingEntries(plan, layers, signal));
+  else if (plan.form === 'gzip') yield* spliceInOrder(comingEntries(plan, layers, signal));
+  else yield* storedMembers(plan, tarInOrder(plan, layers, signal));
   await layers.done;
+}
+
+/** The bytes of a tar file as stored members, whose length must be known. */
+function storedMembers(plan: Plan, tar: AsyncIterable<Uint8Array>) {
+  const size = lengthOf(plan, false);
+  if (size !== undefined) return storedMembersAtOnce(size, tar);
+  throw new PassthroughError('INTERNAL', 'Cannot begin an archive whose length is not known');
 }
 
 async function* comingEntries(
@@ -131,7 +133,6 @@ async function* comingEntries(
 ): AsyncGenerator<ComingEntry, void, undefined> {
   for (const planned of plan.entries) {
     const { entry, layer } = await finishedEntry(planned, plan, layers, signal);
-    if (layer?.isDeflated === true) throw unexpected(entry);
     const document = documentOf(entry, plan);
     const source =
       document === undefined ? entry : { ...entry, content: () => prefixed(entry.prefix, document) };
@@ -139,12 +140,4 @@ async function* comingEntries(
       ? { source }
       : { source, packed: { size: layer.file.size, read: () => layer.file.read() } };
   }
-}
-
-/** The entity tag is out already, and is that of an archive of plain gzip. The next request gets the right one. */
-function unexpected({ name }: ArchiveEntry): PassthroughError {
-  return new PassthroughError(
-    'ABORTED',
-    `Stopped: ${quoted(name)} is no plain gzip in the registry; try again`,
-  );
 }

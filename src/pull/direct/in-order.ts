@@ -16,7 +16,7 @@ export async function finishedEntry(
   const digest = layerOf(entry, plan);
   if (digest === undefined) return { entry, layer: undefined };
   const layer = await layers.get(digest, signal);
-  return { entry: { ...entry, size: layer.uncompressedBytes ?? layer.file.size }, layer };
+  return { entry: { ...entry, size: layer.entryBytes }, layer };
 }
 
 /**

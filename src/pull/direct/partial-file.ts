@@ -86,6 +86,15 @@ export class PartialFile implements AsyncDisposable {
   }
 
   /**
+   * Removes all bytes that were written at a position. None may have been written without one.
+   *
+   * @throws PassthroughError `CANNOT_WRITE`
+   */
+  async restart(): Promise<void> {
+    await named(this.#name, this.#signal, () => this.#file.restart());
+  }
+
+  /**
    * Ends the file and gives it its name.
    *
    * @throws PassthroughError `CANNOT_WRITE`, `NO_SPACE`; the signal's reason

@@ -4,8 +4,9 @@ import { PassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { Store } from '../../storage/store.ts';
 import type { Content } from '../../util/content.ts';
+import { quoted } from '../../util/printable.ts';
 import { type FetchedImage, ImageFetcher } from '../fetch-image.ts';
-import type { FetchedLayer } from '../layers/fetch-layers.ts';
+import type { FetchedLayer, LayerFetcher } from '../layers/fetch-layers.ts';
 import { SizeBudget } from '../limits.ts';
 import type { LayerReport } from '../progress.ts';
 import {
@@ -33,6 +34,8 @@ export interface PlanParts {
   readonly policy: ResolvePolicy;
   /** Keeps what is made of large configs. */
   readonly store: Store<LayerReport>;
+  /** Knows what earlier pulls have shown. */
+  readonly layers?: Pick<LayerFetcher, 'knownOf'> | undefined;
 }
 
 /**
@@ -43,11 +46,12 @@ export interface PlanParts {
  */
 export async function planPull(
   { request, images, form }: ResolvedArchive,
-  { policy, store }: PlanParts,
+  { policy, store, layers }: PlanParts,
   documents: Map<Digest, Content>,
   signal: AbortSignal,
 ): Promise<Plan> {
-  const planned = new PlannedLayers();
+  const knownOf = layers?.knownOf.bind(layers);
+  const planned = new PlannedLayers(form, knownOf);
   const fetcher = new ImageFetcher(planned, policy, store);
   const budget = new SizeBudget(policy.limits);
   const known = new Map<Digest, FetchedLayer>();
@@ -57,12 +61,19 @@ export async function planPull(
   const { entries } = LAYOUT_TABLE[request.layout].arrange(
     fetched.map((image) => ({
       ...image,
-      layers: image.layers.map(({ descriptor, diffId, file: { size } }) => ({ descriptor, diffId, size })),
+      layers: image.layers.map(({ descriptor, diffId, isDeflated, entryBytes: size }) => {
+        return { descriptor, diffId, isDeflated, size };
+      }),
     })),
     foreignLayersOf(request, policy),
   );
   const sources = images.map((source, at) => ({ source, layers: fetched[at]?.layers ?? [] }));
   return { entries, form, images: sources, layers: planned.layers, documents };
+}
+
+/** Whether a layer is compressed anew, as far as that is known. */
+export function isDeflated({ layers }: Pick<Plan, 'layers'>): boolean {
+  return layers.values().some((layer) => layer.isDeflated);
 }
 
 /** The document in an entry that is neither in memory nor a layer. */
@@ -73,6 +84,17 @@ export function documentOf({ blob, content, layer }: ArchiveEntry, { documents }
 /** The layer in an entry, by the digest of its bytes in the archive. */
 export function layerOf(entry: ArchiveEntry, plan: Pick<Plan, 'documents'>): Digest | undefined {
   return entry.content === undefined && documentOf(entry, plan) === undefined ? entry.blob : undefined;
+}
+
+/**
+ * The error for a layer that is not as its media type or an earlier pull has said. Names, length and entity tag of the archive may be
+ * out already; the next request gets the right ones.
+ */
+export function undeclared(digest: Digest): PassthroughError {
+  return new PassthroughError(
+    'ABORTED',
+    `Stopped: layer ${quoted(digest)} is compressed in another way than expected; try again`,
+  );
 }
 
 /** The error for an entry whose layer the plan does not have. */

@@ -1,3 +1,4 @@
+import { declaresGzip } from '../../image/media-type.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
 import type { ArchiveFile } from '../archive-file.ts';
 import { withTimeLimit } from '../limits.ts';
@@ -45,21 +46,25 @@ export async function pullTo(
   await using file = await PartialFile.create(destination, signal);
   // How much an update leaves out is known when the configs are there.
   const isUpdate = resolved.images.some(({ base }) => base !== undefined);
-  if (resolved.form === 'compressed' && !isUpdate) await file.checkSpace(resolved.layers.bytes);
+  if (takesItsBlobs(resolved) && !isUpdate) await file.checkSpace(resolved.layers.bytes);
   const limit = { totalMs, spentMs: resolved.resolveMs };
   const { request } = resolved;
   const isDirect = file.isSeekable && request.compression === 'none' && !isPackage(request);
   let leftOut: readonly string[] = [];
-  const write = async () => {
-    if (writer === undefined || !isDirect) {
-      const archive = await pull({ signal, onProgress, client });
-      leftOut = archive.leftOut;
-      return await copy(archive, file, signal);
-    }
+  const writeDirectly = async () => {
+    if (writer === undefined || !isDirect) return undefined;
     const progress = new ProgressCounter(onProgress ?? (() => undefined));
     return await withTimeLimit(limit, signal, (both) =>
       writer.write(resolved, file, { signal: both, progress }),
     );
+  };
+  const write = async () => {
+    const size = await writeDirectly();
+    if (size !== undefined) return size;
+    if (isDirect) await file.restart();
+    const archive = await pull({ signal, onProgress, client });
+    leftOut = archive.leftOut;
+    return await copy(archive, file, signal);
   };
   try {
     const size = await write();
@@ -69,6 +74,14 @@ export async function pullTo(
   } catch (error) {
     throw signal.aborted ? signal.reason : error;
   }
+}
+
+/** Whether the layers take the bytes in the archive that they take in the registry, as far as their media types tell. */
+function takesItsBlobs({ form, images }: ResolvedArchive): boolean {
+  if (form !== 'loadable') return form === 'compressed';
+  return images.every(
+    ({ manifest: { manifest } }) => manifest.kind === 'image' && manifest.layers.every(declaresGzip),
+  );
 }
 
 async function copy(archive: ArchiveFile, file: PartialFile, signal: AbortSignal): Promise<number> {

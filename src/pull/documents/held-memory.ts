@@ -7,6 +7,7 @@ import type { MemoryBudget, MemoryLease } from '../../util/memory-budget.ts';
  */
 export const LAYER_BYTES: Readonly<Record<LayerForm, number>> = {
   compressed: 2400,
+  loadable: 2400,
   gzip: 3000,
   uncompressed: 3000,
 };

@@ -12,10 +12,11 @@ interface GzipPolicy {
  * The entity tag of a file that is made from an archive. zlib's output differs between versions, so its version is part of the
  * tag where something is compressed here: replicas with different versions have different files.
  *
- * A spliced archive has no such part unless a blob proves to be no plain gzip. That is known when its layers are there, so such a
- * file has another tag than was expected, and a client with the expected tag has it from plain blobs.
+ * A spliced archive has no such part unless a blob proves to be no plain gzip, and one of layout docker-gzip unless a blob is no gzip.
+ * That is known when its layers are there, so such a file has another tag than was expected, and a client with the expected tag has
+ * it from plain blobs.
  *
- * @param isDeflated whether a layer of a spliced archive was compressed here
+ * @param isDeflated whether a layer of the archive was compressed here
  */
 export function etagOf(
   archiveEtag: string,
@@ -24,9 +25,12 @@ export function etagOf(
   isDeflated = false,
 ): string {
   const parts = [archiveEtag.slice(1, -1)];
+  const isLoadable = LAYOUT_TABLE[request.layout].layerForm === 'loadable';
   if (isPackage(request)) parts.push(gzipMark(policy.gzip, isDeflated));
-  // Around a package, nothing is compressed but by zlib.
-  if (request.compression === 'gzip') parts.push(gzipMark(policy.gzip, isDeflated && !isPackage(request)));
+  if (isLoadable && isDeflated) parts.push(`deflated-${process.versions.zlib}`);
+  // Around a package or layers that are gzip, nothing is compressed but by zlib.
+  const isInside = isPackage(request) || isLoadable;
+  if (request.compression === 'gzip') parts.push(gzipMark(policy.gzip, isDeflated && !isInside));
   return withChecksum(`"${parts.join('-')}"`, request.checksum);
 }
 
@@ -48,6 +52,17 @@ export function isSpliced(
   { gzip }: GzipPolicy,
 ): boolean {
   return compression === 'gzip' && gzip === 'spliced';
+}
+
+/** Whether a file is an archive whose layers have their places before they are there: nothing is made from the whole. */
+export function isPlanned(request: ArchiveRequest, policy: GzipPolicy): boolean {
+  if (request.checksum !== undefined || isPackage(request)) return false;
+  return request.compression === 'none' || isSpliced(request, policy);
+}
+
+/** The media type of an archive. */
+export function contentTypeOf({ compression }: Pick<ArchiveRequest, 'compression'>): string {
+  return compression === 'gzip' ? 'application/x-gzip' : 'application/x-tar';
 }
 
 /** The form in which the layers of an archive are stored. */

@@ -1,5 +1,4 @@
 import { createHash, type Hash } from 'node:crypto';
-import type { LayerForm } from '../../archive/layouts.ts';
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { type Digest, digestAlgorithm } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
@@ -13,24 +12,24 @@ import { unlessAborted } from '../../util/map-concurrently.ts';
 import type { MemoryBudget } from '../../util/memory-budget.ts';
 import { quoted } from '../../util/printable.ts';
 import type { LayerReport } from '../progress.ts';
+import type { LayerFacts } from './layer-facts.ts';
 
 /** Bytes of one write. */
 const WRITE_BYTES = 512 * 1024;
 
-/** What unpacking a layer has shown. It follows from the blob alone. */
-export interface LayerFacts {
-  /** SHA-256 of the uncompressed bytes: nearly always the diff ID. */
-  readonly diffId: Digest;
-  readonly uncompressedBytes: number;
-  /** Whether the blob is gzip that can stand among other members of a gzip file. */
-  readonly isPlainGzip: boolean;
-}
+/** What is written of a layer: its blob; the same, and the facts of unpacking it; or its uncompressed bytes, and the facts. */
+export type WrittenForm = 'compressed' | 'gzip' | 'uncompressed';
+
+/** What writing a layer in a form shows. */
+export type Facts<Form extends WrittenForm> = Form extends 'compressed' ? undefined : LayerFacts;
 
 /** What {@link writeLayer} needs for one layer. */
-export interface LayerTarget {
+export interface LayerTarget<Form extends WrittenForm = WrittenForm> {
   readonly layer: Descriptor;
-  readonly form: LayerForm;
+  readonly form: Form;
   readonly draft: Draft;
+  /** Receives the uncompressed bytes beside the blob in form `gzip`. */
+  readonly inflated?: Draft | undefined;
   /** Counts the memory of decoders. */
   readonly memory: MemoryBudget;
   readonly signal: AbortSignal;
@@ -38,7 +37,7 @@ export interface LayerTarget {
 }
 
 /** What {@link fetchLayer} needs for one layer. */
-export interface FetchLayerOptions extends LayerTarget {
+export interface FetchLayerOptions<Form extends WrittenForm> extends LayerTarget<Form> {
   /** Opens the blob; see `Repository.openLayer`. */
   readonly open: (layer: Descriptor, signal: AbortSignal) => Promise<AsyncGenerator<Uint8Array, void>>;
   /** Takes note of wrong bytes, and returns whether another source can be asked; see `Repository.rejectLayer`. */
@@ -49,7 +48,7 @@ export interface FetchLayerOptions extends LayerTarget {
  * Streams a layer from the registry into a file and verifies it on the way:
  *
  *     compressed:    blob → digest and size → file
- *     gzip:          blob → digest and size → file, and → decompress → diff ID
+ *     gzip:          blob → digest and size → file, and → decompress → diff ID (→ another file)
  *     uncompressed:  blob → digest and size → decompress → diff ID → file
  *
  * The file depends on the blob alone, not on the image that names it, so any image may use it.
@@ -57,8 +56,12 @@ export interface FetchLayerOptions extends LayerTarget {
  * @returns what unpacking has shown; `undefined` in the compressed form
  * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `NO_SPACE`, and what `open` throws
  */
-export async function fetchLayer(options: FetchLayerOptions): Promise<LayerFacts | undefined> {
-  const { layer, open, reject, draft, signal } = options;
+export async function fetchLayer<Form extends WrittenForm>(
+  options: FetchLayerOptions<Form>,
+): Promise<Facts<Form>> {
+  const { layer, open, reject, draft, inflated, signal } = options;
+  const drafts = inflated === undefined ? [draft] : [draft, inflated];
+  const canRestart = drafts.every(({ restart }) => restart !== undefined);
   const { activeDownloads } = instruments();
   activeDownloads.add(1);
   try {
@@ -67,11 +70,11 @@ export async function fetchLayer(options: FetchLayerOptions): Promise<LayerFacts
       try {
         return await writeLayer(blob, options);
       } catch (error) {
-        if (!isOfBlob(error, layer) || draft.restart === undefined || reject?.(layer) !== true) throw error;
+        if (!isOfBlob(error, layer) || !canRestart || reject?.(layer) !== true) throw error;
       } finally {
         await blob.return();
       }
-      await draft.restart();
+      for (const one of drafts) await one.restart?.();
     }
   } finally {
     activeDownloads.add(-1);
@@ -89,6 +92,10 @@ function isOfBlob(error: unknown, { digest }: Descriptor): boolean {
  * @param blob stays open when this fails
  * @throws PassthroughError as {@link fetchLayer}; what the blob throws
  */
+export async function writeLayer<Form extends WrittenForm>(
+  blob: AsyncIterator<Uint8Array>,
+  options: LayerTarget<Form>,
+): Promise<Facts<Form>>;
 export async function writeLayer(
   blob: AsyncIterator<Uint8Array>,
   options: LayerTarget,
@@ -113,15 +120,22 @@ async function writeCompressed(
   verifier.finish();
 }
 
-/** Writes the bytes of a blob, and unpacks them meanwhile. They are verified when the promise resolves. */
+/**
+ * Writes the bytes of a blob, and unpacks them meanwhile. They are verified when the promise resolves. A chunk goes to the file and
+ * then to the decoder as it is, without a copy.
+ */
 async function writeInspected(blob: AsyncIterator<Uint8Array>, options: LayerTarget): Promise<LayerFacts> {
+  const { inflated } = options;
   const write = async function* (verified: AsyncIterable<Uint8Array>) {
     for await (const bytes of rebatched(verified, WRITE_BYTES)) {
       await options.draft.write(bytes);
       yield bytes;
     }
   };
-  return await unpack(blob, options, write, (bytes, hash) => void hash.update(bytes));
+  return await unpack(blob, options, write, (bytes, hash) => {
+    if (inflated === undefined) return void hash.update(bytes);
+    return settledWith(inflated.write(bytes), () => hash.update(bytes));
+  });
 }
 
 /** Writes the uncompressed bytes of a blob. The blob is verified when the promise resolves. */
@@ -151,9 +165,10 @@ async function unpack(
   const verifier = new Verifier({ digest, size, what: nameOf(layer) });
   const hash = createHash('sha256');
   let uncompressed = 0;
-  let isPlainGzip = false;
-  const onEnd = (facts: StreamFacts) => {
-    isPlainGzip = facts.isPlainGzip;
+  const kind = { isGzip: false, isPlainGzip: false };
+  const onEnd = ({ compression, isPlainGzip }: StreamFacts) => {
+    kind.isGzip = compression === 'gzip';
+    kind.isPlainGzip = isPlainGzip;
   };
   try {
     const compressed = through(verifying(blob, verifier));
@@ -171,7 +186,7 @@ async function unpack(
   }
   verifier.finish();
   report({ compressed: verifier.size, uncompressed });
-  return { diffId: `sha256:${hash.digest('hex')}`, uncompressedBytes: uncompressed, isPlainGzip };
+  return { diffId: `sha256:${hash.digest('hex')}`, uncompressedBytes: uncompressed, ...kind };
 }
 
 /** Runs work while a promise is pending, and waits for the promise also when the work throws. */

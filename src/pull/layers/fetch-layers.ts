@@ -1,24 +1,19 @@
 import type { LayerForm } from '../../archive/layouts.ts';
 import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
-import type { Repository, RepositoryLocation } from '../../registry/repository.ts';
+import { declaresGzip } from '../../image/media-type.ts';
 import type { Draft, Store, Stored } from '../../storage/store.ts';
 import { withSpan } from '../../telemetry/span.ts';
 import { mapConcurrently } from '../../util/map-concurrently.ts';
 import type { MemoryBudget } from '../../util/memory-budget.ts';
-import { KeyedSemaphore } from '../../util/semaphore.ts';
 import { type ImageLimits, SizeBudget } from '../limits.ts';
 import type { LayerReport, ProgressCounter } from '../progress.ts';
-import {
-  diffIdsDisagree,
-  type FetchLayerOptions,
-  fetchLayer,
-  type LayerFacts,
-  verifyDiffId,
-} from './fetch-layer.ts';
-import { type BlobOfLayer, describeFacts, GzipLayers } from './gzip-layers.ts';
+import { diffIdsDisagree, verifyDiffId } from './fetch-layer.ts';
+import { GzipLayers } from './gzip-layers.ts';
 import { KnownBlobs } from './known-blobs.ts';
-import { inOrder, layerAttributes, layerKey, liesOutside, storedForm } from './layer-key.ts';
+import { factsIn, type KnownLayer, KnownLayers } from './layer-facts.ts';
+import { type LayerFile, type LayerFileCall, LayerFiles, type LayerSource } from './layer-files.ts';
+import { blobKey, inflatedKey, inOrder, layerAttributes } from './layer-key.ts';
 import { Spent } from './spent.ts';
 
 /** A layer whose verified bytes are in a file. Layers of equal content share one file. */
@@ -29,18 +24,12 @@ export interface FetchedLayer {
   readonly diffId: Digest | undefined;
   /** Bytes of the uncompressed layer, if it was unpacked. */
   readonly uncompressedBytes?: number | undefined;
-  /** Whether the file was compressed here, because the blob is no plain gzip. */
+  /** Whether the file was compressed here, because the blob is no gzip of the kind that the form asks for. */
   readonly isDeflated?: boolean;
+  /** Bytes of its entry in an archive: those of the file, or in form `gzip` of the uncompressed layer. */
+  readonly entryBytes: number;
   /** Held until the owner releases it. */
   readonly file: Stored;
-}
-
-/** Where layers come from: a repository, opened with the caller's credentials. */
-export interface LayerSource {
-  readonly location: RepositoryLocation;
-  readonly repository: Repository;
-  /** The client's account whose rights the repository is opened with; see `accountOf`. */
-  readonly account?: string | undefined;
 }
 
 /** What belongs to one call of {@link LayerFetcher.fetchAll}. */
@@ -62,6 +51,8 @@ export interface FetchLayersCall {
   readonly order?: readonly Digest[];
   /** Whether the first layer is fetched before the others. */
   readonly isFirstAlone?: boolean;
+  /** Whether blobs are kept that are fetched to be unpacked; default: yes. */
+  readonly keepsBlobs?: boolean | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -80,22 +71,42 @@ export class LayerFetcher {
   readonly #store: Store<LayerReport>;
   readonly #limits: ImageLimits;
   readonly #knownBlobs = new KnownBlobs();
-  readonly #downloads: KeyedSemaphore;
-  readonly #memory: MemoryBudget;
+  readonly #known: KnownLayers;
   readonly #gzip: GzipLayers;
+  readonly #files: LayerFiles;
 
   constructor({ store, concurrentDownloads, limits, memory }: LayerFetcherOptions) {
-    this.#memory = memory;
-    this.#gzip = new GzipLayers(store, memory);
+    this.#known = new KnownLayers(store);
+    this.#gzip = new GzipLayers(store, memory, this.#known);
+    this.#files = new LayerFiles({ store, memory, gzip: this.#gzip, concurrentDownloads });
     this.#store = store;
     this.#limits = limits;
-    this.#downloads = new KeyedSemaphore(concurrentDownloads);
   }
 
   /** Whether a layer is in the store, or under way to it. */
   has(layer: Descriptor, form: LayerForm, { location, account }: Omit<LayerSource, 'repository'>): boolean {
-    const isStored = this.#store.has(layerKey(layer, storedForm(form), location), account);
-    return isStored && (form !== 'gzip' || this.#gzip.has(layer, location, account));
+    if (form === 'uncompressed') return this.#store.has(inflatedKey(layer, location), account);
+    if (!this.#store.has(blobKey(layer, location), account)) return false;
+    if (form === 'loadable') return declaresGzip(layer) || this.#gzip.hasDeflated(layer, location, account);
+    return form !== 'gzip' || this.#gzip.has(layer, location, account);
+  }
+
+  /**
+   * What is known of a layer without its bytes, if the client may pull the blob.
+   *
+   * @param isOfUse whether it is worth the question whether the client may
+   * @throws PassthroughError what the repository throws for a blob that it does not have
+   */
+  async knownOf(
+    layer: Descriptor,
+    { location, repository }: LayerSource,
+    signal: AbortSignal,
+    isOfUse: (known: KnownLayer) => boolean,
+  ): Promise<KnownLayer | undefined> {
+    const known = this.#known.get(layer, location);
+    if (known === undefined || !isOfUse(known)) return undefined;
+    await this.#checkAccess(layer, known.repository, { location, repository }, signal);
+    return known;
   }
 
   /**
@@ -186,108 +197,70 @@ export class LayerFetcher {
     };
     const attributes = layerAttributes(layer, index);
     return withSpan(`download_layer_${index + 1}`, { attributes }, async () => {
-      await this.#download(layer, 'compressed', source, { draft, signal, report });
+      await this.#files.download(layer, 'compressed', source, { draft, signal, report });
       progress?.finishLayer(layer);
     });
-  }
-
-  #download(
-    layer: Descriptor,
-    form: LayerForm,
-    { location, repository }: LayerSource,
-    target: Pick<FetchLayerOptions, 'draft' | 'signal' | 'report'>,
-  ): Promise<LayerFacts | undefined> {
-    const open = (one: Descriptor, working: AbortSignal) =>
-      liesOutside(one) ? repository.openForeignLayer(one, working) : repository.openLayer(one, working);
-    const reject = (one: Descriptor) => repository.rejectLayer?.(one);
-    const options = { layer, form, open, reject, memory: this.#memory, ...target };
-    const { origin, name } = location;
-    return this.#downloads.run(origin, target.signal, () => fetchLayer(options), name);
   }
 
   /** @param index of the layer among those that are fetched, counted from 0 */
   #fetch(layer: Descriptor, index: number, call: FetchLayersCall): Promise<FetchedLayer> {
     const place = call.indexes?.[index] ?? index;
     const attributes = layerAttributes(layer, place);
-    const { form, source, diffIds, signal } = call;
+    const { source, diffIds, signal } = call;
+    const { location } = source;
     return withSpan(`download_layer_${place + 1}`, { attributes }, async (span) => {
       using held = new DisposableStack();
       const spent = new Spent(layer, call);
-      const { file, from } = await this.#obtain(layer, spent, call);
+      const work = { signal: spent.signalWith(signal), account: source.account, report: spent.watch };
+      const wanted = { ...work, source, keepsBlob: call.keepsBlobs };
+      const { file, from } = await this.#obtain(layer, call.form, wanted, spent);
       held.defer(() => file.release());
       span.setAttribute('passthrough.layer.source', from);
       // Access comes first: a client without it must not learn from the next check what the stored layer is.
-      await this.#checkAccess(layer, file, call);
-      const blob = this.#blobOf(layer, source, file);
-      const work = { signal: spent.signalWith(signal), account: source.account, report: spent.watch };
-      const facts = form === 'gzip' ? await this.#gzip.factsOf(blob, work) : undefined;
-      const known =
-        facts?.diffId ?? (form === 'uncompressed' ? String(file.description['diffId']) : undefined);
+      const fetchedFrom = String(file.description['repository']);
+      await this.#checkAccess(layer, fetchedFrom, source, signal);
+      const blob = this.#files.blobOf(layer, source, file);
+      const form = call.form === 'loadable' ? await this.#gzip.loadableForm(blob, signal) : call.form;
+      const facts = form === 'gzip' ? await this.#gzip.factsOf(blob, work) : factsIn(file.description);
+      if (facts !== undefined) this.#known.add(layer, location, facts, fetchedFrom);
+      const isUnpacked = form !== 'compressed';
       const uncompressed = () => (form === 'gzip' ? this.#gzip.unpacked(blob, signal) : file.read());
-      const diffId = await verifyDiffId(layer, index, known as Digest | undefined, {
+      const diffId = await verifyDiffId(layer, index, isUnpacked ? facts?.diffId : undefined, {
         ...{ diffIds, uncompressed, signal },
       });
-      const uncompressedBytes = facts?.uncompressedBytes ?? (form === 'uncompressed' ? file.size : undefined);
+      const uncompressedBytes = isUnpacked ? facts?.uncompressedBytes : undefined;
       if (uncompressedBytes !== undefined) {
         spent.settle(uncompressedBytes);
         span.setAttribute('oci.layer.decompressed_size', uncompressedBytes);
       }
-      const isDeflated = facts?.isPlainGzip === false;
+      const isDeflated = form === 'gzip' && facts?.isPlainGzip === false;
       const own = isDeflated ? await this.#gzip.deflated(blob, work) : file;
       if (!isDeflated) held.move();
       spent.finish();
-      return { descriptor: layer, diffId, file: own, uncompressedBytes, isDeflated };
+      const entryBytes = call.form === 'gzip' ? (uncompressedBytes ?? own.size) : own.size;
+      return { descriptor: layer, diffId, file: own, uncompressedBytes, entryBytes, isDeflated };
     });
   }
 
-  async #obtain(layer: Descriptor, spent: Spent, { source, form, signal }: FetchLayersCall) {
-    const { location, account } = source;
-    let isBlobStored = false;
-    const file = await this.#store.obtain(layerKey(layer, storedForm(form), location), {
-      signal: spent.signalWith(signal),
-      onReport: spent.watch,
-      account,
-      produce: async (draft, working, report) => {
-        const target = { draft, signal: working, report };
-        const isUnpacked = form === 'uncompressed';
-        const blobKey = layerKey(layer, 'compressed', location);
-        const blob = isUnpacked ? await this.#store.find(blobKey, working) : undefined;
-        isBlobStored = blob !== undefined;
-        try {
-          const facts = await (blob === undefined
-            ? this.#download(layer, form, source, target)
-            : this.#gzip.unpackInto(this.#blobOf(layer, source, blob), target));
-          // The repository that the bytes come from: see `#checkAccess`.
-          const repository = blob?.description['repository'] ?? location.name;
-          return { repository, ...(facts !== undefined && describeFacts(facts)) };
-        } finally {
-          blob?.release();
-        }
-      },
-    });
-    const made = isBlobStored ? 'cache' : 'registry';
-    return { file, from: file.source === 'made' ? made : file.source };
+  #obtain(layer: Descriptor, form: LayerForm, call: LayerFileCall, spent: Spent): Promise<LayerFile> {
+    if (form === 'uncompressed') return this.#files.inflated(layer, call);
+    // Another caller may unpack the blob; those bytes are none of this archive.
+    const report = form === 'gzip' ? call.report : spent.watchBlob;
+    return this.#files.blob(layer, form === 'gzip' ? 'gzip' : 'compressed', { ...call, report });
   }
 
-  #blobOf(layer: Descriptor, source: LayerSource, file: Stored): BlobOfLayer {
-    const { location, account } = source;
-    const refetch = (signal: AbortSignal) =>
-      this.#store.obtain(layerKey(layer, 'compressed', location), {
-        signal,
-        account,
-        produce: async (draft, working, report) => {
-          await this.#download(layer, 'compressed', source, { draft, signal: working, report });
-          return { repository: location.name };
-        },
-      });
-    return { layer, location, file, refetch };
-  }
-
-  /** Makes sure that the repository has a layer that was not just fetched from it. */
-  async #checkAccess(layer: Descriptor, file: Stored, { source, signal }: FetchLayersCall): Promise<void> {
-    const { location, repository } = source;
-    const isFromHere = file.description['repository'] === location.name;
-    if (!isFromHere && !this.#knownBlobs.has(location, layer.digest))
+  /**
+   * Makes sure that the repository has a layer that was not just fetched from it.
+   *
+   * @param from the repository that its bytes came from
+   */
+  async #checkAccess(
+    layer: Descriptor,
+    from: string,
+    { location, repository }: Pick<LayerSource, 'location' | 'repository'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (from !== location.name && !this.#knownBlobs.has(location, layer.digest))
       await repository.checkLayer(layer, signal);
     this.#knownBlobs.add(location, layer.digest);
   }

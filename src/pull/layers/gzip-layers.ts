@@ -1,30 +1,18 @@
-import { PassthroughError } from '../../errors.ts';
-import { isDigest } from '../../image/digest.ts';
+import { isPersonal } from '../../errors.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { RepositoryLocation } from '../../registry/repository.ts';
-import type { Description } from '../../storage/checked-file.ts';
 import { readRepairing } from '../../storage/repairing-reader.ts';
 import type { Store, Stored } from '../../storage/store.ts';
-import { decompressed } from '../../streams/decompress.ts';
+import { decompressed, detectCompression, HEAD_LENGTH } from '../../streams/decompress.ts';
 import { gzipInto } from '../../streams/gzip.ts';
+import type { ByteRange } from '../../tar/encoder.ts';
 import type { MemoryBudget } from '../../util/memory-budget.ts';
 import { quoted } from '../../util/printable.ts';
+import { SingleFlight } from '../../util/single-flight.ts';
 import type { LayerReport } from '../progress.ts';
-import { type LayerFacts, type LayerTarget, writeLayer } from './fetch-layer.ts';
-import { layerKey } from './layer-key.ts';
-
-/** What is kept of a layer beside its blob, and for longer: facts that unpacking it has shown. */
-const FACTS = 'facts';
-
-/** Facts as they are stored with a file. */
-export function describeFacts({ diffId, uncompressedBytes, isPlainGzip }: LayerFacts): Description {
-  return { diffId, uncompressedBytes, isPlainGzip: isPlainGzip ? 1 : 0 };
-}
-
-function factsIn({ diffId, uncompressedBytes, isPlainGzip }: Description): LayerFacts | undefined {
-  if (typeof diffId !== 'string' || !isDigest(diffId) || isPlainGzip === undefined) return undefined;
-  return { diffId, uncompressedBytes: Number(uncompressedBytes), isPlainGzip: isPlainGzip === 1 };
-}
+import { type LayerTarget, type WrittenForm, writeLayer } from './fetch-layer.ts';
+import { factsIn, type KnownLayers, type LayerFacts } from './layer-facts.ts';
+import { blobKey, deflatedKey } from './layer-key.ts';
 
 /** A layer whose blob is stored. */
 export interface BlobOfLayer {
@@ -49,49 +37,65 @@ export interface GzipCall {
 export class GzipLayers {
   readonly #store: Store<LayerReport>;
   readonly #memory: MemoryBudget;
+  readonly #known: KnownLayers;
+  /** Blobs that are being unpacked for their facts. */
+  readonly #unpacking = new SingleFlight<string, LayerFacts, LayerReport>();
 
-  constructor(store: Store<LayerReport>, memory: MemoryBudget) {
+  constructor(store: Store<LayerReport>, memory: MemoryBudget, known: KnownLayers) {
     this.#store = store;
     this.#memory = memory;
+    this.#known = known;
   }
 
-  /** Whether the facts of a layer are stored, or under way. */
+  /** Whether the facts of a layer are known, or under way. */
   has(layer: Descriptor, location: RepositoryLocation, account: string | undefined): boolean {
-    return this.#store.has(layerKey(layer, FACTS, location), account);
+    if (this.#known.get(layer, location) !== undefined) return true;
+    return this.#unpacking.comes(blobKey(layer, location), account);
+  }
+
+  /** Whether a layer that was compressed anew is stored, or under way. */
+  hasDeflated(layer: Descriptor, location: RepositoryLocation, account: string | undefined): boolean {
+    return this.#store.has(deflatedKey(layer, location), account);
   }
 
   /**
-   * The facts of a layer. They are kept: where the blob was not unpacked when it was fetched, it is unpacked now.
+   * The facts of a layer. Where the blob was not unpacked when it was fetched, it is unpacked now, once for all callers.
    *
    * @throws PassthroughError as `fetchLayer`; `DAMAGED`
    */
   async factsOf(blob: BlobOfLayer, { signal, account, report }: GzipCall): Promise<LayerFacts> {
     const { layer, location, file } = blob;
-    const kept = await this.#store.obtain(layerKey(layer, FACTS, location), {
-      signal,
-      account,
-      ...(report !== undefined && { onReport: report }),
-      produce: async (_, working, tell) => {
-        if (factsIn(file.description) !== undefined) return file.description;
-        const draft = { write: async () => undefined };
-        const facts = await this.#unpack(blob, 'gzip', { draft, signal: working, report: tell });
-        return facts === undefined ? {} : describeFacts(facts);
-      },
+    const known = this.#known.get(layer, location) ?? factsIn(file.description);
+    if (known !== undefined) return known;
+    const draft = { write: async () => undefined };
+    const { value, release } = await this.#unpacking.join(blobKey(layer, location), {
+      ...{ signal, account, onReport: report, isPersonal },
+      produce: (working, tell) => this.#unpack(blob, 'gzip', { draft, signal: working, report: tell }),
     });
-    const facts = factsIn(kept.description);
-    kept.release();
-    if (facts !== undefined) return facts;
-    throw new PassthroughError('INTERNAL', `Cannot use what is known of layer ${quoted(layer.digest)}`);
+    release();
+    return value;
   }
 
   /**
-   * A layer compressed anew. zlib's output differs between versions, so each has a file of its own.
+   * The form of a stored blob in layout docker-gzip, by its first bytes: as it is, or compressed anew.
+   *
+   * @throws PassthroughError `DAMAGED`, and what fetching the blob again throws
+   */
+  async loadableForm(blob: BlobOfLayer, signal: AbortSignal): Promise<'compressed' | 'gzip'> {
+    for await (const head of readBlob(blob, signal, { start: 0, end: Math.min(HEAD_LENGTH, blob.file.size) }))
+      return isLoadable(head) ? 'compressed' : 'gzip';
+    return 'gzip';
+  }
+
+  /**
+   * A layer compressed anew.
    *
    * @returns the file, which the caller owns
    * @throws PassthroughError as `fetchLayer`; `DAMAGED`
    */
-  deflated(blob: BlobOfLayer, { signal, account }: GzipCall): Promise<Stored> {
-    return this.#store.obtain(layerKey(blob.layer, `gzip-${process.versions.zlib}`, blob.location), {
+  async deflated(blob: BlobOfLayer, { signal, account }: GzipCall): Promise<Stored> {
+    const { layer, location } = blob;
+    const file = await this.#store.obtain(deflatedKey(layer, location), {
       signal,
       account,
       produce: async (draft, working) => {
@@ -99,6 +103,8 @@ export class GzipLayers {
         return {};
       },
     });
+    this.#known.addDeflated(layer, location, file.size);
+    return file;
   }
 
   /** The uncompressed bytes of a stored blob. */
@@ -116,15 +122,15 @@ export class GzipLayers {
    * @returns what it has shown
    * @throws PassthroughError as `fetchLayer`; `DAMAGED`
    */
-  unpackInto(blob: BlobOfLayer, target: UnpackTarget): Promise<LayerFacts | undefined> {
+  unpackInto(blob: BlobOfLayer, target: UnpackTarget): Promise<LayerFacts> {
     return this.#unpack(blob, 'uncompressed', target);
   }
 
   async #unpack(
     blob: BlobOfLayer,
-    form: 'gzip' | 'uncompressed',
+    form: Exclude<WrittenForm, 'compressed'>,
     target: UnpackTarget,
-  ): Promise<LayerFacts | undefined> {
+  ): Promise<LayerFacts> {
     const bytes = readBlob(blob, target.signal);
     try {
       return await writeLayer(bytes, { layer: blob.layer, form, memory: this.#memory, ...target });
@@ -137,6 +143,16 @@ export class GzipLayers {
 /** Where the bytes of an unpacked layer go. */
 type UnpackTarget = Pick<LayerTarget, 'draft' | 'signal' | 'report'>;
 
-function readBlob({ file, refetch }: BlobOfLayer, signal: AbortSignal) {
-  return readRepairing(file, undefined, () => refetch(signal));
+/** Whether engines load a blob as a layer of layout docker-gzip, by its first {@link HEAD_LENGTH} bytes. */
+export function isLoadable(head: Uint8Array): boolean {
+  try {
+    return detectCompression(head, 'a layer') === 'gzip';
+  } catch {
+    // bzip2 and xz, which engines unpack.
+    return true;
+  }
+}
+
+function readBlob({ file, refetch }: BlobOfLayer, signal: AbortSignal, range?: ByteRange) {
+  return readRepairing(file, range, () => refetch(signal));
 }

@@ -3,6 +3,7 @@ import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import { isForeignLayer } from '../../image/media-type.ts';
 import type { RepositoryLocation } from '../../registry/repository.ts';
+import type { DerivedKey } from '../../storage/store-key.ts';
 
 /**
  * The key of a layer in the store. It contains the registry, since a blob from one registry must not be served for another; for a
@@ -16,9 +17,35 @@ export function layerKey(layer: Descriptor, kind: string, { origin, name }: Repo
   return `${kind} ${digest} ${size} ${liesOutside(layer) ? `${origin}/${name}` : origin}`;
 }
 
-/** The form in which the store has a layer for a form. Plain gzip is the blob itself. */
-export function storedForm(form: LayerForm): Exclude<LayerForm, 'gzip'> {
-  return form === 'gzip' ? 'compressed' : form;
+/** The key of a layer's blob. */
+export function blobKey(layer: Descriptor, location: RepositoryLocation): string {
+  return layerKey(layer, 'compressed', location);
+}
+
+/** The key of a layer's uncompressed bytes, which can be made again from the blob. */
+export function inflatedKey(layer: Descriptor, location: RepositoryLocation): DerivedKey {
+  return { key: layerKey(layer, 'uncompressed', location), from: blobKey(layer, location) };
+}
+
+/** The key of a layer that is compressed anew. zlib's output differs between versions, so each has a file of its own. */
+export function deflatedKey(layer: Descriptor, location: RepositoryLocation): DerivedKey {
+  const key = layerKey(layer, `gzip-${process.versions.zlib}`, location);
+  return { key, from: blobKey(layer, location) };
+}
+
+/** The digest by which an archive names a layer's bytes. Those that were compressed anew are no blob, so their diff ID does. */
+export function entryDigest(
+  { descriptor, diffId, isDeflated }: LayerBytes,
+  form: LayerForm,
+): Digest | undefined {
+  return form === 'compressed' || (form === 'loadable' && isDeflated !== true) ? descriptor.digest : diffId;
+}
+
+/** What tells the bytes of a layer in an archive. */
+interface LayerBytes {
+  readonly descriptor: Descriptor;
+  readonly diffId: Digest | undefined;
+  readonly isDeflated?: boolean | undefined;
 }
 
 /** Whether the descriptor names a place outside of the registry. */

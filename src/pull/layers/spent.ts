@@ -39,6 +39,9 @@ export class Spent {
     }
   };
 
+  /** Receives reports of which only the blob's bytes count. */
+  readonly watchBlob = ({ compressed }: LayerReport): void => this.#advance(compressed);
+
   /** Counts the uncompressed bytes that no report has told. */
   settle(uncompressed: number): void {
     this.#tooLarge.signal.throwIfAborted();

@@ -1,6 +1,6 @@
 import type { CheckedFile } from '../checked-file.ts';
-import type { FileIndex } from '../file-index.ts';
 import type { IncomingFile, StoreFolder } from '../folder.ts';
+import type { FileIndex } from '../index/file-index.ts';
 
 /** Where a draft is written, and where its bytes are counted. */
 export interface DraftPlace {

@@ -212,7 +212,7 @@ function sourceOf(
 }
 
 function formOf(layout: ImageLayout = 'docker-gzip'): 'compressed' | 'uncompressed' {
-  return LAYOUT_TABLE[layout].layerForm;
+  return LAYOUT_TABLE[layout].layerForm === 'uncompressed' ? 'uncompressed' : 'compressed';
 }
 
 function namedImages(images: ImagesToWrite): readonly { readonly name: Reference; readonly image: Image }[] {

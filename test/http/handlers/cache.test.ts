@@ -8,6 +8,7 @@ import {
   APP,
   APP_FILE,
   assertHolds,
+  assertHoldsPacked,
   BUNDLE,
   blobsOf,
   layerOf,
@@ -188,7 +189,7 @@ describe('the folder of the cache', () => {
     const env = { WORKSPACE_DIR: scene.directory };
     await using first = await scene.start(env);
     assertHolds(await first.request(APP_FILE), APP);
-    assert.equal((await storedFiles(scene.directory)).length, APP.layers.length);
+    assert.equal((await storedFiles(scene.directory)).length, 2 * APP.layers.length, 'blobs and inflated');
     {
       await using second = await scene.start(env);
       assertHolds(await second.request(APP_FILE), APP);
@@ -242,7 +243,7 @@ describe('a cache', () => {
     for (const [step, [at, fetched]] of expected.entries()) {
       const image = images[at] ?? assert.fail();
       scene.takeRequests();
-      assertHolds(await service.request(`/docker/team_one_${at}.tar`), image);
+      assertHoldsPacked(await service.request(`/docker-gzip/team_one_${at}.tar`), image);
       await service.openFiles();
       assert.ok((await bytesIn(scene.directory)) <= maxBytes);
       const layer = `GET team/one/blobs/${image.layers[0]?.digest}`;

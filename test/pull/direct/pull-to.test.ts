@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { zstdCompressSync } from 'node:zlib';
 import { IMAGE_LAYOUTS } from '../../../src/archive/archive.ts';
 import { ImageService } from '../../../src/pull/image-service.ts';
 import type { ImageServiceOptions } from '../../../src/pull/options.ts';
@@ -11,7 +12,7 @@ import type { Progress } from '../../../src/pull/progress.ts';
 import { type ArchiveRequest, archiveRequest, imageRequest } from '../../../src/pull/request.ts';
 import { DOCKER_HUB } from '../../../src/registry/registry-host.ts';
 import { testOnSmallDisk } from '../../storage/folder.ts';
-import { readAll } from '../../support/collect.ts';
+import { readAll, sha256 } from '../../support/collect.ts';
 import { type FakeRegistryOptions, startFakeRegistry } from '../../support/fake-registry.ts';
 import { makeImage, makeIndex, makeLayer } from '../../support/image.ts';
 import { QUICK_RETRY } from '../../support/service.ts';
@@ -30,6 +31,11 @@ const IMAGE = makeImage({
 });
 const OTHER = makeImage({ layers: [SHARED, { tar: makeLayer({ top: 'y' }) }] });
 const EMPTY = makeImage({ layers: [] });
+const ZEROS = makeLayer({ zeros: Buffer.alloc(3_000_000) });
+/** Its media types say gzip of each layer. */
+const LYING = makeImage({
+  layers: [SHARED, { blob: zstdCompressSync(ZEROS), diffId: sha256(ZEROS) }, { blob: ZEROS, diffId: sha256(ZEROS) }],
+});
 const INDEX = makeIndex([
   { image: IMAGE, platform: { os: 'linux', architecture: 'amd64' } },
   { image: OTHER, platform: { os: 'linux', architecture: 'arm64' } },
@@ -43,6 +49,7 @@ async function start(options: ImageServiceOptions = {}, registryOptions: FakeReg
   registry.push('team/other', '2', OTHER);
   registry.push('team/empty', '3', EMPTY);
   registry.push('team/all', '4', INDEX);
+  registry.push('team/lying', '5', LYING);
   const folder = await mkdtemp(join(tmpdir(), 'pull-to-'));
   stack.defer(() => rm(folder, { recursive: true }));
   const workspaceDirectory = await mkdtemp(join(tmpdir(), 'work-'));
@@ -82,6 +89,7 @@ describe('a file has the bytes that the service would send', () => {
       [`${layout}, with a layer twice`, ['team/app:1'], { layout }],
       [`${layout}, several images`, ['team/app:1', 'team/other:2', 'team/empty:3'], { layout }],
       [`${layout}, an image without layers`, ['team/empty:3'], { layout }],
+      [`${layout}, with layers against their media types`, ['team/lying:5'], { layout }],
       [
         `${layout}, from an index`,
         ['team/all:4'],

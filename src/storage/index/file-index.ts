@@ -1,12 +1,22 @@
-import { instruments } from '../telemetry/metrics.ts';
-import type { CheckedFile } from './checked-file.ts';
-import type { StoreFolder } from './folder.ts';
+import { instruments } from '../../telemetry/metrics.ts';
+import type { CheckedFile } from '../checked-file.ts';
+import type { StoreFolder } from '../folder.ts';
+import { sourceOf } from '../store-key.ts';
 
 /** Most unused files that stay open. Opening a file takes as long as sending a small one. */
 const MAX_IDLE_OPEN = 128;
 
 /** Least time between two updates of a file's time of use on the disk, in milliseconds. */
 const TOUCH_INTERVAL_MS = 60_000;
+
+/**
+ * How much faster a file ages that can be made again from another stored file. The file with the greatest age is evicted.
+ *
+ * An inflated layer takes two to four times the disk of its blob, and inflating costs seconds, but no registry. Fetching a blob again
+ * costs the network, and fails while the registry is down. So the inflated file goes first when both were last used together, while
+ * one that is used every hour outlives a blob that nothing has used for 16 hours.
+ */
+const DERIVED_AGING = 16;
 
 /** Settings of {@link FileIndex}. */
 export interface FileIndexOptions {
@@ -31,11 +41,18 @@ export interface IndexStatistics {
 /** A file in the folder. */
 interface Entry {
   readonly bytes: number;
+  /** Time of the last use, in milliseconds since 1970. */
+  usedAt: number;
+  /** The file that this one can be made from; `undefined` where there is none. */
+  readonly source: string | undefined;
   /** Time of the last update of its time of use on the disk, by `performance.now()`. */
   touchedAt: number;
 }
 
-/** The complete files of a folder in the order of their last use, and their bytes. Evicts the least recently used ones (LRU). */
+/**
+ * The complete files of a folder in the order of their last use, and their bytes. Evicts the least recently used ones (LRU); those
+ * that can be made again age faster, see {@link DERIVED_AGING}.
+ */
 export class FileIndex {
   readonly #options: FileIndexOptions;
   /** From the least to the most recently used. */
@@ -56,8 +73,9 @@ export class FileIndex {
 
   /** Reads the content of the folder. */
   async load(): Promise<void> {
-    for (const { name, bytes } of await this.#options.folder.list()) {
-      this.#entries.set(name, { bytes, touchedAt: Number.NEGATIVE_INFINITY });
+    for (const { name, bytes, usedAt } of await this.#options.folder.list()) {
+      const source = sourceOf(name);
+      this.#entries.set(name, { bytes, usedAt, source, touchedAt: Number.NEGATIVE_INFINITY });
       this.count(bytes);
     }
     this.trim();
@@ -101,7 +119,8 @@ export class FileIndex {
   add(name: string, bytes: number): void {
     this.count(bytes - (this.#entries.get(name)?.bytes ?? 0));
     this.#entries.delete(name);
-    this.#entries.set(name, { bytes, touchedAt: performance.now() });
+    const times = { usedAt: Date.now(), touchedAt: performance.now() };
+    this.#entries.set(name, { bytes, source: sourceOf(name), ...times });
   }
 
   /** Takes back an open file after its last use. It stays open for the next one, within a limit. */
@@ -140,13 +159,12 @@ export class FileIndex {
     instruments().workspaceUsage.add(bytes);
   }
 
-  /** Evicts least recently used files until the rest is within the limit, or is in use. */
+  /** Evicts files until the rest is within the limit, or is in use. */
   trim(): void {
-    const { maxBytes } = this.#options;
-    if (this.#bytes <= maxBytes) return;
-    for (const name of this.#unused()) {
+    while (this.#bytes > this.#options.maxBytes) {
+      const name = this.#oldest();
+      if (name === undefined) return;
       this.#evict(name);
-      if (this.#bytes <= maxBytes) return;
     }
   }
 
@@ -158,7 +176,7 @@ export class FileIndex {
   async makeRoom(): Promise<boolean> {
     // Removals under way may free enough.
     if (this.#pending.size === 0) {
-      const [name] = this.#unused();
+      const name = this.#oldest();
       if (name === undefined) return false;
       this.#evict(name);
     }
@@ -168,7 +186,7 @@ export class FileIndex {
 
   /** Whether a file could be evicted. */
   get hasUnused(): boolean {
-    return this.#unused().next().done !== true;
+    return this.#oldest() !== undefined;
   }
 
   /** Waits for removals that are under way. */
@@ -194,8 +212,19 @@ export class FileIndex {
     }
   }
 
-  *#unused(): Generator<string, void, undefined> {
-    for (const name of this.#entries.keys()) if (!this.#options.isUsed(name)) yield name;
+  /** The file to evict next; `undefined` where all are in use. */
+  #oldest(): string | undefined {
+    const now = Date.now();
+    const found = new Map<boolean, { readonly name: string; readonly age: number }>();
+    // The first of each kind is the least recently used one.
+    for (const [name, { usedAt, source }] of this.#entries) {
+      const isDerived = source !== undefined && this.#entries.has(source);
+      if (found.has(isDerived) || this.#options.isUsed(name)) continue;
+      found.set(isDerived, { name, age: Math.max(1, now - usedAt) * (isDerived ? DERIVED_AGING : 1) });
+      if (found.size === 2) break;
+    }
+    const [derived, other] = [found.get(true), found.get(false)];
+    return (derived?.age ?? 0) >= (other?.age ?? 0) ? derived?.name : other?.name;
   }
 
   #evict(name: string): void {
@@ -209,6 +238,7 @@ export class FileIndex {
     if (entry === undefined) return;
     this.#entries.delete(name);
     this.#entries.set(name, entry);
+    entry.usedAt = Date.now();
     const now = performance.now();
     if (now - entry.touchedAt < TOUCH_INTERVAL_MS) return;
     entry.touchedAt = now;
