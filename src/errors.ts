@@ -15,7 +15,7 @@ export type ErrorCode =
   | 'INVALID_REFERENCE'
   /** A query parameter means nothing for the route. */
   | 'UNKNOWN_PARAMETER'
-  /** The header of a request is malformed. */
+  /** The header of a request is malformed, or a parameter of a route that asks for no image. */
   | 'INVALID_REQUEST'
   /** A configuration variable or the command line has a value that is not allowed. */
   | 'INVALID_CONFIGURATION'

@@ -7,8 +7,8 @@ export interface Progress {
   /** The layers that are fetched now, in the order in which their first bytes came. */
   readonly inFlight: readonly LayerProgress[];
   /**
-   * Lists the layers as they are at the time of the call, in the order in which they were requested: at most
-   * {@link MAX_LISTED_LAYERS}. Nothing lists them for an archive that was stored already.
+   * Lists the layers as they are at the time of the call, in the order in which they were requested: the first 128
+   * of them. Nothing lists them for an archive that was stored already.
    */
   readonly listLayers?: (() => readonly LayerStatus[]) | undefined;
 }

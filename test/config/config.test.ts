@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { describe, test } from 'node:test';
 import { type Config, configWarnings, loadConfig, variableWarnings } from '../../src/config/config.ts';
 import { DEFAULT_OPTIONS } from '../../src/pull/options.ts';
+import { parseNetworks } from '../../src/util/network/networks.ts';
 
 const MIB = 1024 ** 2;
 
@@ -30,6 +31,7 @@ test('every setting has a default', () => {
       allowedNetworks: undefined,
       trustedProxies: undefined,
     },
+    access: { statusNetworks: parseNetworks('127.0.0.0/8,::1'), pageOrigins: [], hosts: [] },
     requestsPerClient: 16,
     logLevel: 'info',
     exporters: { TRACES: [], METRICS: [], LOGS: [] },
@@ -104,6 +106,19 @@ describe('a variable sets its own setting', () => {
     ['MAX_CONNECTIONS', '1', ({ http }) => http.maxConnections, 1],
     ['MAX_CONNECTIONS', '1000000', ({ http }) => http.maxConnections, 1_000_000],
     ['MAX_REQUESTS_PER_CLIENT', '4', ({ requestsPerClient }) => requestsPerClient, 4],
+    [
+      'STATUS_ALLOWED_NETWORKS',
+      '10.0.0.0/8',
+      ({ access }) => access.statusNetworks.contains('10.1.2.3'),
+      true,
+    ],
+    ['PAGE_ORIGINS', 'https://a.example', ({ access }) => access.pageOrigins, ['https://a.example']],
+    [
+      'HTTP_ALLOWED_HOSTS',
+      '*.example.com:8080',
+      ({ access }) => access.hosts,
+      [{ hostname: 'example.com', isWildcard: true, port: 8080 }],
+    ],
     ['REGISTRY_SERVICE', 'my service', ({ registry }) => registry.defaultHost.service, 'my service'],
     [
       'REGISTRY_NAME',

@@ -49,6 +49,7 @@ const OTHER: Variables = {
   IOX_SCHEMA_VERSION: '2.17',
   HTTP_HOST: '127.0.0.1',
   HTTPS_ONLY: 'yes',
+  STATUS_ALLOWED_NETWORKS: '10.0.0.0/8',
   LOG_LEVEL: 'debug',
   REGISTRY_URL: 'https://registry.example',
   REGISTRY_AUTH_URL: 'https://registry.example/token',

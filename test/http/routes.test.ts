@@ -17,6 +17,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   '/tags/{repository}': '/tags/a',
   '/prepare/{archive}': '/prepare/docker/a_1.tar',
   '/preparations/{id}': '/preparations/1',
+  '/status': '/status',
   '/health': '/health',
   '/ready': '/ready',
   '/': '/',

@@ -111,7 +111,7 @@ test('a preparation runs without a waiting caller, and can be looked up when it 
   await using scene = await start();
   const { preparation, ended } = scene.images.prepare(scene.request(), { path: '/docker/team_app_1.tar' });
   assert.deepEqual(preparation.subject, {
-    path: '/docker/team_app_1.tar',
+    ...{ path: '/docker/team_app_1.tar', layout: 'docker', platform: 'linux/amd64' },
     images: [`${scene.registry.host}/team/app:1`],
   });
   const { state, progress } = await within(ended, 'the preparation');

@@ -1,7 +1,7 @@
 import { PassthroughError } from '../../errors.ts';
 import { clientOf } from '../client-limit.ts';
 
-/** Most clients that listen to preparations at once: each takes some 20 KB, and a connection. */
+/** Most clients that listen to preparations at once: each takes some 25 KB, and a connection. */
 const MAX_LISTENERS = 1000;
 
 /** Most of them from one client. A page has one, and a browser opens six connections to a service at most. */

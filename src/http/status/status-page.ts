@@ -26,8 +26,8 @@ dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.75rem 0.3rem 0; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
-td { min-width: 4rem; overflow-wrap: anywhere; }
-td:first-child { min-width: 12rem; }
+td { white-space: nowrap; }
+td:first-child { min-width: 14rem; white-space: normal; overflow-wrap: anywhere; }
 progress { width: 8rem; max-width: 100%; }
 .bad { color: var(--bad); }
 `;

@@ -27,7 +27,7 @@ export interface FileIndexOptions {
   readonly isUsed: (name: string) => boolean;
 }
 
-/** See {@link FileIndex.statistics}. */
+/** What a store has on the disk now, and what it has evicted since the start. */
 export interface IndexStatistics {
   /** Bytes in the folder, including files that are being written. */
   readonly bytes: number;
