@@ -28,6 +28,8 @@ export interface Registry {
   readonly port: number;
   /** The PEM file of the private authority, in mode `tls`. */
   readonly authority?: string;
+  /** The file with its users, in mode `htpasswd`. The registry reads it again when it changes. */
+  readonly htpasswd?: string;
   /** In mode `token`. */
   readonly tokenServer?: TokenServer;
   /** Arguments for skopeo with which it may push. */
@@ -41,17 +43,28 @@ interface Setup {
   readonly auth?: object;
   readonly tls?: object;
   readonly authority?: string;
+  readonly htpasswd?: string;
   readonly tokenServer?: TokenServer;
 }
 
-async function setUp(mode: RegistryMode, stack: AsyncDisposableStack, directory: string): Promise<Setup> {
+/** The line of a user in a file of `htpasswd`. */
+export async function htpasswdLine(username: string, password: string): Promise<string> {
+  return await run('htpasswd', ['-inB', username], { input: password });
+}
+
+async function setUp(
+  mode: RegistryMode,
+  stack: AsyncDisposableStack,
+  directory: string,
+  username: string,
+): Promise<Setup> {
   switch (mode) {
     case 'none':
       return {};
     case 'htpasswd': {
       const path = join(directory, 'htpasswd');
-      await writeFile(path, await run('htpasswd', ['-inB', USERNAME], { input: PASSWORD }));
-      return { auth: { htpasswd: { realm: 'Registry Realm', path } } };
+      await writeFile(path, await htpasswdLine(username, PASSWORD));
+      return { auth: { htpasswd: { realm: 'Registry Realm', path } }, htpasswd: path };
     }
     case 'token': {
       const known = { username: USERNAME, password: PASSWORD };
@@ -68,10 +81,17 @@ async function setUp(mode: RegistryMode, stack: AsyncDisposableStack, directory:
   }
 }
 
-/** Starts a registry in `mode` on a free port; it ends, and its storage goes, when `stack` is undone. */
-export async function startRegistry(stack: AsyncDisposableStack, mode: RegistryMode): Promise<Registry> {
+/**
+ * Starts a registry in `mode` on a free port; it ends, and its storage goes, when `stack` is undone.
+ * @param username of the user in mode `htpasswd`
+ */
+export async function startRegistry(
+  stack: AsyncDisposableStack,
+  mode: RegistryMode,
+  username = USERNAME,
+): Promise<Registry> {
   const directory = await temporaryDirectory(stack, `registry-${mode}`);
-  const { auth, tls, authority, tokenServer } = await setUp(mode, stack, directory);
+  const { auth, tls, authority, htpasswd, tokenServer } = await setUp(mode, stack, directory, username);
   const config = join(directory, 'config.yml');
   const settings = {
     version: '0.1',
@@ -107,10 +127,11 @@ export async function startRegistry(stack: AsyncDisposableStack, mode: RegistryM
   return {
     ...{ mode, host, stop, port: Number(port), origin: `${mode === 'tls' ? 'https' : 'http'}://${host}` },
     ...(authority === undefined ? {} : { authority }),
+    ...(htpasswd === undefined ? {} : { htpasswd }),
     ...(tokenServer === undefined ? {} : { tokenServer }),
     pushArguments: [
       '--dest-tls-verify=false',
-      ...(hasUsers ? ['--dest-creds', `${USERNAME}:${PASSWORD}`] : []),
+      ...(hasUsers ? ['--dest-creds', `${username}:${PASSWORD}`] : []),
     ],
   };
 }
