@@ -17,6 +17,7 @@ const NOT_PASSED_ON: ReadonlySet<string> = new Set([
   'HTTP_HOST',
   'HTTP_PORT',
   'NODE_EXTRA_CA_CERTS',
+  'REGISTRY_CERTS_DIR',
   'WORKSPACE_DIR',
 ]);
 
@@ -97,7 +98,7 @@ export function composeFile(compose: string, page: string): string {
   }
   const names = rowsOf(page)
     .flatMap((row) => row.names)
-    .filter((name) => !NOT_PASSED_ON.has(name));
+    .filter((name) => !NOT_PASSED_ON.has(name) && !name.endsWith('_FILE'));
   const list = names.map((name) => `      - ${name}\n`).join('');
   return `${compose.slice(0, start)}${MARKS[0]}\n${list}${compose.slice(end)}`;
 }

@@ -28,6 +28,8 @@ export interface Registry {
   readonly port: number;
   /** The PEM file of the private authority, in mode `tls`. */
   readonly authority?: string;
+  /** The file with its users, in mode `htpasswd`. The registry reads it again when it changes. */
+  readonly htpasswd?: string;
   /** In mode `token`. */
   readonly tokenServer?: TokenServer;
   /** Arguments for skopeo with which it may push. */
@@ -41,7 +43,13 @@ interface Setup {
   readonly auth?: object;
   readonly tls?: object;
   readonly authority?: string;
+  readonly htpasswd?: string;
   readonly tokenServer?: TokenServer;
+}
+
+/** The line of a user in a file of `htpasswd`. */
+export async function htpasswdLine(username: string, password: string): Promise<string> {
+  return await run('htpasswd', ['-inB', username], { input: password });
 }
 
 async function setUp(
@@ -55,8 +63,8 @@ async function setUp(
       return {};
     case 'htpasswd': {
       const path = join(directory, 'htpasswd');
-      await writeFile(path, await run('htpasswd', ['-inB', username], { input: password }));
-      return { auth: { htpasswd: { realm: 'Registry Realm', path } } };
+      await writeFile(path, await htpasswdLine(username, password));
+      return { auth: { htpasswd: { realm: 'Registry Realm', path } }, htpasswd: path };
     }
     case 'token': {
       const tokenServer = await startTokenServer(stack, directory, { username, password });
@@ -92,7 +100,7 @@ export async function startRegistry(
   { user = { username: USERNAME, password: PASSWORD }, proxy }: RegistryOptions = {},
 ): Promise<Registry> {
   const directory = await temporaryDirectory(stack, `registry-${mode}`);
-  const { auth, tls, authority, tokenServer } = await setUp(mode, stack, directory, user);
+  const { auth, tls, authority, htpasswd, tokenServer } = await setUp(mode, stack, directory, user);
   const config = join(directory, 'config.yml');
   const settings = {
     version: '0.1',
@@ -129,6 +137,7 @@ export async function startRegistry(
   return {
     ...{ mode, host, stop, port: Number(port), origin: `${mode === 'tls' ? 'https' : 'http'}://${host}` },
     ...(authority === undefined ? {} : { authority }),
+    ...(htpasswd === undefined ? {} : { htpasswd }),
     ...(tokenServer === undefined ? {} : { tokenServer }),
     pushArguments: [
       '--dest-tls-verify=false',
