@@ -30,7 +30,7 @@ const UNKNOWN_ISSUER = `No authority in ${VARIABLES.tlsClientAuthorities} has is
 const REASONS: ReadonlyMap<string, string> = new Map([
   ['CERT_HAS_EXPIRED', "The client's certificate has expired"],
   ['CERT_NOT_YET_VALID', "The client's certificate is not valid yet"],
-  ['ECONNRESET', 'The client has left'],
+  ['ECONNRESET', 'The client has left, or the handshake took too long'],
   ['ERR_SSL_EXCESSIVE_MESSAGE_SIZE', "The client's certificates are too large"],
   ['ERR_SSL_NO_APPLICATION_PROTOCOL', `The client does not offer ${PROTOCOL}`],
   ['ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE', 'The client has sent no certificate'],
@@ -106,6 +106,8 @@ export class TlsHandshakes {
 
   /** Begins the handshake of a new connection, which is closed if it does not end in time. */
   begin(socket: Socket, call: HandshakeCall): void {
+    // A connection that is broken already has no address, and so no name of its own.
+    if (socket.remoteAddress === undefined) return void socket.destroy();
     const name = nameOf(socket);
     // Not the time-out of Node, which begins again with each byte.
     const timer = setTimeout(() => socket.destroy(), this.#limitMs).unref();

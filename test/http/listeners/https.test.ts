@@ -2,16 +2,23 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { connect as connectPlain } from 'node:net';
+import { type AddressInfo, connect as connectPlain, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { before, describe, test } from 'node:test';
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
 import type { Peer } from '../../../src/http/connections/peer.ts';
+import { TlsHandshakes } from '../../../src/http/listeners/tls-handshakes.ts';
 import { type Authority, type Issued, makeAuthority } from '../../support/authority.ts';
 import { request } from '../../support/http-request.ts';
 import { answerOk, type Handle } from '../../support/http-server.ts';
 import { connectRaw } from '../../support/raw-client.ts';
-import { connectTls, startTlsServer, type TlsFolder, writeTls } from '../../support/tls-server.ts';
+import {
+  connectTls,
+  memoryLogger,
+  startTlsServer,
+  type TlsFolder,
+  writeTls,
+} from '../../support/tls-server.ts';
 import { within } from '../../support/within.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -196,6 +203,33 @@ describe('a slow handshake', () => {
       /^HTTP\/1\.1 408 Request Timeout\r\n/,
     );
   });
+});
+
+test('a handshake begins when it is its turn', async () => {
+  const { logger } = memoryLogger();
+  const handshakes = await TlsHandshakes.start({ files: folder.files, logger }, 60_000);
+  const waiting = Promise.withResolvers<() => void>();
+  const secured = Promise.withResolvers<string | undefined>();
+  const server = createServer((socket) =>
+    handshakes.begin(socket, {
+      turn: waiting.resolve,
+      secured: (_, certificate) => secured.resolve(certificate),
+    }),
+  ).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  let isSecure = false;
+  const client = connect({ host: '127.0.0.1', port, servername: 'localhost', ca: authority.cert });
+  client.once('secureConnect', () => {
+    isSecure = true;
+  });
+  const begin = await within(waiting.promise, 'a turn');
+  assert.equal(isSecure, false);
+  begin();
+  assert.equal(await within(secured.promise, 'a handshake'), undefined);
+  client.destroy();
+  server.close();
+  handshakes.stop();
 });
 
 describe('a connection of https', () => {
