@@ -46,7 +46,8 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
   CREDENTIALS_REQUIRED: {
     means:
       'The client sent no Basic credentials, or unreadable ones. With a [reference](routes.md#by-reference) also: the registry refuses an anonymous pull. On IOS-XE the first 401 of a download is normal.',
-    remedy: 'Send the user name and token of the registry: `curl -u`, or `ip http client username` on IOS-XE.',
+    remedy:
+      'Send the user name and token of the registry: `curl -u`, or `ip http client username` on IOS-XE.',
   },
   CROSS_SITE: {
     means:
@@ -101,7 +102,8 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
   },
   VERIFICATION_FAILED: {
     means: 'Digest or size of what the registry sent do not match. No byte was sent to the client.',
-    remedy: 'Try again once. If it stays, the registry or a proxy on the way is broken: the log has both digests.',
+    remedy:
+      'Try again once. If the error stays, the registry or a proxy on the way is broken: the log has both digests.',
   },
   REGISTRY_FAILED: {
     means: 'The registry answered 5xx at every attempt, or something that the protocol does not allow.',
@@ -137,8 +139,7 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
   NO_SPACE: {
     means:
       'The disk of `CACHE_DIR` or `WORKSPACE_DIR` is full. A line names the variable, its folder, and how much is free.',
-    remedy:
-      'Remove files, lower `CACHE_MAX_BYTES`, or choose a larger disk: see [Disk](operations.md#disk).',
+    remedy: 'Remove files, lower `CACHE_MAX_BYTES`, or choose a larger disk: see [Disk](operations.md#disk).',
   },
   CANNOT_WRITE: {
     means:

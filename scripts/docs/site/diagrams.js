@@ -1,0 +1,47 @@
+/*
+ * Draws the Mermaid diagrams of a page in the colours of its scheme, and again when a reader changes the scheme. The program lies
+ * beside this file and is loaded only by pages with diagrams. Without scripts, a reader sees the source of a diagram.
+ */
+(() => {
+  const blocks = [...document.querySelectorAll('pre.diagram')].map((element) => ({
+    element,
+    source: element.textContent,
+  }));
+  if (blocks.length === 0) return;
+
+  const scheme = () => document.body.getAttribute('data-md-color-scheme');
+
+  const draw = async () => {
+    window.mermaid.initialize({
+      startOnLoad: false,
+      securityLevel: 'strict',
+      theme: scheme() === 'slate' ? 'dark' : 'default',
+      fontFamily: getComputedStyle(document.body).fontFamily,
+    });
+    for (const [index, { element, source }] of blocks.entries()) {
+      try {
+        const { svg } = await window.mermaid.render(`diagram-${index}`, source);
+        const figure = document.createElement('div');
+        figure.className = 'diagram';
+        figure.innerHTML = svg;
+        blocks[index].element.replaceWith(figure);
+        blocks[index].element = figure;
+      } catch (error) {
+        element.dataset.error = String(error);
+      }
+    }
+  };
+
+  const program = document.createElement('script');
+  program.src = new URL('mermaid.min.js', document.currentScript.src).href;
+  program.addEventListener('load', async () => {
+    await draw();
+    let drawn = scheme();
+    new MutationObserver(async () => {
+      if (scheme() === drawn) return;
+      drawn = scheme();
+      await draw();
+    }).observe(document.body, { attributes: true, attributeFilter: ['data-md-color-scheme'] });
+  });
+  document.head.append(program);
+})();
