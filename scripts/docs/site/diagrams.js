@@ -3,6 +3,9 @@
  * beside this file and is loaded only by pages with diagrams. Without scripts, a reader sees the source of a diagram.
  */
 (() => {
+  /** The smallest scale of a diagram. */
+  const SMALLEST = 0.7;
+
   const blocks = [...document.querySelectorAll('pre.diagram')].map((element) => ({
     element,
     source: element.textContent,
@@ -16,6 +19,8 @@
       startOnLoad: false,
       securityLevel: 'strict',
       theme: scheme() === 'slate' ? 'dark' : 'default',
+      flowchart: { nodeSpacing: 30, rankSpacing: 40 },
+      sequence: { wrap: true, width: 130, actorMargin: 20, messageFontSize: 14, noteFontSize: 14 },
       fontFamily: getComputedStyle(document.body).fontFamily,
     });
     for (const [index, { element, source }] of blocks.entries()) {
@@ -24,6 +29,9 @@
         const figure = document.createElement('div');
         figure.className = 'diagram';
         figure.innerHTML = svg;
+        // A diagram shrinks to the width of the page as long as its text can be read; then it scrolls.
+        const picture = figure.querySelector('svg');
+        picture.style.minWidth = `${picture.viewBox.baseVal.width * SMALLEST}px`;
         blocks[index].element.replaceWith(figure);
         blocks[index].element = figure;
       } catch (error) {
