@@ -58,7 +58,7 @@ const SCRIPTS: readonly [start: string, path: string][] = [
 
 /** Lines of IOS. */
 const OF_DEVICE =
-  /^ *(?:switch# )?(?:copy |verify \/md5 |configure terminal|end$|no |ip |app-hosting |app-vnic |vlan |show )/;
+  /^ *(?:switch# )?(?:copy |verify \/md5 |configure terminal|end$|no |ip |app-hosting |app-vnic |vlan |show |iox$|interface |switchport |delete )/;
 
 /** What begins a block of a device. */
 const STARTS_DEVICE = /^(?:switch# )?(?:copy http|verify \/md5|configure terminal|app-hosting )/m;
