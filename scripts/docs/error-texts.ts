@@ -148,7 +148,7 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
   },
   DAMAGED: {
     means: 'A prepared file was damaged on the disk and could not be fetched again.',
-    remedy: 'Ask again: the file is fetched anew. Check the disk: the log has `store_damage`.',
+    remedy: 'Ask again: the file is fetched again. Check the disk: the log has `store_damage`.',
   },
   INVALID_CONFIGURATION: {
     means: 'A setting cannot be used. It ends the start and is not an answer to a request.',
