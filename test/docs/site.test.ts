@@ -13,8 +13,8 @@ import { pagePaths, readPage } from './markdown.ts';
 /** An entry of mkdocs' navigation: a title with a page, or with further entries. */
 type Entry = Readonly<Record<string, string | readonly Entry[]>>;
 
-/** The API reference, which `npm run docs:api` writes. */
-const API = 'api/index.html';
+/** What is no Markdown: the website with its builder, and the API reference, which `npm run docs:api` writes. */
+const FURTHER = ['index.html', 'api/index.html'];
 
 function pagesIn(entries: readonly Entry[]): readonly string[] {
   return entries.flatMap((entry) =>
@@ -35,8 +35,8 @@ describe('the navigation', () => {
     );
   });
 
-  test('has nothing else but the API reference, and nothing twice', () => {
-    assert.deepEqual(listed.toSorted(), [...pages, API].toSorted());
+  test('has nothing else but website and API reference, and nothing twice', () => {
+    assert.deepEqual(listed.toSorted(), [...pages, ...FURTHER].toSorted());
   });
 });
 

@@ -183,6 +183,13 @@ test('Prometheus reads the metrics, and has each series of alerts and dashboard'
     assert.deepEqual([...new Set(asked.flatMap(groupsOf)).difference(known)], []);
   });
 
+  for (const expression of new Set(asked)) {
+    await t.test(`it evaluates ${expression.trim()}`, async () => {
+      const filled = expression.replaceAll('$__rate_interval', '1m').replaceAll(/\$(?:job|instance)/g, '.+');
+      assert.ok(await ask('query', `query=${filled}`));
+    });
+  }
+
   await t.test('it has taken the alerts, and evaluates them without an error', async () => {
     const rules = await until(
       'evaluation',
