@@ -15,10 +15,13 @@
   const scheme = () => document.body.getAttribute('data-md-color-scheme');
 
   const draw = async () => {
+    const isDark = scheme() === 'slate';
     window.mermaid.initialize({
       startOnLoad: false,
       securityLevel: 'strict',
-      theme: scheme() === 'slate' ? 'dark' : 'default',
+      theme: isDark ? 'dark' : 'default',
+      // The theme's own background of labels leaves their text a contrast below 4.5.
+      themeVariables: isDark ? { edgeLabelBackground: '#3a3c4a' } : {},
       flowchart: { nodeSpacing: 30, rankSpacing: 40 },
       sequence: { wrap: true, width: 130, actorMargin: 20, messageFontSize: 14, noteFontSize: 14 },
       fontFamily: getComputedStyle(document.body).fontFamily,
@@ -28,6 +31,8 @@
         const { svg } = await window.mermaid.render(`diagram-${index}`, source);
         const figure = document.createElement('div');
         figure.className = 'diagram';
+        // So that the keys can scroll it.
+        figure.tabIndex = 0;
         figure.innerHTML = svg;
         // A diagram shrinks to the width of the page as long as its text can be read; then it scrolls.
         const picture = figure.querySelector('svg');
