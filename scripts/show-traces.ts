@@ -20,9 +20,14 @@ const ONE_BY_ONE = { MAX_CONCURRENT_LAYERS: '1' };
 
 /** A pull with the client's credentials. It needs a token, and the manifest request is repeated once. */
 export async function healthyTrace(): Promise<string> {
+  return formatTrace(await healthySpans());
+}
+
+/** The spans of {@link healthyTrace}. */
+export async function healthySpans(): Promise<readonly ExportedSpan[]> {
   const failWith = { pattern: /manifests\/sha256/, status: 503, times: 1 };
   await using scene = await startScene({ auth, defects: { failWith } }, ONE_BY_ONE);
-  return await traceAsText(scene);
+  return await spansOfPull(scene);
 }
 
 /** The same pull, but the bytes of a layer do not match its digest. */
@@ -30,13 +35,13 @@ export async function failedTrace(): Promise<string> {
   const [, layer] = IMAGE.layers;
   const wrongBlobDigest = { digest: layer?.digest ?? '' };
   await using scene = await startScene({ auth, defects: { wrongBlobDigest } }, ONE_BY_ONE);
-  return await traceAsText(scene);
+  return formatTrace(await spansOfPull(scene));
 }
 
-async function traceAsText(scene: Scene): Promise<string> {
+async function spansOfPull(scene: Scene): Promise<readonly ExportedSpan[]> {
   const headers = { authorization: basic(USER.name, USER.password) };
   const reply = await scene.service.request(FILE, { headers });
-  return formatTrace(await traceOf(scene, { id: reply.headers['x-request-id'] }));
+  return await traceOf(scene, { id: reply.headers['x-request-id'] });
 }
 
 /**
@@ -49,7 +54,7 @@ export function formatTrace(spans: readonly ExportedSpan[]): string {
   const childrenOf = (id: string) => inOrder(spans.filter(({ parentSpanId }) => parentSpanId === id));
   const lines = (span: ExportedSpan, first: string, further: string): string[] => {
     const children = childrenOf(span.spanId);
-    const own = `${`${first}${span.name}`.padEnd(NAME_WIDTH)} ${describe(span)}`.trimEnd();
+    const own = `${`${first}${span.name}`.padEnd(NAME_WIDTH)} ${describeSpan(span)}`.trimEnd();
     const events = span.events.map(
       ({ name, attributes }) =>
         `${further}${children.length > 0 ? '│ ' : '  '}! ${name} ${short(attributes['oci.digest.expected'])} ≠ ${short(attributes['oci.digest.actual'])}`,
@@ -67,12 +72,13 @@ export function formatTrace(spans: readonly ExportedSpan[]): string {
   return roots.flatMap((root) => lines(root, '', '')).join('\n');
 }
 
-function inOrder(spans: readonly ExportedSpan[]): ExportedSpan[] {
+/** Spans by their start. */
+export function inOrder(spans: readonly ExportedSpan[]): ExportedSpan[] {
   return spans.toSorted((a, b) => Number(a.startNs - b.startNs));
 }
 
 /** The main attributes of a span: its kind unless internal, its result, and whether it is a repetition. */
-function describe({ kind, attributes }: ExportedSpan): string {
+export function describeSpan({ kind, attributes }: ExportedSpan): string {
   const resend = attributes['http.request.resend_count'];
   const error = attributes['error.type'];
   const facts = [

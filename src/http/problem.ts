@@ -18,7 +18,7 @@ export interface Problem {
 const PREPARATION = { status: 502, title: 'Failed to prepare image' };
 const INTERNAL = { status: 500, title: 'Internal error' };
 
-/** Status and title of each code: the error table of the service, which `docs/errors.md` repeats. */
+/** Status and title of each code: the error table of the service, from which `docs/errors.md` is made. */
 export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; readonly title: string }>> = {
   INVALID_FILENAME: { status: 400, title: 'Invalid filename format' },
   INVALID_PLATFORM: { status: 400, title: 'Invalid platform' },
@@ -55,6 +55,12 @@ export const PROBLEMS: Readonly<Record<ErrorCode, { readonly status: number; rea
   INVALID_ARCHIVE: INTERNAL,
   INTERNAL,
 };
+
+/**
+ * Where the sections of all codes are. RFC 9457 wants a `type` that readers can open, and that stays the same. The service has no page
+ * of its errors: clients may not reach it again, and a `type` that names a host would differ between replicas.
+ */
+const ERRORS_PAGE = 'https://github.com/cisco-open/docker-http-passthrough/blob/main/docs/errors.md';
 
 /** `Retry-After` in seconds, unless the error has one: the window of a rate limit is a minute at least. */
 const DEFAULT_RETRY_AFTER_S = 60;
@@ -130,7 +136,7 @@ export function formatJson(problem: Problem, context: ProblemContext): string {
   const { status, title, detail, hints, error } = problem;
   const { registryStatus, registryCode } = error.details;
   return `${printableJson({
-    type: `urn:docker-http-passthrough:problem:${error.code.toLowerCase().replaceAll('_', '-')}`,
+    type: `${ERRORS_PAGE}#${error.code.toLowerCase()}`,
     title,
     status,
     detail,

@@ -148,6 +148,19 @@ describe('the examples of the README', () => {
     );
   });
 
+  test('compare with figures that docs/performance.md has, too', () => {
+    const [, table = ''] = readme.split('\n## Why this and not another tool\n');
+    const figures = [...(table.split('\n## ')[0] ?? '').matchAll(/\d+(?:\.\d+)? (?:s|MB)\b/g)].map(
+      ([figure]) => figure,
+    );
+    assert.ok(figures.length >= 6);
+    const known = pages.get('docs/performance.md') ?? '';
+    assert.deepEqual(
+      figures.filter((figure) => !known.includes(figure)),
+      [],
+    );
+  });
+
   test('npm run demo prints what to type, and ends after SIGTERM', async () => {
     const env = { PATH: process.env['PATH'], HTTP_PORT: '0', HTTP_HOST: '127.0.0.1' };
     const demo = spawn(process.execPath, [join(ROOT, 'scripts', 'demo.ts')], { cwd: folder, env });

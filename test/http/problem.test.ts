@@ -122,7 +122,7 @@ describe('the body of an error', () => {
 
   test('as a problem document has the members of RFC 9457, section 3.1, and the facts', () => {
     assert.deepEqual(JSON.parse(formatJson(problem, CONTEXT)), {
-      type: 'urn:docker-http-passthrough:problem:image-not-found',
+      type: 'https://github.com/cisco-open/docker-http-passthrough/blob/main/docs/errors.md#image_not_found',
       title: 'Failed to prepare image',
       status: 502,
       detail: 'Cannot get manifest "1.25": not found',

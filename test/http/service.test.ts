@@ -112,7 +112,7 @@ describe('an error', () => {
     assert.equal(reply.headers.vary, 'Accept');
     const { detail, ...document } = JSON.parse(reply.body.toString());
     assert.deepEqual(document, {
-      type: 'urn:docker-http-passthrough:problem:image-not-found',
+      type: 'https://github.com/cisco-open/docker-http-passthrough/blob/main/docs/errors.md#image_not_found',
       title: 'Failed to prepare image',
       status: 502,
       code: 'IMAGE_NOT_FOUND',

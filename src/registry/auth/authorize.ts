@@ -62,7 +62,7 @@ interface Authorization {
   readonly isCached?: boolean;
 }
 
-/** Most sendings of one request: without credentials, with a cached token that is not accepted any more, with a new one. */
+/** How often one request is sent at most: without credentials, with a cached token that is not accepted any more, with a new one. */
 const MAX_SENDS = 3;
 
 /**
