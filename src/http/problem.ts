@@ -1,6 +1,7 @@
 import { hintsFor, messageFor } from '../config/hints.ts';
 import { type ErrorCode, PassthroughError } from '../errors.ts';
 import { printable, printableJson } from '../util/printable.ts';
+import { qualityOf } from './routing/accept.ts';
 
 /** An error as HTTP shows it. */
 export interface Problem {
@@ -145,14 +146,6 @@ export function formatJson(problem: Problem, context: ProblemContext): string {
  * @see https://www.rfc-editor.org/rfc/rfc9110#field.accept
  */
 export function prefersJson(accept: string | undefined): boolean {
-  const qualities = new Map(
-    (accept ?? '').split(',').map((range) => {
-      const [type = '', ...params] = range.split(';').map((part) => part.trim().toLowerCase());
-      const quality = Number(params.find((param) => param.startsWith('q='))?.slice(2) ?? 1);
-      return [type, Number.isNaN(quality) ? 1 : quality];
-    }),
-  );
-  const best = (...types: string[]) => Math.max(...types.map((type) => qualities.get(type) ?? 0));
-  const json = best('application/problem+json', 'application/json');
-  return json > 0 && json >= best('text/plain', 'text/*');
+  const json = qualityOf(accept, 'application/problem+json', 'application/json');
+  return json > 0 && json >= qualityOf(accept, 'text/plain', 'text/*');
 }
