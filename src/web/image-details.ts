@@ -1,7 +1,7 @@
 /** Reads the manifests and the config of an image for the page. Nothing of them is trusted to have its form. */
 
 import { fieldsOf } from '../image/json-shape.ts';
-import { formatPlatform, isUnknownPlatform, platformOfFields } from '../image/platform.ts';
+import { formatPlatform, parsePlatform, platformOfFields } from '../image/platform.ts';
 
 /** A layer as the registry has it. */
 export interface LayerDetails {
@@ -30,13 +30,22 @@ export interface ImageDetails {
   readonly archiveBytes?: number | undefined;
 }
 
-/** Platforms of an index, each once, without attestations. Empty for any other document. */
+/** Platforms of an index that can be asked for, each once: no attestations. Empty for any other document. */
 export function platformsOf(manifest: unknown): readonly string[] {
   const found = listOf(fieldsOf(manifest)['manifests']).flatMap((entry) => {
     const platform = platformOfFields(fieldsOf(entry)['platform']);
-    return platform === undefined || isUnknownPlatform(platform) ? [] : [formatPlatform(platform)];
+    return platform === undefined ? [] : [formatPlatform(platform)];
   });
-  return [...new Set(found)];
+  return [...new Set(found)].filter(isPlatform);
+}
+
+function isPlatform(text: string): boolean {
+  try {
+    parsePlatform(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Layers of a manifest, base first; `undefined` for a document without layers. */

@@ -94,16 +94,17 @@ function targetFor(
   base: Base,
 ): { readonly target: Target } | Fault {
   const isGzip = isGzipped(choice);
-  const name = formatFilename({ ...chosenVersion(reference), compression: isGzip ? 'gzip' : 'none' });
+  const stem = formatFilename(chosenVersion(reference))?.replace(/\.tar$/, '');
+  const ending = isGzip ? '.tgz' : '.tar';
   const query = new URLSearchParams();
   let segments: readonly string[];
-  if (name !== undefined) {
+  if (stem !== undefined) {
     segments = [
       ...(platform === '' ? [] : ['platform', ...platform.split('/')]),
       ...(base !== 'none' && 'path' in base ? ['since', base.path] : []),
       ...(isEarly(choice) ? ['early'] : []),
       ...registrySegments(choice, reference),
-      ...[choice.layout, name],
+      ...[choice.layout, `${stem}${ending}`],
     ];
   } else if (reference.host !== undefined && choice.scheme === 'http') {
     return { field: 'scheme', message: TEXTS.faults.httpByReference };
@@ -118,12 +119,12 @@ function targetFor(
   if (base !== 'none' && 'named' in base) query.set('since', formatted(base.named));
   return {
     target: {
-      ...{ reference, platform, lookUp: formatted(reference), hasChecksums: name !== undefined },
+      ...{ reference, platform, lookUp: formatted(reference), hasChecksums: stem !== undefined },
       repository:
         reference.host === undefined ? reference.repository : `${reference.host}/${reference.repository}`,
-      path: `/${(name === undefined ? segments.map(encodeReference) : segments.map(encodeSegment)).join('/')}`,
+      path: `/${(stem === undefined ? segments.map(encodeReference) : segments.map(encodeSegment)).join('/')}`,
       query: query.size === 0 ? '' : `?${query}`,
-      filename: savedName(reference, name, isGzip, base),
+      filename: savedName(reference, stem, base) + ending,
     },
   };
 }
@@ -155,11 +156,10 @@ function formatted({ host, repository, tag, digest }: NamedReference): string {
   return host === undefined ? full.slice(1) : full;
 }
 
-/** The name that the service gives the file, so that its checksum line names the file, too. */
-function savedName(reference: NamedReference, name: string | undefined, isGzip: boolean, base: Base): string {
-  const ending = isGzip ? '.tgz' : '.tar';
-  const stem = name?.replace(/\.(?:tar|tgz)$/, '') ?? readableStem(reference);
-  return `${stem}${base === 'none' ? '' : `_since_${baseVersion(base, reference)}`}${ending}`;
+/** The name that the service gives the file, without its ending, so that its checksum line names the file, too. */
+function savedName(reference: NamedReference, stem: string | undefined, base: Base): string {
+  const update = base === 'none' ? '' : `_since_${baseVersion(base, reference)}`;
+  return `${stem ?? readableStem(reference)}${update}`;
 }
 
 /** A name in the spelling of filenames, also where their grammar cannot express it. */
