@@ -33,18 +33,23 @@ export function flow(
   const centre = (index: number) => ((index + 0.5) * WIDTH) / parties.length;
   return el(
     'figure',
-    { tabindex: 0, role: 'group', 'aria-label': title },
+    {},
+    // Scrolls in a narrow window, also by keyboard.
     el(
-      'svg',
-      { class: 'flow', viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-labelledby': id },
+      'div',
+      { class: 'scroll', tabindex: 0, role: 'group', 'aria-label': title },
       el(
-        'title',
-        { id },
-        `${title}: ${messages.map(({ from, to, text }) => `${parties[from]?.[0]} to ${parties[to]?.[0]}: ${text}`).join('; ')}`,
-      ),
-      parties.map(([name, about], index) => party(centre(index), height, name, about)),
-      messages.map((message, at) =>
-        arrow(centre(message.from), centre(message.to), FIRST_ROW + at * ROW, message.text),
+        'svg',
+        { class: 'flow', viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-labelledby': id },
+        el(
+          'title',
+          { id },
+          `${title}: ${messages.map(({ from, to, text }) => `${parties[from]?.[0]} to ${parties[to]?.[0]}: ${text}`).join('; ')}`,
+        ),
+        parties.map(([name, about], index) => party(centre(index), height, name, about)),
+        messages.map((message, at) =>
+          arrow(centre(message.from), centre(message.to), FIRST_ROW + at * ROW, message.text),
+        ),
       ),
     ),
     el('figcaption', {}, title),
@@ -69,7 +74,7 @@ function arrow(x1: number, x2: number, y: number, text: string): Element {
   return el(
     'g',
     {},
-    el('text', { x: (x1 + x2) / 2, y: y - 6, class: 'soft' }, text),
+    el('text', { x: (x1 + x2) / 2, y: y - 6, class: 'soft message' }, text),
     el('line', { x1: x1 + direction * 2, x2: tip, y1: y, y2: y }),
     el('polygon', { points: `${end},${y} ${tip},${y - 4} ${tip},${y + 4}` }),
   );

@@ -24,8 +24,8 @@ function section(id: string, heading: string, ...content: readonly View[]): Elem
   );
 }
 
-function commands(label: string, text: string): Element {
-  return el('pre', { tabindex: 0, role: 'region', 'aria-label': label }, el('code', {}, text));
+function commands(text: string): Element {
+  return el('pre', {}, el('code', {}, text));
 }
 
 function paragraph(...content: readonly View[]): Element {
@@ -135,7 +135,7 @@ function registries(): Element {
     ...REGISTRIES.flatMap(([name, path, about]) => [
       el('h3', {}, name),
       paragraph(about),
-      commands(name, `copy http://10.20.30.40:8080${path} flash:image.tar`),
+      commands(`copy http://10.20.30.40:8080${path} flash:image.tar`),
     ]),
   );
 }
@@ -163,7 +163,6 @@ function telemetry(): Element {
       ],
     ),
     commands(
-      'OpenTelemetry',
       'OTEL_EXPORTER_OTLP_ENDPOINT=http://otel-collector:4317\nOTEL_SERVICE_NAME=docker-http-passthrough',
     ),
     paragraph(
@@ -179,7 +178,7 @@ function image(): Element {
     paragraph(
       'The service is an OCI image for linux/amd64 and linux/arm64 under one tag. Docker and Kubernetes choose the right one.',
     ),
-    commands('Run the image', 'docker run -d -p 8080:8080 ghcr.io/cisco-open/docker-http-passthrough:latest'),
+    commands('docker run -d -p 8080:8080 ghcr.io/cisco-open/docker-http-passthrough:latest'),
     list(
       'It runs as a user without rights, with a read-only root file system if wanted.',
       'Prepared archives lie in a temporary folder, or in a volume for CACHE_DIR.',
@@ -193,23 +192,17 @@ function validation(): Element {
     'validation',
     'Validate an installation',
     paragraph('From a machine near the devices. Each step needs the one before.'),
-    commands(
-      'Validation',
-      `curl --fail http://10.20.30.40:8080/health      # the process serves
+    commands(`curl --fail http://10.20.30.40:8080/health      # the process serves
 curl --fail http://10.20.30.40:8080/ready       # it can write to its disk
 curl --fail http://10.20.30.40:8080/tags/library/busybox
 curl --fail -O http://10.20.30.40:8080/docker/busybox_latest.tar
 curl --fail -sS http://10.20.30.40:8080/docker/busybox_latest.tar.sha256 | sha256sum -c
-docker load -i busybox_latest.tar`,
-    ),
+docker load -i busybox_latest.tar`),
     paragraph('Then on a device:'),
-    commands(
-      'Validation on a device',
-      `copy http://10.20.30.40:8080/docker/busybox_latest.tar flash:busybox_latest.tar
+    commands(`copy http://10.20.30.40:8080/docker/busybox_latest.tar flash:busybox_latest.tar
 verify /md5 flash:busybox_latest.tar
 app-hosting install appid busybox package flash:busybox_latest.tar
-show app-hosting list`,
-    ),
+show app-hosting list`),
     el(
       'table',
       {},

@@ -15,6 +15,7 @@ const PACKAGES = {
   aria2c: 'aria2',
   bsdtar: 'libarchive-tools',
   catatonit: 'catatonit',
+  chromium: 'chromium',
   buildah: 'buildah',
   busybox: 'busybox-static',
   ctr: 'containerd',
