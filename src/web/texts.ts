@@ -65,8 +65,8 @@ export const TEXTS = {
     copy: 'Copy',
     copied: 'Copied',
     copyFailed: 'Cannot copy: select the text and copy it by hand',
-    share: 'Copy a link to this form',
-    shared: 'Link copied',
+    share: 'Copy link',
+    linkCopied: 'The link to this form is copied',
     loopback: 'A device cannot reach localhost: open this page by the address of the service.',
     query:
       'IOS cannot type the ? of this URL. A tag without an underscore, or a base by its tag, needs none.',
@@ -111,7 +111,6 @@ export const TEXTS = {
     artifact: 'This is no container image, so there are no layers to show.',
   },
   tags: {
-    loading: 'Asking for tags…',
     found: (count: number) => (count === 1 ? '1 tag' : `${count} tags`),
     none: 'No tag fits',
     failed: 'The tags cannot be listed',

@@ -39,6 +39,7 @@ const prepareHint = byId('prepare-hint', HTMLElement);
 const progress = byId('progress', HTMLElement);
 const prepareButton = byId('prepare', HTMLButtonElement);
 const cancelButton = byId('cancel', HTMLButtonElement);
+const shareButton = byId('share', HTMLButtonElement);
 const submit = byId('submit', HTMLButtonElement);
 
 let choice = readForm(form);
@@ -91,6 +92,7 @@ function update(): void {
   show(download, downloadView(result, origin));
   prepareButton.hidden = !isReady;
   prepareHint.hidden = !isReady;
+  shareButton.hidden = !isReady;
   submit.disabled = !isReady;
 }
 
@@ -239,6 +241,13 @@ cancelButton.addEventListener('click', () => {
   show(progress, [el('p', { class: 'state' }, TEXTS.progress.states.cancelled)]);
   announce(TEXTS.progress.states.cancelled);
 });
+shareButton.addEventListener('click', async () => {
+  history.replaceState(null, '', addressOf(choice));
+  const { linkCopied, copyFailed } = TEXTS.results;
+  announce((await copyText(location.href)) ? linkCopied : copyFailed);
+});
 addEventListener('hashchange', readAddress);
 submit.textContent = TEXTS.form.inspect;
+byId('submit-hint', HTMLElement).hidden = false;
+byId('field-image-hint', HTMLElement).append(` ${TEXTS.form.imageHintTags}`);
 readAddress();

@@ -125,6 +125,7 @@ export function formView(choice: Choice, faults: readonly Fault[], { isStandalon
       'div',
       { class: 'actions' },
       el('button', { type: 'submit', class: 'primary', id: 'submit' }, form.submit),
+      el('p', { class: 'hint', id: 'submit-hint', hidden: true }, form.inspectHint),
     ),
   );
 }

@@ -99,6 +99,7 @@ function resultsCard({ choice, result, origin }: PageOptions): Element {
       el('div', { id: 'download' }, downloadView(result, origin)),
       el('button', { type: 'button', id: 'prepare', hidden: true }, progress.start),
       el('button', { type: 'button', id: 'cancel', hidden: true }, progress.cancel),
+      el('button', { type: 'button', id: 'share', hidden: true }, TEXTS.results.share),
     ),
     el('p', { class: 'hint', id: 'prepare-hint', hidden: true }, progress.hint),
     el('div', { id: 'progress' }),

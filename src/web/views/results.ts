@@ -60,7 +60,13 @@ function groupView({ id, text, notes }: CommandGroup, hasScript: boolean): Eleme
           results.copy,
         ),
     ),
-    text !== '' && el('pre', { id: `text-${id}` }, el('code', {}, text)),
+    text !== '' && el('pre', { id: `text-${id}` }, el('code', {}, linesOf(text))),
     notes.map((note) => el('p', { class: 'note' }, note)),
   );
+}
+
+/** Each line in an element, so that one that is too long for the window is seen to go on. The text stays the same. */
+function linesOf(text: string): readonly Element[] {
+  const lines = text.split(/(?<=\n)/);
+  return lines.map((line) => el('span', { class: 'line' }, line));
 }
