@@ -19,6 +19,7 @@ import { build as bundle, type Plugin } from 'esbuild';
 import { commit, OPTIONS } from './build.ts';
 import { bundledPackages, licensesText, noticeText } from './bundled-packages.ts';
 import { manPage } from './man-page.ts';
+import { builtPage } from './page.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -81,7 +82,7 @@ export async function buildBinary(directory: string): Promise<void> {
     const main = join(work, 'main.cjs');
     const program = await bundle({
       ...common,
-      ...{ entryPoints: ['src/main.ts'], outfile: main, plugins: [sdkFromAsset, asyncMain] },
+      ...{ entryPoints: ['src/main.ts'], outfile: main, plugins: [sdkFromAsset, asyncMain, builtPage] },
     });
     const sdk = await bundle({
       ...common,

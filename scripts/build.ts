@@ -23,6 +23,7 @@ import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { build as bundle, type Metafile, type OutputFile, type Plugin } from 'esbuild';
 import { bundledPackages, licensesText, noticeText } from './bundled-packages.ts';
+import { builtPage, WEBSITE, website } from './page.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -93,7 +94,7 @@ export async function build(
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
-    plugins: [...plugins],
+    plugins: [builtPage, ...plugins],
   });
   // The library takes the API of the program that uses it, so that its spans belong to that program's traces.
   const library = await bundle({ ...OPTIONS, entryPoints: LIBRARY, outdir, external: [API] });
@@ -109,7 +110,7 @@ export async function build(
     splitting: false,
     conditions,
     define,
-    plugins: [loadedFrom(metafile, outdir), ...plugins],
+    plugins: [loadedFrom(metafile, outdir), builtPage, ...plugins],
   });
   const files = [
     ...outputFiles
@@ -308,6 +309,9 @@ export async function declare(directory: string): Promise<void> {
 if (import.meta.main) {
   try {
     await build(join(ROOT, 'dist'), { declarations: true });
+    // The folder is not there where only the program is built, as in the Dockerfile.
+    await mkdir(join(ROOT, dirname(WEBSITE)), { recursive: true });
+    await writeFile(join(ROOT, WEBSITE), await website());
     // The repository has a copy, so that a reader finds it without building; test/build.test.ts compares the two.
     await copyFile(join(ROOT, 'dist', 'NOTICE'), join(ROOT, 'NOTICE'));
   } catch (error) {

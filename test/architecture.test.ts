@@ -24,9 +24,10 @@ async function readSources(): Promise<ReadonlyMap<string, string>> {
 const sources = await readSources();
 
 describe('the sources', () => {
-  test('are there, all of them TypeScript', () => {
+  test('are there, all of them TypeScript but for the styles of the page', () => {
     assert.ok(sources.size > 50, `${sources.size} files`);
-    for (const path of sources.keys()) assert.match(path, /^[a-z0-9-]+(?:\/[a-z0-9-]+)*\.ts$/);
+    for (const path of sources.keys())
+      assert.match(path, /^(?:[a-z0-9-]+(?:\/[a-z0-9-]+)*\.ts|web\/style\/[a-z]+\.css)$/);
   });
 
   test('import one way', () => {
@@ -173,6 +174,10 @@ describe('a wrong import is caught', () => {
     ['image/x.ts', '@opentelemetry/api', 'this room knows no telemetry'],
     ['registry/token.ts', '@opentelemetry/api', 'this room knows no telemetry'],
     ['registry/x.ts', 'undici', 'only @opentelemetry packages are dependencies'],
+    ['http/x.ts', 'esbuild', 'only @opentelemetry packages are dependencies'],
+    ['web/x.ts', '../pull/y.ts', up],
+    ['web/x.ts', '../archive/y.ts', up],
+    ['web/x.ts', '../streams/y.ts', sameFloor],
     ['http/x.ts', 'fs', 'only @opentelemetry packages are dependencies'],
     ['tar/x.ts', 'tar-stream', 'only @opentelemetry packages are dependencies'],
   ];
@@ -200,6 +205,9 @@ describe('a wrong import is caught', () => {
     ['http/x.ts', './y.ts'],
     ['http/handlers/x.ts', '../y.ts'],
     ['http/x.ts', '../tar/y.ts'],
+    ['http/x.ts', '../web/page.ts'],
+    ['web/page-files.ts', 'esbuild'],
+    ['web/x.ts', '../image/y.ts'],
     ['http/x.ts', '../telemetry/log.ts'],
     ['http/x.ts', '../telemetry/span.ts'],
     ['pull/x.ts', '../registry/y.ts'],

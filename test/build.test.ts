@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
+import { gunzipSync } from 'node:zlib';
 import { parse } from 'acorn';
 import { build, bundleFaults, libraryFaults } from '../scripts/build.ts';
 import { startBuiltService } from './support/built-service.ts';
@@ -50,6 +51,22 @@ describe('the built program', () => {
       service.logs().filter(({ event }) => event === undefined),
       [],
     );
+  });
+
+  test('has the page in it, and not what bundles the page', async () => {
+    await using service = await startBuiltService({}, { main });
+    const headers = { accept: 'text/html', 'accept-encoding': 'gzip' };
+    const reply = await service.request('/', { headers });
+    assert.deepEqual([reply.status, reply.headers['content-encoding']], [200, 'gzip']);
+    assert.match(
+      gunzipSync(reply.body).toString(),
+      /^<!doctype html>\n[\s\S]*<script>[\s\S]+<\/script>\n<\/body><\/html>\n$/,
+    );
+    const form = await service.request('/?image=nginx', { headers: { accept: 'text/html' } });
+    assert.match(form.body.toString(), /docker load -i nginx_latest\.tar/);
+    assert.doesNotMatch(await readFile(main, 'utf8'), /esbuild/);
+    const packages = await packagesOf(main, ANY_IMPORT);
+    assert.ok(!packages.includes('esbuild'), packages.join(' '));
   });
 
   test('serves with the telemetry SDK and resource detectors', async () => {

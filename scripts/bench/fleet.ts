@@ -56,6 +56,7 @@ const ROWS = {
   memory: memoryRows,
   small: smallRows,
   mirrors: mirrorRows,
+  page: pageRows,
   start: startRows,
   tgz: () => gzippedRows(archiveBench()),
   early: () => earlyRows(archiveBench()),
@@ -358,6 +359,23 @@ async function countedLoad(url: string): Promise<CountedLoad> {
   const before = registry.asked().manifests;
   const result = await load(url);
   return { ...result, manifests: (registry.asked().manifests - before) / result.answers };
+}
+
+/** The page beside an answer of a few lines: both are bytes from memory. */
+async function pageRows(): Promise<Row[]> {
+  const target = '≥ 0.80';
+  const program = loadProgram();
+  if (program === undefined) return [emptyRow('page: neither wrk nor ab is installed', target)];
+  const html = ['Accept: text/html', 'Accept-Encoding: br'];
+  const loads = await withService(async ({ port }) => {
+    const url = `http://127.0.0.1:${port}/`;
+    // The first page is decoded.
+    await load(url, ...html);
+    return await compete(TURNS, () => load(url, ...html), { text: () => load(url) });
+  });
+  const rates = (of: readonly Load[] = []) => of.map(({ perSecond }) => perSecond);
+  const what = `page / usage text, ${program}, 16 connections, answers/s`;
+  return [row({ what, target, ours: rates(loads.ours), peer: rates(loads.text) })];
 }
 
 async function startRows(): Promise<Row[]> {

@@ -245,11 +245,16 @@ export function loadProgram(): Program | undefined {
   return (['wrk', 'ab'] as const).find(has);
 }
 
-/** Repeats a request over sixteen keep-alive connections. */
-export async function load(url: string): Promise<Load> {
+/**
+ * Repeats a request over sixteen keep-alive connections.
+ *
+ * @param headers lines of its header, as `Accept: text/html`
+ */
+export async function load(url: string, ...headers: readonly string[]): Promise<Load> {
   const { connections, seconds, abRequests } = LOAD;
+  const fields = headers.flatMap((line) => ['-H', line]);
   if (loadProgram() === 'wrk') {
-    const said = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', url]);
+    const said = await run('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...fields, url]);
     const [, p99 = '', unit = ''] = /99%\s+([\d.]+)(us|ms|s)/.exec(said) ?? [];
     const scale = { us: 0.001, ms: 1, s: 1000 }[unit] ?? Number.NaN;
     return {
@@ -259,7 +264,7 @@ export async function load(url: string): Promise<Load> {
       refused: numberIn(said, /Non-2xx or 3xx responses: (\d+)/, 0),
     };
   }
-  const said = await run('ab', ['-q', '-k', '-c', `${connections}`, '-n', `${abRequests}`, url], {
+  const said = await run('ab', ['-q', '-k', '-c', `${connections}`, '-n', `${abRequests}`, ...fields, url], {
     timeout: COMMAND_MS,
   });
   return {

@@ -15,6 +15,7 @@ import {
 } from '../pull/request.ts';
 import type { ResolvedArchive } from '../pull/resolve-archive.ts';
 import { printable, printableJson, quoted } from '../util/printable.ts';
+import { formatSeconds } from '../util/progress/format-time.ts';
 import { formatBytes } from '../util/text/format-bytes.ts';
 import type { CommandCall } from './command.ts';
 import { type NamedImages, openImages, readImages } from './options/images.ts';
@@ -24,7 +25,6 @@ import { readSizing } from './options/sizing.ts';
 import { interruptible } from './output/interrupt.ts';
 import { print, write } from './output/print.ts';
 import { pullToOutput, refuseTerminal } from './output/standard-output.ts';
-import { formatSeconds } from './progress/format.ts';
 import { openReporter, SILENT } from './progress/reporter.ts';
 
 /** Options that `--parsed` does not show. */

@@ -1,12 +1,12 @@
-import { printable } from '../util/printable.ts';
+import { FIELDS } from '../web/choice.ts';
 import type { Application } from './application.ts';
 import { handleArchive } from './handlers/archive.ts';
+import { handleHome } from './handlers/home.ts';
 import { handleHealth, handleReady } from './handlers/info.ts';
 import { handleManifest, handleTags } from './handlers/inspection.ts';
 import { handlePreparation, handlePrepare } from './handlers/preparations.ts';
 import { handleStatus } from './handlers/status.ts';
 import type { RequestContext } from './request-context.ts';
-import { sendText } from './respond.ts';
 import { matchRoute, type RoutePath, type RoutePattern } from './routing/match-route.ts';
 import {
   parseArchive,
@@ -151,8 +151,9 @@ export const ROUTES: readonly RouteRow[] = [
   {
     ...OTHER,
     pattern: '/',
-    parse: answeredBy(parseInfo, handleUsage),
-    usage: ['GET /', 'this text'],
+    parameters: FIELDS,
+    parse: answeredBy(parseInfo, handleRoot),
+    usage: ['GET /', 'this text; to a browser, a page that builds these requests'],
   },
 ];
 
@@ -182,8 +183,7 @@ function answeredBy<R extends Route>(
   };
 }
 
-/** Answers with what the service is and what to type. */
-async function handleUsage(context: RequestContext, _: InfoRoute, { config }: Application): Promise<void> {
-  const host = printable(context.request.headers.host ?? `localhost:${config.http.port}`);
-  sendText(context, 200, usageText(`${context.client.scheme}://${host}`, ROUTES));
+/** Answers with what the service is: the page to browsers, else what to type. */
+async function handleRoot(context: RequestContext, route: InfoRoute, app: Application): Promise<void> {
+  await handleHome(context, route, app, (origin) => usageText(origin, ROUTES));
 }

@@ -16,6 +16,14 @@ export type JsonShape =
   | { readonly fields: Readonly<Record<string, JsonShape>>; readonly items?: undefined }
   | { readonly items: JsonShape; readonly take?: TakeItem; readonly fields?: undefined };
 
+/** A JSON object whose fields are not validated. */
+export type JsonFields = Readonly<Record<string, unknown>>;
+
+/** The fields of a JSON object; none for any other value. */
+export function fieldsOf(value: unknown): JsonFields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonFields) : {};
+}
+
 /** Receives an item of a list, and its index. */
 export type TakeItem = (item: unknown, index: number) => void;
 
@@ -27,7 +35,7 @@ export interface Wanted {
   readonly isSource: boolean;
   readonly isPairs: boolean;
   readonly fields:
-    | readonly { readonly name: string; readonly bytes: Buffer; readonly wanted: Wanted }[]
+    | readonly { readonly name: string; readonly bytes: Uint8Array; readonly wanted: Wanted }[]
     | undefined;
   readonly items: Wanted | undefined;
   readonly take: TakeItem | undefined;
@@ -53,7 +61,7 @@ export function wantedOf(shape: JsonShape): Wanted {
 function wantedBy(shape: Exclude<JsonShape, string>): Wanted {
   if (shape.fields === undefined) return { ...SIMPLE, items: wantedOf(shape.items), take: shape.take };
   const fields = Object.entries(shape.fields).map(([name, field]) => {
-    return { name, bytes: Buffer.from(name), wanted: wantedOf(field) };
+    return { name, bytes: new TextEncoder().encode(name), wanted: wantedOf(field) };
   });
   return { ...SIMPLE, fields };
 }

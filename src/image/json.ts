@@ -1,17 +1,11 @@
 import { JsonLimitError, readJson } from './json-reader.ts';
-import type { JsonShape } from './json-shape.ts';
+import { fieldsOf, type JsonFields, type JsonShape } from './json-shape.ts';
 
-/** A JSON object whose fields are not validated. */
-export type JsonFields = Readonly<Record<string, unknown>>;
+export { fieldsOf, type JsonFields } from './json-shape.ts';
 
 /** What of a document is read: some of its fields. */
 export interface ObjectShape {
   readonly fields: Readonly<Record<string, JsonShape>>;
-}
-
-/** The fields of a JSON object; none for any other value. */
-export function fieldsOf(value: unknown): JsonFields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonFields) : {};
 }
 
 /**

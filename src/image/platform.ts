@@ -1,7 +1,6 @@
 import { PassthroughError } from '../errors.ts';
 import { quoted } from '../util/printable.ts';
-import { fieldsOf } from './json.ts';
-import type { JsonShape } from './json-shape.ts';
+import { fieldsOf, type JsonShape } from './json-shape.ts';
 import { isOsVersion, OS_VERSION_GAP_LIMIT, osVersionGap } from './os-version.ts';
 
 /** Operating system, architecture and variant, with the names of Go's `GOOS` and `GOARCH`, as in images. */

@@ -54,13 +54,16 @@ export interface PlatformChoice {
 
 /** Which manifest is asked for. */
 export interface ManifestChoice {
-  /** `index` must be one; `image` is that of one platform. Unless given, what the registry has under the reference. */
-  readonly type: 'index' | 'image' | undefined;
-  /** Used for `image`, and if it is given without a type. */
+  /**
+   * `index` must be one; `image` is that of one platform, and `config` the config that it names. Unless given, what the registry has
+   * under the reference.
+   */
+  readonly type: 'index' | 'image' | 'config' | undefined;
+  /** Used for `image` and `config`, and if it is given without a type. */
   readonly platform: PlatformChoice | undefined;
 }
 
-/** A manifest as the registry has it, byte for byte. */
+/** A manifest or a config as the registry has it, byte for byte. */
 export interface ServedManifest {
   readonly digest: Digest;
   /** The caller must release it. */
@@ -142,8 +145,9 @@ export async function fetchManifest(
   const withArtifacts = { ...options, artifacts: true };
   if (type !== 'index' && platform !== undefined) {
     const resolved = await resolveManifest(image, platform, signal, withArtifacts);
+    using _ = { [Symbol.dispose]: () => resolved.release() };
+    if (type === 'config') return await serveConfig(image, resolved, signal, options.documents);
     const content = resolved.content.retain();
-    resolved.release();
     const { digest, manifest, indexDigest } = resolved;
     const { mediaType, kind } = manifest;
     const chosen = indexDigest === undefined ? {} : { indexDigest };
@@ -169,6 +173,20 @@ export async function fetchManifest(
     held.move();
     return { digest, content, mediaType, isIndex: kind === 'index' };
   });
+}
+
+/** The config of a manifest. Its media type is an author's word, which may be `text/html`: a browser would run it as a page. */
+async function serveConfig(
+  image: OpenedImage,
+  { manifest, digest, config: known }: ResolvedManifest,
+  signal: AbortSignal,
+  documents: Documents,
+): Promise<ServedManifest> {
+  if (manifest.kind === 'index') throw new PassthroughError('INTERNAL', 'Cannot show the config of an index');
+  const config = known ?? (await fetchConfig(image, manifest, digest, signal, documents));
+  const content = known === undefined ? config.content : config.content.retain();
+  const mediaType = manifest.kind === 'image' ? 'application/json' : 'application/octet-stream';
+  return { digest: config.digest, content, mediaType, isIndex: false };
 }
 
 /** The digests of a resolved manifest. */

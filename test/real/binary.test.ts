@@ -117,6 +117,10 @@ test('the executable runs every command in an empty root folder', { timeout: 300
     [],
   );
 
+  const page = await curl(directory, `http://127.0.0.1:${port}/`, '-H', 'Accept: text/html');
+  assert.equal(page.status, 200);
+  assert.match(await readFile(page.file, 'utf8'), /^<!doctype html>/);
+
   const service = await startService(stack, { REGISTRY_URL: registry.origin });
   const [own, other] = [`http://127.0.0.1:${port}`, service.origin];
   const sums = [own, other].map(async (origin) => {

@@ -27,12 +27,13 @@ const CONTENT_WRITER = 'archive/entries.ts';
 const FLOORS: readonly (readonly string[])[] = [
   ['util'],
   ['image', 'tar'],
-  ['streams'],
+  // The page knows image/ only: its scripts run in browsers.
+  ['streams', 'web'],
   ['registry', 'storage', 'archive'],
   ['pull', 'tarball'],
   ['config', 'library'],
   ['http'],
-  ['cli', 'web', 'index.ts', 'tarball.ts'],
+  ['cli', 'index.ts', 'tarball.ts'],
   ['main.ts'],
 ];
 
@@ -41,6 +42,9 @@ const FIRST_FACE = FLOORS.findIndex((rooms) => rooms.includes('config'));
 
 /** Rooms whose output depends on their input alone. */
 const PURE = new Set(['image', 'tar', 'archive']);
+
+/** Bundles the page when the program runs from source; a published program has the result. */
+const BUNDLER = 'web/page-files.ts';
 
 /** Node's modules that reach nothing outside the process. */
 const PURE_MODULES = new Set(['node:buffer', 'node:crypto', 'node:path', 'node:util', 'node:zlib']);
@@ -235,6 +239,7 @@ function faultOfPackage(path: string, name: string): string | undefined {
       return path === SDK ? undefined : 'only telemetry/sdk.ts knows the SDK';
     return room === 'telemetry' || mayTrace(path) ? undefined : 'this room knows no telemetry';
   }
+  if (name === 'esbuild' && path === BUNDLER) return undefined;
   if (!name.startsWith('node:')) return 'only @opentelemetry packages are dependencies';
   if (LEAVES.has(path)) return 'leaves import nothing';
   return PURE.has(room) && !PURE_MODULES.has(name) ? 'pure rooms know no input and output' : undefined;

@@ -1,6 +1,6 @@
 import type { Count, Progress } from '../../pull/progress.ts';
+import { formatClock } from '../../util/progress/format-time.ts';
 import { formatBytes } from '../../util/text/format-bytes.ts';
-import { formatClock } from './format.ts';
 
 /** How bars are drawn. */
 export interface BarStyle {

@@ -1,9 +1,9 @@
 import { clearScreenDown, cursorTo, moveCursor } from 'node:readline';
 import { styleText } from 'node:util';
 import type { Progress } from '../../pull/progress.ts';
+import { Rate } from '../../util/progress/rate.ts';
 import { formatBytes } from '../../util/text/format-bytes.ts';
 import { drawBars } from './bars.ts';
-import { Rate } from './rate.ts';
 
 /** Shows how far a pull is, on standard error. */
 export interface ProgressReporter {

@@ -26,8 +26,8 @@ import { sendContent, sendNotModified } from '../send-file.ts';
 import { addressOf, nameLeftOut } from './archive.ts';
 
 /**
- * Answers with a manifest, byte for byte as the registry has it: the one that the reference names; with `?type=` the index, or
- * that of one platform.
+ * Answers with a manifest, byte for byte as the registry has it: the one that the reference names; with `?type=` the index, that of
+ * one platform, or the config of this platform.
  *
  * @throws PassthroughError what parsing the request and `ImageService.manifest` throw
  */
@@ -64,6 +64,7 @@ export async function handleManifest(
         'Docker-Content-Digest': digest,
         ETag: `"${digest}"`,
         'Cache-Control': 'no-cache',
+        'X-Content-Type-Options': 'nosniff',
       };
       await sendContent(context, content, headers, app.config.sendStallMs);
     } finally {
@@ -213,6 +214,6 @@ function manifestChoice({ type, platform: text }: ManifestRoute, defaultPlatform
     }
     return { type, platform: { platform, isPlatformAsked: true } };
   }
-  const platform = type === 'image' ? { platform: defaultPlatform, isPlatformAsked: false } : undefined;
+  const platform = type === undefined ? undefined : { platform: defaultPlatform, isPlatformAsked: false };
   return { type, platform };
 }

@@ -83,7 +83,7 @@ function withoutBase(image: WrittenImage | undefined, since: string): WrittenIma
 export function chooseComparison(
   query: URLSearchParams,
 ): Pick<ManifestRoute, 'type' | 'comparison' | 'layout'> {
-  const type = oneOf(query, 'type', ['index', 'image'] as const);
+  const type = oneOf(query, 'type', ['index', 'image', 'config'] as const);
   const since = single(query, 'since');
   const layout = oneOf(query, 'layout', LAYOUTS);
   if (since === undefined && layout === undefined) return { type, comparison: undefined };

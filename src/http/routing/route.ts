@@ -65,8 +65,11 @@ export interface BundleRoute extends AnyArchiveRoute {
 export interface ManifestRoute extends ImageRoute {
   readonly kind: 'manifest';
   readonly reference: string;
-  /** `index`, `image` for that of one platform, or `undefined` for what the registry has under the reference. */
-  readonly type: 'index' | 'image' | undefined;
+  /**
+   * `index`, `image` for that of one platform, `config` for what that names, or `undefined` for what the registry has under the
+   * reference.
+   */
+  readonly type: 'index' | 'image' | 'config' | undefined;
   /** The base that the image is compared with, for this layout. */
   readonly comparison: { readonly since: string; readonly layout: LayoutName } | undefined;
   /** Whether the descriptor of a package is asked for, in place of the manifest. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { drawBars } from '../../../src/cli/progress/bars.ts';
-import { formatClock, formatSeconds } from '../../../src/cli/progress/format.ts';
-import { Rate } from '../../../src/cli/progress/rate.ts';
 import type { Progress } from '../../../src/pull/progress.ts';
+import { formatClock, formatSeconds } from '../../../src/util/progress/format-time.ts';
+import { Rate } from '../../../src/util/progress/rate.ts';
 import { formatBytes } from '../../../src/util/text/format-bytes.ts';
 
 const PLAIN = { colour: (text: string) => text };

@@ -63,6 +63,43 @@ describe('/manifest', () => {
     });
   }
 
+  const configs: readonly [path: string, config: { readonly bytes: Buffer; readonly digest: string }][] = [
+    ['/manifest/team/app:1?type=config', AMD64.config],
+    ['/manifest/team/app:1?type=config&platform=linux/arm64', ARM64.config],
+    ['/manifest/team/single:1?type=config', ARM64.config],
+  ];
+  for (const [path, { bytes, digest }] of configs) {
+    test(`${path} is the config, byte for byte`, async () => {
+      await using pair = await start();
+      const get = await pair.request(path);
+      assert.deepEqual([get.status, get.body], [200, bytes]);
+      assert.equal(get.headers['content-type'], 'application/json');
+      assert.equal(get.headers['docker-content-digest'], digest);
+      const known = await pair.request(path, { headers: { 'if-none-match': `"${digest}"` } });
+      assert.deepEqual([known.status, known.body.length], [304, 0]);
+    });
+  }
+
+  test('a config is never a page, whatever its media type says', async () => {
+    const layers = [{ tar: makeLayer({ a: '1' }) }];
+    const { config } = makeImage({ layers });
+    const page = { mediaType: 'text/html', digest: config.digest, size: config.bytes.length };
+    await using pair = await startPair({}, (registry) => {
+      registry.push('team/html', '1', makeImage({ layers, manifest: { config: page } }));
+      registry.push('team/chart', '1', CHART);
+    });
+    for (const [path, type] of [
+      ['/manifest/team/html:1?type=config', 'application/json'],
+      ['/manifest/team/chart:1?type=config', 'application/octet-stream'],
+    ] as const) {
+      const { status, headers } = await pair.request(path);
+      assert.deepEqual(
+        [status, headers['content-type'], headers['x-content-type-options']],
+        [200, type, 'nosniff'],
+      );
+    }
+  });
+
   test('with type=image is that of DEFAULT_PLATFORM', async () => {
     await using pair = await start({ env: { DEFAULT_PLATFORM: 'linux/arm64' } });
     assert.deepEqual((await pair.request('/manifest/team/app:1?type=image')).body, ARM64.manifest.bytes);

@@ -1,0 +1,116 @@
+/** What is chosen in the form: an image, and how it is to be had. */
+
+import { printable } from '../util/printable.ts';
+
+/** Layouts in the order of the form, the recommended one first. */
+export const LAYOUT_CHOICES = ['docker', 'iox', 'docker-gzip', 'oci'] as const;
+export type LayoutChoice = (typeof LAYOUT_CHOICES)[number];
+
+/** File systems of devices, as `copy` names them. */
+export const DISKS = ['flash:', 'bootflash:', 'usbflash1:', 'sdflash:'] as const;
+
+/** All fields. Those that are not chosen have the values of {@link NO_CHOICE}. */
+export interface Choice {
+  /** Address of the service, on a page that the service did not send. */
+  readonly service: string;
+  /** As it was typed: a reference, or a command with one. */
+  readonly image: string;
+  /** `os/arch[/variant]`, a device, `all`, or empty for the service's default. */
+  readonly platform: string;
+  readonly layout: LayoutChoice;
+  readonly format: 'tar' | 'tgz';
+  readonly start: 'prepared' | 'early';
+  /** Base of an update archive; empty for the whole image. */
+  readonly since: string;
+  /** How the service reaches a registry that the image names. */
+  readonly scheme: 'https' | 'http';
+  /** Who gives the credentials: the service, if it has some, or the client that downloads. */
+  readonly credentials: 'service' | 'client';
+  readonly disk: (typeof DISKS)[number];
+}
+
+/** The empty form. */
+export const NO_CHOICE: Choice = Object.freeze({
+  service: '',
+  image: '',
+  platform: '',
+  layout: 'docker',
+  format: 'tar',
+  start: 'prepared',
+  since: '',
+  scheme: 'https',
+  credentials: 'service',
+  disk: 'flash:',
+});
+
+/** Names of the fields: of the form's controls, of the parameters of `GET /`, and in the fragment. */
+export const FIELDS = Object.freeze(Object.keys(NO_CHOICE)) as readonly (keyof Choice)[];
+
+/** Fields with few values, and these. */
+const WORDS: { readonly [Name in keyof Choice]?: readonly Choice[Name][] } = {
+  layout: LAYOUT_CHOICES,
+  format: ['tar', 'tgz'],
+  start: ['prepared', 'early'],
+  scheme: ['https', 'http'],
+  credentials: ['service', 'client'],
+  disk: DISKS,
+};
+
+/** Longest text of a field, in characters: a reference has at most 700. */
+const MAX_TEXT_LENGTH = 1000;
+
+/** An `@` that does not begin a digest: the text before it may be a password. */
+const CREDENTIALS = /@(?!sha(?:256|512)[:=])/;
+
+/** Whether a text may hold credentials, so that it must not get into an address. */
+export function mayHoldCredentials(text: string): boolean {
+  return CREDENTIALS.test(text);
+}
+
+/**
+ * Reads a choice from a query or a fragment, which anybody may have written. What no form could have made is left out.
+ *
+ * @param text `image=nginx&layout=oci`, also behind `?` or `#`
+ */
+export function readChoice(text: string): Choice {
+  const query = new URLSearchParams(text.replace(/^[#?]/, ''));
+  return choiceOf((name) => query.get(name), isAllowed);
+}
+
+/**
+ * Reads a choice from the controls of the form. Texts stay as they were typed, so that their faults can be told.
+ *
+ * @param get value of a control; `null` for a box that is not checked
+ */
+export function readControls(get: (name: string) => string | null): Choice {
+  return choiceOf(get, (name, value) => WORDS[name] === undefined || isAllowed(name, value));
+}
+
+function choiceOf(
+  get: (name: string) => string | null,
+  isTaken: (name: keyof Choice, value: string) => boolean,
+): Choice {
+  const read = FIELDS.flatMap((name) => {
+    const value = get(name);
+    return value === null || !isTaken(name, value) ? [] : [[name, value] as const];
+  });
+  return { ...NO_CHOICE, ...Object.fromEntries(read) };
+}
+
+/**
+ * Writes a choice as {@link readChoice} reads it, without the fields that are not chosen.
+ *
+ * @returns text for a query or a fragment; a field that may hold credentials is left out
+ */
+export function writeChoice(choice: Choice): string {
+  const written = FIELDS.filter((name) => choice[name] !== NO_CHOICE[name] && isAllowed(name, choice[name]));
+  const query = new URLSearchParams(written.map((name) => [name, choice[name]]));
+  // Legible where that is safe in a fragment, also behind a link in a text.
+  return query.toString().replaceAll('%2F', '/').replaceAll('%3A', ':');
+}
+
+function isAllowed(name: keyof Choice, value: string): boolean {
+  const words: readonly string[] | undefined = WORDS[name];
+  if (words !== undefined) return words.includes(value);
+  return printable(value, MAX_TEXT_LENGTH) === value && !mayHoldCredentials(value);
+}

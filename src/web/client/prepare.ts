@@ -1,0 +1,130 @@
+/** Prepares an archive and follows how far it is. */
+
+import { EventReader, hasEnded, type PreparationStatus, readPreparation, STARTING } from '../preparation.ts';
+import type { Target } from '../target.ts';
+import { TEXTS } from '../texts.ts';
+import { ask, askJson, pieces, ServiceError } from './service.ts';
+
+/** Milliseconds between two looks at a preparation, where the service sends no events. */
+const POLL_MS = 1_000;
+
+/** Milliseconds until a service that cannot be reached is asked again. */
+const RETRY_MS = 2_000;
+
+/** Times that a service may not be reached, one after another: a minute, in which it restarts. */
+const MAX_RETRIES = 30;
+
+/** Times that a preparation is begun again, because a service that has restarted does not know it. */
+const MAX_STARTS = 3;
+
+/** Receives what happens to a preparation. */
+export interface Listener {
+  update(status: PreparationStatus): void;
+  announce(text: string): void;
+}
+
+/**
+ * Prepares an archive.
+ *
+ * @returns how the preparation ended
+ * @throws ServiceError if it cannot be begun or followed
+ */
+export async function prepare(
+  origin: string,
+  { path, query }: Target,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<PreparationStatus> {
+  for (let start = 0; start < MAX_STARTS; start += 1) {
+    listener.update(STARTING);
+    const begun = readPreparation(
+      await askJson(origin, `/prepare${path}${query}`, { method: 'POST', signal }),
+    );
+    listener.update(begun);
+    const cancel = () => void cancelPreparation(origin, begun.id);
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      const ended = await follow(origin, begun.id, listener, signal);
+      if (ended !== undefined) return ended;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+    listener.announce(TEXTS.progress.again);
+  }
+  throw new ServiceError(0, TEXTS.footer.unreachable);
+}
+
+/** Cancels a preparation; one that has ended already stays as it is. A page of another origin may not. */
+async function cancelPreparation(origin: string, id: string): Promise<void> {
+  if (origin !== location.origin) return;
+  const signal = AbortSignal.timeout(10_000);
+  await ask(origin, `/preparations/${encodeURIComponent(id)}`, { method: 'DELETE', signal }).catch(
+    () => undefined,
+  );
+}
+
+/**
+ * Follows a preparation to its end.
+ *
+ * @returns `undefined` if the service does not know it
+ */
+async function follow(
+  origin: string,
+  id: string,
+  listener: Listener,
+  signal: AbortSignal,
+): Promise<PreparationStatus | undefined> {
+  let retries = 0;
+  let lastEvent: string | undefined;
+  for (;;) {
+    try {
+      const response = await ask(origin, `/preparations/${encodeURIComponent(id)}`, {
+        accept: 'text/event-stream, application/json;q=0.5',
+        signal,
+        headers: lastEvent === undefined ? {} : { 'Last-Event-ID': lastEvent },
+      });
+      // It has ended, and its last event has been sent; that event may be lost.
+      if (response.status === 204) lastEvent = undefined;
+      for await (const { data, id: event } of states(response)) {
+        retries = 0;
+        lastEvent = event ?? lastEvent;
+        const status = readPreparation(JSON.parse(data));
+        listener.update(status);
+        if (hasEnded(status)) return status;
+      }
+      await wait(POLL_MS, signal);
+    } catch (error) {
+      if (signal.aborted) throw error;
+      if (error instanceof ServiceError && error.status === 404) return undefined;
+      const isLost = !(error instanceof ServiceError) || error.status === 0 || error.status === 503;
+      retries += 1;
+      if (!isLost || retries > MAX_RETRIES) throw error;
+      if (retries === 1) listener.announce(TEXTS.progress.lost);
+      await wait(RETRY_MS, signal);
+    }
+  }
+}
+
+/** The states in an answer: one after another from a stream of events, else the one that it is. */
+async function* states(
+  response: Response,
+): AsyncGenerator<{ readonly data: string; readonly id: string | undefined }> {
+  if (response.status === 204) return;
+  if (response.headers.get('Content-Type')?.startsWith('text/event-stream') !== true) {
+    yield { data: await response.text(), id: undefined };
+    return;
+  }
+  const reader = new EventReader();
+  for await (const piece of pieces(response)) yield* reader.read(piece);
+}
+
+function wait(ms: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  const stop = () => {
+    clearTimeout(timer);
+    reject(signal.reason);
+  };
+  signal.addEventListener('abort', stop, { once: true });
+  return promise.finally(() => signal.removeEventListener('abort', stop));
+}

@@ -1,0 +1,133 @@
+/** What an image is: platforms, layers with their sizes, and what its config says. */
+
+import { printable } from '../../util/printable.ts';
+import { formatBytes } from '../../util/text/format-bytes.ts';
+import { type Element, el, type View } from '../element.ts';
+import type { ImageDetails } from '../image-details.ts';
+import { TEXTS } from '../texts.ts';
+
+const { details } = TEXTS;
+
+/** Most labels that are shown: an image may have thousands. */
+const MAX_LABELS = 30;
+
+/** Most platforms that are shown. */
+const MAX_PLATFORMS = 60;
+
+/** Hexadecimal digits of a digest that tell layers apart. */
+const SHORT_DIGEST = 12;
+
+/** The details of an image. All texts of the registry are escaped where they hold what cannot be seen. */
+export function detailsView(image: ImageDetails): readonly View[] {
+  const { platforms, layers, labels, update } = image;
+  const total = layers?.reduce((sum, { size }) => sum + size, 0) ?? 0;
+  return [
+    platforms.length > 0 &&
+      el(
+        'div',
+        { class: 'platforms' },
+        el('h3', {}, details.platforms),
+        el(
+          'ul',
+          { class: 'chips' },
+          platforms.slice(0, MAX_PLATFORMS).map((platform) =>
+            el(
+              'li',
+              {},
+              el(
+                'button',
+                {
+                  type: 'button',
+                  class: 'small',
+                  'data-platform': platform,
+                  'aria-label': details.choose(printable(platform)),
+                  'aria-pressed': String(platform === image.platform),
+                },
+                printable(platform),
+              ),
+            ),
+          ),
+        ),
+      ),
+    el('dl', { class: 'facts' }, facts(image, total)),
+    layers === undefined && image.digest !== undefined && el('p', { class: 'note' }, details.artifact),
+    update !== undefined &&
+      el('p', { class: 'note' }, details.update(formatBytes(update.bytes), formatBytes(update.whole))),
+    layers !== undefined && layersView(layers),
+    el('h3', {}, details.labels),
+    labels.length === 0
+      ? el('p', { class: 'note' }, details.noLabels)
+      : el(
+          'dl',
+          { class: 'labels' },
+          labels
+            .slice(0, MAX_LABELS)
+            .map(([name, value]) =>
+              el('div', {}, el('dt', {}, printable(name)), el('dd', {}, printable(value, 500))),
+            ),
+        ),
+    labels.length > MAX_LABELS && el('p', { class: 'note' }, details.moreLabels(labels.length - MAX_LABELS)),
+  ].filter((view) => view !== false);
+}
+
+function facts(image: ImageDetails, total: number): readonly Element[] {
+  const rows: readonly (readonly [string, string | undefined])[] = [
+    [details.platform, image.platform],
+    [details.created, image.created],
+    [details.layers, image.layers && String(image.layers.length)],
+    [details.compressed, image.layers && formatBytes(total)],
+    [details.archive, image.archiveBytes === undefined ? details.notAsked : formatBytes(image.archiveBytes)],
+    [details.command, image.command],
+    [details.digest, image.digest],
+  ];
+  return rows.flatMap(([name, value]) =>
+    value === undefined ? [] : [el('div', {}, el('dt', {}, name), el('dd', {}, printable(value)))],
+  );
+}
+
+function layersView(layers: NonNullable<ImageDetails['layers']>): Element {
+  const largest = Math.max(1, ...layers.map(({ size }) => size));
+  return el(
+    'table',
+    { class: 'layers' },
+    el('caption', {}, details.layers),
+    el(
+      'thead',
+      {},
+      el(
+        'tr',
+        {},
+        [details.index, details.share, details.size].map((name) => el('th', { scope: 'col' }, name)),
+      ),
+    ),
+    el(
+      'tbody',
+      {},
+      layers.map(({ digest, size, isShared }, at) =>
+        el(
+          'tr',
+          isShared ? { class: 'shared' } : {},
+          el(
+            'th',
+            { scope: 'row', title: printable(digest) },
+            `${at + 1} `,
+            el('code', {}, printable(digest.replace(/^.*:/, '').slice(0, SHORT_DIGEST))),
+          ),
+          el('td', {}, bar(size / largest), isShared && el('span', { class: 'badge' }, details.shared)),
+          el('td', { class: 'number' }, formatBytes(size)),
+        ),
+      ),
+    ),
+  );
+}
+
+/** A bar of a share, as a picture: the policy of the page allows no style attributes. */
+export function bar(share: number): Element {
+  const width = Math.max(0.5, Math.min(100, share * 100));
+  return el(
+    'svg',
+    { class: 'share', viewBox: '0 0 100 4', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+    el('rect', { class: 'all', width: 100, height: 4 }),
+    el('rect', { class: 'part', width: width.toFixed(1), height: 4 }),
+  );
+}

@@ -1,0 +1,141 @@
+/** The whole page, as the server writes it. */
+
+import type { Choice } from '../choice.ts';
+import { type Element, el, toHtml, type View } from '../element.ts';
+import type { TargetResult } from '../target.ts';
+import { TEXTS } from '../texts.ts';
+import { formView } from './form.ts';
+import { downloadView, resultsView } from './results.ts';
+
+/** Script and styles of the page, minified. */
+export interface PageCode {
+  readonly script: string;
+  readonly style: string;
+}
+
+/** What a page is made of. */
+export interface PageOptions extends PageCode {
+  readonly choice: Choice;
+  readonly result: TargetResult;
+  /** Origin of the service; `undefined` if it is typed. */
+  readonly origin: string | undefined;
+  /** Policy for a page that no server sends with headers. */
+  readonly metaPolicy?: string;
+  /** Further parts of the website. */
+  readonly sections?: readonly Element[];
+}
+
+/** An icon without a request: an archive box. */
+const ICON =
+  "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Cpath fill='%232274c9' d='M1 2h14v4H1zm1 5h12v7H2zm4 2v1.5h4V9z'/%3E%3C/svg%3E";
+
+/** The page as HTML. Script and styles are written as they are; all else is escaped. */
+export function pageHtml(options: PageOptions): string {
+  const { script, style, metaPolicy, sections = [] } = options;
+  const isStandalone = options.sections !== undefined;
+  const head = [
+    el('meta', { charset: 'utf-8' }),
+    metaPolicy !== undefined && el('meta', { 'http-equiv': 'Content-Security-Policy', content: metaPolicy }),
+    el('meta', { name: 'viewport', content: 'width=device-width, initial-scale=1' }),
+    el('meta', { name: 'color-scheme', content: 'light dark' }),
+    el('meta', { name: 'referrer', content: 'no-referrer' }),
+    el('link', { rel: 'icon', href: ICON }),
+    el('title', {}, TEXTS.title),
+  ].filter((view) => view !== false);
+  return [
+    '<!doctype html>',
+    `<html lang="${TEXTS.language}">`,
+    `<head>${head.map(toHtml).join('')}<style>${style}</style></head>`,
+    `<body${isStandalone ? ' data-standalone' : ''}>`,
+    ...bodyViews(options, sections).map(toHtml),
+    `<script>${script}</script>`,
+    '</body></html>\n',
+  ].join('\n');
+}
+
+function bodyViews(options: PageOptions, sections: readonly Element[]): readonly View[] {
+  const { choice, result } = options;
+  const isStandalone = options.sections !== undefined;
+  const { form, results, details } = TEXTS;
+  return [
+    el('a', { class: 'skip', href: '#results' }, TEXTS.skip),
+    el(
+      'header',
+      { class: 'top' },
+      el('h1', {}, TEXTS.title),
+      el('p', {}, TEXTS.tagline),
+      isStandalone && contents(sections),
+    ),
+    el(
+      'main',
+      {},
+      el(
+        'div',
+        { class: 'columns' },
+        el(
+          'div',
+          { class: 'column' },
+          card('image-card', form.heading, formView(choice, result.faults, { isStandalone })),
+          card('inside', details.heading, el('div', { id: 'details' }), true),
+        ),
+        el('div', { class: 'column' }, card('results', results.heading, resultsCard(options))),
+      ),
+      sections,
+    ),
+    el('p', { id: 'status', class: 'toast', role: 'status' }),
+    el('footer', {}, el('p', {}, isStandalone ? TEXTS.tagline : TEXTS.footer.text)),
+  ];
+}
+
+/** Download, progress and commands. What needs a script is hidden until it runs. */
+function resultsCard({ choice, result, origin }: PageOptions): Element {
+  const { progress } = TEXTS;
+  return el(
+    'div',
+    {},
+    el(
+      'div',
+      { class: 'actions' },
+      el('div', { id: 'download' }, downloadView(result, origin)),
+      el('button', { type: 'button', id: 'prepare', hidden: true }, progress.start),
+      el('button', { type: 'button', id: 'cancel', hidden: true }, progress.cancel),
+      el('button', { type: 'button', id: 'share', hidden: true }, TEXTS.results.share),
+    ),
+    el('p', { class: 'hint', id: 'prepare-hint', hidden: true }, progress.hint),
+    el('div', { id: 'progress' }),
+    el('div', { id: 'commands' }, resultsView(choice, result, { origin, hasScript: false })),
+  );
+}
+
+function card(id: string, heading: string, content: Element, isHidden = false): Element {
+  return el(
+    'section',
+    {
+      class: 'card',
+      id,
+      'aria-labelledby': `${id}-heading`,
+      hidden: isHidden,
+      tabindex: id === 'results' ? -1 : undefined,
+    },
+    el('h2', { id: `${id}-heading` }, heading),
+    content,
+  );
+}
+
+function contents(sections: readonly Element[]): Element {
+  return el(
+    'nav',
+    { 'aria-label': 'Contents' },
+    el(
+      'ul',
+      {},
+      sections.map(({ attributes, children: [heading] }) =>
+        el(
+          'li',
+          {},
+          el('a', { href: `#${attributes['id']}` }, ...(typeof heading === 'object' ? heading.children : [])),
+        ),
+      ),
+    ),
+  );
+}

@@ -1,0 +1,370 @@
+/** The page in a real browser. */
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import type { Page } from 'playwright-core';
+import { startFakeRegistry } from '../support/fake-registry.ts';
+import { makeImage, makeLayer } from '../support/image.ts';
+import { accessibilityFaults, type Browser, startBrowser } from './browser.ts';
+import { startDockerEngine } from './docker-engine.ts';
+import { openBench, published, push, twoPlatforms } from './images.ts';
+import { cleanup, requireParts, requireRoot, temporaryDirectory } from './parts.ts';
+import { startRegistry } from './registry.ts';
+import { type Service, startService } from './service.ts';
+
+const WEBSITE = pathToFileURL(join(import.meta.dirname, '..', '..', 'docs', 'index.html')).href;
+
+/** Answers with an error that the browser logs by itself. */
+const FAILED_REQUEST = /^Failed to load resource: the server responded with a status of (?:404|502)/;
+
+/** What stands in names, labels and errors of a hostile registry. */
+const HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>\u202Ejavascript:alert(3)';
+
+interface Scene {
+  readonly service: Service;
+  readonly browser: Browser;
+  readonly directory: string;
+}
+
+/** A browser, and a service with one hostile and one usual image. */
+async function start(t: TestContext): Promise<Scene | undefined> {
+  if (!requireParts(t, 'chromium')) return undefined;
+  const stack = cleanup(t);
+  const registry = await startFakeRegistry();
+  stack.defer(() => registry.close());
+  const layers = [{ tar: makeLayer({ a: 'x'.repeat(300_000) }) }, { tar: makeLayer({ b: 'y' }) }];
+  for (const tag of ['1.24', '1.25']) registry.push('team/app', tag, makeImage({ layers }));
+  const Labels = { [HOSTILE]: HOSTILE, 'org.opencontainers.image.title': 'app' };
+  registry.push(
+    'team/hostile',
+    '1',
+    makeImage({ layers, config: { created: HOSTILE, config: { Labels, Cmd: [HOSTILE] } } }),
+  );
+  const settings = { REGISTRY_URL: registry.url, CACHE_MAX_BYTES: '100MiB' };
+  const [service, browser, directory] = await Promise.all([
+    startService(stack, settings),
+    startBrowser(stack),
+    temporaryDirectory(stack, 'page'),
+  ]);
+  return { service, browser, directory };
+}
+
+const status = (page: Page) => page.locator('#status');
+const codeOf = (page: Page, group: string) => page.locator(`#text-${group}`);
+
+test('from typing to a file that docker load takes', { timeout: 180_000 }, async (t) => {
+  if (
+    !requireRoot(t) ||
+    !requireParts(t, 'chromium', 'docker-registry', 'docker', 'dockerd', 'skopeo', 'busybox')
+  )
+    return;
+  const stack = cleanup(t);
+  const [registry, bench] = await Promise.all([startRegistry(stack, 'none'), openBench(stack)]);
+  await push(registry, bench, await twoPlatforms(bench, 'by the page'), 'team/app:1');
+  const service = await startService(stack, { REGISTRY_URL: registry.origin, CACHE_MAX_BYTES: '100MiB' });
+  const browser = await startBrowser(stack);
+  const { page, assertQuiet } = await browser.open(service.origin, {
+    viewport: { width: 1280, height: 900 },
+  });
+
+  await page.locator('#field-image').pressSequentially('docker pull team/app:');
+  await page.locator('#tags option[value="team/app:1"]').waitFor({ state: 'attached' });
+  await page.locator('#field-image').pressSequentially('1');
+  await page.getByRole('button', { name: 'Look inside' }).click();
+  await page.getByRole('button', { name: 'Choose linux/amd64' }).waitFor();
+  assert.equal(await page.locator('.layers tbody tr').count(), 2);
+
+  await page.getByRole('button', { name: 'Prepare' }).click();
+  await page.getByText('Ready: the download begins at once').first().waitFor();
+  await page
+    .locator('#text-ios')
+    .filter({ hasText: /verify \/md5 flash:team__app_1\.tar [0-9a-f]{32}/ })
+    .waitFor();
+
+  const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#download a').click()]);
+  assert.equal(download.suggestedFilename(), 'team__app_1.tar');
+  const file = join(await temporaryDirectory(stack, 'download'), download.suggestedFilename());
+  await download.saveAs(file);
+  assertQuiet();
+
+  const engine = await startDockerEngine(stack);
+  await engine.docker('load', '-i', file);
+  const { configDigest } = await published(registry, 'team/app:1', 'amd64');
+  const name = `${registry.host}/team/app:1`;
+  assert.equal((await engine.inspect(name)).Id, configDigest);
+  assert.equal(await engine.runContainer(name), 'by the page on amd64');
+});
+
+test('the page in a browser', { timeout: 240_000 }, async (t) => {
+  const scene = await start(t);
+  if (scene === undefined) return;
+  const { service, browser } = scene;
+  const open = (path = '/', options = {}) => browser.open(service.origin + path, options);
+
+  await t.test('asks once, and is ready soon', async () => {
+    // From source, the first answer is bundled.
+    await fetch(service.origin, { headers: { Accept: 'text/html' } }).then((answer) => answer.text());
+    const { page, requests, assertQuiet } = await open();
+    const figures = await page.evaluate(() => {
+      const [navigation] = performance.getEntriesByType('navigation') as PerformanceNavigationTiming[];
+      return (
+        navigation && {
+          bytes: navigation.decodedBodySize,
+          sent: navigation.encodedBodySize,
+          ready: Math.round(navigation.domInteractive),
+        }
+      );
+    });
+    t.diagnostic(
+      `page: ${figures?.bytes} bytes, ${figures?.sent} sent, 1 request, interactive after ${figures?.ready} ms`,
+    );
+    assert.deepEqual(requests, [`${service.origin}/`]);
+    assertQuiet();
+  });
+
+  const looks: readonly [name: string, options: object][] = [
+    ['light', { colorScheme: 'light', viewport: { width: 1280, height: 800 } }],
+    ['dark', { colorScheme: 'dark', viewport: { width: 1280, height: 800 } }],
+    ['narrow', { viewport: { width: 320, height: 640 } }],
+    ['at 200 % of a small window', { viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 }],
+  ];
+  for (const [name, options] of looks) {
+    await t.test(`is accessible and fits its window, ${name}`, async () => {
+      const { page, assertQuiet } = await open('/', options);
+      const check = async () => {
+        assert.deepEqual(await accessibilityFaults(page), []);
+        const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+        assert.ok((wide ?? 0) <= (window ?? 0), `${wide} > ${window}`);
+      };
+      await check();
+      await page.locator('#field-image').fill('team/hostile:1');
+      await page.locator('summary').click();
+      await page.getByRole('button', { name: 'Look inside' }).click();
+      await page.locator('.layers').waitFor();
+      await page.getByRole('button', { name: 'Prepare' }).click();
+      await page.locator('.state-done').waitFor();
+      await check();
+      await page.locator('#field-image').fill('Team/App:x y');
+      await check();
+      assertQuiet();
+    });
+  }
+
+  await t.test('is used by keyboard alone', async () => {
+    const { page, assertQuiet } = await open();
+    const focused = () =>
+      page.evaluate(
+        () =>
+          document.activeElement?.id ||
+          document.activeElement?.getAttribute('aria-label') ||
+          document.activeElement?.textContent,
+      );
+    const tabTo = async (name: string) => {
+      for (let step = 0; step < 60 && (await focused()) !== name; step += 1) await page.keyboard.press('Tab');
+      assert.equal(await focused(), name);
+      const outline = await page.evaluate(
+        () => document.activeElement && getComputedStyle(document.activeElement).outlineStyle,
+      );
+      assert.notEqual(outline, 'none', `${name} shows no focus`);
+    };
+    assert.equal(await focused(), 'field-image');
+    await page.keyboard.type('team/app:1.25');
+    await tabTo('field-platform');
+    await tabTo('layout-docker');
+    await page.keyboard.press('ArrowDown');
+    await tabTo('More choices');
+    await page.keyboard.press('Enter');
+    await tabTo('field-start');
+    await page.keyboard.press('Space');
+    await tabTo('submit');
+    await page.keyboard.press('Enter');
+    await page.locator('.layers').waitFor();
+    // A package is never early.
+    assert.equal(await codeOf(page, 'url').textContent(), `${service.origin}/iox/team__app_1.25.tar`);
+    await tabTo('Copy: URL');
+    await page.keyboard.press('Enter');
+    await status(page).filter({ hasText: 'Copied: URL' }).waitFor();
+    assert.equal(await focused(), 'Copy: URL');
+    assertQuiet();
+  });
+
+  await t.test('works without scripts', async () => {
+    const { page, assertQuiet } = await open('/', { javaScriptEnabled: false });
+    await page.locator('#field-image').fill('podman pull ghcr.io/org/app:1.2');
+    await page.locator('#field-platform').selectOption('ir1101');
+    await page.getByRole('button', { name: 'Show commands' }).click();
+    assert.equal(
+      await codeOf(page, 'url').textContent(),
+      `${service.origin}/platform/ir1101/registry/https/ghcr.io/docker/org__app_1.2.tar`,
+    );
+    assert.equal(await page.getByRole('button').count(), 1);
+    await page.locator('#field-image').fill('App');
+    await page.getByRole('button', { name: 'Show commands' }).click();
+    await page.getByText('Repository component "App" is not lower case').waitFor();
+    assertQuiet();
+  });
+
+  await t.test('is the same page by its link', async () => {
+    const first = await open();
+    await first.page.locator('#field-image').fill('team/app:1.25');
+    await first.page.locator('#field-platform').selectOption('cat9300');
+    await first.page.waitForURL(/#image=team\/app:1\.25&platform=cat9300$/);
+    const second = await browser.open(first.page.url());
+    assert.equal(
+      await codeOf(second.page, 'url').textContent(),
+      await codeOf(first.page, 'url').textContent(),
+    );
+    await first.page.locator('#field-image').fill('user:secret@ghcr.io/app');
+    await first.page.waitForURL(/#platform=cat9300$/);
+  });
+
+  await t.test('shows what is hostile as text', async () => {
+    const fragment = new URLSearchParams({
+      image: 'team/hostile:1',
+      since: '',
+      platform: 'linux/amd64',
+      layout: HOSTILE,
+      disk: 'flash:;reload',
+    });
+    const { page, assertQuiet } = await open(`/#${fragment}`);
+    await page.getByRole('button', { name: 'Look inside' }).click();
+    await page.getByText('<img src=x onerror=alert(1)>').first().waitFor();
+    assert.deepEqual(await page.evaluate(() => [document.scripts.length, document.images.length]), [1, 0]);
+    assert.doesNotMatch((await page.locator('body').textContent()) ?? '', /\u202E/);
+    assert.match((await codeOf(page, 'ios').textContent()) ?? '', / flash:team__hostile_1\.tar$/m);
+    for (const hash of [
+      `#image=${encodeURIComponent(HOSTILE)}`,
+      '#image=javascript:alert(1)',
+      `#platform=${encodeURIComponent(HOSTILE)}&image=a`,
+    ]) {
+      await page.evaluate((text) => {
+        location.hash = text;
+      }, hash);
+      await page.waitForFunction((text) => location.hash.startsWith(text.slice(0, 8)), hash);
+      const links = await page.evaluate(() => Array.from(document.links, ({ protocol }) => protocol));
+      assert.deepEqual(
+        links.filter((protocol) => protocol !== 'http:'),
+        [],
+      );
+    }
+    assertQuiet();
+  });
+
+  await t.test('takes 10 MB of tags', async () => {
+    const { page, assertQuiet } = await open();
+    const tags = Array.from({ length: 600_000 }, (_, at) => `v1.0.${at}-build`);
+    const body = JSON.stringify({ name: 'team/app', tags: [HOSTILE, ...tags] });
+    assert.ok(body.length > 10_000_000);
+    await page.route('**/tags/**', (route) => route.fulfill({ contentType: 'application/json', body }));
+    await page.locator('#field-image').fill('team/app:v1.0.59999');
+    await page.locator('#tags option[value="team/app:v1.0.599999-build"]').waitFor({ state: 'attached' });
+    assert.ok((await page.locator('#tags option').count()) <= 50);
+    assertQuiet();
+  });
+
+  await t.test('asks for tags once for a repository, and for nothing before its colon', async () => {
+    const { page, requests } = await open();
+    await page.locator('#field-image').pressSequentially('team/app:1.2', { delay: 20 });
+    await page.locator('#tags option').first().waitFor({ state: 'attached' });
+    assert.deepEqual(
+      requests.filter((url) => !url.endsWith('/')),
+      [`${service.origin}/tags/team/app`],
+    );
+  });
+
+  await t.test('says what the service says when an image cannot be prepared', async () => {
+    const { page, assertQuiet } = await open('/#image=team/none:1');
+    await page.getByRole('button', { name: 'Prepare' }).click();
+    await page.locator('#progress .error').waitFor();
+    assert.match(
+      (await page.locator('#progress .error').textContent()) ?? '',
+      /^Failed to prepare image: .*team\/none/,
+    );
+    await page.getByRole('button', { name: 'Look inside' }).click();
+    await page.locator('#details .error').waitFor();
+    assert.match(
+      (await page.locator('#details .error').textContent()) ?? '',
+      /^Failed to prepare image: Cannot get manifest/,
+    );
+    assertQuiet(FAILED_REQUEST);
+  });
+
+  await t.test('prepares again when the service has forgotten the preparation', async () => {
+    const { page, requests, assertQuiet } = await open('/#image=team/app:1.25&layout=oci');
+    let isForgotten = false;
+    await page.route('**/preparations/*', async (route) => {
+      if (isForgotten) return await route.continue();
+      isForgotten = true;
+      await route.fulfill({ status: 404, contentType: 'text/plain', body: 'Not found' });
+    });
+    await page.getByRole('button', { name: 'Prepare' }).click();
+    await page.locator('.state-done').waitFor();
+    assert.equal(requests.filter((url) => url.includes('/prepare/')).length, 2);
+    assertQuiet(FAILED_REQUEST);
+  });
+
+  await t.test('shows layers as events tell of them, and takes up a broken stream where it was', async () => {
+    const { page, assertQuiet } = await open('/#image=team/app:1.25&layout=docker-gzip');
+    const layer = (digest: string, done: number, state: string) => ({ digest, done, total: 100, state });
+    const event = (id: number, state: string, done: number) =>
+      `event: progress\nid: ${id}\ndata: ${JSON.stringify({ id: 'x', state, layers: { done: 0, total: 2 }, bytes: { done, total: 200 }, layerProgress: [layer('sha256:aaaaaaaaaaaaaaaa', done, 'fetching'), layer('sha256:bb', 0, 'waiting')] })}\n\n`;
+    const last: (string | undefined)[] = [];
+    const release = Promise.withResolvers<void>();
+    await page.route('**/preparations/*', async (route) => {
+      const seen = (await route.request().allHeaders())['last-event-id'];
+      last.push(seen);
+      if (seen !== undefined) await release.promise;
+      const body = seen === undefined ? `: hello\n\n${event(1, 'fetching', 50)}` : event(2, 'done', 200);
+      await route.fulfill({ contentType: 'text/event-stream', body });
+    });
+    await page.getByRole('button', { name: 'Prepare' }).click();
+    const bars = page.locator('.in-flight progress');
+    await bars.first().waitFor();
+    assert.deepEqual(
+      await bars.evaluateAll((all) => all.map((bar) => (bar as HTMLProgressElement).value)),
+      [50, 0],
+    );
+    assert.match((await page.locator('#progress').textContent()) ?? '', /50 B of 200 B/);
+    release.resolve();
+    await page.locator('.state-done').waitFor();
+    assert.deepEqual(last, [undefined, '1']);
+    assertQuiet();
+  });
+
+  await t.test('moves nothing for people who want less motion', async () => {
+    const { page } = await open('/', { reducedMotion: 'reduce' });
+    assert.equal(
+      await page.evaluate(() => getComputedStyle(document.documentElement).scrollBehavior),
+      'auto',
+    );
+  });
+});
+
+test('the website in a browser', { timeout: 120_000 }, async (t) => {
+  if (!requireParts(t, 'chromium')) return;
+  const browser = await startBrowser(cleanup(t));
+  for (const [name, options] of [
+    ['light', { viewport: { width: 1280, height: 900 } }],
+    ['dark', { colorScheme: 'dark', viewport: { width: 1280, height: 900 } }],
+    ['narrow', { viewport: { width: 320, height: 640 } }],
+  ] as const) {
+    await t.test(`is accessible, and builds commands for a service elsewhere, ${name}`, async () => {
+      const { page, requests, assertQuiet } = await browser.open(WEBSITE, options);
+      await page.locator('#field-service').fill('http://10.20.30.40:8080/');
+      await page.locator('#field-image').fill('nginx');
+      assert.equal(
+        await codeOf(page, 'url').textContent(),
+        'http://10.20.30.40:8080/docker/nginx_latest.tar',
+      );
+      assert.deepEqual(await accessibilityFaults(page), []);
+      const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+      assert.ok((wide ?? 0) <= (window ?? 0), `${wide} > ${window}`);
+      await page.locator('#field-service').fill('javascript:alert(1)');
+      await page.getByText('Expected the address of the service').waitFor();
+      assert.equal(await page.locator('#download a').count(), 0);
+      assert.deepEqual(requests, [WEBSITE]);
+      assertQuiet();
+    });
+  }
+});

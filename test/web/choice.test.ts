@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import fc from 'fast-check';
+import { LAYOUTS } from '../../src/archive/archive.ts';
+import {
+  type Choice,
+  DISKS,
+  FIELDS,
+  LAYOUT_CHOICES,
+  NO_CHOICE,
+  readChoice,
+  readControls,
+  writeChoice,
+} from '../../src/web/choice.ts';
+
+const text = fc.string({
+  maxLength: 60,
+  unit: fc.constantFrom(...'abcXYZ019 ./:_-%&=#+?"<>\'é漢'.split('')),
+});
+
+const anyChoice: fc.Arbitrary<Choice> = fc.record({
+  service: text,
+  image: text,
+  platform: text,
+  layout: fc.constantFrom(...LAYOUT_CHOICES),
+  format: fc.constantFrom('tar', 'tgz'),
+  start: fc.constantFrom('prepared', 'early'),
+  since: text,
+  scheme: fc.constantFrom('https', 'http'),
+  credentials: fc.constantFrom('service', 'client'),
+  disk: fc.constantFrom(...DISKS),
+});
+
+test('the layouts are those of archives', () =>
+  assert.deepEqual(LAYOUT_CHOICES.toSorted(), LAYOUTS.toSorted()));
+
+describe('a choice', () => {
+  test('is read as it was written', () => {
+    fc.assert(
+      fc.property(anyChoice, (choice) => assert.deepEqual(readChoice(writeChoice(choice)), { ...choice })),
+    );
+  });
+
+  test('is read as it was written, also as the fragment of an address', () => {
+    fc.assert(
+      fc.property(anyChoice, (choice) => {
+        const { hash } = new URL(`#${writeChoice(choice)}`, 'http://service.example/');
+        assert.deepEqual(readChoice(hash), { ...choice });
+      }),
+    );
+  });
+
+  test('is empty in an empty address', () => {
+    assert.equal(writeChoice(NO_CHOICE), '');
+    for (const address of ['', '#', '?', '#x', '#=', '#__proto__=1&constructor=2']) {
+      assert.deepEqual(readChoice(address), NO_CHOICE);
+    }
+  });
+
+  test('has the values of the controls; a box that is not checked has none', () => {
+    const values = new Map([
+      ['image', 'a b'],
+      ['layout', 'oci'],
+      ['format', 'tgz'],
+      ['disk', 'nvram:'],
+      ['other', 'x'],
+    ]);
+    assert.deepEqual(
+      readControls((name) => values.get(name) ?? null),
+      {
+        ...NO_CHOICE,
+        ...{ image: 'a b', layout: 'oci', format: 'tgz' },
+      },
+    );
+  });
+});
+
+describe('credentials never get into an address', () => {
+  for (const image of [
+    'user:secret@ghcr.io/app',
+    'https://u:secret@h/x',
+    'secret@',
+    'app:1@secret',
+    '@secret',
+  ]) {
+    for (const field of ['image', 'since', 'service'] as const) {
+      test(`${image} in ${field}`, () => {
+        const written = writeChoice({ ...NO_CHOICE, [field]: image, layout: 'oci' });
+        assert.equal(written, 'layout=oci');
+        assert.deepEqual(readChoice(`#${field}=${encodeURIComponent(image)}`), NO_CHOICE);
+      });
+    }
+  }
+
+  test('but digests do', () => {
+    const image = `app@sha256:${'a'.repeat(64)}`;
+    assert.equal(readChoice(writeChoice({ ...NO_CHOICE, image })).image, image);
+  });
+});
+
+describe('a hostile address', () => {
+  const table: readonly [name: string, fragment: string][] = [
+    ['a layout that is none', 'layout=<script>'],
+    ['a disk with a command', `disk=${encodeURIComponent('flash:\nreload')}`],
+    ['a line break in an image', 'image=nginx%0Areload'],
+    ['a bidirectional mark', `image=${encodeURIComponent('nginx\u202E1:')}`],
+    ['a text of 10 MB', `image=${'a'.repeat(10_000_000)}`],
+    ['a NUL', 'since=%00'],
+    ['a lone surrogate in bytes', 'platform=%ED%A0%80%0D'],
+    ['credentials twice encoded fields', 'credentials=user%3Apassword'],
+  ];
+  for (const [name, fragment] of table) {
+    test(name, () => assert.deepEqual(readChoice(`#${fragment}`), NO_CHOICE));
+  }
+
+  test('the fields have no other names', () =>
+    assert.deepEqual(FIELDS.toSorted(), Object.keys(NO_CHOICE).toSorted()));
+});
