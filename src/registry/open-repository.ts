@@ -197,12 +197,13 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
     const account = credentialAt(mirror, name, fixed);
     const place = { host: mirror.host, repository: name, credential: account, namespace: namespaceOf(host) };
     const client = openClient({ ...access, wire, tokens, retry: MIRROR_RETRY }, place);
-    const guarded = new GuardedRepository(client, mirror.health);
+    const guarded = new GuardedRepository(client, mirror.health, name);
     const at = { origin: mirror.host.origin, name: `${name}?ns=${place.namespace}` };
     return {
       name: mirror.url,
       repository: around(guarded, { location: at, owner: ownerOf(account) }),
       health: mirror.health,
+      isPassable: () => mirror.health.isPassable(name),
       isTrusted: isTrusted(account, { credential, requiresClient }, mirrorAccounts),
     };
   });

@@ -49,6 +49,34 @@ test('a pull-through cache serves what it has while the registry is down', OPTIO
   assert.match(await textOf(missing), /REGISTRY_UNREACHABLE/);
 });
 
+test('a pull-through cache that may not fetch a private image keeps its other images', OPTIONS, async (t) => {
+  if (!requireParts(t, ...PARTS)) return;
+  const stack = cleanup(t);
+  const directory = await temporaryDirectory(stack, 'curl');
+  const [registry, open, bench] = await Promise.all([
+    startRegistry(stack, 'token'),
+    startRegistry(stack, 'none'),
+    openBench(stack),
+  ]);
+  // A cache of the private registry, without an account there. It answers 500 for the layers.
+  const cache = await startRegistry(stack, 'none', { proxy: { remoteurl: registry.origin } });
+  await push(registry, bench, await image(bench, 'private'), 'team/app:1');
+  await push(open, bench, await image(bench, 'copied'), 'team/tool:1');
+  const service = await startService(stack, {
+    REGISTRY_URL: registry.origin,
+    REGISTRY_MIRRORS: `${registry.host}=${cache.origin}|${open.origin}`,
+  });
+  const right = await curl(directory, service.origin + FILE, '-u', `${USERNAME}:${PASSWORD}`);
+  assert.equal(right.status, 200, right.stderr);
+  const line = service.logs().find(({ event }) => event === 'mirror_left_alone');
+  assert.deepEqual([line?.['repository'], line?.['seconds']], ['team/app', 30]);
+  // Neither has the client's image for others.
+  assert.equal((await curl(directory, service.origin + FILE)).status, 502);
+  // The cache is asked for another repository, and the next mirror has it.
+  const tool = await curl(directory, `${service.origin}/docker/team_tool_1.tar`);
+  assert.equal(tool.status, 200, tool.stderr);
+});
+
 test('a copy that dies in the middle of a layer: the registry gives the rest', OPTIONS, async (t) => {
   if (!requireParts(t, ...PARTS)) return;
   const stack = cleanup(t);

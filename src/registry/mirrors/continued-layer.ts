@@ -9,6 +9,8 @@ export interface MirrorSource {
   readonly name: string;
   readonly repository: Repository;
   readonly health: MirrorHealth;
+  /** Whether a request would go to it now. */
+  readonly isPassable: () => boolean;
   /**
    * Whether its answers count for this request. Otherwise it gives layers alone, each after the registry has confirmed with the
    * credentials of this request that it has it: the mirror's account must not open what the request may not read.

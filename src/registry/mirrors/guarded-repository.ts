@@ -2,7 +2,7 @@ import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { Content } from '../../util/content.ts';
 import type { FetchedManifest, ManifestHead, Repository } from '../repository.ts';
-import type { MirrorHealth } from './mirror-health.ts';
+import type { MirrorHealth, MirrorOperation } from './mirror-health.ts';
 
 /**
  * A repository at a mirror that is asked only while the mirror answers. Each answer and each failure is reported. It is below the
@@ -11,19 +11,22 @@ import type { MirrorHealth } from './mirror-health.ts';
 export class GuardedRepository implements Repository {
   readonly #inner: Repository;
   readonly #health: MirrorHealth;
+  readonly #repository: string;
 
-  constructor(inner: Repository, health: MirrorHealth) {
+  /** @param repository its name at the mirror */
+  constructor(inner: Repository, health: MirrorHealth, repository: string) {
     this.#inner = inner;
     this.#health = health;
+    this.#repository = repository;
   }
 
   getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
-    return this.#health.run('manifest', signal, () => this.#inner.getManifest(reference, signal));
+    return this.#run('manifest', signal, () => this.#inner.getManifest(reference, signal));
   }
 
   headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
     const ask = () => this.#inner.headManifest(reference, signal);
-    return this.#health.run('manifest', signal, ask, (head) => head !== undefined);
+    return this.#run('manifest', signal, ask, (head) => head !== undefined);
   }
 
   getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
@@ -32,7 +35,7 @@ export class GuardedRepository implements Repository {
   }
 
   getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Content> {
-    return this.#health.run('config', signal, () => this.#inner.getConfig(descriptor, signal));
+    return this.#run('config', signal, () => this.#inner.getConfig(descriptor, signal));
   }
 
   openLayer(
@@ -40,11 +43,11 @@ export class GuardedRepository implements Repository {
     signal: AbortSignal,
     offset?: number,
   ): ReturnType<Repository['openLayer']> {
-    return this.#health.run('layer', signal, () => this.#inner.openLayer(descriptor, signal, offset));
+    return this.#run('layer', signal, () => this.#inner.openLayer(descriptor, signal, offset));
   }
 
   checkLayer(descriptor: Descriptor, signal: AbortSignal): Promise<void> {
-    return this.#health.run('layer', signal, () => this.#inner.checkLayer(descriptor, signal));
+    return this.#run('layer', signal, () => this.#inner.checkLayer(descriptor, signal));
   }
 
   /** Mirrors are not asked for these: a part of a list would look like all of it. */
@@ -54,5 +57,14 @@ export class GuardedRepository implements Repository {
 
   openForeignLayer(descriptor: Descriptor, signal: AbortSignal): ReturnType<Repository['openLayer']> {
     return this.#inner.openForeignLayer(descriptor, signal);
+  }
+
+  #run<T>(
+    operation: MirrorOperation,
+    signal: AbortSignal,
+    ask: () => Promise<T>,
+    isAnswer?: (value: T) => boolean,
+  ): Promise<T> {
+    return this.#health.run({ repository: this.#repository, operation, signal }, ask, isAnswer);
   }
 }

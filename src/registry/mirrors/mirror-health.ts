@@ -1,7 +1,8 @@
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
+import { BoundedMap } from '../../util/bounded-map.ts';
 import { quoted } from '../../util/printable.ts';
-import { Circuit, type CircuitState } from './circuit.ts';
-import { type MirrorResult, resultOf } from './outcome.ts';
+import { Circuit, type CircuitState, type Pass } from './circuit.ts';
+import { concernsRepository, type MirrorResult, resultOf } from './outcome.ts';
 
 /** What a mirror is asked for. */
 export type MirrorOperation = 'manifest' | 'config' | 'layer';
@@ -16,8 +17,18 @@ export interface MirrorReport {
   readonly error?: PassthroughError;
   /** Milliseconds for which it is left alone from now on, if this failure decides that. */
   readonly pauseMs?: number;
+  /** The repository for which alone it is left alone; absent if for all. */
+  readonly repository?: string;
   /** Whether it answers again after it was left alone. */
   readonly isRecovered?: boolean;
+}
+
+/** One request to a mirror. */
+export interface MirrorRequest {
+  /** Name of the repository at the mirror. */
+  readonly repository: string;
+  readonly operation: MirrorOperation;
+  readonly signal: AbortSignal;
 }
 
 /** Receives each report; must not throw. */
@@ -36,11 +47,16 @@ export interface MirrorSnapshot {
   readonly lastError: string | undefined;
 }
 
+/** Most repositories of a mirror whose failures are remembered: clients name them. */
+const MAX_REPOSITORIES = 1000;
+
 /** Whether a mirror answers, and who is told about it. All pulls of a process share it. */
 export class MirrorHealth {
   readonly #mirror: string;
   readonly #circuit: Circuit;
   readonly #watch: MirrorWatch;
+  /** Repositories for which it has failed last. */
+  readonly #repositories = new BoundedMap<string, Circuit>({ maxCost: MAX_REPOSITORIES });
   #lastError: string | undefined;
 
   /** @param mirror see `Mirror.url` */
@@ -50,9 +66,9 @@ export class MirrorHealth {
     this.#circuit = circuit;
   }
 
-  /** Whether a request would go to it now. */
-  get isPassable(): boolean {
-    return this.#circuit.isPassable;
+  /** Whether a request for a repository would go to it now. */
+  isPassable(repository: string): boolean {
+    return this.#circuit.isPassable && this.#repositories.get(repository)?.isPassable !== false;
   }
 
   /** What is known of it. */
@@ -70,36 +86,63 @@ export class MirrorHealth {
    * @throws PassthroughError `REGISTRY_UNREACHABLE` if it is left alone; what `ask` throws
    */
   async run<T>(
-    operation: MirrorOperation,
-    signal: AbortSignal,
+    { repository, operation, signal }: MirrorRequest,
     ask: () => Promise<T>,
     isAnswer: (value: T) => boolean = () => true,
   ): Promise<T> {
-    const pass = this.#circuit.enter();
     const mirror = this.#mirror;
-    if (pass === undefined) {
+    const passes = this.#enter(repository);
+    if (passes === undefined) {
       this.#watch({ mirror, operation, result: 'skipped' });
       throw new PassthroughError(
         'REGISTRY_UNREACHABLE',
         `Cannot ask mirror ${quoted(mirror)}: it has failed`,
       );
     }
+    const { pass, own } = passes;
+    const answered = () => {
+      if (own?.succeed() === true) this.#repositories.delete(repository);
+      return pass.succeed();
+    };
     try {
       const value = await ask();
-      const isRecovered = pass.succeed();
+      const isRecovered = answered();
       this.#watch({ mirror, operation, result: isAnswer(value) ? 'answered' : 'missing', isRecovered });
       return value;
     } catch (error) {
       const result = signal.aborted ? undefined : resultOf(error);
-      if (result === undefined || !isPassthroughError(error)) pass.cancel();
-      else if (result === 'failed') {
-        const pauseMs = this.#noted(error, pass.fail((error.details.retryAfterSeconds ?? 0) * 1000));
-        this.#watch({ mirror, operation, result, error, ...(pauseMs !== undefined && { pauseMs }) });
+      if (result === undefined || !isPassthroughError(error)) {
+        pass.cancel();
+        own?.cancel();
+      } else if (result !== 'failed') {
+        this.#watch({ mirror, operation, result, error, isRecovered: answered() });
+      } else if (concernsRepository(error)) {
+        const isRecovered = pass.succeed();
+        const pauseMs = (own ?? this.#passOf(repository))?.fail(waitOf(error));
+        const pause = pauseMs === undefined ? {} : { pauseMs, repository };
+        this.#watch({ mirror, operation, result, error, isRecovered, ...pause });
       } else {
-        this.#watch({ mirror, operation, result, error, isRecovered: pass.succeed() });
+        own?.cancel();
+        const pauseMs = this.#noted(error, pass.fail(waitOf(error)));
+        this.#watch({ mirror, operation, result, error, ...(pauseMs !== undefined && { pauseMs }) });
       }
       throw error;
     }
+  }
+
+  #enter(repository: string): { readonly pass: Pass; readonly own: Pass | undefined } | undefined {
+    if (!this.isPassable(repository)) return undefined;
+    const own = this.#repositories.get(repository)?.enter();
+    const pass = this.#circuit.enter();
+    return pass && { pass, own };
+  }
+
+  /** A pass of a repository that has not failed before; `undefined` if another request has failed meanwhile. */
+  #passOf(repository: string): Pass | undefined {
+    if (this.#repositories.get(repository) !== undefined) return undefined;
+    const circuit = new Circuit();
+    this.#repositories.set(repository, circuit);
+    return circuit.enter();
   }
 
   /** Notes that an answer broke off, or that its bytes are wrong. Wrong bytes do not close a mirror: an image may name a wrong size. */
@@ -114,4 +157,9 @@ export class MirrorHealth {
     if (pauseMs !== undefined) this.#lastError = error.message;
     return pauseMs;
   }
+}
+
+/** Milliseconds for which a server asks to be left alone. */
+function waitOf({ details }: PassthroughError): number {
+  return (details.retryAfterSeconds ?? 0) * 1000;
 }

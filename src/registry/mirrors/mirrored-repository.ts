@@ -238,7 +238,7 @@ export class MirroredRepository implements Repository {
     for (const mirror of this.#mirrors) {
       if (rejected?.has(mirror) === true) continue;
       if (!mirror.isTrusted) {
-        if (!mirror.health.isPassable) continue;
+        if (!mirror.isPassable()) continue;
         isConfirmed ??= await this.#confirms(descriptor, signal);
         if (!isConfirmed) continue;
       }

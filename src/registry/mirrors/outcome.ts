@@ -15,6 +15,16 @@ export function isRegistryDown(error: unknown): boolean {
 }
 
 /**
+ * Whether a failed mirror is left alone for the repository alone that was asked for. Pull-through caches answer 500 for what they may
+ * not fetch, such as a private image.
+ */
+export function concernsRepository(error: unknown): boolean {
+  if (!isPassthroughError(error, 'REGISTRY_FAILED')) return false;
+  const { registryStatus } = error.details;
+  return registryStatus === 500 || registryStatus === 501;
+}
+
+/**
  * What the error of a mirror means.
  *
  * @returns `undefined` for an error that is not the mirror's: the caller has left, the disk is full

@@ -41,6 +41,8 @@ interface Fault {
   readonly stop?: (mirror: FakeRegistry) => Promise<void>;
   /** How it is reported. */
   readonly result: 'missing' | 'refused' | 'wrong' | 'failed';
+  /** Whether a failed mirror is left alone for this repository alone. */
+  readonly isOfRepository?: boolean;
   /** Requests that reach the first mirror: 2 where a second attempt may succeed. */
   readonly requests: number;
   /** Operations that have the fault; all unless given. */
@@ -60,10 +62,10 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   'a 405': { mirror: failing(405), result: 'missing', requests: 1 },
   'a 429': { mirror: failing(429), result: 'failed', requests: 2 },
   'a 429 with a time': { mirror: failing(429, { 'Retry-After': '60' }), result: 'failed', requests: 1 },
-  'a 500': { mirror: failing(500), result: 'failed', requests: 2 },
+  'a 500': { mirror: failing(500), result: 'failed', isOfRepository: true, requests: 2 },
   'a 502': { mirror: failing(502), result: 'failed', requests: 2 },
   'a 503 with a time': { mirror: failing(503, { 'Retry-After': '7' }), result: 'failed', requests: 1 },
-  'a 501': { mirror: failing(501), result: 'failed', requests: 1 },
+  'a 501': { mirror: failing(501), result: 'failed', isOfRepository: true, requests: 1 },
   'no server': { mirror: {}, stop: (mirror) => mirror.close(), result: 'failed', requests: 0 },
   'a connection that is reset': {
     mirror: having({ resetConnections: {} }),
@@ -156,7 +158,7 @@ for (const [name, fault] of Object.entries(FAULTS)) {
         const before = scene.paths(first).length;
         const isLeftAlone = fault.result === 'failed';
         const [state] = scene.access.mirrors?.all.snapshot() ?? [];
-        assert.equal(state?.state, isLeftAlone ? 'open' : 'closed');
+        assert.equal(state?.state, isLeftAlone && fault.isOfRepository !== true ? 'open' : 'closed');
         await OPERATIONS[operation](scene.open());
         assert.equal(scene.reports()[2], `0 ${kind} ${isLeftAlone ? 'skipped' : fault.result}`);
         assert.equal(scene.paths(first).length > before, !isLeftAlone);
@@ -243,4 +245,21 @@ test('the wait for a connection to a mirror is shorter than that to a registry',
   await OPERATIONS.manifest(scene.open());
   const [{ error } = {}] = scene.all;
   assert.match(error?.message ?? '', /no connection within 3 s/);
+});
+
+test('a mirror that failed for one repository is asked for another, and by one request at a time for the first', async () => {
+  await using scene = await startMirrored({ mirrors: [failing(500)] });
+  const [mirror] = scene.mirrors;
+  assert.ok(mirror !== undefined);
+  for (const repository of ['team/app', 'team/other']) scene.registry.push(repository, '1', IMAGE);
+  await Promise.all([1, 2, 3].map(() => OPERATIONS.manifest(scene.open())));
+  const [{ pauseMs, repository } = {}, ...others] = scene.all.filter(
+    (report) => report.pauseMs !== undefined,
+  );
+  assert.deepEqual([pauseMs, repository, others], [30_000, 'proxy/cache/team/app', []]);
+  mirror.defects.failWith = undefined;
+  mirror.push('proxy/cache/team/other', '1', IMAGE);
+  await OPERATIONS.manifest(scene.open({ repository: 'team/other' }));
+  await OPERATIONS.manifest(scene.open());
+  assert.deepEqual(scene.reports().slice(3), ['0 manifest answered', '0 manifest skipped']);
 });
