@@ -8,6 +8,7 @@ export type { IoxDescriptor } from './archive/iox/descriptor.ts';
 export type { IoxSettings, IoxSizing, PackageDigest, SchemaVersion } from './archive/iox/settings.ts';
 export type { LayerForm } from './archive/layouts.ts';
 export {
+  type CredentialOrigin,
   type DiskSpace,
   type ErrorCode,
   type ErrorDetails,
@@ -73,7 +74,9 @@ export {
 } from './registry/auth/auth-file.ts';
 export type {
   BasicCredentials,
+  CredentialFiles,
   CredentialOwner,
+  FoundCredentials,
   IdentityToken,
   ListedCredentials,
   StaticCredentials,
@@ -82,8 +85,13 @@ export type { HostPattern } from './registry/host-pattern.ts';
 export { DOCKER_HUB, type RegistryHost, registryHost } from './registry/registry-host.ts';
 export type { BodyLimits } from './registry/repository-client.ts';
 export type { HostPolicy } from './registry/select-host.ts';
+export {
+  CertificateFolders,
+  type CertificateFoldersOptions,
+  type CertificateReport,
+} from './registry/transport/certificate-folders.ts';
 export type { RetryPolicy } from './registry/transport/retry.ts';
-export type { RegistryTls } from './registry/transport/tls.ts';
+export type { HostCertificateSource, HostCertificates, RegistryTls } from './registry/transport/tls.ts';
 export type { PropagationPolicy } from './registry/transport/traced.ts';
 export type { Timeouts } from './registry/transport/transport.ts';
 export type { ByteRange } from './tar/encoder.ts';
