@@ -93,6 +93,11 @@ export interface OpenRepositoryOptions {
   readonly host: RegistryHost;
   readonly repository: string;
   readonly credential: Credential;
+  /**
+   * Whether the client's right alone counts, so that no client certificate of the operator is shown: a registry could take it for the
+   * right to pull.
+   */
+  readonly requiresClient?: boolean | undefined;
 }
 
 /**
@@ -106,11 +111,12 @@ export interface OpenRepositoryOptions {
  * - Foreign layers use the stack without authorization, so that no credential can reach them.
  */
 export function openRepository(access: RegistryAccess, options: OpenRepositoryOptions): Repository {
-  const { host, repository, credential } = options;
+  const { host, repository, credential, requiresClient = false } = options;
   const { limits, documents, trustedRealms, allowedHosts, userAgent, propagation } = access;
   const { retry = DEFAULT_RETRY } = access;
   const isAuthConfigured = host.tokenEndpoint instanceof URL;
-  const traced = new TracedTransport(access.wire, { isAuthConfigured, userAgent, propagation });
+  const wire = requiresClient ? withoutIdentity(access.wire) : access.wire;
+  const traced = new TracedTransport(wire, { isAuthConfigured, userAgent, propagation });
   const isFromClient = credential.type === 'basic' && credential.source === 'client';
   const anonymous = new RetryTransport(new RedirectTransport(traced), retry);
   const transport = new AuthorizedTransport(anonymous, {
@@ -130,6 +136,11 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
     retry,
     foreign: { transport: anonymous, allowedHosts },
   });
+}
+
+/** Sends all requests as to servers that do not get the client certificate. */
+function withoutIdentity(wire: Transport): Transport {
+  return { send: (request) => wire.send({ ...request, isForeign: true }) };
 }
 
 /** The location of a repository. Mirrors have other images under one name for each namespace. */

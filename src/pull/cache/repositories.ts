@@ -38,7 +38,8 @@ export class Repositories {
     return ({ host, reference: { repository: name } }) => {
       const credential = this.#credentialFor(host, hosts, client, name);
       const location = locationOf(host, name, this.#registry.namespace);
-      const inner = openRepository(this.#access, { host, repository: name, credential });
+      const { requiresClient } = client;
+      const inner = openRepository(this.#access, { host, repository: name, credential, requiresClient });
       const repository = new CachingRepository(
         inner,
         { location, owner: ownerOf(credential) },
@@ -52,7 +53,8 @@ export class Repositories {
   openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
     const { repository: name } = reference;
     const credential = this.#credentialFor(host, [host], access, name);
-    const repository = openRepository(this.#access, { host, repository: name, credential });
+    const { requiresClient } = access;
+    const repository = openRepository(this.#access, { host, repository: name, credential, requiresClient });
     return { repository, signal, client, location: locationOf(host, name, this.#registry.namespace) };
   }
 
