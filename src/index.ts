@@ -8,6 +8,7 @@ export type { IoxDescriptor } from './archive/iox/descriptor.ts';
 export type { IoxSettings, IoxSizing, PackageDigest, SchemaVersion } from './archive/iox/settings.ts';
 export type { LayerForm } from './archive/layouts.ts';
 export {
+  type CredentialOrigin,
   type DiskSpace,
   type ErrorCode,
   type ErrorDetails,
@@ -78,7 +79,9 @@ export {
 } from './registry/auth/auth-file.ts';
 export type {
   BasicCredentials,
+  CredentialFiles,
   CredentialOwner,
+  FoundCredentials,
   IdentityToken,
   ListedCredentials,
   StaticCredentials,
@@ -97,9 +100,14 @@ export type { MirrorResult } from './registry/mirrors/outcome.ts';
 export { DOCKER_HUB, type RegistryHost, registryHost } from './registry/registry-host.ts';
 export type { BodyLimits } from './registry/repository-client.ts';
 export type { HostPolicy } from './registry/select-host.ts';
+export {
+  CertificateFolders,
+  type CertificateFoldersOptions,
+  type CertificateReport,
+} from './registry/transport/certificate-folders.ts';
 export type { ServerFailure, ServerHealth } from './registry/transport/health.ts';
 export type { RetryPolicy } from './registry/transport/retry.ts';
-export type { RegistryTls } from './registry/transport/tls.ts';
+export type { HostCertificateSource, HostCertificates, RegistryTls } from './registry/transport/tls.ts';
 export type { PropagationPolicy } from './registry/transport/traced.ts';
 export type { Timeouts } from './registry/transport/transport.ts';
 export type { IndexStatistics } from './storage/index/file-index.ts';

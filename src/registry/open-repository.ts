@@ -159,7 +159,10 @@ export interface OpenRepositoryOptions {
   readonly host: RegistryHost;
   readonly repository: string;
   readonly credential: Credential;
-  /** Whether the client's right is what counts, so that mirrors resolve nothing. */
+  /**
+   * Whether the client's right alone counts, so that mirrors resolve nothing, and no client certificate of the operator is shown: a
+   * registry could take it for the right to pull.
+   */
   readonly requiresClient?: boolean | undefined;
   /** The operator's credentials, of which mirrors receive those that name them. */
   readonly fixed?: StaticCredentials | undefined;
@@ -186,7 +189,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
     around = (client) => client,
   } = options;
   const namespace = namespaceFor(repository, access.namespace);
-  const own = openClient(access, { host, repository, credential, namespace });
+  const own = openClient(access, { host, repository, credential, namespace, requiresClient });
   const location = locationOf(host, repository, access.namespace);
   const registry = around(own, { location, owner: ownerOf(credential) });
   const mirrors = access.mirrors?.all.of(host) ?? [];
@@ -215,7 +218,8 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
 }
 
 /** What {@link openClient} opens. */
-interface ClientOptions extends Pick<OpenRepositoryOptions, 'host' | 'repository' | 'credential'> {
+interface ClientOptions
+  extends Pick<OpenRepositoryOptions, 'host' | 'repository' | 'credential' | 'requiresClient'> {
   /** See `RepositoryPlace`. */
   readonly namespace: string | undefined;
 }
@@ -232,12 +236,13 @@ interface ClientOptions extends Pick<OpenRepositoryOptions, 'host' | 'repository
  */
 function openClient(
   access: RegistryAccess,
-  { host, repository, credential, namespace }: ClientOptions,
+  { host, repository, credential, namespace, requiresClient = false }: ClientOptions,
 ): Repository {
   const { limits, documents, trustedRealms, allowedHosts, userAgent, propagation } = access;
   const { retry = DEFAULT_RETRY } = access;
   const isAuthConfigured = host.tokenEndpoint instanceof URL;
-  const traced = new TracedTransport(access.wire, { isAuthConfigured, userAgent, propagation });
+  const wire = requiresClient ? withoutIdentity(access.wire) : access.wire;
+  const traced = new TracedTransport(wire, { isAuthConfigured, userAgent, propagation });
   const isFromClient = credential.type === 'basic' && credential.source === 'client';
   const anonymous = new RetryTransport(new RedirectTransport(traced), retry);
   const transport = new AuthorizedTransport(anonymous, {
@@ -257,6 +262,11 @@ function openClient(
     retry,
     foreign: { transport: anonymous, allowedHosts },
   });
+}
+
+/** Sends all requests as to servers that do not get the client certificate. */
+function withoutIdentity(wire: Transport): Transport {
+  return { send: (request) => wire.send({ ...request, isForeign: true }) };
 }
 
 /** The location of a repository. Mirrors have other images under one name for each namespace. */

@@ -518,4 +518,58 @@ describe('a pull that is stopped', { concurrency: 2 }, () => {
     assert.match(stderr, /Cannot verify .*\nNothing was written: /);
     assert.deepEqual(await readdir(folder.path), []);
   });
+
+  test('shows and trusts what lies in folders of certificates', async () => {
+    const { ca, cert, key, clientCert, clientKey } = await makeCertificates();
+    await using registry = await startFakeRegistry({ tls: { cert, key, clientCa: ca } });
+    registry.push('team/app', '1', ONE);
+    await using folder = await temporaryFolder();
+    const byHost = `certs.d/${registry.host}`;
+    const write = async (below: string, names: readonly (readonly [name: string, text: string])[]) => {
+      await mkdir(join(folder.path, below), { recursive: true });
+      for (const [name, text] of names) await writeFile(join(folder.path, below, name), text);
+    };
+    const files = [
+      ['ca.crt', ca],
+      ['me.cert', clientCert],
+      ['me.key', clientKey],
+    ] as const;
+    await write(`.config/containers/${byHost}`, files);
+    await write(`other/${byHost}`, files);
+    await write('flat', files);
+    await write('broken', files.slice(0, 2));
+    const home = { HOME: folder.path };
+    const noHome = { HOME: join(folder.path, 'none') };
+    const certs = { ...noHome, REGISTRY_CERTS_DIR: join(folder.path, 'other/certs.d') };
+    const rows: readonly [
+      env: Record<string, string>,
+      options: readonly string[],
+      code: number,
+      says: RegExp,
+    ][] = [
+      [home, [], 0, /^$/],
+      [certs, [], 0, /^$/],
+      [noHome, ['--cert-dir', 'flat'], 0, /^$/],
+      [noHome, [], 1, /its authority "CN=test-authority" is unknown here/],
+      [
+        home,
+        ['--cert-dir', 'broken'],
+        2,
+        /Cannot use --cert-dir, "broken\/me\.cert": its key "me\.key" is missing/,
+      ],
+      [home, ['--cert-dir', 'missing'], 2, /Cannot use --cert-dir, "missing": it does not exist/],
+      [{ ...noHome, REGISTRY_INSECURE_HOSTS: registry.host }, [], 1, /it wants a client certificate/],
+    ];
+    for (const [env, options, code, says] of rows) {
+      const pulled = await run(
+        ['pull', '-q', '-s', 'https', ...options, `${registry.host}/team/app:1`, '-'],
+        {
+          cwd: folder.path,
+          env,
+        },
+      );
+      assert.equal(pulled.code, code, `${options.join(' ')}: ${pulled.stderr}`);
+      assert.match(pulled.stderr, says);
+    }
+  });
 });

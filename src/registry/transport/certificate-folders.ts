@@ -15,7 +15,7 @@ import { PassthroughError } from '../../errors.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
 import { quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
-import { DOCKER_HUB } from '../registry-host.ts';
+import { DOCKER_HUB, parseHost } from '../registry-host.ts';
 import { checkIdentity, type HostCertificateSource, type HostCertificates, readAuthorities } from './tls.ts';
 
 /** Least time between two looks at the files of a host, in milliseconds. */
@@ -89,14 +89,15 @@ export class CertificateFolders implements HostCertificateSource {
   }
 
   /**
-   * Reads the folders of all hosts.
+   * Reads the folders of all hosts. Folders with other names are skipped.
    *
    * @throws PassthroughError `INVALID_CONFIGURATION` for the first file that cannot be used
    */
   async check(): Promise<void> {
     const { isForAll = false } = this.#options;
     for (const folder of this.#folders) {
-      const names = isForAll ? ['.'] : await readdir(folder).catch(this.#failure(folder));
+      const all = isForAll ? ['.'] : await readdir(folder).catch(this.#failure(folder));
+      const names = isForAll ? all : all.filter(isHost);
       for (const name of names) {
         const path = join(folder, name);
         const found = await stat(path).catch(this.#failure(path));
@@ -192,6 +193,16 @@ function namesOf({ hostname, port, origin }: URL): readonly string[] {
   if (port !== '') return [`${hostname}:${port}`];
   const hosts = origin === DOCKER_HUB.origin ? [hostname, DOCKER_HUB.name] : [hostname];
   return hosts.flatMap((host) => [`${host}:443`, host]);
+}
+
+/** Other folders are of Kubernetes (`..data`) or of the file system (`lost+found`). */
+function isHost(name: string): boolean {
+  try {
+    parseHost(name);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The files of a folder, and a text that differs when one of them has changed. */

@@ -136,6 +136,31 @@ test('REGISTRY_CERTS_DIR is checked at the start, and used', async () => {
   }
 });
 
+test('a client certificate is not shown where clients must have credentials of their own', async () => {
+  const { ca, cert, key, clientCert, clientKey } = await makeCertificates();
+  await using registry = await startFakeRegistry({ tls: { cert, key, clientCa: ca } });
+  registry.push('team/app', '1', IMAGE);
+  const folder = await mkdtemp(join(tmpdir(), 'certs-'));
+  try {
+    await mkdir(join(folder, registry.host));
+    for (const [name, text] of Object.entries({ 'ca.crt': ca, 'me.cert': clientCert, 'me.key': clientKey }))
+      await writeFile(join(folder, registry.host, name), text);
+    await using service = await startTestService({
+      REGISTRY_URL: registry.origin,
+      REGISTRY_CERTS_DIR: folder,
+    });
+    assert.equal((await service.request(FILE)).status, 200);
+    const headers = { authorization: basic('any', 'thing') };
+    for (const path of ['docker/team_app_1.tar', 'docker/team_app_1.tar.sha256']) {
+      const at = `/registry-auth/https/${encodeURIComponent(registry.host)}/${path}`;
+      const reply = await service.request(at, { headers });
+      assert.match(firstLine(reply), /: it wants a client certificate /);
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 test('a registry whose authority is unknown: which, and where to put it', async () => {
   const { cert, key } = await makeCertificates();
   await using registry = await startFakeRegistry({ tls: { cert, key } });

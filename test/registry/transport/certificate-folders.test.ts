@@ -79,8 +79,9 @@ describe('the folder of a host', () => {
   test('is below the given folder, whatever the target of a redirect is called', async () => {
     await using folder = await openFolder();
     await folder.write('ca.crt', ONE.ca);
-    await folder.write('sub/x', '');
+    await folder.write('sub/lost+found/broken.crt', 'x');
     const folders = new CertificateFolders([join(folder.path, 'sub')], { name: 'X' });
+    await folders.check();
     for (const host of ['https://..', 'https://.', 'https://%2e%2e'])
       assert.equal(await folders.forHost(url(host)), undefined, host);
   });
