@@ -62,6 +62,7 @@ describe('a list of networks', () => {
     ['10.0.0.0/8;::1', /needs a prefix/],
     ['127.0.0.1 ::1', /is no network/],
     ['10.0.0.0/8, x\u001b[31m', /^"x\\u001b\[31m" is no network/],
+    ['127.0.0.1,user:secret@10.0.0.1', /^expected networks without credentials$/],
     ['127.0.0.1,example.com', /^"example\.com" is no network/],
   ];
   for (const [list, message] of refused) {
