@@ -176,5 +176,5 @@ function answeredBy<R extends Route>(
 /** Answers with what the service is and what to type. */
 async function handleUsage(context: RequestContext, _: InfoRoute, { config }: Application): Promise<void> {
   const host = printable(context.request.headers.host ?? `localhost:${config.http.port}`);
-  sendText(context, 200, usageText(`${context.client.scheme}://${host}`, ROUTES));
+  sendText(context, 200, usageText(host, ROUTES, context.client.scheme));
 }

@@ -51,7 +51,7 @@ export interface HttpServerOptions extends HttpSettings, ListenOptions {
   /** Paths of probes, whose requests are taken before all others; none unless given. */
   readonly urgentPaths?: readonly string[];
   /** Is called for each new connection. */
-  readonly onConnection?: () => void;
+  readonly onConnection?: (socket: Socket) => void;
   /** Whether file descriptors are short, so that a new connection is refused. */
   readonly isShort?: () => boolean;
   /**
@@ -194,7 +194,7 @@ export class HttpServer {
    */
   #whyNot(socket: Socket): string | undefined {
     const { maxConnections, onConnection, isShort } = this.#options;
-    onConnection?.();
+    onConnection?.(socket);
     if (isShort?.() === true) return 'nearly all file descriptors of the process are in use';
     if (this.#connections.admit(socket)) return undefined;
     return `there are ${maxConnections} already, and MAX_CONNECTIONS is ${maxConnections}`;
