@@ -185,5 +185,5 @@ function answeredBy<R extends Route>(
 
 /** Answers with what the service is: the page to browsers, else what to type. */
 async function handleRoot(context: RequestContext, route: InfoRoute, app: Application): Promise<void> {
-  await handleHome(context, route, app, (origin) => usageText(origin, ROUTES));
+  await handleHome(context, route, app, (host) => usageText(host, ROUTES, context.client.scheme));
 }

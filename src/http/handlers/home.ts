@@ -22,22 +22,21 @@ let page: Promise<Page> | undefined;
  *
  * A query is the form of the page, sent by a browser without scripts: the answer has the commands.
  *
- * @param usage writes the text, from scheme and host as the client addressed them
+ * @param usage writes the text, from the host as the client addressed it
  * @throws PassthroughError `PRECONDITION_FAILED`
  */
 export async function handleHome(
   context: RequestContext,
   _: unknown,
   { config }: Application,
-  usage: (origin: string) => string,
+  usage: (host: string) => string,
 ): Promise<void> {
   const { client, request, response } = context;
   const { accept, 'accept-encoding': encodings } = request.headers;
   const host = printable(request.headers.host ?? `localhost:${config.http.port}`);
   varyBy(response, 'Accept', 'Accept-Encoding');
-  const origin = `${client.scheme}://${host}`;
   const html = qualityOf(accept, 'text/html');
-  if (html === 0 || html < qualityOf(accept, 'text/plain')) return sendText(context, 200, usage(origin));
+  if (html === 0 || html < qualityOf(accept, 'text/plain')) return sendText(context, 200, usage(host));
   const { bodies, hash, policy, render } = await loadOnce();
   const headers = {
     'Content-Type': 'text/html; charset=utf-8',
@@ -46,7 +45,7 @@ export async function handleHome(
   };
   const { query } = splitTarget(request.url ?? '/');
   if (query.size > 0) {
-    const body = Buffer.from(render(query.toString(), origin));
+    const body = Buffer.from(render(query.toString(), `${client.scheme}://${host}`));
     return sendDocument(context, body, { ...headers, 'Cache-Control': 'no-store' });
   }
   const encoding = encodingOf(encodings);

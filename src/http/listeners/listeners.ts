@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type ServerOpts, type Socket } from 'node:net';
 import { PassthroughError } from '../../errors.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 import type { Entrance } from '../connections/peer.ts';
@@ -108,7 +108,7 @@ export class Listeners {
   /** Takes over a socket. Node says of the address of a Unix socket that it is none. */
   async #take({ fd, isTls }: PassedSocket): Promise<void> {
     let entrance: Entrance = isTls ? 'https' : 'http';
-    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    const server = createServer(optionsOf(entrance));
     server.on('connection', (socket) => this.#connect(socket, entrance));
     try {
       server.listen({ fd, backlog: ACCEPT_QUEUE });
@@ -126,8 +126,7 @@ export class Listeners {
   }
 
   #create(entrance: Entrance): Server {
-    // As Node's http server has them.
-    const server = createServer({ allowHalfOpen: true, noDelay: true });
+    const server = createServer(optionsOf(entrance));
     return server.on('connection', (socket) => this.#connect(socket, entrance));
   }
 
@@ -136,6 +135,14 @@ export class Listeners {
     const address = server?.address();
     return address !== null && typeof address === 'object' ? address.port : undefined;
   }
+}
+
+/**
+ * As the servers of `node:http` and `node:https` have them. A client that ends its side in the middle of a handshake would otherwise
+ * stay until the limit.
+ */
+function optionsOf(entrance: Entrance): ServerOpts {
+  return { allowHalfOpen: entrance !== 'https', noDelay: true };
 }
 
 function invalidSocket(fd: number, why: string, cause?: unknown): PassthroughError {

@@ -14,7 +14,7 @@ export interface Hop {
 }
 
 /** The client of a proxy that names none: https://www.rfc-editor.org/rfc/rfc7239#section-6.2 */
-export const UNKNOWN = 'unknown';
+const UNKNOWN = 'unknown';
 
 /** Longest made-up name, in characters: it is a key of limits, and stands in the log. */
 const MAX_NAME_LENGTH = 64;

@@ -39,20 +39,21 @@ const TEXT_COLUMN = 57;
 /**
  * The text that `GET /` answers with: what the service is, and what to type.
  *
- * @param origin as the client addressed the service, so that the examples can be typed as they stand: `http://images:8080`
+ * @param host as the client addressed the service, so that the examples can be typed as they stand
  * @param routes in the order of the text
+ * @param scheme that the client has used
  */
-export function usageText(origin: string, routes: readonly UsageRow[]): string {
+export function usageText(host: string, routes: readonly UsageRow[], scheme: 'http' | 'https'): string {
   const lines = [...routes, ...PREFIXES].map(({ usage: [request, text] }) =>
     `  ${request.padEnd(TEXT_COLUMN)}${text}`.trimEnd(),
   );
   const others = LAYOUTS.filter((layout) => layout !== 'docker');
-  return `docker-http-passthrough: container images as tar archives over plain HTTP
+  return `docker-http-passthrough: container images as tar archives over HTTP
 
 One GET of a file name gives the image as docker save writes it:
 
-  curl --fail -O ${origin}/docker/nginx_latest.tar && docker load -i nginx_latest.tar
-  copy ${origin}/docker/nginx_latest.tar flash:nginx_latest.tar
+  curl --fail -O ${scheme}://${host}/docker/nginx_latest.tar && docker load -i nginx_latest.tar
+  copy ${scheme}://${host}/docker/nginx_latest.tar flash:nginx_latest.tar
 
 Routes
 

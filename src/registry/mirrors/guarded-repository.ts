@@ -31,7 +31,7 @@ export class GuardedRepository implements Repository {
 
   getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
     const ask = () => this.#inner.getReferrers(digest, signal);
-    return this.#health.run('manifest', signal, ask, (referrers) => referrers !== undefined);
+    return this.#run('manifest', signal, ask, (referrers) => referrers !== undefined);
   }
 
   getConfig(descriptor: Descriptor, signal: AbortSignal): Promise<Content> {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { type AddressInfo, connect as connectPlain, createServer } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { before, describe, test } from 'node:test';
@@ -232,6 +233,51 @@ test('a handshake begins when it is its turn', async () => {
   handshakes.stop();
 });
 
+/** The first bytes of a real client. */
+async function clientHello(): Promise<Buffer> {
+  const { promise, resolve } = Promise.withResolvers<Buffer>();
+  const server = createServer((socket) => socket.on('error', () => undefined).once('data', resolve)).listen(
+    0,
+  );
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const client = connect({ host: '127.0.0.1', port, servername: 'localhost' });
+  client.on('error', () => undefined);
+  const hello = await within(promise, 'the first bytes of a client');
+  client.destroy();
+  server.close();
+  return hello;
+}
+
+test('handshakes that are cut, changed or reset anywhere leave nothing behind, and the server goes on', async () => {
+  const hello = await clientHello();
+  const MOST = 4;
+  await using server = await startTlsServer(answerOk, folder, { maxConnections: MOST });
+  const steps = Array.from({ length: 24 }, (_, at) => Math.floor((hello.length * at) / 24));
+  for (const at of steps) {
+    const changed = Buffer.from(hello);
+    changed[at] = ~(changed[at] ?? 0) & 0xff;
+    for (const [bytes, leave] of [
+      [hello.subarray(0, at), 'end'],
+      [hello.subarray(0, at), 'reset'],
+      [changed, 'end'],
+      [changed, 'reset'],
+      [hello, 'reset'],
+    ] as const) {
+      using client = await connectRaw(server.httpsPort);
+      client.send(bytes);
+      if (leave === 'end') client.socket.end();
+      else client.socket.resetAndDestroy();
+      await client.untilClosed();
+    }
+  }
+  // All places are free again.
+  const sockets: Disposable[] = [];
+  for (let count = 0; count < MOST; count += 1)
+    sockets.push(await connectTls(server.httpsPort, { ca: authority.cert }));
+  for (const socket of sockets) socket[Symbol.dispose]();
+});
+
 describe('a connection of https', () => {
   test('counts from the moment when it is accepted; the next one gets 503 after its handshake', async () => {
     await using server = await startTlsServer(answerOk, folder, { maxConnections: 1 });
@@ -240,7 +286,7 @@ describe('a connection of https', () => {
     using plain = await connectRaw(server.port);
     assert.match((await plain.untilClosed()).toString(), /^HTTP\/1\.1 503 Busy\r\n/);
     const answer = await answerTo(GET, server.httpsPort, { ca: authority.cert });
-    assert.match(answer, /^HTTP\/1\.1 503 Busy\r\n[\s\S]*MAX_CONNECTIONS is 1\n$/);
+    assert.match(answer, /^HTTP\/1\.1 503 Busy\r\n.*MAX_CONNECTIONS is 1\n$/s);
     assert.equal(first.received().length, 0);
   });
 
@@ -412,6 +458,23 @@ describe('a client certificate', () => {
       });
     }
   }
+
+  test('of an authority that is no longer listed opens nothing, not by a session either', async () => {
+    const old = await makeAuthority('/CN=old');
+    const listed = await writeTls(own, old.cert);
+    await using server = await startTlsServer(answerOk, listed);
+    const client = await old.issue({ use: 'client' });
+    const options = { ca: authority.cert, maxVersion: 'TLSv1.2', ...client } as const;
+    using first = await connectTls(server.httpsPort, options);
+    const session = first.getSession();
+    assert.ok(session !== undefined);
+    using second = await connectTls(server.httpsPort, { ...options, session });
+    assert.equal(second.isSessionReused(), true, 'sessions are resumed');
+    await writeFile(listed.files.clientAuthorities ?? '', authority.cert);
+    await server.log.waitFor({ event: 'certificate', level: 'info' });
+    assert.notEqual(await failure(server.httpsPort, { ...options, session }), 'answered');
+    await server.log.waitFor({ event: 'tls_refused', error: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' });
+  });
 
   test('that is huge is refused', async () => {
     const names = Array.from({ length: 8_000 }, (_, at) => `DNS:${at}.example.com`).join(',');
