@@ -224,7 +224,8 @@ export class SignatureVerifier {
     signal: AbortSignal,
   ) {
     const { documents } = this.#options;
-    const image = formatReference(reference);
+    // Not the tag: requests for other tags of the same image share the search, and its error.
+    const image = `${reference.registryName}/${reference.repository}`;
     using limit = timeLimit(image);
     const { repository } = source;
     const both = AbortSignal.any([signal, limit.signal]);
