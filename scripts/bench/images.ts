@@ -3,7 +3,7 @@
  * compress like real images.
  */
 
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { openAsBlob } from 'node:fs';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -26,7 +26,10 @@ const SMALL_FILE_BYTES = 1_000;
 /** Longest run of one command, in milliseconds. */
 const COMMAND_MS = 600_000;
 
-/** An image in the registry, with the tag `1`. */
+/** Bytes of the file in the layer that an update adds. */
+const UPDATE_BYTES = 10_000;
+
+/** An image in the registry, with the tag `1`. A big one has the tag `2`, too: the same with one small layer more. */
 export interface FleetImage {
   /** Of two components. */
   readonly repository: string;
@@ -46,6 +49,8 @@ export interface BigOptions {
   readonly copies: number;
   /** Options of gzip. */
   readonly level: number;
+  /** Uncompressed bytes of the files in each layer. */
+  readonly layerBytes?: readonly number[];
 }
 
 /** An image to push. Large blobs are in files. */
@@ -71,20 +76,29 @@ export async function pushBigImage(
   origin: string,
   repository: string,
   folder: string,
-  { copies, level }: BigOptions,
+  { copies, level, layerBytes = LAYER_BYTES }: BigOptions,
 ): Promise<FleetImage> {
   const making = join(folder, 'making');
-  const shares = await shareFiles();
+  const shares = await shareFiles(layerBytes);
   const layers: Layer[] = [];
   // The layers of a copy are compressed concurrently: nothing is measured yet, and most machines have several cores.
   for (let copy = 1; copy <= copies; copy += 1) {
     const made = shares.map((files, share) => makeTarLayer(join(making, `${copy}-${share}`), files, level));
     layers.push(...(await Promise.all(made)));
   }
-  const { config, manifest } = describe(layers);
-  const opened = layers.map(async ({ digest, path }) => [digest, await openAsBlob(path)] as const);
-  const blobs = new Map([[digestOf(config), new Blob([config])], ...(await Promise.all(opened))]);
-  await push(origin, repository, { manifest, blobs });
+  const update = await makeUpdateLayer(join(making, 'update'), level);
+  const tags = new Map([
+    ['1', layers],
+    ['2', [...layers, update]],
+  ]);
+  for (const [tag, content] of tags) {
+    const { config, manifest } = describe(content);
+    // The registry has the blobs of the first tag already.
+    const fresh = tag === '1' ? content : [update];
+    const opened = fresh.map(async ({ digest, path }) => [digest, await openAsBlob(path)] as const);
+    const blobs = new Map([[digestOf(config), new Blob([config])], ...(await Promise.all(opened))]);
+    await push(origin, repository, tag, { manifest, blobs });
+  }
   await rm(making, { recursive: true });
   const sum = (values: readonly number[]) => values.reduce((all, value) => all + value, 0);
   return factsOf(repository, layers.length, {
@@ -103,7 +117,7 @@ export async function pushSmallImage(origin: string, repository: string): Promis
   const asBlobs = new Map(
     Array.from(blobs, ([digest, bytes]) => [digest, new Blob([new Uint8Array(bytes)])]),
   );
-  await push(origin, repository, { manifest, blobs: asBlobs });
+  await push(origin, repository, '1', { manifest, blobs: asBlobs });
   return factsOf(repository, layers.length, {
     compressed: layers.reduce((sum, { blob }) => sum + blob.length, 0),
     uncompressed: tars.reduce((sum, tar) => sum + tar.length, 0),
@@ -124,7 +138,7 @@ function factsOf(
  *
  * @returns the paths of each layer
  */
-async function shareFiles(): Promise<string[][]> {
+async function shareFiles(layerBytes: readonly number[]): Promise<string[][]> {
   const tests = ['-xdev', '-type', 'f', '-links', '1', '-size', `-${MAX_FILE}`];
   const said = await run('find', [MATERIAL, ...tests, '-printf', '%s %p\\0'], { timeout: COMMAND_MS });
   const files = said
@@ -137,7 +151,7 @@ async function shareFiles(): Promise<string[][]> {
   const left = folders
     .flatMap(({ within }) => within.toSorted((one, other) => (one.path < other.path ? -1 : 1)))
     .values();
-  return LAYER_BYTES.map((wanted) => {
+  return layerBytes.map((wanted) => {
     const paths: string[] = [];
     for (let bytes = 0; bytes < wanted; ) {
       const { value } = left.next();
@@ -173,6 +187,14 @@ async function makeTarLayer(folder: string, files: readonly string[], level: num
   return { path, digest: await digestOfFile(path), size, diffId, uncompressed };
 }
 
+/** The layer that the tag `2` of a big image adds: one file of random bytes, which do not compress. */
+async function makeUpdateLayer(folder: string, level: number): Promise<Layer> {
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, 'update');
+  await writeFile(file, randomBytes(UPDATE_BYTES));
+  return await makeTarLayer(folder, [file], level);
+}
+
 function describe(layers: readonly Layer[]): {
   readonly config: string;
   readonly manifest: Pushable['manifest'];
@@ -195,7 +217,12 @@ function describe(layers: readonly Layer[]): {
   return { config, manifest: { mediaType: types.manifest, bytes: Buffer.from(JSON.stringify(manifest)) } };
 }
 
-async function push(origin: string, repository: string, { manifest, blobs }: Pushable): Promise<void> {
+async function push(
+  origin: string,
+  repository: string,
+  tag: string,
+  { manifest, blobs }: Pushable,
+): Promise<void> {
   const base = `${origin}/v2/${repository}`;
   for (const [digest, blob] of blobs) {
     const begun = await send(`${base}/blobs/uploads/`, { method: 'POST' });
@@ -208,7 +235,7 @@ async function push(origin: string, repository: string, { manifest, blobs }: Pus
     });
   }
   const headers = { 'Content-Type': manifest.mediaType };
-  await send(`${base}/manifests/1`, { method: 'PUT', body: new Uint8Array(manifest.bytes), headers });
+  await send(`${base}/manifests/${tag}`, { method: 'PUT', body: new Uint8Array(manifest.bytes), headers });
 }
 
 async function send(url: string | URL, init: RequestInit): Promise<Response> {

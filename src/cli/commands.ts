@@ -1,6 +1,6 @@
 import type { Command } from './command.ts';
 import type { OptionSpec } from './options/parse.ts';
-import { PLATFORM_OPTIONS, REGISTRY_OPTIONS, SIGNATURE_OPTIONS } from './options/specs.ts';
+import { PLATFORM_OPTIONS, REGISTRY_OPTIONS, SIGNATURE_OPTIONS, SIZING_OPTIONS } from './options/specs.ts';
 
 const QUIET: OptionSpec = { name: 'quiet', short: 'q', text: 'no progress and no summary' };
 
@@ -54,14 +54,7 @@ export const COMMANDS: readonly Command[] = [
         choices: ['docker', 'docker-gzip', 'oci', 'iox'],
         text: 'form of the archive: docker (the default, loads everywhere), docker-gzip, oci, or iox (a package for devices)',
       },
-      {
-        name: 'profile',
-        value: 'NAME',
-        text: 'size of the application for --layout iox, such as c1.medium or custom',
-      },
-      { name: 'cpu', value: 'UNITS', text: 'CPU units for --profile custom' },
-      { name: 'memory', value: 'MB', text: 'memory for --profile custom' },
-      { name: 'disk', value: 'MB', text: 'disk for --profile custom' },
+      ...SIZING_OPTIONS,
       {
         name: 'format',
         value: 'FORMAT',
@@ -108,7 +101,8 @@ export const COMMANDS: readonly Command[] = [
     arity: [1, 1],
     summary: 'print the manifest of an image, byte for byte as the registry has it',
     text: [
-      'On a terminal it is indented. With --platform it is that of the platform, else what the reference names.',
+      'On a terminal it is indented. With --platform it is that of the platform, else what the reference names. With ' +
+        '--layout iox it is the descriptor that a package of the image has.',
     ],
     options: [
       ...PLATFORM_OPTIONS,
@@ -122,10 +116,18 @@ export const COMMANDS: readonly Command[] = [
         text: 'the index (list), or the manifest of one platform (image)',
       },
       { name: 'digest', text: 'print digest, media type and size' },
+      {
+        name: 'layout',
+        value: 'LAYOUT',
+        choices: ['iox'],
+        text: 'iox: print the descriptor of a package for Cisco IOx; no layer is fetched',
+      },
+      ...SIZING_OPTIONS,
     ],
     examples: [
       ['manifest alpine:3.20', 'what the registry has'],
       ['manifest --digest alpine:3.20', 'its digest, media type and size'],
+      ['manifest --layout iox --platform cat9k team/sensor:1', 'the descriptor that a package has'],
     ],
     load: () => import('./manifest.ts'),
   },

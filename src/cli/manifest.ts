@@ -1,9 +1,11 @@
+import { archiveRequest, checkPackage } from '../pull/request.ts';
 import type { ManifestChoice } from '../pull/resolve-manifest.ts';
 import { printableLines } from '../util/printable.ts';
 import type { CommandCall } from './command.ts';
-import { openImages, readImages } from './options/images.ts';
+import { type NamedImages, openImages, readImages } from './options/images.ts';
 import { misuse } from './options/parse.ts';
 import { readPlatform } from './options/platform.ts';
+import { readSizing } from './options/sizing.ts';
 import { interruptible } from './output/interrupt.ts';
 import { print } from './output/print.ts';
 
@@ -17,6 +19,9 @@ const ALL_LINES = 2 ** 32 - 1;
 export async function run(call: CommandCall): Promise<number> {
   const { options, positionals } = call;
   const named = readImages(positionals.slice(0, 1), call);
+  if (call.options.text('layout') === 'iox') return await printDescriptor(named, call);
+  if (readSizing(call.options) !== undefined)
+    throw misuse('Cannot use --profile: only a package has a size', 'Add --layout iox');
   const choice = readChoice(call);
   return await interruptible(async (signal) => {
     await using opened = await openImages(named, call, signal);
@@ -29,6 +34,27 @@ export async function run(call: CommandCall): Promise<number> {
     } finally {
       content.release();
     }
+  });
+}
+
+/** `--layout iox`: the descriptor, and on standard error the labels that it leaves out. */
+async function printDescriptor(named: NamedImages, call: CommandCall): Promise<number> {
+  const { options } = call;
+  for (const name of ['manifest', 'digest'])
+    if (options.has(name)) throw misuse(`Cannot use --${name}: --layout iox prints a descriptor`);
+  const { platform, isAsked } = readPlatform(options);
+  const [image] = named.images;
+  if (image === undefined) return 0;
+  const request = archiveRequest([image], { platform, layout: 'iox', sizing: readSizing(options) });
+  checkPackage(request);
+  return await interruptible(async (signal) => {
+    await using opened = await openImages(named, call, signal);
+    const { yaml, leftOut } = await opened.service.descriptor(
+      { ...request, isPlatformAsked: isAsked },
+      opened.call,
+    );
+    if (leftOut.length > 0) process.stderr.write(`Labels that were left out: ${leftOut.join(', ')}\n`);
+    return await print(yaml);
   });
 }
 

@@ -1,6 +1,5 @@
 import { stat } from 'node:fs/promises';
 import { isLayout } from '../archive/archive.ts';
-import { parseSizing } from '../archive/iox/settings.ts';
 import { LAYOUT_TABLE } from '../archive/layouts.ts';
 import { isPassthroughError } from '../errors.ts';
 import { formatPlatform } from '../image/platform.ts';
@@ -21,6 +20,7 @@ import type { CommandCall } from './command.ts';
 import { type NamedImages, openImages, readImages } from './options/images.ts';
 import { misuse, type ParsedOptions } from './options/parse.ts';
 import { type PlatformOption, readPlatform } from './options/platform.ts';
+import { readSizing } from './options/sizing.ts';
 import { interruptible } from './output/interrupt.ts';
 import { print, write } from './output/print.ts';
 import { pullToOutput, refuseTerminal } from './output/standard-output.ts';
@@ -139,8 +139,7 @@ function readRequest(
   }
   const format = options.text('format') ?? (/\.(?:tgz|tar\.gz)$/i.test(file) ? 'tgz' : 'tar');
   const name = options.text('name');
-  const [profile, cpu, memory, disk] = ['profile', 'cpu', 'memory', 'disk'].map((one) => options.text(one));
-  const sizing = parseSizing({ profile, cpu, memory, disk });
+  const sizing = readSizing(options);
   const [first, ...more] = name === undefined ? images : images.map((image) => withName(image, name));
   if (first === undefined || (name !== undefined && more.length > 0))
     throw misuse('Cannot use --name: it is for one image');

@@ -9,9 +9,10 @@ import { abortedBy } from '../util/map-concurrently.ts';
 import { fetchConfig, type VerifiedConfig } from './documents/fetch-config.ts';
 import { settingsOf } from './documents/legacy-settings.ts';
 import { layerFormOf } from './gzip/gzip-way.ts';
+import { describe } from './iox/describe.ts';
 import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './layers/fetch-layers.ts';
 import type { LayerReport } from './progress.ts';
-import type { ArchiveRequest } from './request.ts';
+import { type ArchiveRequest, isPackage } from './request.ts';
 import { layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
 import { findSharedLayers, type SharedLayersCall } from './update/shared-layers.ts';
 
@@ -137,7 +138,7 @@ export class ImageFetcher {
   ): Promise<FetchedManifest> {
     const stop = new AbortController();
     const signal = AbortSignal.any([call.signal, stop.signal]);
-    const fetching = this.#configOf(manifest, digest, image, signal);
+    const fetching = this.#checkedConfigOf(manifest, digest, image, request, signal);
     const config = () => fetching;
     // Handled here, since a layer may wait for its registry before it awaits the diff IDs.
     fetching.catch((error: unknown) => stop.abort(abortedBy(error)));
@@ -185,6 +186,27 @@ export class ImageFetcher {
     const { sharedLayers } = LAYOUT_TABLE[layout];
     const { documents } = this.#policy;
     return await findSharedLayers(manifest, { base, sharedLayers, documents, ...call });
+  }
+
+  /** The config. That of a package is checked at once: no layer is waited for that its descriptor cannot name. */
+  async #checkedConfigOf(
+    manifest: ImageManifest | ArtifactManifest,
+    digest: Digest,
+    image: ResolvedImage,
+    request: ArchiveRequest,
+    signal: AbortSignal,
+  ): Promise<VerifiedConfig> {
+    const config = await this.#configOf(manifest, digest, image, signal);
+    try {
+      if (isPackage(request)) {
+        const described = { ...config, platform: config.image?.platform };
+        await describe(request, described, this.#policy, signal);
+      }
+      return config;
+    } catch (error) {
+      config.content.release();
+      throw error;
+    }
   }
 
   /** The config, if resolving has not fetched it already. */

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { parse } from 'yaml';
 import { COMMANDS } from '../../src/cli/commands.ts';
 import { machinePlatform } from '../../src/cli/options/platform.ts';
 import { builtMain, startBuiltService } from '../support/built-service.ts';
@@ -34,7 +35,8 @@ describe('the commands', { concurrency: 2 }, () => {
     registry.push('team/app', '1', ONE);
     const { digest } = ONE.manifest;
     registry.push('team/app', signatureTags(digest).tag, signedByTag(digest, KEY));
-    registry.push('team/sensor', '1', applicationImage());
+    const labels = { 'cisco.resources.privileged': 'true' };
+    registry.push('team/sensor', '1', applicationImage({ Labels: labels }));
     env = {
       REGISTRY_URL: registry.origin,
       REGISTRY_NAME: 'docker.io',
@@ -105,6 +107,29 @@ describe('the commands', { concurrency: 2 }, () => {
     const { stdout: digest } = await run(['manifest', '--digest', 'alpine:3.20'], { env });
     const { mediaType, bytes } = INDEX.manifest;
     assert.equal(String(digest), `${INDEX.manifest.digest} ${mediaType} ${bytes.length}\n`);
+  });
+
+  test('manifest --layout iox prints the descriptor of a package, and what it leaves out', async () => {
+    const named = ['manifest', '--layout', 'iox', '--platform', 'linux/amd64', 'team/sensor:1'];
+    const { code, stdout, stderr } = await run([...named, '--profile', 'c1.large'], { env });
+    assert.deepEqual([code, stderr], [0, 'Labels that were left out: cisco.resources.privileged\n']);
+    const descriptor = parse(String(stdout));
+    assert.equal(descriptor.app.resources.profile, 'c1.large');
+    for (const [option, why] of [
+      [['--digest'], /--digest/],
+      [['-m', 'image'], /--manifest/],
+      [['--platform', 'all'], /platform/],
+      [['--profile', 'c9'], /c9/],
+    ] as const) {
+      const { code, stderr } = await run(['manifest', '--layout', 'iox', 'team/sensor:1', ...option], {
+        env,
+      });
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, why);
+    }
+    const unsized = await run(['manifest', 'team/sensor:1', '--profile', 'c1.small'], { env });
+    assert.equal(unsized.code, 2);
+    assert.match(unsized.stderr, /--layout iox/);
   });
 
   test('tags prints one tag a line', async () => {

@@ -61,6 +61,18 @@ export const SIGNATURE_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+/** The size of an application, for layout iox. */
+export const SIZING_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: 'profile',
+    value: 'NAME',
+    text: 'size of the application for --layout iox, such as c1.medium or custom',
+  },
+  { name: 'cpu', value: 'UNITS', text: 'CPU units for --profile custom' },
+  { name: 'memory', value: 'MB', text: 'memory for --profile custom' },
+  { name: 'disk', value: 'MB', text: 'disk for --profile custom' },
+];
+
 /** Which platform of an image. */
 export const PLATFORM_OPTIONS: readonly OptionSpec[] = [
   {

@@ -15,6 +15,7 @@ import { startPair } from '../../support/pair.ts';
 import { prepareDone } from '../../support/preparing.ts';
 import { assertError, firstLine } from '../../support/reading.ts';
 import { startTestService } from '../../support/service.ts';
+import { within } from '../../support/within.ts';
 
 const FILE = '/iox/team_app_1.tar';
 
@@ -261,6 +262,15 @@ describe('labels', () => {
     await using pair = await startApp({}, applicationImage({ Labels }));
     for (const path of [FILE, '/manifest/team/app:1?layout=iox'])
       assertError(await pair.request(path), 502, /"cisco\.resources\.cpu"/);
+  });
+
+  test('that make no valid descriptor fail the request before its layers are there', async () => {
+    const image = applicationImage({ Labels: { 'cisco.resources.cpu': 'many' } });
+    await using pair = await startApp({}, image);
+    // The layers never arrive.
+    pair.registry.defects.stallBlob = image.layers.map(({ digest }) => ({ digest, afterBytes: 0 }));
+    const reply = await within(pair.request(FILE), 'the answer');
+    assertError(reply, 502, /"cisco\.resources\.cpu"/);
   });
 });
 
