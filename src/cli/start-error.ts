@@ -24,7 +24,7 @@ const LISTEN_ERRORS: ReadonlyMap<string | undefined, string> = new Map([
  *
  * @param error what opening or starting the service has thrown
  * @returns PassthroughError `INVALID_CONFIGURATION` with variables, values and reason when a folder cannot be used, or the service
- *   cannot listen on the configured address; any other error as it is
+ *   cannot listen on the configured address, or a key cannot be used; any other error as it is
  */
 export function startError(
   error: unknown,
@@ -38,6 +38,10 @@ export function startError(
       `Cannot use ${variable}=${quoted(folder, MAX_FOLDER_LENGTH)}: ${reason}`,
       { cause: error },
     );
+  }
+  if (isPassthroughError(error, 'INVALID_CONFIGURATION') && error.details.setting === 'signatureKeys') {
+    const message = error.message.replace(/^Cannot use key /, `Cannot use ${VARIABLES.signatureKeys}: key `);
+    return new PassthroughError('INVALID_CONFIGURATION', message, { cause: error });
   }
   const port =
     portOf(error) === listener.httpsPort && listener.httpsPort !== http.port

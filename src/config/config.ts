@@ -140,13 +140,22 @@ function parseListenHost(text: string): string {
  * @returns one line for the log for each
  */
 export function configWarnings(config: Config): readonly string[] {
-  const { cache, listener } = config;
+  const { cache, listener, registry, signatures } = config;
   const warnings: readonly (readonly [isGiven: boolean, message: string])[] = [
     [
       cache.staleMs > 0 && cache.maxBytes === 0,
       'CACHE_SERVE_STALE has no effect: CACHE_MAX_BYTES is 0, so nothing is kept that could be served',
     ],
     ...listenerWarnings(listener),
+    [
+      signatures.keys.length > 0 && signatures.policy === 'warn',
+      'SIGNATURE_POLICY is warn, so images without a valid signature are served; enforce refuses them',
+    ],
+    [
+      !signatures.requiredFor.includes('*') && registry.allowedHosts === undefined,
+      'SIGNATURE_REQUIRED_FOR names some repositories, and REGISTRY_ALLOWED_HOSTS is not set: by another name or address of ' +
+        'the same registry, an image needs no signature; list the registries that may be asked',
+    ],
   ];
   return [...riskWarnings(config), ...warnings.filter(([isGiven]) => isGiven).map(([, message]) => message)];
 }

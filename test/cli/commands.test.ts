@@ -11,6 +11,7 @@ import { builtMain, startBuiltService } from '../support/built-service.ts';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
 import { applicationImage } from '../support/iox.ts';
+import { makeSigningKey, signatureTags, signedByTag } from '../support/signing.ts';
 import { temporaryFolder } from './binary.ts';
 import { run, startOf } from './command.ts';
 
@@ -20,6 +21,7 @@ const ARM = makeImage({
   platform: { os: 'linux', architecture: 'arm64' },
   layers: [{ tar: makeLayer({ arm: 'arm' }) }],
 });
+const KEY = makeSigningKey();
 const INDEX = makeIndex(HERE.architecture === 'arm64' ? [{ image: ONE }] : [{ image: ONE }, { image: ARM }]);
 
 describe('the commands', { concurrency: 2 }, () => {
@@ -31,6 +33,8 @@ describe('the commands', { concurrency: 2 }, () => {
     registry.push('library/alpine', '3.19', INDEX);
     registry.push('library/alpine', '3.20', INDEX);
     registry.push('team/app', '1', ONE);
+    const { digest } = ONE.manifest;
+    registry.push('team/app', signatureTags(digest).tag, signedByTag(digest, KEY));
     const labels = { 'cisco.resources.privileged': 'true' };
     registry.push('team/sensor', '1', applicationImage({ Labels: labels }));
     env = {
@@ -80,6 +84,7 @@ describe('the commands', { concurrency: 2 }, () => {
               cwd: folder.path,
             }).ended;
           }
+          if (line.includes('cosign.pub')) await writeFile(join(folder.path, 'cosign.pub'), KEY.pem);
           // bash, as the words of an example are quoted for it.
           const script = `set -o pipefail; ${program} ${line}`;
           const { code, stdout, stderr } = await startOf('bash', ['--norc', '-c', script], {
@@ -155,6 +160,7 @@ describe('the commands', { concurrency: 2 }, () => {
       credentials: 'REGISTRY_USERNAME and REGISTRY_PASSWORD',
       token: 'where the registry says',
       mirrors: 'none',
+      signature: 'none is asked for: SIGNATURE_KEYS is not set',
     });
     const asked = await run(['explain', '-ubob', '-phunter2', '--platform=ir1101', 'ghcr.io/x/y:1'], { env });
     assert.match(String(asked.stdout), /^platform {5}linux\/arm64\ncredentials {2}--user$/m);

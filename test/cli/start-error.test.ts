@@ -3,6 +3,7 @@ import { describe, test } from 'node:test';
 import { startError } from '../../src/cli/start-error.ts';
 import { loadConfig } from '../../src/config/config.ts';
 import { isPassthroughError, PassthroughError } from '../../src/errors.ts';
+import { KeyRing } from '../../src/pull/signatures/key-ring.ts';
 
 const CONFIG = {
   http: { host: '::1', port: 80, headerTimeoutMs: 1, idleTimeoutMs: 1, maxConnections: 1 },
@@ -60,6 +61,13 @@ describe('the error of a failed start', () => {
       assert.equal(error.message, `Cannot use ${variable}="/x": it is not a folder`);
     });
   }
+
+  test('names the variable of a key', async () => {
+    const cause = await KeyRing.open(['/nonexistent/a.pub'], assert.fail).catch((error: unknown) => error);
+    const error = startError(cause, CONFIG);
+    assert.ok(isPassthroughError(error, 'INVALID_CONFIGURATION'));
+    assert.equal(error.message, 'Cannot use SIGNATURE_KEYS: key "/nonexistent/a.pub": it does not exist');
+  });
 
   test('is unchanged for other causes', () => {
     const others = [

@@ -295,6 +295,17 @@ describe('warnings', () => {
     });
   }
 
+  test('mention signatures that are not required, or can be gone round', () => {
+    const keys = { SIGNATURE_KEYS: 'a.pub' };
+    const some = { ...keys, SIGNATURE_REQUIRED_FOR: 'lab:5000/*' };
+    const first = (environment: Record<string, string>) =>
+      warnings(environment).map((warning) => warning.split(' ', 1)[0]);
+    assert.deepEqual(first(keys), []);
+    assert.deepEqual(first({ ...keys, SIGNATURE_POLICY: 'warn' }), ['SIGNATURE_POLICY']);
+    assert.deepEqual(first(some), ['SIGNATURE_REQUIRED_FOR']);
+    assert.deepEqual(first({ ...some, REGISTRY_ALLOWED_HOSTS: 'lab:5000' }), []);
+  });
+
   test('mention credentials that belong to no registry', () => {
     for (const loose of [
       { REGISTRY_USERNAME: 'user', REGISTRY_PASSWORD: 'secret' },

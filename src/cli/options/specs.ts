@@ -57,6 +57,16 @@ export const REGISTRY_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+/** Which signature an image must have. */
+export const SIGNATURE_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: 'verify-key',
+    value: 'FILE[,FILE]',
+    completes: 'file',
+    text: 'take the image only with a signature by one of these public keys (PEM), as cosign makes them',
+  },
+];
+
 /** The size of an application, for layout iox. */
 export const SIZING_OPTIONS: readonly OptionSpec[] = [
   {
@@ -67,16 +77,6 @@ export const SIZING_OPTIONS: readonly OptionSpec[] = [
   { name: 'cpu', value: 'UNITS', text: 'CPU units for --profile custom' },
   { name: 'memory', value: 'MB', text: 'memory for --profile custom' },
   { name: 'disk', value: 'MB', text: 'disk for --profile custom' },
-];
-
-/** Which signature an image must have. */
-export const SIGNATURE_OPTIONS: readonly OptionSpec[] = [
-  {
-    name: 'verify-key',
-    value: 'FILE[,FILE]',
-    completes: 'file',
-    text: 'take the image only with a signature by one of these public keys (PEM), as cosign makes them',
-  },
 ];
 
 /** Which platform of an image. */

@@ -10,6 +10,7 @@ import { withSpan } from '../../telemetry/span.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
 import type { Documents } from '../../util/documents.ts';
 import { quoted } from '../../util/printable.ts';
+import { KeyedSemaphore } from '../../util/semaphore.ts';
 import { SingleFlight } from '../../util/single-flight.ts';
 import { referenceAttributes } from '../image-attributes.ts';
 import { BoundedDocuments } from './bounded-documents.ts';
@@ -95,6 +96,9 @@ const MAX_REMEMBERED = 20_000;
 /** Longest time for one search, in milliseconds. It takes a few small requests to a registry. */
 const MAX_SEARCH_MS = 60_000;
 
+/** Most searches at one registry at once: requests for images without a signature must not overload it. */
+const MAX_SEARCHES = 16;
+
 /** Milliseconds for which an image without a signature is served without another search, where it is only reported. */
 const WARNED_MS = 60_000;
 
@@ -106,6 +110,7 @@ export class SignatureVerifier {
   readonly #options: SignatureVerifierOptions;
   readonly #remembered = new BoundedMap<string, Remembered>({ maxCost: MAX_REMEMBERED });
   readonly #inFlight = new SingleFlight<string, Verified>();
+  readonly #permits = new KeyedSemaphore(MAX_SEARCHES);
 
   constructor(options: SignatureVerifierOptions) {
     this.#options = options;
@@ -175,7 +180,8 @@ export class SignatureVerifier {
     const { evidence, onReport } = this.#options;
     const { location, reference, source } = image;
     const kept = await this.#judgeKept(image, set, names);
-    const found = kept ?? (await this.#search(image, set, names, signal));
+    const search = () => this.#search(image, set, names, signal);
+    const found = kept ?? (await this.#permits.run(location.origin, signal, search, location.name));
     const verified = { digest: found.digest, key: found.key, form: found.evidence.form };
     this.#remembered.set(keyOf(set.id, location, found.digest), verified);
     if (kept === undefined && source.owner === 'none')
@@ -218,7 +224,8 @@ export class SignatureVerifier {
     signal: AbortSignal,
   ) {
     const { documents } = this.#options;
-    const image = formatReference(reference);
+    // Not the tag: requests for other tags of the same image share the search, and its error.
+    const image = `${reference.registryName}/${reference.repository}`;
     using limit = timeLimit(image);
     const { repository } = source;
     const both = AbortSignal.any([signal, limit.signal]);

@@ -358,7 +358,7 @@ describe('a signature does not count', () => {
   test('where there is none: the error says what was looked for, and by which keys', async () => {
     await using scene = await startWith({});
     const { message, details } = await refusal(scene.resolve(), 'IMAGE_NOT_SIGNED');
-    assert.match(message, new RegExp(`^Cannot serve ".*/team/app:1": ${digest} has no valid signature$`));
+    assert.match(message, new RegExp(`^Cannot serve ".*/team/app": ${digest} has no valid signature$`));
     const short = digest.slice('sha256:'.length, 'sha256:'.length + 12);
     assert.equal(
       details.hints?.[0],

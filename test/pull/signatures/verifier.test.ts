@@ -56,6 +56,26 @@ describe('a signature is looked for', () => {
     assert.equal(scene.registry.countRequests(new RegExp(`GET .*${TAG}`)), 1);
   });
 
+  test('in 16 repositories of a registry at once', async () => {
+    await using scene = await startScene({ signatures: SIGNATURES });
+    const repositories = Array.from({ length: 40 }, (_, at) => `team/app-${at}`);
+    for (const one of repositories) {
+      scene.registry.push(one, '1', SIGNED_IMAGE);
+      scene.registry.push(one, TAG, signedByTag(digest, KEY));
+    }
+    scene.registry.defects.stallManifest = { reference: TAG };
+    const all = repositories.map((one) => scene.resolve({}, `${one}:1`));
+    await scene.registry.waitForStalled(16);
+    const looks = () => scene.registry.countRequests(new RegExp(`GET .*${TAG}`));
+    // The registry has answered for all images, so that a search without a limit would have begun.
+    await scene.registry.waitForRequest(/GET .*manifests\/1$/, repositories.length);
+    assert.equal(looks(), 16);
+    scene.registry.defects.stallManifest = undefined;
+    scene.registry.releaseStalled();
+    await Promise.all(all);
+    assert.equal(looks(), repositories.length);
+  });
+
   test('again where none was found, so that an image is served as soon as it is signed', async () => {
     await using scene = await startScene({ signatures: SIGNATURES });
     await refusal(scene.resolve(), 'IMAGE_NOT_SIGNED');
