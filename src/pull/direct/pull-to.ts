@@ -79,7 +79,9 @@ export async function pullTo(
 /** Whether the layers take the bytes in the archive that they take in the registry, as far as their media types tell. */
 function takesItsBlobs({ form, images }: ResolvedArchive): boolean {
   if (form !== 'loadable') return form === 'compressed';
-  return images.every(({ manifest: { manifest } }) => manifest.kind === 'image' && manifest.layers.every(declaresGzip));
+  return images.every(
+    ({ manifest: { manifest } }) => manifest.kind === 'image' && manifest.layers.every(declaresGzip),
+  );
 }
 
 async function copy(archive: ArchiveFile, file: PartialFile, signal: AbortSignal): Promise<number> {
