@@ -45,7 +45,9 @@ function entriesIn(listing: string): readonly string[] {
 }
 
 test('gzipped archives are unpacked by', { timeout: 180_000 }, async (t) => {
-  if (!requireParts(t, '7z', 'bsdtar', 'busybox', 'curl', 'docker-registry', 'pigz', 'python3', 'skopeo', 'tar'))
+  if (
+    !requireParts(t, '7z', 'bsdtar', 'busybox', 'curl', 'docker-registry', 'pigz', 'python3', 'skopeo', 'tar')
+  )
     return;
   const stack = cleanup(t);
   const directory = await temporaryDirectory(stack, 'gzip-readers');

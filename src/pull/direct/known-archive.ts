@@ -1,12 +1,19 @@
 import { PassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
+import { declaresGzip } from '../../image/media-type.ts';
 import type { Content } from '../../util/content.ts';
 import type { ArchiveFile } from '../archive-file.ts';
 import { contentTypeOf, etagOf, isPlanned, isSpliced } from '../gzip/gzip-way.ts';
+import type { LayerFetcher } from '../layers/fetch-layers.ts';
 import { totalsOf } from '../layers/layer-totals.ts';
-import type { ResolvedArchive } from '../resolve-archive.ts';
+import { layersOf, type ResolvedArchive } from '../resolve-archive.ts';
 import { checkKnownBytes, lengthOf } from './known-length.ts';
 import { isDeflated, type PlanParts, planPull } from './plan.ts';
+
+/** What {@link headerOf} needs. */
+export interface KnownParts extends PlanParts {
+  readonly layers: Pick<LayerFetcher, 'isKnown' | 'knownOf'>;
+}
 
 /**
  * An archive without its bytes, from its manifests and configs, and from what earlier pulls have shown of its layers.
@@ -17,12 +24,12 @@ import { isDeflated, type PlanParts, planPull } from './plan.ts';
  */
 export async function headerOf(
   resolved: ResolvedArchive,
-  parts: PlanParts,
+  parts: KnownParts,
   signal: AbortSignal,
 ): Promise<ArchiveFile | undefined> {
   const { request, archiveEtag } = resolved;
   const { policy } = parts;
-  if (!isPlanned(request, policy)) return undefined;
+  if (!isPlanned(request, policy) || !isEnoughKnown(resolved, parts)) return undefined;
   const documents = new Map<Digest, Content>();
   try {
     const plan = await planPull(resolved, parts, documents, signal);
@@ -48,4 +55,19 @@ export async function headerOf(
   } finally {
     for (const content of documents.values()) content.release();
   }
+}
+
+/**
+ * Whether the length may follow from what is known, so that configs are not fetched in vain. Which layers an update has is known only
+ * from the configs.
+ */
+function isEnoughKnown({ request, images, form }: ResolvedArchive, { layers, policy }: KnownParts): boolean {
+  if (form === 'compressed') return true;
+  return images.every(
+    (image) =>
+      image.base !== undefined ||
+      layersOf(image.manifest, request, policy).every(
+        (layer) => (form === 'loadable' && declaresGzip(layer)) || layers.isKnown(layer, image),
+      ),
+  );
 }

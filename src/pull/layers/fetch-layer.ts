@@ -96,6 +96,7 @@ export async function writeLayer<Form extends WrittenForm>(
   blob: AsyncIterator<Uint8Array>,
   options: LayerTarget<Form>,
 ): Promise<Facts<Form>>;
+/** Its implementation for all forms. */
 export async function writeLayer(
   blob: AsyncIterator<Uint8Array>,
   options: LayerTarget,

@@ -91,6 +91,11 @@ export class LayerFetcher {
     return form !== 'gzip' || this.#gzip.has(layer, location, account);
   }
 
+  /** Whether anything is known of a layer without its bytes. */
+  isKnown(layer: Descriptor, { location }: Pick<LayerSource, 'location'>): boolean {
+    return this.#known.get(layer, location) !== undefined;
+  }
+
   /**
    * What is known of a layer without its bytes, if the client may pull the blob.
    *

@@ -2,11 +2,21 @@
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { APP, APP_FILE, assertHolds, BUNDLE, blobsOf, startScene, TOOL } from '../../support/cached.ts';
+import {
+  APP,
+  APP_FILE,
+  assertHolds,
+  assertHoldsPacked,
+  BUNDLE,
+  blobsOf,
+  startScene,
+  storedFiles,
+  TOOL,
+} from '../../support/cached.ts';
 import type { Defects } from '../../support/defects.ts';
 import { makeIndex } from '../../support/image.ts';
 import { basic } from '../../support/pair.ts';
@@ -142,8 +152,12 @@ describe('without its registry, a cached image', () => {
         await using service = await scene.start(env);
         assertHolds(await service.request(APP_FILE), APP);
       }
+      // The uncompressed layer stays.
+      for (const path of await storedFiles(scene.directory))
+        if (APP.layers[1]?.blob.equals((await readFile(path)).subarray(0, APP.layers[1].blob.length)))
+          await rm(path);
       for (const status of [403, 404, 451]) {
-        // A new process asks for the config again, and another layout for the layer in another form.
+        // A new process asks for the config again, and another layout for the blob that is gone.
         await using service = await scene.start(env);
         registry.defects.failWith = { status, pattern: new RegExp(String(digest)) };
         const layout = what === 'config' ? APP_FILE : '/docker-gzip/team_app_1.tar';
@@ -286,13 +300,14 @@ describe('without its registry, a cached image', () => {
     assertUnreachable(await service.request(APP_FILE));
   });
 
-  test('is not served by another tag, repository, layout, or bundle that lacks an image', async () => {
+  test('is not served by another tag, repository, or bundle that lacks an image, but in another layout', async () => {
     await using scene = await startScene();
     await using service = await scene.start(STALE);
     assertHolds(await service.request(APP_FILE), APP);
     scene.registry.defects.resetConnections = {};
-    const others = ['/docker/team_app_2.tar', '/docker/org_app_1.tar', '/docker-gzip/team_app_1.tar', BUNDLE];
+    const others = ['/docker/team_app_2.tar', '/docker/org_app_1.tar', BUNDLE];
     for (const path of others) assertUnreachable(await service.request(path));
+    assertHoldsPacked(await service.request('/docker-gzip/team_app_1.tar'), APP);
     assertHolds(await service.request(APP_FILE), APP);
   });
 

@@ -34,7 +34,11 @@ const EMPTY = makeImage({ layers: [] });
 const ZEROS = makeLayer({ zeros: Buffer.alloc(3_000_000) });
 /** Its media types say gzip of each layer. */
 const LYING = makeImage({
-  layers: [SHARED, { blob: zstdCompressSync(ZEROS), diffId: sha256(ZEROS) }, { blob: ZEROS, diffId: sha256(ZEROS) }],
+  layers: [
+    SHARED,
+    { blob: zstdCompressSync(ZEROS), diffId: sha256(ZEROS) },
+    { blob: ZEROS, diffId: sha256(ZEROS) },
+  ],
 });
 const INDEX = makeIndex([
   { image: IMAGE, platform: { os: 'linux', architecture: 'amd64' } },
