@@ -172,7 +172,8 @@ export const ERROR_TEXTS: Readonly<Record<ErrorCode, ErrorText>> = {
     remedy: 'Ask again: the file is fetched again. Check the disk: the log has `store_damage`.',
   },
   INVALID_CONFIGURATION: {
-    means: 'A setting cannot be used. It ends the start with exit code 2. It is an answer to a request only if a [helper program](credentials.md#credentials-by-registry) fails, or certificates of a host could never be used.',
+    means:
+      'A setting cannot be used. It ends the start with exit code 2. It is an answer to a request only if a [helper program](credentials.md#credentials-by-registry) fails, or certificates of a host could never be used.',
     remedy:
       'The line names variable, value and reason: see [Operations](operations.md#start) and [Configuration](configuration.md).',
   },

@@ -10,7 +10,7 @@ import { type RegistryConfig, readRegistryConfig } from './registry.ts';
 import { riskWarnings } from './risks.ts';
 import { readSignatures } from './signatures.ts';
 import { type Exporters, readExporters } from './telemetry.ts';
-import { refuseUnsupported, unknownVariables, uselessVariables } from './variables.ts';
+import { unknownVariables, uselessVariables } from './variables.ts';
 
 /** Where the HTTP server listens, and its limits. None of them limits the time of an answer. */
 export interface HttpSettings {
@@ -70,7 +70,6 @@ const { limits, admission, ...DEFAULTS } = DEFAULT_OPTIONS;
  * @throws PassthroughError `INVALID_CONFIGURATION` naming variable, value and what is allowed
  */
 export function loadConfig(environment: Environment): Config {
-  refuseUnsupported(environment);
   return readConfig(new EnvironmentReader(environment));
 }
 

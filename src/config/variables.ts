@@ -1,4 +1,3 @@
-import { PassthroughError } from '../errors.ts';
 import { nearest } from '../util/text/nearest.ts';
 
 /**
@@ -38,9 +37,6 @@ export const VARIABLES = Object.freeze({
 
 /** Variables of which no other file reads the value: those of Node, and one that older set-ups have and that means nothing. */
 export const OTHER_VARIABLES: readonly string[] = [VARIABLES.trustedCertificates, 'APP_MODE'];
-
-/** Variables of later versions. To ignore one in silence would open what its operator means to close. */
-export const UNSUPPORTED_VARIABLES: readonly string[] = [];
 
 /**
  * Finds variables that are set and have no effect, because another one decides or is missing.
@@ -91,18 +87,6 @@ const MAX_EDITS = 2;
 const MAX_NAME_LENGTH = 64;
 
 /**
- * Refuses the variables that this version does not support. An empty one counts as unset.
- *
- * @throws PassthroughError `INVALID_CONFIGURATION` naming the variable; its value is not shown
- */
-export function refuseUnsupported(environment: Readonly<Record<string, string | undefined>>): void {
-  const set = Object.keys(environment).filter((name) => isSet(environment[name]));
-  const name = set.find((one) => UNSUPPORTED_VARIABLES.includes(one));
-  if (name === undefined) return;
-  throw new PassthroughError('INVALID_CONFIGURATION', `Cannot use ${name}: this version does not support it`);
-}
-
-/**
  * Finds variables that mean nothing and whose names resemble those of the service: they are mistyped as a rule.
  *
  * @param known names that are read
@@ -112,7 +96,7 @@ export function unknownVariables(
   environment: Readonly<Record<string, string | undefined>>,
   known: ReadonlySet<string>,
 ): readonly string[] {
-  const names = new Set([...known, ...OTHER_VARIABLES, ...UNSUPPORTED_VARIABLES]);
+  const names = new Set([...known, ...OTHER_VARIABLES]);
   return Object.entries(environment).flatMap(([name, value]) => {
     const upper = name.toUpperCase();
     const isPlain = /^\w+$/.test(name) && name.length <= MAX_NAME_LENGTH;

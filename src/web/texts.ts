@@ -108,7 +108,6 @@ export const TEXTS = {
     shared: 'already there',
     update: (update: string, whole: string) => `An update transfers ${update} of ${whole}.`,
     notAsked: 'Not yet known: prepare the image',
-    artifact: 'This is no container image, so there are no layers to show.',
   },
   tags: {
     found: (count: number) => (count === 1 ? '1 tag' : `${count} tags`),

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { loadConfig, variableWarnings } from '../../src/config/config.ts';
-import { OTHER_VARIABLES, UNSUPPORTED_VARIABLES, VARIABLES } from '../../src/config/variables.ts';
+import { OTHER_VARIABLES, VARIABLES } from '../../src/config/variables.ts';
 
 /** Names that the configuration reads. */
 function namesRead(): ReadonlySet<unknown> {
@@ -14,32 +13,6 @@ function namesRead(): ReadonlySet<unknown> {
 test('each variable of a setting is one that the configuration reads', () => {
   const read = namesRead().union(new Set(OTHER_VARIABLES));
   for (const variable of Object.values(VARIABLES)) assert.ok(read.has(variable), variable);
-});
-
-describe('a variable that this version does not support', () => {
-  const others = namesRead().difference(new Set<unknown>(UNSUPPORTED_VARIABLES));
-
-  for (const name of UNSUPPORTED_VARIABLES) {
-    test(`is refused: ${name}`, () => {
-      assert.throws(() => loadConfig({ [name]: 'secret' }), {
-        code: 'INVALID_CONFIGURATION',
-        message: `Cannot use ${name}: this version does not support it`,
-      });
-      for (const empty of ['', '  ', undefined]) assert.ok(loadConfig({ [name]: empty }));
-    });
-  }
-
-  test('is none that is read elsewhere', async () => {
-    assert.ok(others.size > 40);
-    const sources = await Promise.all(
-      ['config.ts', 'listener.ts', 'registry.ts', 'telemetry.ts'].map((name) =>
-        readFile(new URL(`../../src/config/${name}`, import.meta.url), 'utf8'),
-      ),
-    );
-    for (const name of UNSUPPORTED_VARIABLES) {
-      assert.ok(!sources.some((source) => source.includes(`'${name}'`)), name);
-    }
-  });
 });
 
 describe('a variable that means nothing', () => {

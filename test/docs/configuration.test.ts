@@ -6,7 +6,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { loadConfig } from '../../src/config/config.ts';
-import { UNSUPPORTED_VARIABLES } from '../../src/config/variables.ts';
 import { quoted, ROOT, readPage, tableRows } from './markdown.ts';
 
 type Variables = Readonly<Record<string, string>>;
@@ -149,12 +148,6 @@ describe('the table of variables', () => {
       [],
     );
   });
-});
-
-test('the page lists the variables that are refused', async () => {
-  const page = await readPage('docs/configuration.md');
-  const list = quoted(page.slice(page.indexOf('## Variables of later versions')));
-  assert.deepEqual(list, UNSUPPORTED_VARIABLES);
 });
 
 describe('the default of', () => {

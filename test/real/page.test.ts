@@ -205,6 +205,44 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     assertQuiet();
   });
 
+  await t.test('says what an update leaves out', async () => {
+    const { page, assertQuiet } = await open('/#image=team/app:1.25&since=1.24');
+    await page.getByRole('button', { name: 'Look inside' }).click();
+    await page.getByText(/^An update transfers 0 B of /).waitFor();
+    assert.equal(await page.locator('.layers .shared').count(), 2);
+    assertQuiet();
+  });
+
+  await t.test('cancels a preparation at the service when that is asked for, and only then', async () => {
+    const { page, assertQuiet } = await open('/#image=team/app:1.24&layout=oci');
+    const running = {
+      id: 'x',
+      state: 'waiting',
+      layers: { done: 0, total: 0 },
+      bytes: { done: 0, total: 0 },
+    };
+    let cancelled = 0;
+    await page.route('**/preparations/*', async (route) => {
+      if (route.request().method() !== 'DELETE') return await route.fulfill({ json: running });
+      cancelled += 1;
+      await route.fulfill({ status: 204 });
+    });
+    await page.getByRole('button', { name: 'Prepare' }).click();
+    await page.locator('.state-waiting').waitFor();
+    const request = page.waitForRequest((asked) => asked.method() === 'DELETE');
+    await page.getByRole('button', { name: 'Cancel' }).click();
+    await request;
+    await page.getByRole('button', { name: 'Prepare' }).click();
+    await page.locator('.state-waiting').waitFor();
+    await page.locator('#field-image').fill('team/app:1.25');
+    await page.locator('.state-waiting').waitFor({ state: 'detached' });
+    // Its answer comes after any that the change of the form has asked for.
+    await page.getByRole('button', { name: 'Look inside' }).click();
+    await page.locator('.layers').waitFor();
+    assert.equal(cancelled, 1);
+    assertQuiet();
+  });
+
   await t.test('is the same page by its link', async () => {
     const first = await open();
     await first.page.locator('#field-image').fill('team/app:1.25');
@@ -339,6 +377,43 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
       'auto',
     );
   });
+});
+
+test('the browser asks for the password of a private image, and the page never has it', {
+  timeout: 120_000,
+}, async (t) => {
+  if (!requireParts(t, 'chromium')) return;
+  const stack = cleanup(t);
+  const registry = await startFakeRegistry({ auth: { mode: 'token', users: new Map([['user', 'secret']]) } });
+  stack.defer(() => registry.close());
+  registry.push('team/private', '1', makeImage({ layers: [{ tar: makeLayer({ a: 'b' }) }] }));
+  const service = await startService(stack, { CACHE_MAX_BYTES: '100MiB' });
+  const browser = await startBrowser(stack);
+  const form = new URLSearchParams({
+    image: `${registry.host}/team/private:1`,
+    scheme: 'http',
+    credentials: 'client',
+  });
+  // Answers the browser's own dialog.
+  const httpCredentials = { username: 'user', password: 'secret' };
+  const { page, requests, assertQuiet } = await browser.open(`${service.origin}/#${form}`, {
+    httpCredentials,
+  });
+  await page.getByRole('button', { name: 'Look inside' }).click();
+  await page.locator('.layers').waitFor();
+  await page.getByRole('button', { name: 'Prepare' }).click();
+  await page.locator('.state-done').waitFor();
+  await page
+    .locator('#text-ios')
+    .filter({ hasText: / [0-9a-f]{32}$/m })
+    .waitFor();
+  const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#download a').click()]);
+  assert.equal(await download.failure(), null);
+  const seen = await page.evaluate(() =>
+    [document.documentElement.outerHTML, location.href, Object.keys(localStorage), document.cookie].join(),
+  );
+  assert.doesNotMatch(`${seen}${requests.join()}${service.said()}`, /secret/);
+  assertQuiet();
 });
 
 test('the website in a browser', { timeout: 120_000 }, async (t) => {

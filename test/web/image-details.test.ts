@@ -101,10 +101,18 @@ describe('what a registry writes is text', () => {
 
   test('ten thousand labels are cut, and counted', () => {
     const labels = Array.from({ length: 10_000 }, (_, at) => [`l${at}`, 'x'] as const);
-    const html = detailsView({ platforms: [], labels }).map(toHtml).join('');
+    const html = detailsView({ platforms: [], labels, layers: [] }).map(toHtml).join('');
     assert.match(html, /and 9970 more/);
     assert.ok(html.length < 10_000, `${html.length}`);
   });
+});
+
+test('without an image for the platform only the platforms are shown', () => {
+  const html = detailsView({ platforms: ['linux/arm64'], labels: [] })
+    .map(toHtml)
+    .join('');
+  assert.match(html, /data-platform="linux\/arm64"/);
+  assert.doesNotMatch(html, /<dl|<table|Labels/);
 });
 
 describe('tags that fit', () => {

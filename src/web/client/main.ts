@@ -15,7 +15,7 @@ import { copyText } from './copy.ts';
 import { byId, debounce, show } from './dom.ts';
 import { fillForm, readForm, showFaults, showPlatforms } from './form.ts';
 import { inspect } from './inspect.ts';
-import { prepare } from './prepare.ts';
+import { CANCELLED, prepare } from './prepare.ts';
 import { ask, readText } from './service.ts';
 import { TagSuggestions } from './tags.ts';
 
@@ -237,7 +237,7 @@ document.addEventListener('click', ({ target }) => {
 });
 prepareButton.addEventListener('click', () => void begin());
 cancelButton.addEventListener('click', () => {
-  preparing?.abort();
+  preparing?.abort(CANCELLED);
   show(progress, [el('p', { class: 'state' }, TEXTS.progress.states.cancelled)]);
   announce(TEXTS.progress.states.cancelled);
 });

@@ -17,6 +17,9 @@ const MAX_RETRIES = 30;
 /** Times that a preparation is begun again, because a service that has restarted does not know it. */
 const MAX_STARTS = 3;
 
+/** Reason to stop that also cancels the preparation at the service. For any other reason it goes on there, and is only not followed. */
+export const CANCELLED = new Error(TEXTS.progress.states.cancelled);
+
 /** Receives what happens to a preparation. */
 export interface Listener {
   update(status: PreparationStatus): void;
@@ -41,7 +44,9 @@ export async function prepare(
       await askJson(origin, `/prepare${path}${query}`, { method: 'POST', signal }),
     );
     listener.update(begun);
-    const cancel = () => void cancelPreparation(origin, begun.id);
+    const cancel = () => {
+      if (signal.reason === CANCELLED) void cancelPreparation(origin, begun.id);
+    };
     signal.addEventListener('abort', cancel, { once: true });
     try {
       const ended = await follow(origin, begun.id, listener, signal);

@@ -11,6 +11,9 @@ const { details } = TEXTS;
 /** Most labels that are shown: an image may have thousands. */
 const MAX_LABELS = 30;
 
+/** Longest value of a label that is shown, in characters. */
+const MAX_LABEL_LENGTH = 500;
+
 /** Most platforms that are shown. */
 const MAX_PLATFORMS = 60;
 
@@ -19,55 +22,47 @@ const SHORT_DIGEST = 12;
 
 /** The details of an image. All texts of the registry are escaped where they hold what cannot be seen. */
 export function detailsView(image: ImageDetails): readonly View[] {
-  const { platforms, layers, labels, update } = image;
+  const { platforms, layers, update } = image;
   const total = layers?.reduce((sum, { size }) => sum + size, 0) ?? 0;
-  return [
-    platforms.length > 0 &&
-      el(
-        'div',
-        { class: 'platforms' },
-        el('h3', {}, details.platforms),
-        el(
-          'ul',
-          { class: 'chips' },
-          platforms.slice(0, MAX_PLATFORMS).map((platform) =>
-            el(
-              'li',
-              {},
-              el(
-                'button',
-                {
-                  type: 'button',
-                  class: 'small',
-                  'data-platform': platform,
-                  'aria-label': details.choose(printable(platform)),
-                  'aria-pressed': String(platform === image.platform),
-                },
-                printable(platform),
-              ),
-            ),
-          ),
-        ),
-      ),
-    el('dl', { class: 'facts' }, facts(image, total)),
-    layers === undefined && image.digest !== undefined && el('p', { class: 'note' }, details.artifact),
+  const shown = [
+    platforms.length > 0 && platformsView(image),
+    // Nothing else is known where the image is not offered for the platform.
+    layers !== undefined && el('dl', { class: 'facts' }, facts(image, total)),
     update !== undefined &&
       el('p', { class: 'note' }, details.update(formatBytes(update.bytes), formatBytes(update.whole))),
     layers !== undefined && layersView(layers),
+    ...(layers === undefined ? [] : labelsView(image)),
+  ];
+  return shown.filter((view) => view !== false);
+}
+
+/** Buttons that choose a platform. */
+function platformsView({ platforms, platform: chosen }: ImageDetails): Element {
+  const button = (platform: string) =>
+    el(
+      'button',
+      {
+        ...{ type: 'button', class: 'small', 'data-platform': platform },
+        'aria-label': details.choose(printable(platform)),
+        'aria-pressed': String(platform === chosen),
+      },
+      printable(platform),
+    );
+  const items = platforms.slice(0, MAX_PLATFORMS).map((platform) => el('li', {}, button(platform)));
+  return el('div', {}, el('h3', {}, details.platforms), el('ul', { class: 'chips' }, items));
+}
+
+function labelsView({ labels }: ImageDetails): readonly View[] {
+  const row = ([name, value]: readonly [string, string]) =>
+    el('div', {}, el('dt', {}, printable(name)), el('dd', {}, printable(value, MAX_LABEL_LENGTH)));
+  const more = labels.length - MAX_LABELS;
+  return [
     el('h3', {}, details.labels),
     labels.length === 0
       ? el('p', { class: 'note' }, details.noLabels)
-      : el(
-          'dl',
-          { class: 'labels' },
-          labels
-            .slice(0, MAX_LABELS)
-            .map(([name, value]) =>
-              el('div', {}, el('dt', {}, printable(name)), el('dd', {}, printable(value, 500))),
-            ),
-        ),
-    labels.length > MAX_LABELS && el('p', { class: 'note' }, details.moreLabels(labels.length - MAX_LABELS)),
-  ].filter((view) => view !== false);
+      : el('dl', { class: 'labels' }, labels.slice(0, MAX_LABELS).map(row)),
+    ...(more > 0 ? [el('p', { class: 'note' }, details.moreLabels(more))] : []),
+  ];
 }
 
 function facts(image: ImageDetails, total: number): readonly Element[] {
