@@ -210,7 +210,7 @@ test(
     const expected = await download(living.service.port, path);
     assert.equal(expected.status, 200, expected.text);
     const files = (await storeState(living.folder)).prepared;
-    assert.equal(files.length, 2);
+    assert.equal(files.length, 4, 'of each layer its blob and its uncompressed bytes');
 
     const dead = await startOwn();
     const held = proxy.hold(layers[1]?.descriptor.digest ?? '', 3_000_000);

@@ -28,6 +28,9 @@ const UNBOUNDED = { CACHE_MAX_BYTES: '1GiB', LOG_LEVEL: 'info' };
 /** Milliseconds in which a small image is there, whatever others do. */
 const SMALL_LIMIT_MS = 10_000;
 
+/** A layout of which the store has one file for each layer. */
+const LAYOUT = 'docker-gzip';
+
 async function smallDisk(
   t: TestContext,
   stack: AsyncDisposableStack,
@@ -65,27 +68,30 @@ async function pushImages<Name extends string>(
 async function readElsewhere(
   { origin }: Pick<RegistryProxy, 'origin'>,
   names: readonly string[],
+  layout?: string,
 ): Promise<ReadonlyMap<string, string>> {
   await using service = await startBuiltService({ REGISTRY_URL: origin });
   const digests = new Map<string, string>();
   for (const name of names) {
-    const { status, sha256, text } = await download(service.port, pathOf(name));
+    const { status, sha256, text } = await download(service.port, pathOf(name, layout));
     assert.equal(status, 200, text);
     digests.set(name, sha256);
   }
   return digests;
 }
 
-function pathOf(name: string): string {
-  return `/docker/team_${name}_1.tar`;
+function pathOf(name: string, layout = 'docker'): string {
+  return `/${layout}/team_${name}_1.tar`;
 }
 
 async function assertServed(
   { port }: BuiltService,
   name: string,
   expected: ReadonlyMap<string, string>,
+  layout?: string,
 ): Promise<void> {
-  const { status, end, sha256, text } = await download(port, pathOf(name), { limitMs: SMALL_LIMIT_MS });
+  const path = pathOf(name, layout);
+  const { status, end, sha256, text } = await download(port, path, { limitMs: SMALL_LIMIT_MS });
   assert.deepEqual({ name, status, end }, { name, status: 200, end: 'whole' }, text);
   assert.equal(sha256, expected.get(name), name);
 }
@@ -128,8 +134,8 @@ for (const variable of ['CACHE_DIR', 'WORKSPACE_DIR']) {
       const folder = await storeFolder(variable, disk);
       await assertServed(service, 'before', expected);
 
-      // Files in use take half of the disk, and cannot be evicted.
-      const held = proxy.hold(big?.[1]?.descriptor.digest ?? '', DISK_BYTES / 2);
+      // Files in use take half of the disk, blob and uncompressed, and cannot be evicted.
+      const held = proxy.hold(big?.[1]?.descriptor.digest ?? '', DISK_BYTES / 4);
       const refused = download(service.port, pathOf('big'));
       await held.reached;
       await until('big image on its way', async () =>
@@ -192,45 +198,45 @@ test(
       ...Object.fromEntries(idle.map((name) => [name, [3.75 * MIB]])),
       ...{ sent: [10.5 * MIB], fits: [6 * MIB, 6 * MIB], 'not-beside': [15 * MIB] },
     });
-    const expected = await readElsewhere(proxy, names);
+    const expected = await readElsewhere(proxy, names, LAYOUT);
     const env = { REGISTRY_URL: proxy.origin, CACHE_DIR: disk, ...UNBOUNDED };
     const service = stack.use(await startBuiltService(env));
-    for (const name of [...idle, 'sent']) await assertServed(service, name, expected);
+    for (const name of [...idle, 'sent']) await assertServed(service, name, expected, LAYOUT);
     assert.equal((await storeState(disk)).prepared.length, 4);
     proxy.reset();
-    for (const name of [...idle, 'sent']) await assertServed(service, name, expected);
+    for (const name of [...idle, 'sent']) await assertServed(service, name, expected, LAYOUT);
     assert.equal(proxy.fetched.size, 0, 'all of it came from the disk');
 
     // 21.75 of 24 MiB are taken. A client that reads nothing has more before it than the system's buffers take.
-    const slow = await service.open(pathOf('sent'));
-    await assertServed(service, 'fits', expected);
+    const slow = await service.open(pathOf('sent', LAYOUT));
+    await assertServed(service, 'fits', expected, LAYOUT);
     assert.equal(
       (await storeState(disk)).prepared.length,
       3,
       'two layers of the image, and what is being sent',
     );
     assert.equal(
-      (await download(service.port, pathOf('not-beside'))).status,
+      (await download(service.port, pathOf('not-beside', LAYOUT))).status,
       507,
       'that one is not taken away',
     );
     const hash = createHash('sha256');
     for await (const piece of slow) hash.update(piece);
     assert.equal(hash.digest('hex'), expected.get('sent'));
-    await assertServed(service, 'not-beside', expected);
+    await assertServed(service, 'not-beside', expected, LAYOUT);
     assert.deepEqual((await storeState(disk)).incoming, []);
     proxy.reset();
-    await assertServed(service, 'not-beside', expected);
+    await assertServed(service, 'not-beside', expected, LAYOUT);
     assert.equal(proxy.fetched.size, 0, 'it is kept');
     assert.deepEqual(await readinessOf(service), { status: 200, text: 'ready\n' });
     assert.equal((await service.stop()).code, 0);
 
     // The next one takes stock of what lies there, and makes room in the same way.
     const next = stack.use(await startBuiltService(env));
-    await assertServed(next, 'not-beside', expected);
+    await assertServed(next, 'not-beside', expected, LAYOUT);
     const digest = layers['not-beside']?.[0]?.descriptor.digest ?? '';
     assert.equal(proxy.fetched.get(digest), undefined, 'it lies there still');
-    for (const name of names) await assertServed(next, name, expected);
+    for (const name of names) await assertServed(next, name, expected, LAYOUT);
     assert.doesNotMatch(next.output(), /internal_error|store_damage/);
     assert.equal((await next.stop()).code, 0);
   },
