@@ -70,7 +70,5 @@ export function toHtml(view: View): string {
     .map(([name, value]) => (value === '' ? ` ${name}` : ` ${name}="${escapeHtml(value)}"`))
     .join('');
   if (VOID.has(tag)) return `<${tag}${written}>`;
-  // The first line break in these elements is dropped by parsers.
-  const start = (tag === 'pre' || tag === 'textarea') && children[0] === '\n' ? '\n' : '';
-  return `<${tag}${written}>${start}${children.map(toHtml).join('')}</${tag}>`;
+  return `<${tag}${written}>${children.map(toHtml).join('')}</${tag}>`;
 }

@@ -16,6 +16,9 @@ export interface PageFiles extends PageCode {
   readonly brotli: string;
 }
 
+/** Style sheets of the page, in their order. */
+const STYLES = ['base', 'form', 'results'];
+
 /** Browsers that run the script: those of 2024, which know `light-dark()` and everything that the script uses. */
 const TARGET = ['chrome123', 'firefox121', 'safari17.5'];
 
@@ -34,15 +37,8 @@ export async function loadPageFiles(): Promise<PageFiles> {
   return { ...code, gzip: zipped.toString('base64'), brotli: brotli.toString('base64') };
 }
 
-/** Style sheets of the page, in their order. */
-export const STYLES: readonly string[] = ['base', 'form', 'results'];
-
-/**
- * Bundles and minifies script and styles.
- *
- * @param styles names of style sheets
- */
-export async function bundlePage(styles: readonly string[] = STYLES): Promise<PageCode> {
+/** Bundles and minifies script and styles. */
+export async function bundlePage(): Promise<PageCode> {
   const { build, transform } = await import('esbuild');
   const { outputFiles } = await build({
     absWorkingDir: import.meta.dirname,
@@ -50,7 +46,7 @@ export async function bundlePage(styles: readonly string[] = STYLES): Promise<Pa
     ...{ bundle: true, write: false, minify: true, charset: 'utf8', legalComments: 'none' },
     ...{ platform: 'browser', format: 'iife', target: TARGET, logLevel: 'warning' },
   });
-  const sheets = styles.map((name) => readFile(join(import.meta.dirname, 'style', `${name}.css`), 'utf8'));
+  const sheets = STYLES.map((name) => readFile(join(import.meta.dirname, 'style', `${name}.css`), 'utf8'));
   const css = (await Promise.all(sheets)).join('\n');
   const style = await transform(css, { loader: 'css', minify: true, target: TARGET });
   const script = outputFiles[0]?.text ?? '';

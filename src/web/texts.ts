@@ -1,11 +1,12 @@
 /**
- * All texts of the page, in one table: a translation is another table of this type. Texts that come from a registry or from the
+ * All texts of the page, in one table: a translation is another table of this form. Texts that come from a registry or from the
  * service are shown as they are, and stand in no table.
  */
 export const TEXTS = {
   language: 'en',
   title: 'docker-http-passthrough',
   tagline: 'A container image as one file, over plain HTTP',
+  contents: 'Contents',
   skip: 'Skip to the commands',
   form: {
     heading: 'Choose',
@@ -22,7 +23,7 @@ export const TEXTS = {
     allPlatforms: 'All platforms (OCI layout)',
     layout: 'Archive',
     gzip: 'Gzip the whole file (.tgz)',
-    gzipHint: 'Smaller to copy. IOS-XE wants it off.',
+    gzipHint: 'Smaller to copy. For devices, leave it off.',
     early: 'Start early',
     earlyHint: 'The answer begins while layers still arrive: for clients that give up waiting.',
     since: 'Update from',
@@ -144,6 +145,3 @@ export const TEXTS = {
     tooLarge: 'The answer is too large to show',
   },
 } as const;
-
-/** A table of texts. */
-export type Texts = typeof TEXTS;

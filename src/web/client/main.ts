@@ -47,6 +47,8 @@ let result: TargetResult = { faults: [] };
 let facts: KnownFacts = {};
 /** What was inspected, so that the size of its archive can be added. */
 let inspected: ImageDetails | undefined;
+/** Image, platform and base that the details are of. */
+let inspectedKey = '';
 let inspecting = new AbortController();
 let preparing: AbortController | undefined;
 
@@ -74,7 +76,7 @@ function originOf({ service }: Choice): string | undefined {
   return isService ? url.origin : undefined;
 }
 
-/** Shows the results of what the form holds now. */
+/** Shows the results of what the form holds now. Details of another image are hidden. */
 function update(): void {
   const before = pathOf(result.target);
   choice = readForm(form);
@@ -86,6 +88,7 @@ function update(): void {
     ...(isServiceWrong ? [{ field: 'service' as const, message: TEXTS.faults.service }] : []),
   ];
   if (pathOf(result.target) !== before) forget();
+  inside.hidden = inspectedKey === '' || inspectedKey !== keyOf(result.target);
   showFaults(form, faults);
   show(commands, resultsView(choice, { ...result, faults }, { origin, facts, hasScript: true }));
   const isReady = result.target !== undefined && origin !== undefined;
@@ -98,6 +101,10 @@ function update(): void {
 
 function pathOf(target: Target | undefined): string {
   return target === undefined ? '' : target.path + target.query;
+}
+
+function keyOf(target: Target | undefined): string {
+  return target === undefined ? '' : [target.lookUp, target.platform, choice.since.trim()].join(' ');
 }
 
 /** Forgets what was found out about another archive. */
@@ -115,8 +122,10 @@ async function look(): Promise<void> {
   inspecting.abort();
   inspecting = new AbortController();
   const { signal } = inspecting;
+  inspectedKey = keyOf(target);
+  // Details of another platform stay until the new ones are there, so that a button in them keeps the focus.
+  if (inside.hidden) show(details, [el('p', { class: 'note' }, TEXTS.details.loading)]);
   inside.hidden = false;
-  show(details, [el('p', { class: 'note' }, TEXTS.details.loading)]);
   announce(TEXTS.details.loading);
   try {
     const { details: found, error } = await inspect(origin, target, choice, signal);
@@ -169,7 +178,8 @@ async function begin(): Promise<void> {
   };
   try {
     const ended = await prepare(origin, target, listener, abort.signal);
-    if (ended.state === 'done') await complete(origin, target, abort.signal);
+    // The archive is ready, also where no more can be told of it.
+    if (ended.state === 'done') await complete(origin, target, abort.signal).catch(() => undefined);
   } catch (error) {
     if (!abort.signal.aborted) show(progress, [errorView(messageOf(error))]);
     if (!abort.signal.aborted) announce(TEXTS.progress.states.failed);
@@ -231,6 +241,8 @@ document.addEventListener('click', ({ target }) => {
   const platform = button?.dataset['platform'];
   if (platform === undefined) return;
   showPlatforms(form, platform, inspected?.platforms ?? []);
+  choice = readForm(form);
+  inspectedKey = keyOf(targetOf(choice).target);
   update();
   follow();
   void look();

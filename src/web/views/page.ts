@@ -125,7 +125,7 @@ function card(id: string, heading: string, content: Element, isHidden = false): 
 function contents(sections: readonly Element[]): Element {
   return el(
     'nav',
-    { 'aria-label': 'Contents' },
+    { 'aria-label': TEXTS.contents },
     el(
       'ul',
       {},
