@@ -21,6 +21,7 @@ import {
   MIRROR_RETRY,
   type MirrorOptions,
   Mirrors,
+  showsCertificate,
 } from './mirrors/mirrors.ts';
 import { parseHost, type RegistryHost } from './registry-host.ts';
 import type { Repository, RepositoryLocation } from './repository.ts';
@@ -194,7 +195,10 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   const registry = around(own, { location, owner: ownerOf(credential) });
   const mirrors = access.mirrors?.all.of(host) ?? [];
   if (access.mirrors === undefined || mirrors.length === 0) return registry;
-  const { wire, tokens, mirrorAccounts, onSource, all } = access.mirrors;
+  const { tokens, mirrorAccounts, onSource, all } = access.mirrors;
+  const rights = { credential, requiresClient };
+  const hasIdentity = showsCertificate(rights, mirrorAccounts);
+  const wire = hasIdentity ? access.mirrors.wire : withoutIdentity(access.mirrors.wire);
   const sources = mirrors.map((mirror) => {
     const name = repositoryAt(mirror, repository);
     const account = credentialAt(mirror, name, fixed);
@@ -207,7 +211,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
       repository: around(guarded, { location: at, owner: ownerOf(account) }),
       health: mirror.health,
       isPassable: () => mirror.health.isPassable(name),
-      isTrusted: isTrusted(account, { credential, requiresClient }, mirrorAccounts),
+      isTrusted: isTrusted(account, rights, mirrorAccounts),
     };
   });
   return new MirroredRepository(
@@ -215,6 +219,11 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
     sources,
     onSource,
   );
+}
+
+/** Sends all requests as to servers that do not get the client certificate. */
+function withoutIdentity(wire: Transport): Transport {
+  return { send: (request) => wire.send({ ...request, isForeign: true }) };
 }
 
 /** What {@link openClient} opens. */

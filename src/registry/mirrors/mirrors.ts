@@ -97,10 +97,26 @@ export interface RequestRights {
  */
 export function isTrusted(
   account: Credential,
-  { credential, requiresClient }: RequestRights,
+  rights: RequestRights,
   accounts: MirrorOptions['mirrorAccounts'],
 ): boolean {
-  const owner = ownerOf(credential);
-  if (requiresClient || owner === 'client') return false;
-  return ownerOf(account) === 'none' || owner === 'operator' || accounts === 'all';
+  if (isClients(rights)) return false;
+  return ownerOf(account) === 'none' || servesAll(rights, accounts);
+}
+
+/**
+ * Whether a mirror gets its client certificate, which is an account, too: not where its answers count for a request that has no
+ * rights of the operator.
+ */
+export function showsCertificate(rights: RequestRights, accounts: MirrorOptions['mirrorAccounts']): boolean {
+  return isClients(rights) || servesAll(rights, accounts);
+}
+
+function isClients({ credential, requiresClient }: RequestRights): boolean {
+  return requiresClient || ownerOf(credential) === 'client';
+}
+
+/** Whether the operator's rights at the registry serve the request, or no client has any. */
+function servesAll({ credential }: RequestRights, accounts: MirrorOptions['mirrorAccounts']): boolean {
+  return ownerOf(credential) === 'operator' || accounts === 'all';
 }

@@ -1,4 +1,8 @@
 import { isPassthroughError } from '../../errors.ts';
+import { systemErrorCode } from '../../util/system-error.ts';
+
+/** The alert of a server that wants a certificate of the client. */
+const WANTS_CERTIFICATE = /^ERR_SSL_.*ALERT_CERTIFICATE_REQUIRED$/;
 
 /**
  * How a mirror answered: `answered`; `missing`: it has no such manifest or blob, or does not know the request; `refused`: 401 or 403;
@@ -36,14 +40,17 @@ export function resultOf(error: unknown): MirrorResult | undefined {
       return 'missing';
     case 'REGISTRY_DENIED':
       return 'refused';
+    case 'REGISTRY_UNREACHABLE':
+      return WANTS_CERTIFICATE.test(systemErrorCode(error.cause) ?? '') ? 'refused' : 'failed';
     case 'VERIFICATION_FAILED':
     case 'IMAGE_TOO_LARGE':
       return 'wrong';
-    case 'REGISTRY_UNREACHABLE':
     case 'REGISTRY_TIMEOUT':
     case 'REGISTRY_RATE_LIMITED':
     // Its name resolves to a forbidden address.
     case 'REGISTRY_NOT_ALLOWED':
+    // Its own credentials cannot be read.
+    case 'INVALID_CONFIGURATION':
       return 'failed';
     case 'REGISTRY_FAILED': {
       // Clients choose what is asked for. A status that is about the request must not close the mirror to others.

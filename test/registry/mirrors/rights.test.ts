@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../../src/errors.ts';
 import type { Credential } from '../../../src/registry/auth/credentials.ts';
+import { openRepository } from '../../../src/registry/open-repository.ts';
 import type { Repository } from '../../../src/registry/repository.ts';
+import type { Transport } from '../../../src/registry/transport/transport.ts';
 import { readAll } from '../../support/collect.ts';
 import type { FakeRegistry, FakeRegistryOptions } from '../../support/fake-registry.ts';
 import { startScriptedServer } from '../../support/scripted-server.ts';
@@ -253,11 +255,35 @@ describe('TLS settings of the registry', () => {
     });
     await everything(scene.open());
     // The first mirror serves no client without a certificate, and the second one has seen none.
-    assert.equal(scene.reports()[0], '0 manifest failed');
+    assert.equal(scene.reports()[0], '0 manifest refused');
     assert.deepEqual(new Set(scene.sources()), new Set(['1']));
     await scene.open({ credential: CLIENT }).checkLayer(BIG_LAYER, never());
     assert.ok(scene.registry.requests.length > 0, 'the registry has got it');
   });
+
+  for (const [name, credential, accounts, isShown] of [
+    ['no credentials', NO_CREDENTIAL, 'layers', false],
+    ['no credentials, and no client has rights of its own', NO_CREDENTIAL, 'all', true],
+    ["the operator's", OPERATOR, 'layers', true],
+    ["the client's, for layers", CLIENT, 'layers', true],
+  ] as const) {
+    test(`a certificate for the mirror itself is an account: ${isShown ? 'shown' : 'not shown'} with ${name}`, async () => {
+      await using scene = await startMirrored({ accounts });
+      const { mirrors } = scene.access;
+      assert.ok(mirrors !== undefined);
+      const seen: (boolean | undefined)[] = [];
+      const wire: Transport = {
+        send: (request) => {
+          seen.push(request.isForeign);
+          return mirrors.wire.send(request);
+        },
+      };
+      const access = { ...scene.access, mirrors: { ...mirrors, wire } };
+      const { host } = scene;
+      await everything(openRepository(access, { host, repository: REPOSITORY, credential }));
+      assert.deepEqual(new Set(seen), new Set([isShown ? undefined : true]));
+    });
+  }
 
   test('do not make an unverified mirror', async () => {
     const { cert, key } = await makeCertificates();
