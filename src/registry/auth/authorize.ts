@@ -105,6 +105,7 @@ export class AuthorizedTransport implements Transport {
       } catch (error) {
         const isRefused = !isRenewed && isPassthroughError(error, 'REGISTRY_DENIED');
         const renewed = isRefused ? await this.#renewed(method, signal) : undefined;
+        // Without another credential, the refusal says more than the failure to get one.
         if (renewed === undefined) throw error;
         isRenewed = true;
         method = renewed;
@@ -116,7 +117,7 @@ export class AuthorizedTransport implements Transport {
         sends === MAX_SENDS ? undefined : this.#methodAfter(response, method, authorization);
       const isRefused = next === undefined && (response.status === 401 || response.status === 403);
       const renewed: Method | undefined =
-        isRefused && !isRenewed ? await this.#renewed(method, signal).catch(() => undefined) : undefined;
+        isRefused && !isRenewed ? await this.#renewed(method, signal) : undefined;
       if (next === undefined && renewed === undefined) return response;
       response.discard();
       isRenewed ||= renewed !== undefined;
@@ -164,11 +165,11 @@ export class AuthorizedTransport implements Transport {
     return current;
   }
 
-  /** The method with a credential that has replaced a refused one; `undefined` if there is no other. */
+  /** The method with a credential that has replaced a refused one; `undefined` if there is no other, or it cannot be had. */
   async #renewed(method: Method, signal: AbortSignal): Promise<Method | undefined> {
     const { credential } = this.#options;
     if (credential.type !== 'changing') return undefined;
-    const settled = await credential.settle(signal, method.credential);
+    const settled = await credential.settle(signal, method.credential).catch(() => method.credential);
     return isSameCredential(method.credential, settled) ? undefined : this.#methodWith(settled, method);
   }
 
