@@ -1,4 +1,4 @@
-import { type CredentialOrigin, isPassthroughError } from '../../errors.ts';
+import { isPassthroughError } from '../../errors.ts';
 import type { HostPattern } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
 import type {
@@ -13,6 +13,7 @@ import {
   basicSecrets,
   type Credential,
   isSameCredential,
+  originOf,
   type SettledCredential,
 } from './credentials.ts';
 import { mayReachRealm, realmUrl } from './realm.ts';
@@ -276,12 +277,6 @@ export class AuthorizedTransport implements Transport {
 /** Sent without credentials, be there some or not. */
 function anonymous(credential: SettledCredential): Method {
   return { type: 'anonymous', credential, use: { origin: originOf(credential), way: 'unasked' } };
-}
-
-function originOf(credential: SettledCredential): CredentialOrigin {
-  if (credential.type === 'basic') return credential.source;
-  if (credential.type === 'identity') return credential.source ?? 'file';
-  return credential.type === 'bearer' ? 'token' : 'none';
 }
 
 /** The part of a credential that a realm takes. */
