@@ -1,4 +1,4 @@
-import { type CredentialOrigin, isPassthroughError } from '../../errors.ts';
+import { isPassthroughError } from '../../errors.ts';
 import type { HostPattern } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
 import type {
@@ -13,6 +13,7 @@ import {
   basicSecrets,
   type Credential,
   isSameCredential,
+  originOf,
   type SettledCredential,
 } from './credentials.ts';
 import { mayReachRealm, realmUrl } from './realm.ts';
@@ -105,6 +106,7 @@ export class AuthorizedTransport implements Transport {
       } catch (error) {
         const isRefused = !isRenewed && isPassthroughError(error, 'REGISTRY_DENIED');
         const renewed = isRefused ? await this.#renewed(method, signal) : undefined;
+        // Without another credential, the refusal says more than the failure to get one.
         if (renewed === undefined) throw error;
         isRenewed = true;
         method = renewed;
@@ -116,7 +118,7 @@ export class AuthorizedTransport implements Transport {
         sends === MAX_SENDS ? undefined : this.#methodAfter(response, method, authorization);
       const isRefused = next === undefined && (response.status === 401 || response.status === 403);
       const renewed: Method | undefined =
-        isRefused && !isRenewed ? await this.#renewed(method, signal).catch(() => undefined) : undefined;
+        isRefused && !isRenewed ? await this.#renewed(method, signal) : undefined;
       if (next === undefined && renewed === undefined) return response;
       response.discard();
       isRenewed ||= renewed !== undefined;
@@ -164,11 +166,11 @@ export class AuthorizedTransport implements Transport {
     return current;
   }
 
-  /** The method with a credential that has replaced a refused one; `undefined` if there is no other. */
+  /** The method with a credential that has replaced a refused one; `undefined` if there is no other, or it cannot be had. */
   async #renewed(method: Method, signal: AbortSignal): Promise<Method | undefined> {
     const { credential } = this.#options;
     if (credential.type !== 'changing') return undefined;
-    const settled = await credential.settle(signal, method.credential);
+    const settled = await credential.settle(signal, method.credential).catch(() => method.credential);
     return isSameCredential(method.credential, settled) ? undefined : this.#methodWith(settled, method);
   }
 
@@ -275,12 +277,6 @@ export class AuthorizedTransport implements Transport {
 /** Sent without credentials, be there some or not. */
 function anonymous(credential: SettledCredential): Method {
   return { type: 'anonymous', credential, use: { origin: originOf(credential), way: 'unasked' } };
-}
-
-function originOf(credential: SettledCredential): CredentialOrigin {
-  if (credential.type === 'basic') return credential.source;
-  if (credential.type === 'identity') return credential.source ?? 'file';
-  return credential.type === 'bearer' ? 'token' : 'none';
 }
 
 /** The part of a credential that a realm takes. */

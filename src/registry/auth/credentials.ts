@@ -1,4 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
+import type { CredentialOrigin } from '../../errors.ts';
 import { type HostPattern, matchesHost } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
 
@@ -242,6 +243,13 @@ export function areBound({ boundTo, hosts }: StaticCredentials): boolean {
 /** The value of an `Authorization` header for Basic: https://www.rfc-editor.org/rfc/rfc7617#section-2 */
 export function basicAuthorization({ username, password, encoding = 'utf8' }: BasicCredentials): string {
   return `Basic ${Buffer.from(`${username}:${password}`, encoding).toString('base64')}`;
+}
+
+/** Where a credential comes from, for messages and telemetry. */
+export function originOf(credential: SettledCredential): CredentialOrigin {
+  if (credential.type === 'basic') return credential.source;
+  if (credential.type === 'identity') return credential.source ?? 'file';
+  return credential.type === 'bearer' ? 'token' : 'none';
 }
 
 /** Who owns the credentials of a request: `none` for an anonymous one. */

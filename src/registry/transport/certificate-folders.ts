@@ -53,6 +53,7 @@ export interface CertificateFoldersOptions {
 /** What is known of a host. */
 interface Known {
   readonly url: URL;
+  readonly folder: string | undefined;
   readonly lookedAt: number;
   /** State of the files; `undefined` has the next look read them again. */
   readonly version: string | undefined;
@@ -149,9 +150,12 @@ export class CertificateFolders implements HostCertificateSource {
     const lookedAt = performance.now();
     const folder = await this.#folderOf(url);
     const wasRejected = before?.fault !== undefined;
-    // Without its folder, a host has no certificates of its own any more.
-    if (folder === undefined)
-      return { url, lookedAt, version: undefined, certificates: undefined, fault: undefined };
+    if (folder === undefined) {
+      // Without its folder, a host has no certificates of its own any more.
+      if (before?.folder !== undefined)
+        this.report({ result: 'reloaded', folder: before.folder, wasRejected });
+      return { url, folder, lookedAt, version: undefined, certificates: undefined, fault: undefined };
+    }
     let version: string | undefined;
     try {
       const files = await filesOf(folder);
@@ -164,13 +168,13 @@ export class CertificateFolders implements HostCertificateSource {
         this.report({ result: 'reloaded', folder, wasRejected });
       }
       const certificates = isSame ? before?.certificates : read;
-      return { url, lookedAt, version, certificates, fault: undefined };
+      return { url, folder, lookedAt, version, certificates, fault: undefined };
     } catch (error) {
       const fault = this.#unusable(folder, error);
       const { message } = fault;
       if (before?.fault?.message !== message)
         this.report({ result: 'rejected', folder, message, wasRejected });
-      return { url, lookedAt, version, certificates: before?.certificates, fault };
+      return { url, folder, lookedAt, version, certificates: before?.certificates, fault };
     }
   }
 

@@ -26,7 +26,10 @@ const NO_TLS = /wrong version number|packet length too long|http request|unknown
 
 /** Alerts of a server that wants a certificate of the client, or another one than it got: RFC 8446, section 6.2. */
 const CLIENT_CERTIFICATE_ALERT =
-  /alert (?:certificate required|bad certificate|unknown ca|certificate unknown|certificate expired|certificate revoked|unsupported certificate|handshake failure|access denied)/i;
+  /alert (?:certificate required|bad certificate|unknown ca|certificate unknown|certificate expired|certificate revoked|unsupported certificate|access denied)/i;
+
+/** What servers answer that want a client certificate, over TLS 1.2, and such that know no cipher of the client. */
+const HANDSHAKE_ALERT = /alert handshake failure/i;
 
 /** First byte of a record of TLS that is an alert or a handshake: RFC 8446, section 5.1. */
 const TLS_RECORD: ReadonlySet<number | undefined> = new Set([0x15, 0x16]);
@@ -99,6 +102,10 @@ function faultOf(
   if (CLIENT_CERTIFICATE_ALERT.test(tls)) {
     const reason = hasIdentity ? 'it refused the client certificate' : 'it wants a client certificate';
     return { reason: `${reason} (${printable(alertOf(tls))})`, setting: 'clientIdentity' };
+  }
+  if (HANDSHAKE_ALERT.test(tls)) {
+    const guess = hasIdentity ? '' : '; it may want a client certificate';
+    return { reason: `it refused the TLS handshake${guess}`, setting: 'clientIdentity' };
   }
   return { reason: `TLS has failed: ${printable(alertOf(tls))}`, setting: undefined };
 }

@@ -227,6 +227,7 @@ describe('files that change', () => {
     assert.deepEqual(reports, [
       { ...at, result: 'rejected', message, wasRejected: false },
       { ...at, result: 'reloaded', wasRejected: true },
+      { ...at, result: 'reloaded', wasRejected: false },
     ]);
   });
 

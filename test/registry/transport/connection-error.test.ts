@@ -69,7 +69,7 @@ describe('the error of a failed connection', () => {
     [
       systemError('EPROTO', raw('ssl/tls alert handshake failure')),
       false,
-      'it wants a client certificate (alert: handshake failure)',
+      'it refused the TLS handshake; it may want a client certificate',
       'clientIdentity',
     ],
     [
