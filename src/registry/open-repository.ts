@@ -1,7 +1,5 @@
 import type { AgentOptions } from 'node:http';
-import { PassthroughError } from '../errors.ts';
 import type { Documents } from '../util/documents.ts';
-import { quoted } from '../util/printable.ts';
 import { AuthorizedTransport } from './auth/authorize.ts';
 import {
   type Credential,
@@ -23,7 +21,8 @@ import {
   Mirrors,
   showsCertificate,
 } from './mirrors/mirrors.ts';
-import { parseHost, type RegistryHost } from './registry-host.ts';
+import { checkNamespace, locationOf, namespaceFor } from './mirrors/namespace.ts';
+import type { RegistryHost } from './registry-host.ts';
 import type { Repository, RepositoryLocation } from './repository.ts';
 import { type BodyLimits, RepositoryClient } from './repository-client.ts';
 import { HealthTransport, type ServerHealth } from './transport/health.ts';
@@ -221,11 +220,6 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   );
 }
 
-/** Sends all requests as to servers that do not get the client certificate. */
-function withoutIdentity(wire: Transport): Transport {
-  return { send: (request) => wire.send({ ...request, isForeign: true }) };
-}
-
 /** What {@link openClient} opens. */
 interface ClientOptions
   extends Pick<OpenRepositoryOptions, 'host' | 'repository' | 'credential' | 'requiresClient'> {
@@ -276,37 +270,4 @@ function openClient(
 /** Sends all requests as to servers that do not get the client certificate. */
 function withoutIdentity(wire: Transport): Transport {
   return { send: (request) => wire.send({ ...request, isForeign: true }) };
-}
-
-/** The location of a repository. Mirrors have other images under one name for each namespace. */
-export function locationOf(
-  { origin }: RegistryHost,
-  repository: string,
-  namespace: string | undefined,
-): RepositoryLocation {
-  const applied = namespaceFor(repository, namespace);
-  return { origin, name: applied === undefined ? repository : `${repository}?ns=${applied}` };
-}
-
-/**
- * The namespace for the requests of one repository.
- *
- * @param repository a first component with a dot is the namespace in the path, as some mirrors have it: it stands in place of `ns`
- * @returns `undefined` for requests without `ns`
- */
-function namespaceFor(repository: string, namespace: string | undefined): string | undefined {
-  const [first = '', ...rest] = repository.split('/');
-  return rest.length > 0 && first.includes('.') ? undefined : namespace;
-}
-
-function checkNamespace(text: string): void {
-  try {
-    parseHost(text);
-  } catch (cause) {
-    throw new PassthroughError(
-      'INVALID_CONFIGURATION',
-      `Cannot use namespace ${quoted(text)}: expected the host of a registry, such as docker.io`,
-      { cause },
-    );
-  }
 }

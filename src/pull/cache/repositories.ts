@@ -5,7 +5,8 @@ import {
   chooseCredential,
   ownerOf,
 } from '../../registry/auth/credentials.ts';
-import { locationOf, openRepository, type RegistryAccess } from '../../registry/open-repository.ts';
+import { locationOf } from '../../registry/mirrors/namespace.ts';
+import { openRepository, type RegistryAccess } from '../../registry/open-repository.ts';
 import type { RegistryHost } from '../../registry/registry-host.ts';
 import type { ResolvedOptions } from '../options.ts';
 import type { ArchiveRequest, Call, ImageRequest, InspectCall } from '../request.ts';

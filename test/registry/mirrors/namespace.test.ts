@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DEFAULT_OPTIONS } from '../../src/pull/options.ts';
-import { locationOf, openRegistryAccess } from '../../src/registry/open-repository.ts';
-import { registryHost } from '../../src/registry/registry-host.ts';
+import { DEFAULT_OPTIONS } from '../../../src/pull/options.ts';
+import { locationOf } from '../../../src/registry/mirrors/namespace.ts';
+import { openRegistryAccess } from '../../../src/registry/open-repository.ts';
+import { registryHost } from '../../../src/registry/registry-host.ts';
 import {
   accessSettings,
   CONFIG,
@@ -15,7 +16,7 @@ import {
   REPOSITORY,
   readLayer,
   startScene,
-} from './support/scene.ts';
+} from '../support/scene.ts';
 
 test('a namespace is sent with manifests, blobs and tags, and not with token requests', async () => {
   await using scene = await startScene(
