@@ -16,11 +16,6 @@ const SITE = join(ROOT, 'site');
 const PAGES = join(SITE, 'pages');
 const HTML = join(SITE, 'html');
 
-/** The front door while there is no website. */
-const TO_OVERVIEW =
-  '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=overview.html">' +
-  '<title>docker-http-passthrough</title><a href="overview.html">Overview</a>\n';
-
 /** Copies all that mkdocs reads. */
 async function copyPages(): Promise<void> {
   await rm(SITE, { recursive: true, force: true });
@@ -33,7 +28,7 @@ async function copyPages(): Promise<void> {
   }
   await cp(join(ROOT, 'docs', 'pictures'), join(PAGES, 'pictures'), { recursive: true });
   await cp(join(ROOT, 'docs', 'api'), join(PAGES, 'api'), { recursive: true });
-  const website = await readFile(join(ROOT, 'docs', 'index.html'), 'utf8').catch(() => TO_OVERVIEW);
+  const website = await readFile(join(ROOT, 'docs', 'index.html'), 'utf8');
   await writeFile(join(PAGES, 'index.html'), website);
   for (const name of ['diagrams.js', 'site.css']) {
     await copyFile(join(import.meta.dirname, 'site', name), join(PAGES, 'assets', name));
