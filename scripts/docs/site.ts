@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DOCUMENTS } from '../page.ts';
 import { problemsOf } from './check-site.ts';
 import { FURTHER_PAGES, pageOf, placeOf } from './pages.ts';
 
@@ -29,7 +30,8 @@ async function copyPages(): Promise<void> {
   await cp(join(ROOT, 'docs', 'pictures'), join(PAGES, 'pictures'), { recursive: true });
   await cp(join(ROOT, 'docs', 'api'), join(PAGES, 'api'), { recursive: true });
   const website = await readFile(join(ROOT, 'docs', 'index.html'), 'utf8');
-  await writeFile(join(PAGES, 'index.html'), website);
+  if (!website.includes(`"${DOCUMENTS}"`)) throw new Error(`docs/index.html has no link to ${DOCUMENTS}`);
+  await writeFile(join(PAGES, 'index.html'), website.replace(`"${DOCUMENTS}"`, '"overview.html"'));
   for (const name of ['diagrams.js', 'site.css']) {
     await copyFile(join(import.meta.dirname, 'site', name), join(PAGES, 'assets', name));
   }
