@@ -1,5 +1,6 @@
 /** What applies to an image, in words: one line for each fact, for the service and for the command line. */
 
+import type { MirrorState } from '../../pull/mirrors/mirror-state.ts';
 import type { PolicyCredentials, PolicySource } from '../../pull/policy/credentials.ts';
 import type { PolicyFacts, PolicyMirror } from '../../pull/policy/explain.ts';
 import type { PolicyCertificate, PolicyTls } from '../../pull/policy/tls.ts';
@@ -108,8 +109,8 @@ function mirrorText({ url, sources, isTrusted, state }: PolicyMirror): string {
   return [url, sourcesText(sources), answers, ...(state === undefined ? [] : [stateText(state)])].join('; ');
 }
 
-function stateText({ circuit, since, until, lastError }: NonNullable<PolicyMirror['state']>): string {
-  if (circuit === 'closed') return 'it is asked';
+function stateText({ state, since, until, lastError }: MirrorState): string {
+  if (state === 'asked') return 'it is asked';
   const why = lastError === undefined ? '' : `: ${lastError}`;
   const from = `it fails since ${since ?? 'a while'}`;
   return until === undefined

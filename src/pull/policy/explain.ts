@@ -5,13 +5,13 @@ import { formatPlatform, type Platform } from '../../image/platform.ts';
 import { formatReference, parseReference } from '../../image/reference.ts';
 import { chooseCredential, ownerOf } from '../../registry/auth/credentials.ts';
 import { matchesHost } from '../../registry/host-pattern.ts';
-import type { CircuitState } from '../../registry/mirrors/circuit.ts';
 import type { MirrorSnapshot } from '../../registry/mirrors/mirror-health.ts';
 import { mirrorsOf, repositoryAt } from '../../registry/mirrors/mirror-rules.ts';
 import { credentialAt, isTrusted, type MirrorOptions } from '../../registry/mirrors/mirrors.ts';
 import { namespaceFor } from '../../registry/mirrors/namespace.ts';
 import { DOCKER_HUB } from '../../registry/registry-host.ts';
 import { type HostPolicy, isLoopback } from '../../registry/select-host.ts';
+import { type MirrorState, mirrorState } from '../mirrors/mirror-state.ts';
 import { type ImageRequest, imageRequest } from '../request.ts';
 import { sourceOf } from '../signatures/key-ring.ts';
 import { isRequired, namesOf } from '../signatures/repositories.ts';
@@ -60,15 +60,7 @@ export interface PolicyMirror {
   /** Whether its answers count for a request without credentials of the client; else it gives confirmed layers only. */
   readonly isTrusted: boolean;
   /** `undefined` where no service runs. */
-  readonly state:
-    | {
-        readonly circuit: CircuitState;
-        /** Since when it has failed, and until when it is left alone: ISO 8601. */
-        readonly since: string | undefined;
-        readonly until: string | undefined;
-        readonly lastError: string | undefined;
-      }
-    | undefined;
+  readonly state: MirrorState | undefined;
 }
 
 /** What applies to an image. */
@@ -191,6 +183,10 @@ async function explainMirrors(
   const { client, fixed, placesOf } = credentials;
   const requiresClient = client === 'required' || client === 'sent';
   const owner = ownerOf(chooseCredential(host, undefined, fixed, { requiresClient, repository }));
+  const stateOf = (url: string) => {
+    const known = states?.find(({ mirror }) => mirror === url);
+    return known && mirrorState(known);
+  };
   return await Promise.all(
     mirrorsOf(mirrors, host).map(async (mirror) => {
       const name = repositoryAt(mirror, repository);
@@ -199,22 +195,10 @@ async function explainMirrors(
         url: mirror.url,
         sources: await placesOf(mirror.host, name),
         isTrusted: isTrusted(account, { owner, requiresClient }, mirrorAccounts),
-        state: stateOf(states?.find(({ mirror: url }) => url === mirror.url)),
+        state: stateOf(mirror.url),
       };
     }),
   );
-}
-
-function stateOf(snapshot: MirrorSnapshot | undefined): PolicyMirror['state'] {
-  if (snapshot === undefined) return undefined;
-  const { state: circuit, failures, downMs, waitMs, lastError } = snapshot;
-  const at = (ms: number) => new Date(Date.now() + ms).toISOString();
-  return {
-    circuit,
-    since: failures === 0 ? undefined : at(-downMs),
-    until: waitMs === 0 ? undefined : at(waitMs),
-    lastError,
-  };
 }
 
 function explainSignature(
