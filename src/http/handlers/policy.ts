@@ -39,12 +39,11 @@ export async function handlePolicy(
 ): Promise<void> {
   refuseOutsider(context, config.access.statusNetworks);
   varyBy(context.response, 'Accept');
-  const explained = readExplained(reference, config.registry);
-  const image = await parseImage(context, () => explained.image);
+  const explained = await parseImage(context, () => readExplained(reference, config.registry));
   const platform = text === undefined ? config.defaultPlatform : parseNamedPlatform(text);
   context.facts.platform = platform === 'all' ? platform : formatPlatform(platform);
   const isPlatformAsked = text !== undefined;
-  const states = images.mirrors(image);
+  const states = images.mirrors(explained);
   const facts = await explain(explained, config, { platform, isPlatformAsked, states });
   const isJson = prefersJson(context.request.headers.accept);
   const body = isJson ? printableJson(facts) : policyLines(facts, 'service').join('\n');

@@ -25,8 +25,7 @@ import {
 import { explainTls, type PolicyTls, type TlsSettings } from './tls.ts';
 
 /** An image whose registry may be refused. */
-export interface ExplainedImage {
-  readonly image: ImageRequest;
+export interface ExplainedImage extends ImageRequest {
   /** Whether the reference names its registry. */
   readonly isNamed: boolean;
   /** Whether its registry may be asked. */
@@ -103,7 +102,7 @@ export interface PolicyFacts {
 export function readExplained(text: string, policy: HostPolicy, scheme?: string): ExplainedImage {
   const { host, repository } = parseReference(text);
   const describe = (image: ImageRequest, isAllowed: boolean): ExplainedImage => ({
-    image,
+    ...image,
     isNamed: host !== undefined,
     isAllowed,
     isPrefixed: image.reference.repository !== repository,
@@ -126,7 +125,7 @@ export async function explainImage(
   explained: ExplainedImage,
   settings: ExplainSettings,
 ): Promise<PolicyFacts> {
-  const { host, reference } = explained.image;
+  const { host, reference } = explained;
   const { policy, platform, isPlatformAsked, namespace } = settings;
   const credentials = await explainCredentials(host, reference.repository, settings.credentials);
   return {
@@ -141,15 +140,15 @@ export async function explainImage(
     namespace: { default: host.defaultNamespace, isApplied: explained.isPrefixed },
     credentials,
     tokenEndpoint: tokenOf(host.tokenEndpoint),
-    mirrors: namespace === undefined ? await explainMirrors(explained.image, settings) : [],
+    mirrors: namespace === undefined ? await explainMirrors(explained, settings) : [],
     namespaceAsked: namespace,
     tls: await explainTls(host, settings.tls, credentials.client === 'required'),
-    signature: explainSignature(explained.image, settings),
+    signature: explainSignature(explained, settings),
   };
 }
 
 function schemeOf(
-  { image: { host }, isSchemeAsked }: ExplainedImage,
+  { host, isSchemeAsked }: ExplainedImage,
   { defaultHost }: HostPolicy,
 ): Pick<PolicyFacts['registry'], 'scheme' | 'reason'> {
   const { protocol, hostname } = new URL(host.origin);
@@ -162,12 +161,12 @@ function schemeOf(
 }
 
 function allowedReason(
-  { image, isNamed, isAllowed }: ExplainedImage,
+  { host, isNamed, isAllowed }: ExplainedImage,
   { allowedHosts }: HostPolicy,
 ): PolicyFacts['allowedReason'] {
   if (!isAllowed) return 'not-listed';
   if (allowedHosts === undefined) return 'all';
-  const url = new URL(image.host.origin);
+  const url = new URL(host.origin);
   return isNamed && allowedHosts.some((pattern) => matchesHost(pattern, url)) ? 'listed' : 'default';
 }
 
