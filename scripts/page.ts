@@ -7,6 +7,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Plugin } from 'esbuild';
 import { NO_CHOICE } from '../src/web/choice.ts';
+import { el } from '../src/web/element.ts';
 import { websitePolicy } from '../src/web/page.ts';
 import { bundlePage, loadPageFiles } from '../src/web/page-files.ts';
 import { pageHtml } from '../src/web/views/page.ts';
@@ -14,6 +15,9 @@ import { sections } from './website/sections.ts';
 
 /** The website, from the folder of the repository. */
 export const WEBSITE = 'docs/index.html';
+
+/** Where the website leads to the documents. The documentation site puts its own page in its place. */
+export const DOCUMENTS = 'https://github.com/cisco-open/docker-http-passthrough/tree/main/docs';
 
 /** Replaces the module that bundles the page by one that has it. */
 export const builtPage: Plugin = {
@@ -35,6 +39,7 @@ export async function website(): Promise<string> {
     ...{ choice: NO_CHOICE, result: { faults: [] }, origin: undefined },
     metaPolicy: websitePolicy(code),
     sections: sections(),
+    documents: el('a', { href: DOCUMENTS }, 'Documentation'),
   });
 }
 

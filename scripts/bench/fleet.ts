@@ -34,6 +34,7 @@ import {
   versionLines,
 } from './peers.ts';
 import { compete, emptyRow, HEAD, type Row, readArguments, row } from './rows.ts';
+import { mirrorRows, signatureRows, type TrustBench } from './trust-rows.ts';
 
 /** Concurrent clients. */
 const CLIENTS = 50;
@@ -55,7 +56,8 @@ const ROWS = {
   clients: clientsRows,
   memory: memoryRows,
   small: smallRows,
-  mirrors: mirrorRows,
+  mirrors: () => mirrorRows(trustBench()),
+  signatures: () => signatureRows(trustBench()),
   page: pageRows,
   start: startRows,
   tgz: () => gzippedRows(archiveBench()),
@@ -80,7 +82,9 @@ console.log(`${machineLine()}\nours: node ${NODE_ARGS.join(' ')}\n${(await versi
 
 await using registry = await startCountingRegistry(folder);
 const small = await made(pushSmallImage(registry.origin, 'bench/small'));
-const needsBig = only.some((name) => name !== 'small' && name !== 'start');
+/** Rows of small answers need no big image. */
+const SMALL: readonly string[] = ['small', 'start', 'page', 'mirrors', 'signatures'];
+const needsBig = only.some((name) => !SMALL.includes(name));
 const big = needsBig
   ? await made(pushBigImage(registry.origin, 'bench/big', folder, { copies: 1, level: 6 }))
   : small;
@@ -170,6 +174,10 @@ async function firstPull(layout: string): Promise<number> {
 
 function archiveBench(): ArchiveBench {
   return { folder, root, image: big, equal, turns: TURNS, withService, fetchOnce, copiers: copiers() };
+}
+
+function trustBench(): TrustBench {
+  return { folder, registry, image: small, turns: TURNS, withService, fetchOnce };
 }
 
 function commandBench(): CommandBench {
@@ -321,33 +329,6 @@ async function smallRows(): Promise<Row[]> {
       ...of(({ manifests }) => manifests),
     }),
   ];
-}
-
-/** The same registry under another name is its mirror; one that is down costs a request in minutes. The peer has no mirror. */
-async function mirrorRows(): Promise<Row[]> {
-  const program = loadProgram();
-  if (program === undefined) return [emptyRow('mirrors: neither wrk nor ab is installed', '≥ 0.90')];
-  const { host, port } = new URL(registry.origin);
-  const measured = (mirror: string) =>
-    withService(
-      (one) =>
-        withService(async (peer) => {
-          const [url, plain] = [address(one, small), address(peer, small)];
-          await Promise.all([fetchOnce(url), fetchOnce(plain)]);
-          const perSecond = async (of: string) => (await load(of)).perSecond;
-          return await compete(TURNS, () => perSecond(url), { plain: () => perSecond(plain) });
-        }),
-      { REGISTRY_MIRRORS: `${host}=${mirror}` },
-    );
-  const rows: Row[] = [];
-  for (const [what, mirror] of [
-    ['a mirror that answers', `http://localhost:${port}`],
-    ['a mirror that is down', 'http://127.0.0.1:9'],
-  ] as const) {
-    const { ours, plain: peer } = await measured(mirror);
-    rows.push(row({ what: `small image cached, ${what} / none, answers/s`, target: '≥ 0.90', ours, peer }));
-  }
-  return rows;
 }
 
 interface CountedLoad extends Load {

@@ -54,7 +54,7 @@ export interface BigOptions {
 }
 
 /** An image to push. Large blobs are in files. */
-interface Pushable {
+export interface Pushable {
   readonly manifest: { readonly mediaType: string; readonly bytes: Buffer };
   readonly blobs: ReadonlyMap<string, Blob>;
 }
@@ -217,7 +217,8 @@ function describe(layers: readonly Layer[]): {
   return { config, manifest: { mediaType: types.manifest, bytes: Buffer.from(JSON.stringify(manifest)) } };
 }
 
-async function push(
+/** Pushes an image, or what is stored like one, under a tag. */
+export async function push(
   origin: string,
   repository: string,
   tag: string,

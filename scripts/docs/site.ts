@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DOCUMENTS } from '../page.ts';
 import { problemsOf } from './check-site.ts';
 import { FURTHER_PAGES, pageOf, placeOf } from './pages.ts';
 
@@ -15,11 +16,6 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const SITE = join(ROOT, 'site');
 const PAGES = join(SITE, 'pages');
 const HTML = join(SITE, 'html');
-
-/** The front door while there is no website. */
-const TO_OVERVIEW =
-  '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=overview.html">' +
-  '<title>docker-http-passthrough</title><a href="overview.html">Overview</a>\n';
 
 /** Copies all that mkdocs reads. */
 async function copyPages(): Promise<void> {
@@ -33,8 +29,9 @@ async function copyPages(): Promise<void> {
   }
   await cp(join(ROOT, 'docs', 'pictures'), join(PAGES, 'pictures'), { recursive: true });
   await cp(join(ROOT, 'docs', 'api'), join(PAGES, 'api'), { recursive: true });
-  const website = await readFile(join(ROOT, 'docs', 'index.html'), 'utf8').catch(() => TO_OVERVIEW);
-  await writeFile(join(PAGES, 'index.html'), website);
+  const website = await readFile(join(ROOT, 'docs', 'index.html'), 'utf8');
+  if (!website.includes(`"${DOCUMENTS}"`)) throw new Error(`docs/index.html has no link to ${DOCUMENTS}`);
+  await writeFile(join(PAGES, 'index.html'), website.replace(`"${DOCUMENTS}"`, '"overview.html"'));
   for (const name of ['diagrams.js', 'site.css']) {
     await copyFile(join(import.meta.dirname, 'site', name), join(PAGES, 'assets', name));
   }

@@ -90,16 +90,6 @@ describe('the configuration', { concurrency: 2 }, () => {
     });
   }
 
-  test('a variable of a later version is refused with exit code 2, without its value', async () => {
-    const { code, stdout, stderr } = await runProgram([], {
-      ...LOCAL,
-      REGISTRY_PASSWORD_FILE: '/run/hunter2',
-    });
-    const line =
-      'docker-http-passthrough: Cannot use REGISTRY_PASSWORD_FILE: this version does not support it\n';
-    assert.deepEqual([code, stdout, stderr], [2, '', line]);
-  });
-
   test('a password in a URL is not shown', async () => {
     const { code, stderr } = await runProgram([], { ...LOCAL, REGISTRY_URL: 'https://user:hunter2@host' });
     assert.equal(code, 2);

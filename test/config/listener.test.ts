@@ -90,8 +90,10 @@ describe('is refused', () => {
 });
 
 describe('is a warning', () => {
+  /** Without the risk that every client can name any registry. */
+  const SOUND = { REGISTRY_ALLOWED_HOSTS: 'ghcr.io' };
   const warningsOf = (environment: Environment) => [
-    ...configWarnings(loadConfig(environment)),
+    ...configWarnings(loadConfig({ ...SOUND, ...environment })),
     ...variableWarnings(environment),
   ];
   const table: readonly [environment: Environment, warning: RegExp | undefined][] = [

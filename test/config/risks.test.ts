@@ -25,8 +25,23 @@ describe('a risk has a line with the variable that ends it', () => {
     ],
     [
       { HTTP_HOST: '0.0.0.0', REGISTRY_ALLOWED_HOSTS: '' },
-      /^REGISTRY_ALLOWED_HOSTS is not set and HTTP_HOST is 0\.0\.0\.0, .* REGISTRY_ALLOWED_HOSTS$/,
+      /^REGISTRY_ALLOWED_HOSTS is not set and HTTP_HOST is 0\.0\.0\.0, .* REGISTRY_ALLOWED_HOSTS, or .* CLIENT_ALLOWED_NETWORKS$/,
       { REGISTRY_ALLOWED_HOSTS: 'ghcr.io' },
+    ],
+    [
+      { HTTP_HOST: '::', REGISTRY_ALLOWED_HOSTS: '' },
+      /HTTP_HOST is ::, /,
+      { CLIENT_ALLOWED_NETWORKS: '10.0.0.0/8' },
+    ],
+    [
+      { HTTP_HOST: '0.0.0.0', REGISTRY_ALLOWED_HOSTS: '' },
+      /HTTP_HOST is 0\.0\.0\.0, /,
+      { TLS_CERT_FILE: '/tls.crt', TLS_KEY_FILE: '/tls.key', TLS_CLIENT_CA_FILE: '/clients.crt' },
+    ],
+    [
+      { REGISTRY_MIRRORS: 'docker.io=http://cache.example:5000' },
+      /^REGISTRY_MIRRORS names http:\/\/cache\.example:5000, which is not encrypted: /,
+      { REGISTRY_MIRRORS: 'docker.io=https://cache.example:5000' },
     ],
     [{ HTTP_HOST: '::', REGISTRY_ALLOWED_HOSTS: '' }, /HTTP_HOST is ::, /, { HTTP_HOST: '127.0.0.1' }],
   ];

@@ -43,12 +43,20 @@ const RUN_ELSEWHERE: readonly [line: RegExp, path: string][] = [
   [/^promtool (?:check|test) rules /, 'test/real/prometheus.test.ts'],
   [/^curl http:\/\/localhost:9464\/metrics$/, 'test/real/prometheus.test.ts'],
   [/^docker-http-passthrough /, 'test/real/command-line.test.ts'],
+  [/^SIGNATURE_KEYS=\S+ docker-http-passthrough$/, 'test/real/signatures.test.ts'],
+  [/^REGISTRY_MIRRORS='[^']*' npm start$/, 'test/registry/mirrors/mirror-rules.test.ts'],
+  [/^[A-Z_]+=\S+$/, 'test/docs/configuration.test.ts'],
+  [/^curl --cacert /, 'test/http/listeners/https.test.ts'],
+  [/^curl --unix-socket /, 'test/http/listeners/listeners.test.ts'],
+  [/^systemd-socket-activate /, 'test/real/systemd.test.ts'],
+  // The website from a folder.
+  [/^python3 -m http\.server /, 'test/web/page.test.ts'],
   [/^source <\(docker-http-passthrough completion bash\)$/, 'test/real/command-line.test.ts'],
   [/^curl .*http:\/\/127\.0\.0\.1:8080\/(?:manifest|blobs|quit)/, 'test/cli/proxy/proxy.test.ts'],
   [/^sudo (?:install|systemctl) |^journalctl /, 'test/real/binary.test.ts'],
   [/^export \w+=/, 'test/docs/configuration.test.ts'],
   // Programs that make keys and signatures.
-  [/^(?:cosign|openssl) /, 'test'],
+  [/^(?:cosign|openssl) /, 'test/real/signatures.test.ts'],
 ];
 
 /** A script that is run as a whole. */

@@ -45,7 +45,7 @@ const ACCESS: Readonly<Record<RegistryMode, (registry: Registry) => Access>> = {
       [
         ['-s', 'https'],
         1,
-        /its certificate is not trusted: .*\nName the PEM file .* with --cacert; --insecure/,
+        /its certificate is not trusted: .*\nName the PEM file .* with --cacert, .*; --insecure/,
       ],
       [[], 1, /\nIf it speaks https, add --scheme https\n/],
       [

@@ -23,6 +23,8 @@ export interface PageOptions extends PageCode {
   readonly metaPolicy?: string;
   /** Further parts of the website. */
   readonly sections?: readonly Element[];
+  /** A link behind those to the parts of the website. */
+  readonly documents?: Element;
 }
 
 /** An icon without a request: an archive box. */
@@ -64,7 +66,7 @@ function bodyViews(options: PageOptions, sections: readonly Element[]): readonly
       { class: 'top' },
       el('h1', {}, TEXTS.title),
       el('p', {}, TEXTS.tagline),
-      isStandalone && contents(sections),
+      isStandalone && contents(sections, options.documents),
     ),
     el(
       'main',
@@ -122,7 +124,7 @@ function card(id: string, heading: string, content: Element, isHidden = false): 
   );
 }
 
-function contents(sections: readonly Element[]): Element {
+function contents(sections: readonly Element[], documents: Element | undefined): Element {
   return el(
     'nav',
     { 'aria-label': TEXTS.contents },
@@ -136,6 +138,7 @@ function contents(sections: readonly Element[]): Element {
           el('a', { href: `#${attributes['id']}` }, ...(typeof heading === 'object' ? heading.children : [])),
         ),
       ),
+      documents !== undefined && el('li', {}, documents),
     ),
   );
 }

@@ -1,6 +1,8 @@
 /** `REGISTRY_MIRRORS`: archives from mirrors, and what mirrors do not open. */
 
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import type { ListedCredentials } from '../../../src/registry/auth/credentials.ts';
 import {
@@ -23,6 +25,7 @@ import {
 import { basic } from '../../support/pair.ts';
 import { assertError, firstLine } from '../../support/reading.ts';
 import type { RequestOptions, TestService, TestServiceOptions } from '../../support/service.ts';
+import { makeSigningKey, signatureTags, signedByTag } from '../../support/signing.ts';
 import { recordSpans } from '../../support/span-recorder.ts';
 
 const RIGHT: RequestOptions = { headers: { authorization: basic('user', 'secret') } };
@@ -395,6 +398,34 @@ describe('the start', () => {
         (error) =>
           error instanceof Error && /REGISTRY_MIRRORS/.test(error.message) && !/hunter2/.test(error.message),
       );
+    });
+  }
+});
+
+describe('a signature of an image from a mirror', () => {
+  const KEY = makeSigningKey();
+  const { tag } = signatureTags(APP.manifest.digest);
+  const rows: readonly [where: string, atRegistry: boolean, atMirror: boolean, status: number][] = [
+    ['at both', true, true, 200],
+    ['at the registry', true, false, 200],
+    ['at the mirror', false, true, 200],
+    ['nowhere', false, false, 403],
+  ];
+  for (const [where, atRegistry, atMirror, status] of rows) {
+    test(`${where} gives ${status}`, async () => {
+      await using mirrored = await startMirrored();
+      const { registry, directory } = mirrored;
+      const [mirror] = mirrored.mirrors;
+      const signature = signedByTag(APP.manifest.digest, KEY);
+      if (atRegistry) registry.push('team/app', tag, signature);
+      if (atMirror) mirror?.push('hub/team/app', tag, signature);
+      const key = join(directory, 'release.pub');
+      await writeFile(key, KEY.pem);
+      await using service = await mirrored.start({ SIGNATURE_KEYS: key });
+      const reply = await service.request(APP_FILE);
+      if (status === 200) assertHolds(reply, APP);
+      else assertError(reply, 403, /^Image not signed: /);
+      assert.equal(registry.countRequests(new RegExp(BASE_DIGEST)), 0, 'the mirror has the layer');
     });
   }
 });

@@ -2,7 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { APP, APP_FILE, assertHolds, BASE_STALLS, startScene, storedFiles } from '../../support/cached.ts';
+import {
+  APP,
+  APP_FILE,
+  assertHolds,
+  BASE_STALLS,
+  startScene,
+  storedFiles,
+  TOOL_FILE,
+} from '../../support/cached.ts';
 import { basic } from '../../support/pair.ts';
 import { assertPrepared, ended, prepare, prepareDone } from '../../support/preparing.ts';
 import { connectRaw } from '../../support/raw-client.ts';
@@ -80,7 +88,7 @@ describe('a preparation', () => {
     });
     const first = await prepare(service, APP_FILE);
     await scene.untilStalled();
-    const second = await ended(service, await prepare(service, '/docker-gzip/team_app_1.tar'));
+    const second = await ended(service, await prepare(service, TOOL_FILE));
     assert.deepEqual([second.state, second.error?.code], ['failed', 'BUSY']);
     scene.registry.releaseStalled();
     assert.equal((await ended(service, first)).state, 'done');

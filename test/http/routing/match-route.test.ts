@@ -166,7 +166,7 @@ describe('a parameter that the route does not take', () => {
     ['/tags/alpine?n=5', /parameter "n": this route takes none$/],
     ['/preparations/1?x', /parameter "x": this route takes none$/],
     ['/prepare/docker/a_1.tar?platfrom=linux/arm64', /did you mean platform\?$/],
-    ['/?x=1', /parameter "x": this route takes none$/],
+    ['/?x=1', /parameter "x": this route takes service, image, /],
     // A name may be a secret in the wrong place.
     [
       '/docker/a_1.tar?hunter2:pw=1',
