@@ -100,6 +100,7 @@ export type { MirrorResult } from './registry/mirrors/outcome.ts';
 export { DOCKER_HUB, type RegistryHost, registryHost } from './registry/registry-host.ts';
 export type { BodyLimits } from './registry/repository-client.ts';
 export type { HostPolicy } from './registry/select-host.ts';
+export type { CertificateFile, CertificateFolder } from './registry/transport/certificate-files.ts';
 export {
   CertificateFolders,
   type CertificateFoldersOptions,

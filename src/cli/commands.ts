@@ -191,8 +191,10 @@ export const COMMANDS: readonly Command[] = [
     name: 'explain',
     operands: 'REF',
     arity: [1, 1],
-    summary: 'tell what applies to a reference: registry, platform, credentials, whether it is allowed',
-    text: ['It asks no registry, and prints no secret. Variables are also read from .env, as by serve.'],
+    summary: 'tell what applies to a reference: registry, mirrors, credentials, certificates, signatures',
+    text: [
+      'It asks no registry, runs no credential helper, and prints no secret. Variables are also read from .env, as by serve.',
+    ],
     options: [...PLATFORM_OPTIONS, ...REGISTRY_OPTIONS],
     examples: [['explain alpine:3.20', 'where alpine comes from, and with whose credentials']],
     readsDotEnv: true,

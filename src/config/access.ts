@@ -14,7 +14,7 @@ export interface AllowedHost {
 
 /** Who may ask, and from which pages. */
 export interface AccessConfig {
-  /** Networks of those who may see `/status`. */
+  /** Networks of those who may see `/status` and `/policy`. */
   readonly statusNetworks: Networks;
   /** Origins of pages, other than those of the service, that may use it: `https://docs.example.com`. */
   readonly pageOrigins: readonly string[];

@@ -1,6 +1,7 @@
 /** The operator's credentials: variables, files that variables name (`NAME_FILE`), and the auth file. */
 
 import { PassthroughError } from '../errors.ts';
+import type { CredentialNames } from '../pull/policy/credentials.ts';
 import { OperatorFiles } from '../registry/auth/credential-files.ts';
 import type { BasicCredentials, StaticCredentials } from '../registry/auth/credentials.ts';
 import type { HostPattern } from '../registry/host-pattern.ts';
@@ -20,12 +21,16 @@ export interface ConfigFiles {
 /** What {@link readCredentials} reads. */
 export interface OperatorCredentials {
   readonly credentials: StaticCredentials;
+  /** The variables that the credentials come from. */
+  readonly credentialNames: CredentialNames;
   /** `undefined` if no variable names a file. */
   readonly files: ConfigFiles | undefined;
 }
 
 /** A value now: that of a file may change. */
 interface Current {
+  /** The variable, or its twin with `_FILE`. */
+  readonly name: string;
   readonly value: string | undefined;
 }
 
@@ -45,6 +50,10 @@ export function readCredentials(read: EnvironmentReader, defaultHost: RegistryHo
     throw invalidVariable('REGISTRY_USERNAME', '', 'REGISTRY_PASSWORD is set, so a user name must be too');
   const path = read.text('REGISTRY_AUTH_FILE');
   const authFile = path === undefined ? undefined : { name: 'REGISTRY_AUTH_FILE', path };
+  const credentialNames = {
+    bearerToken: token.name,
+    basic: password.value === undefined ? username.name : `${username.name} and ${password.name}`,
+  };
   const places = {
     boundTo: read.text('REGISTRY_URL') === undefined ? undefined : defaultHost.origin,
     hosts: readCredentialsHosts(read),
@@ -52,7 +61,11 @@ export function readCredentials(read: EnvironmentReader, defaultHost: RegistryHo
   const basic = (): BasicCredentials | undefined =>
     username.value === undefined ? undefined : { username: username.value, password: password.value ?? '' };
   if (authFile === undefined && watched.isEmpty)
-    return { credentials: { bearerToken: token.value, basic: basic(), ...places }, files: undefined };
+    return {
+      credentials: { bearerToken: token.value, basic: basic(), ...places },
+      credentialNames,
+      files: undefined,
+    };
   const operator = new OperatorFiles({ watched, authFile, environment: read.all() });
   const credentials: StaticCredentials = {
     get bearerToken() {
@@ -64,7 +77,7 @@ export function readCredentials(read: EnvironmentReader, defaultHost: RegistryHo
     ...places,
     files: operator,
   };
-  return { credentials, files: { watched, operator } };
+  return { credentials, credentialNames, files: { watched, operator } };
 }
 
 /**
@@ -91,11 +104,11 @@ export function readSecret(
         `Cannot use ${name} (its value is not shown): ${why}`,
       );
     }
-    return { value };
+    return { name, value };
   }
   if (value !== undefined)
     throw new PassthroughError('INVALID_CONFIGURATION', `Cannot use ${name}_FILE: ${name} is set, too`);
-  return watched.add({
+  const file = watched.add({
     name: `${name}_FILE`,
     path,
     maxBytes: MAX_SECRET_BYTES,
@@ -105,6 +118,12 @@ export function readSecret(
       return secret;
     },
   });
+  return {
+    name: `${name}_FILE`,
+    get value() {
+      return file.value;
+    },
+  };
 }
 
 /** The secret in a file: without the line end that editors and `echo` add. */

@@ -1,6 +1,7 @@
 import type { AgentOptions } from 'node:http';
 import { repositoryFault } from '../image/reference.ts';
 import { DEFAULT_OPTIONS, type RegistryOptions } from '../pull/options.ts';
+import type { CredentialNames } from '../pull/policy/credentials.ts';
 import type { HostPattern } from '../registry/host-pattern.ts';
 import { DOCKER_HUB, parseHost, type RegistryHost, registryHost } from '../registry/registry-host.ts';
 import type { HostPolicy } from '../registry/select-host.ts';
@@ -20,6 +21,8 @@ const FOREIGN_LAYER_MODES = ['refuse', 'fetch'] as const;
 /** Settings for registries and for the connections to them. */
 export interface RegistryConfig extends RegistryOptions, HostPolicy {
   readonly clientAuth: ClientAuthMode;
+  /** The variables that the credentials come from. */
+  readonly credentialNames: CredentialNames;
   /** Files with credentials that are read again when they change; `undefined` if there are none. */
   readonly files: ConfigFiles | undefined;
   readonly tls: TlsConfig | undefined;

@@ -4,6 +4,7 @@ import { handleArchive } from './handlers/archive.ts';
 import { handleHome } from './handlers/home.ts';
 import { handleHealth, handleReady } from './handlers/info.ts';
 import { handleManifest, handleTags } from './handlers/inspection.ts';
+import { handlePolicy } from './handlers/policy.ts';
 import { handlePreparation, handlePrepare } from './handlers/preparations.ts';
 import { handleStatus } from './handlers/status.ts';
 import type { RequestContext } from './request-context.ts';
@@ -13,6 +14,7 @@ import {
   parseBundle,
   parseInfo,
   parseManifestRoute,
+  parsePolicy,
   parsePreparation,
   parsePrepare,
   parseReferenceArchive,
@@ -133,6 +135,16 @@ export const ROUTES: readonly RouteRow[] = [
     parameters: ['clients', 'refresh'],
     parse: answeredBy(parseStatus, handleStatus),
     usage: ['GET /status', 'what the service is doing, for operators'],
+  },
+  {
+    ...OTHER,
+    pattern: '/policy/{reference}',
+    parameters: ['platform'],
+    parse: answeredBy(parsePolicy, handlePolicy),
+    usage: [
+      'GET /policy/{reference}',
+      'what applies to an image: registry, mirrors, credentials; for operators',
+    ],
   },
   {
     ...OTHER,

@@ -273,8 +273,11 @@ export class ImageService {
     return this.#lookUps.compare((signal) => this.resolve(request, { ...call, signal }), place);
   }
 
-  /** What is known of each mirror. */
-  mirrors = (): readonly MirrorSnapshot[] => this.#registries.mirrors?.all.snapshot() ?? [];
+  /** What is known of each mirror; for an image, of those that it may come from. No mirror is asked. */
+  mirrors(image?: ImageRequest): readonly MirrorSnapshot[] {
+    const place = image && { host: image.host, repository: image.reference.repository };
+    return this.#registries.mirrors?.all.snapshot(place) ?? [];
+  }
 
   /** Checks that files can be written. @throws PassthroughError `NO_SPACE`, `INTERNAL` */
   probe(): Promise<void> {

@@ -195,7 +195,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   const mirrors = access.mirrors?.all.of(host) ?? [];
   if (access.mirrors === undefined || mirrors.length === 0) return registry;
   const { tokens, mirrorAccounts, onSource, all } = access.mirrors;
-  const rights = { credential, requiresClient };
+  const rights = { owner: ownerOf(credential), requiresClient };
   const hasIdentity = showsCertificate(rights, mirrorAccounts);
   const wire = hasIdentity ? access.mirrors.wire : withoutIdentity(access.mirrors.wire);
   const sources = mirrors.map((mirror) => {
@@ -210,7 +210,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
       repository: around(guarded, { location: at, owner: ownerOf(account) }),
       health: mirror.health,
       isPassable: () => mirror.health.isPassable(name),
-      isTrusted: isTrusted(account, rights, mirrorAccounts),
+      isTrusted: isTrusted(ownerOf(account), rights, mirrorAccounts),
     };
   });
   return new MirroredRepository(

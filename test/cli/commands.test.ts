@@ -1,7 +1,7 @@
 /** The commands beside pull and serve, through the built program. */
 
 import assert from 'node:assert/strict';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { parse } from 'yaml';
@@ -12,6 +12,7 @@ import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.t
 import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
 import { applicationImage } from '../support/iox.ts';
 import { makeSigningKey, signatureTags, signedByTag } from '../support/signing.ts';
+import { makeCertificates } from '../support/tls.ts';
 import { temporaryFolder } from './binary.ts';
 import { run, startOf } from './command.ts';
 
@@ -154,17 +155,51 @@ describe('the commands', { concurrency: 2 }, () => {
     );
     assert.deepEqual(facts, {
       reference: 'docker.io/library/alpine:latest',
-      registry: registry.origin,
-      allowed: 'yes',
+      registry: `docker.io: ${registry.origin}, as REGISTRY_URL says`,
+      allowed: 'yes: REGISTRY_ALLOWED_HOSTS is not set, so every registry is',
       platform: `${HERE.os}/${HERE.architecture} (this machine)`,
+      namespace: 'library: added to this name',
       credentials: 'REGISTRY_USERNAME and REGISTRY_PASSWORD',
       token: 'where the registry says',
       mirrors: 'none',
+      tls: 'none: it is asked over http',
       signature: 'none is asked for: SIGNATURE_KEYS is not set',
     });
     const asked = await run(['explain', '-ubob', '-phunter2', '--platform=ir1101', 'ghcr.io/x/y:1'], { env });
-    assert.match(String(asked.stdout), /^platform {5}linux\/arm64\ncredentials {2}--user$/m);
+    assert.match(String(asked.stdout), /^platform {5}linux\/arm64\n(?:.*\n)?credentials {2}--user$/m);
     assert.doesNotMatch(String(stdout) + String(asked.stdout), /hunter2/);
+  });
+
+  test('explain runs no helper program, and says which would be asked', async () => {
+    await using folder = await temporaryFolder();
+    const program = join(folder.path, 'docker-credential-mark');
+    await writeFile(program, `#!/bin/sh\n: > '${folder.path}/ran'\n`, { mode: 0o755 });
+    await writeFile(join(folder.path, 'config.json'), JSON.stringify({ credsStore: 'mark' }));
+    const path = `${folder.path}:${process.env['PATH']}`;
+    const { stdout, code } = await run(['explain', 'ghcr.io/a/b'], {
+      env: { PATH: path, HOME: folder.path, DOCKER_CONFIG: folder.path },
+    });
+    assert.equal(code, 0);
+    const line = `program docker-credential-mark, which ${folder.path}/config.json names, else none: anonymous`;
+    assert.ok(String(stdout).includes(`credentials  ${line}\n`), String(stdout));
+    assert.deepEqual(await readdir(folder.path), ['config.json', 'docker-credential-mark']);
+  });
+
+  test('explain names the certificates of options and of a folder', async () => {
+    const { ca, clientCert, clientKey } = await makeCertificates();
+    await using folder = await temporaryFolder();
+    for (const [name, text] of [
+      ['ca.crt', ca],
+      ['client.cert', clientCert],
+      ['client.key', clientKey],
+    ] as const)
+      await writeFile(join(folder.path, name), text);
+    const options = [`--cacert=${join(folder.path, 'ca.crt')}`, `--cert-dir=${folder.path}`, '--insecure'];
+    const { stdout } = await run(['explain', 'ghcr.io/a/b', ...options], { env });
+    assert.match(
+      String(stdout).replaceAll(folder.path, '…'),
+      /^tls +the certificate is not verified: .*--insecure; --cacert …\/ca\.crt; files of …; authorities ca\.crt \(valid until [^)]+\); client certificate client\.cert \(valid until [^)]+\)$/m,
+    );
   });
 
   test('explain says that a registry is not allowed, with exit code 4', async () => {
@@ -187,7 +222,13 @@ describe('the commands', { concurrency: 2 }, () => {
     const ref = `${closed.host}/team/app:1`;
     const byVariable = { HOME: join(folder.path, 'empty'), DOCKER_CONFIG: folder.path };
     const explained = await run(['explain', ref], { env: byVariable });
-    assert.match(String(explained.stdout), /^credentials {2}docker login or podman login$/m);
+    assert.match(
+      String(explained.stdout),
+      new RegExp(
+        `^credentials {2}entry "${RegExp.escape(closed.host)}" of ${RegExp.escape(folder.path)}/config\\.json$`,
+        'm',
+      ),
+    );
     const pulled = await run(['pull', '-q', ref, '-'], { env: byVariable });
     assert.deepEqual([pulled.code, pulled.stderr], [0, '']);
     const home = { HOME: join(folder.path, 'empty') };
@@ -217,10 +258,11 @@ describe('the commands', { concurrency: 2 }, () => {
       REGISTRY_MIRRORS: `${down.host}=http://localhost:1|${mirror.origin}/hub`,
     };
     const explained = await run(['explain', ref], { env });
-    assert.equal(
-      /^mirrors +(.*)$/m.exec(String(explained.stdout))?.[1],
-      `http://localhost:1 (anonymous), then ${mirror.origin}/hub (docker login or podman login), then the registry`,
-    );
+    const mirrors = Array.from(String(explained.stdout).matchAll(/^mirror \d +(.*)$/gm), ([, text]) => text);
+    assert.deepEqual(mirrors, [
+      'http://localhost:1; none: anonymous; its answers count',
+      `${mirror.origin}/hub; entry "${mirror.host}/hub" of ${folder.path}/config.json; its answers count`,
+    ]);
     assert.match(String(explained.stdout), /^credentials {2}none: anonymous$/m);
     const pulled = await run(['pull', '-q', ref, '-'], { env });
     assert.deepEqual([pulled.code, pulled.stderr], [0, '']);

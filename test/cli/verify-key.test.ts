@@ -107,12 +107,12 @@ describe('--verify-key', { concurrency: 2 }, () => {
 
   const explained: readonly [env: Readonly<Record<string, string>>, line: RegExp][] = [
     [{}, /^signature {4}none is asked for: SIGNATURE_KEYS is not set$/m],
-    [{ SIGNATURE_KEYS: 'a.pub' }, /^signature {4}required: by a\.pub$/m],
+    [{ SIGNATURE_KEYS: 'a.pub' }, /^signature {4}required: by a\.pub; SIGNATURE_REQUIRED_FOR has \*$/m],
     [
       { SIGNATURE_KEYS: 'a.pub,b.pub', SIGNATURE_MATCH_REPOSITORY: 'yes' },
-      /required: by a\.pub or b\.pub, for this repository$/m,
+      /required: by a\.pub or b\.pub, for this repository; /,
     ],
-    [{ SIGNATURE_KEYS: 'a.pub', SIGNATURE_POLICY: 'warn' }, /its lack is only logged: by a\.pub$/m],
+    [{ SIGNATURE_KEYS: 'a.pub', SIGNATURE_POLICY: 'warn' }, /its lack is only logged: by a\.pub; /],
     [
       { SIGNATURE_KEYS: 'a.pub', SIGNATURE_REQUIRED_FOR: 'ghcr.io/*' },
       /SIGNATURE_REQUIRED_FOR does not list it$/m,

@@ -45,6 +45,7 @@ test('every setting has a default', () => {
       },
       defaultNamespace: undefined,
       credentials: { bearerToken: undefined, basic: undefined, boundTo: undefined, hosts: [] },
+      credentialNames: { bearerToken: 'REGISTRY_TOKEN', basic: 'REGISTRY_USERNAME' },
       files: undefined,
       tls: undefined,
       clientAuth: 'optional',

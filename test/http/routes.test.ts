@@ -18,6 +18,7 @@ const EXAMPLES: Readonly<Record<string, string>> = {
   '/prepare/{archive}': '/prepare/docker/a_1.tar',
   '/preparations/{id}': '/preparations/1',
   '/status': '/status',
+  '/policy/{reference}': '/policy/a:1',
   '/health': '/health',
   '/ready': '/ready',
   '/': '/',

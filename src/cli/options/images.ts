@@ -153,11 +153,16 @@ function readSignatures(options: ParsedOptions, { signatures }: CommandSettings)
 /** Folders in which podman and Docker look for the certificates of registries, in the order of containers/image. */
 const CERTIFICATE_FOLDERS = ['.config/containers/certs.d', '/etc/containers/certs.d', '/etc/docker/certs.d'];
 
-/** @param configured by variables, which options overrule */
-async function readTls(
+/**
+ * Reads the certificates of options.
+ *
+ * @param configured by variables, which options overrule
+ * @throws PassthroughError `INVALID_CONFIGURATION`
+ */
+export async function readTls(
   options: ParsedOptions,
   configured: CommandSettings['registry']['tls'],
-): Promise<RegistryTls> {
+): Promise<RegistryTls & { readonly folders: CertificateFolders }> {
   const file = async (name: string) => {
     const path = options.text(name);
     return path === undefined ? undefined : await readOptionFile(`--${name}`, path);

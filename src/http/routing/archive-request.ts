@@ -84,9 +84,12 @@ export function parseArchiveRequest(
  * @param parse reads the image from the route
  * @throws PassthroughError what `parse` throws
  */
-export function parseImage(context: RequestContext, parse: () => ImageRequest): Promise<ImageRequest> {
+export function parseImage<Image extends ImageRequest>(
+  context: RequestContext,
+  parse: () => Image,
+): Promise<Image> {
   const requestSpan = trace.getActiveSpan();
-  return withSpan('parse_image_request', { isFailure }, (span): ImageRequest => {
+  return withSpan('parse_image_request', { isFailure }, (span): Image => {
     const image = parse();
     context.facts.registry = image.host.name;
     context.facts.image = formatReference(image.reference);

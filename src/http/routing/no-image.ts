@@ -20,14 +20,13 @@ const PROBES = new Set([
     '_ping',
   ],
   ...['favicon.ico', 'robots.txt', 'server-status', 'server-info', 'nginx_status', 'wp-admin', 'wp-login'],
-  ...['actuator', 'status', 'policy'],
+  ...['actuator', 'status'],
 ]);
 
 /** First segments that stand for all paths below them. `v2` is that of registries, for which no client should take this service. */
 const PROBED_FOLDERS = new Set([
   'actuator',
   'cgi-bin',
-  'policy',
   'v1',
   'v2',
   'wp-admin',
@@ -49,8 +48,8 @@ const LONG_NAME = 8;
 /** Routes of one segment. */
 const WORDS = ['health', 'ready'];
 
-/** First segments of routes that look an image up, or a preparation. */
-const LOOKUPS = ['manifest', 'tags', 'preparations'];
+/** First segments of routes that look an image up, or tell about it, and of those about a preparation. */
+const LOOKUPS = ['manifest', 'tags', 'policy', 'preparations'];
 
 /** First segments of routes with an archive at their end. */
 const ARCHIVE_ROOTS = [

@@ -22,6 +22,7 @@ import type {
   BundleRoute,
   InfoRoute,
   ManifestRoute,
+  PolicyRoute,
   PreparationRoute,
   PrepareRoute,
   ReferenceRoute,
@@ -185,6 +186,12 @@ export function parseStatus({ template, query }: RoutePath): StatusRoute {
   const showsClients = oneOf(query, 'clients', answers, 'INVALID_REQUEST') === 'yes';
   const isRefreshed = oneOf(query, 'refresh', answers, 'INVALID_REQUEST') !== 'no';
   return { kind: 'status', template, showsClients, isRefreshed };
+}
+
+/** `/policy/{reference}` */
+export function parsePolicy({ template, platform, segments, query }: RoutePath): PolicyRoute {
+  const reference = decodeReference(segments);
+  return { kind: 'policy', template, platform: choosePlatform(platform, query), reference };
 }
 
 /** All segments as one reference. */

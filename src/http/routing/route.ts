@@ -114,6 +114,12 @@ export interface StatusRoute {
   readonly isRefreshed: boolean;
 }
 
+/** What applies to an image. */
+export interface PolicyRoute extends ImageRoute {
+  readonly kind: 'policy';
+  readonly reference: string;
+}
+
 /** A route that answers with an archive. */
 export type PullRoute = ArchiveRoute | ReferenceRoute | BundleRoute;
 
@@ -125,4 +131,5 @@ export type Route =
   | PrepareRoute
   | PreparationRoute
   | StatusRoute
+  | PolicyRoute
   | InfoRoute;

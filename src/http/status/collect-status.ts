@@ -1,3 +1,4 @@
+import { mirrorState } from '../../pull/mirrors/mirror-state.ts';
 import type { Preparation } from '../../pull/preparations.ts';
 import type { Count, LayerProgress, Progress } from '../../pull/progress.ts';
 import { COMMIT, VERSION } from '../../version.ts';
@@ -98,6 +99,7 @@ export function collectStatus(app: Application, showsClients: boolean) {
       isKept: config.cache.maxBytes !== 0,
     },
     registries: servers.slice(0, MAX_ROWS),
+    mirrors: images.mirrors().map((one) => ({ mirror: one.mirror, ...mirrorState(one) })),
     errors: app.failures.list.map(({ client, ...failure }) => ({
       ...failure,
       ...(showsClients && client !== undefined && { client }),

@@ -92,7 +92,22 @@ ${section(
       : html`<td>${timeOf(server.lastFailure.at)} <span class="bad">${server.lastFailure.code}</span></td>`,
   ]),
 )}
-${section(
+${
+  status.mirrors.length === 0
+    ? undefined
+    : section(
+        'Mirrors',
+        status.mirrors.length,
+        ['Mirror', 'State', 'Fails since', 'Until', 'Last error'],
+        status.mirrors.map(({ mirror, state, since, until, lastError }) => [
+          cell(mirror),
+          state === 'asked' ? cell(state) : html`<td class="bad">${state.replace('-', ' ')}</td>`,
+          html`<td>${since === undefined ? '–' : timeOf(since)}</td>`,
+          html`<td>${until === undefined ? '–' : timeOf(until)}</td>`,
+          cell(lastError),
+        ]),
+      )
+}${section(
   'Last errors',
   status.errors.length,
   ['Error', 'Code', 'Route', 'Times', 'Last', 'Request', ...(showsClients ? ['Client'] : [])],

@@ -4,8 +4,9 @@ import { PassthroughError } from '../../errors.ts';
 import { quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 import { DOCKER_HUB, type RegistryHost } from '../registry-host.ts';
+import { type AuthFile, type Fail, parseAuthFile, parseEntry } from './auth-content.ts';
 import { matchingKeys } from './auth-key.ts';
-import { askHelper, HELPER_NAME } from './credential-helper.ts';
+import { askHelper } from './credential-helper.ts';
 import type { BasicCredentials, FoundCredentials, IdentityToken } from './credentials.ts';
 
 /** Environment variables, or those of a test. */
@@ -46,15 +47,6 @@ export const MAX_AUTH_FILE_BYTES = 1024 * 1024;
 
 /** Address under which helper programs know Docker Hub. */
 const DOCKER_HUB_SERVER = 'https://index.docker.io/v1/';
-
-/** The content of a file. */
-export interface AuthFile {
-  readonly auths: ReadonlyMap<string, unknown>;
-  /** Names of helper programs by key. */
-  readonly helpers: ReadonlyMap<string, unknown>;
-  /** Helper program for all other registries. */
-  readonly store: string | undefined;
-}
 
 /**
  * The files that hold the state of `docker login` and `podman login`, in the order of containers/image: a named file alone, or
@@ -99,9 +91,6 @@ export async function credentialsFor(
   return undefined;
 }
 
-/** Makes the error for a fault of a file. */
-type Fail = (why: string) => Error;
-
 /** How {@link lookUp} finds credentials. */
 export interface FileLookup extends Pick<LookupOptions, 'environment' | 'signal' | 'allowsPlainHttp'> {
   /** Makes the error for a fault of the file. */
@@ -133,15 +122,9 @@ export async function lookUp(
   repository: string,
   options: FileLookup,
 ): Promise<FoundCredentials | undefined> {
-  const { fail, ask = askHelper, isListOnly = false } = options;
-  const keysOf = (entries: ReadonlyMap<string, unknown>) =>
-    matchingKeys(entries.keys(), host, repository, options);
-  const [helperKey] = keysOf(file.helpers);
-  const authKeys = keysOf(file.auths);
-  const isListed = helperKey !== undefined || authKeys.length > 0;
-  if (isListOnly && !isListed) return undefined;
-  const helper = helperKey === undefined ? file.store : file.helpers.get(helperKey);
-  if (typeof helper === 'string' && helper !== '') {
+  const { fail, ask = askHelper } = options;
+  const { helper, keys, isListed } = placesIn(file, host, repository, options);
+  if (helper !== undefined) {
     const answer = await ask(helper, serverOf(host), options);
     if (answer !== 'missing') {
       if (answer !== undefined) return { credentials: answer, source: 'helper' };
@@ -153,47 +136,94 @@ export async function lookUp(
       );
     }
   }
-  for (const key of authKeys) {
+  for (const key of keys) {
     const credentials = parseEntry(file.auths.get(key), (why) => fail(`entry ${quoted(key)} ${why}`));
     if (credentials !== undefined) return { credentials, source: 'file' };
   }
   return undefined;
 }
 
-/** Address of a registry for helper programs: that under which `docker login` stores it. */
-function serverOf({ origin }: RegistryHost): string {
-  return origin === DOCKER_HUB.origin ? DOCKER_HUB_SERVER : new URL(origin).host;
+/** Where a file may have the credentials of a repository. */
+interface Places {
+  /** Helper program, which comes first. */
+  readonly helper: string | undefined;
+  /** Keys of `auths`, of which the first that has credentials counts. */
+  readonly keys: readonly string[];
+  readonly isListed: boolean;
+}
+
+function placesIn(
+  { auths, helpers, store }: AuthFile,
+  host: RegistryHost,
+  repository: string,
+  options: Pick<FileLookup, 'allowsPlainHttp' | 'isListOnly'>,
+): Places {
+  const keysOf = (entries: ReadonlyMap<string, unknown>) =>
+    matchingKeys(entries.keys(), host, repository, options);
+  const [helperKey] = keysOf(helpers);
+  const keys = keysOf(auths);
+  const isListed = helperKey !== undefined || keys.length > 0;
+  if (options.isListOnly === true && !isListed) return { helper: undefined, keys, isListed };
+  const helper = helperKey === undefined ? store : helpers.get(helperKey);
+  return { helper: typeof helper === 'string' && helper !== '' ? helper : undefined, keys, isListed };
+}
+
+/** A place that has the credentials of a repository, or may have them. */
+export type FilePlace =
+  | { readonly type: 'file'; readonly path: string; readonly entry: string }
+  /** Only the program knows whether it has some. */
+  | { readonly type: 'helper'; readonly path: string; readonly program: string };
+
+/**
+ * The places where {@link lookUp} looks in a file, in their order. No helper program is run.
+ *
+ * @param path of the file
+ * @throws what `fail` makes
+ */
+export function filePlaces(
+  file: AuthFile,
+  path: string,
+  host: RegistryHost,
+  repository: string,
+  options: Pick<FileLookup, 'allowsPlainHttp' | 'isListOnly' | 'fail'>,
+): readonly FilePlace[] {
+  const { helper, keys } = placesIn(file, host, repository, options);
+  const entry = keys.find(
+    (key) =>
+      parseEntry(file.auths.get(key), (why) => options.fail(`entry ${quoted(key)} ${why}`)) !== undefined,
+  );
+  return [
+    ...(helper === undefined
+      ? []
+      : [{ type: 'helper', path, program: `docker-credential-${helper}` } as const]),
+    ...(entry === undefined ? [] : [{ type: 'file', path, entry } as const]),
+  ];
 }
 
 /**
- * Reads an entry of `auths`. One without credentials, as `docker login` leaves it beside a credential store, has none.
+ * The places where {@link credentialsFor} looks, in their order, up to the first that surely has credentials.
  *
- * @see https://github.com/docker/cli/blob/v28.0.0/cli/config/types/authconfig.go
+ * @throws PassthroughError `INVALID_CONFIGURATION`
  */
-function parseEntry(entry: unknown, fail: Fail): BasicCredentials | IdentityToken | undefined {
-  if (!isFields(entry)) throw fail('is not an object');
-  const text = (name: string) => {
-    const value = entry[name] ?? '';
-    if (typeof value !== 'string') throw fail(`has a field ${name} that is no text`);
-    return value;
-  };
-  const identityToken = text('identitytoken');
-  if (identityToken !== '') return { identityToken };
-  const auth = text('auth').trim();
-  const decoded = auth === '' ? undefined : decodeAuth(auth, fail);
-  const { username, password } = decoded ?? { username: text('username'), password: text('password') };
-  if (username === '' && password === '') return undefined;
-  if (username.includes(':')) throw fail('has a user name with a colon, at which Basic ends it');
-  return { username, password };
+export async function placesFor(
+  host: RegistryHost,
+  repository: string,
+  { files, allowsPlainHttp }: Pick<LookupOptions, 'files' | 'allowsPlainHttp'>,
+): Promise<readonly FilePlace[]> {
+  const places: FilePlace[] = [];
+  for (const { path, isOptional } of files) {
+    const file = await readAuthFile({ path, isOptional });
+    const fail: Fail = (why) => invalid(path, why);
+    if (file !== undefined)
+      places.push(...filePlaces(file, path, host, repository, { allowsPlainHttp, fail }));
+    if (places.at(-1)?.type === 'file') return places;
+  }
+  return places;
 }
 
-/** Decodes `auth`: base64 of user name, colon and password. Some tools pad it with zero bytes. */
-function decodeAuth(auth: string, fail: Fail): BasicCredentials {
-  if (!/^[a-z0-9+/_-]+={0,2}$/i.test(auth)) throw fail('has a field auth that is not base64');
-  const text = Buffer.from(auth, 'base64').toString('utf8');
-  const colon = text.indexOf(':');
-  if (colon === -1) throw fail('has a field auth without a colon between user name and password');
-  return { username: text.slice(0, colon), password: text.slice(colon + 1).split('\0', 1)[0] ?? '' };
+/** Address of a registry for helper programs: that under which `docker login` stores it. */
+function serverOf({ origin }: RegistryHost): string {
+  return origin === DOCKER_HUB.origin ? DOCKER_HUB_SERVER : new URL(origin).host;
 }
 
 /** @returns `undefined` for an optional file that is not there */
@@ -212,46 +242,6 @@ async function readAuthFile({ path, isOptional }: AuthFilePath): Promise<AuthFil
   return text.trim() === '' ? undefined : parseAuthFile(text, (why) => invalid(path, why));
 }
 
-/**
- * Parses the content of a file.
- *
- * @param fail makes the error; what it gets never quotes the content
- */
-export function parseAuthFile(text: string, fail: (why: string) => Error): AuthFile {
-  let document: unknown;
-  try {
-    document = JSON.parse(text.replace(/^\uFEFF/, ''));
-  } catch {
-    // The error of the parser quotes the text.
-    throw fail('it is not JSON');
-  }
-  if (!isFields(document)) throw fail('it is not a JSON object');
-  const table = (name: string) => {
-    const value = document[name] ?? {};
-    if (!isFields(value)) throw fail(`its field ${name} is not an object`);
-    return new Map(Object.entries(value));
-  };
-  const store = document['credsStore'] ?? '';
-  if (typeof store !== 'string') throw fail('its field credsStore is no text');
-  return { auths: table('auths'), helpers: table('credHelpers'), store };
-}
-
-/**
- * Checks all entries of a file, also those that no request has needed yet.
- *
- * @throws what `fail` makes
- */
-export function checkEntries({ auths, helpers, store }: AuthFile, fail: (why: string) => Error): void {
-  for (const [key, entry] of auths) parseEntry(entry, (why) => fail(`entry ${quoted(key)} ${why}`));
-  for (const [key, name] of [...helpers, ['credsStore', store] as const]) {
-    if (typeof name !== 'string') throw fail(`its helper for ${quoted(key)} is no text`);
-    if (name !== '' && !HELPER_NAME.test(name))
-      throw fail(
-        `credential helper ${quoted(name)} is no name: expected the part behind "docker-credential-" in the name of a program`,
-      );
-  }
-}
-
 /** Reads a file of any kind, also a pipe, up to the limit. */
 async function readText(path: string): Promise<string> {
   await using file = await open(path);
@@ -263,10 +253,6 @@ async function readText(path: string): Promise<string> {
     if (size > MAX_AUTH_FILE_BYTES) throw invalid(path, `it has more than ${MAX_AUTH_FILE_BYTES} bytes`);
   }
   return Buffer.concat(chunks, size).toString('utf8');
-}
-
-function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function invalid(path: string, reason: string, cause?: unknown): PassthroughError {

@@ -5,14 +5,14 @@ import { BoundedMap } from '../../util/bounded-map.ts';
 import type { WatchedFile, WatchedFiles } from '../../util/files/watched-files.ts';
 import { SingleFlight } from '../../util/single-flight.ts';
 import type { RegistryHost } from '../registry-host.ts';
+import { type AuthFile, checkEntries, parseAuthFile } from './auth-content.ts';
 import {
-  type AuthFile,
-  checkEntries,
   type Environment,
+  type FilePlace,
+  filePlaces,
   lists,
   lookUp,
   MAX_AUTH_FILE_BYTES,
-  parseAuthFile,
 } from './auth-file.ts';
 import { askHelper } from './credential-helper.ts';
 import type { CredentialFiles, FoundCredentials } from './credentials.ts';
@@ -73,6 +73,7 @@ export interface OperatorFilesOptions {
 export class OperatorFiles implements CredentialFiles {
   readonly #watched: WatchedFiles;
   readonly #authFile: WatchedFile<AuthFile> | undefined;
+  readonly #path: string;
   readonly #environment: Environment;
   readonly #answers = new BoundedMap<string, KeptAnswer>({ maxCost: MAX_ANSWERS });
   readonly #runs = new SingleFlight<string, Answer>();
@@ -83,6 +84,7 @@ export class OperatorFiles implements CredentialFiles {
   constructor({ watched, authFile, environment }: OperatorFilesOptions) {
     this.#watched = watched;
     this.#environment = helperEnvironment(environment);
+    this.#path = authFile?.path ?? '';
     this.#authFile = authFile && watched.add({ ...authFile, maxBytes: MAX_AUTH_FILE_BYTES, parse });
   }
 
@@ -92,6 +94,12 @@ export class OperatorFiles implements CredentialFiles {
 
   lists(host: RegistryHost, repository: string | undefined): boolean {
     return this.#authFile !== undefined && lists(this.#authFile.value, host, repository);
+  }
+
+  /** The places in the auth file where {@link find} looks, in their order. No helper program is run. */
+  places(host: RegistryHost, repository: string): readonly FilePlace[] {
+    if (this.#authFile === undefined) return [];
+    return filePlaces(this.#authFile.value, this.#path, host, repository, { isListOnly: true, fail: fault });
   }
 
   async find(
@@ -105,7 +113,7 @@ export class OperatorFiles implements CredentialFiles {
       environment: this.#environment,
       signal,
       isListOnly: true,
-      fail: (why) => new PassthroughError('INVALID_CONFIGURATION', `Cannot use the auth file: ${why}`),
+      fail: fault,
       ask: (name, server) => this.#ask(name, server, signal, isRefused),
     });
   }
@@ -144,6 +152,10 @@ export class OperatorFiles implements CredentialFiles {
 function answerOf({ answer, failure }: KeptAnswer): Answer {
   if (answer !== undefined) return answer.value;
   throw failure ?? new PassthroughError('INTERNAL', 'A helper has neither answered nor failed');
+}
+
+function fault(why: string): PassthroughError {
+  return new PassthroughError('INVALID_CONFIGURATION', `Cannot use the auth file: ${why}`);
 }
 
 function parse(text: string): AuthFile {

@@ -39,6 +39,8 @@ export class Circuit {
   #failures = 0;
   /** When the next request may pass, while the circuit is open. */
   #retryAt: number | undefined;
+  /** When the first of the consecutive failures was. */
+  #failedAt: number | undefined;
   #isProbing = false;
   /** Counts the changes of state: a pass of an earlier one is void. */
   #generation = 0;
@@ -62,6 +64,11 @@ export class Circuit {
   /** Milliseconds until the next request may pass; 0 if one may pass now. */
   get waitMs(): number {
     return this.#retryAt === undefined ? 0 : Math.max(0, this.#retryAt - this.#now());
+  }
+
+  /** Milliseconds since the first of the consecutive failures; 0 while the server answers. */
+  get downMs(): number {
+    return this.#failedAt === undefined ? 0 : this.#now() - this.#failedAt;
   }
 
   /** Whether a request would pass now. */
@@ -90,6 +97,7 @@ export class Circuit {
   #close(): boolean {
     if (this.#retryAt === undefined) return false;
     this.#retryAt = undefined;
+    this.#failedAt = undefined;
     this.#failures = 0;
     this.#isProbing = false;
     this.#generation += 1;
@@ -99,6 +107,7 @@ export class Circuit {
   #open(atLeastMs: number): number {
     const pauseMs = Math.min(MAX_PAUSE_MS, Math.max(FIRST_PAUSE_MS * 2 ** this.#failures, atLeastMs));
     this.#failures += 1;
+    this.#failedAt ??= this.#now();
     this.#retryAt = this.#now() + pauseMs;
     this.#isProbing = false;
     this.#generation += 1;

@@ -41,6 +41,8 @@ export interface MirrorSnapshot {
   readonly state: CircuitState;
   /** Consecutive failures, each after it was left alone; 0 while it answers. */
   readonly failures: number;
+  /** Milliseconds since the first of these failures; 0 while it answers. */
+  readonly downMs: number;
   /** Milliseconds until the next request may go to it. */
   readonly waitMs: number;
   /** Message of the last failure, if it does not answer. */
@@ -71,11 +73,17 @@ export class MirrorHealth {
     return this.#circuit.isPassable && this.#repositories.get(repository)?.isPassable !== false;
   }
 
-  /** What is known of it. */
-  snapshot(): MirrorSnapshot {
-    const { state, failures, waitMs } = this.#circuit;
-    const lastError = failures === 0 ? undefined : this.#lastError;
-    return { mirror: this.#mirror, state, failures, waitMs, lastError };
+  /**
+   * What is known of it.
+   *
+   * @param repository for which it may be left alone although it answers for others; its name at the mirror
+   */
+  snapshot(repository?: string): MirrorSnapshot {
+    const own = repository === undefined ? undefined : this.#repositories.get(repository);
+    const { state, failures, downMs, waitMs } =
+      own !== undefined && own.waitMs > this.#circuit.waitMs ? own : this.#circuit;
+    const lastError = this.#circuit.failures === 0 ? undefined : this.#lastError;
+    return { mirror: this.#mirror, state, failures, downMs, waitMs, lastError };
   }
 
   /**

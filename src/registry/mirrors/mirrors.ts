@@ -1,9 +1,14 @@
 import { BoundedMap } from '../../util/bounded-map.ts';
-import { type Credential, chooseCredential, ownerOf, type StaticCredentials } from '../auth/credentials.ts';
+import {
+  type Credential,
+  type CredentialOwner,
+  chooseCredential,
+  type StaticCredentials,
+} from '../auth/credentials.ts';
 import type { RegistryHost } from '../registry-host.ts';
 import { Circuit } from './circuit.ts';
 import { MirrorHealth, type MirrorSnapshot, type MirrorWatch } from './mirror-health.ts';
-import { type Mirror, type MirrorRule, mirrorsOf } from './mirror-rules.ts';
+import { type Mirror, type MirrorRule, mirrorsOf, repositoryAt } from './mirror-rules.ts';
 
 /** Settings for mirrors. */
 export interface MirrorOptions {
@@ -59,9 +64,15 @@ export class Mirrors {
     return circuit;
   }
 
-  /** What is known of each mirror, in the order of the configuration. */
-  snapshot(): readonly MirrorSnapshot[] {
-    return Array.from(this.#health.values(), (health) => health.snapshot());
+  /**
+   * What is known of each mirror, in the order of the configuration.
+   *
+   * @param place for its mirrors only, in the order in which they are asked
+   */
+  snapshot(place?: { readonly host: RegistryHost; readonly repository: string }): readonly MirrorSnapshot[] {
+    if (place === undefined) return Array.from(this.#health.values(), (health) => health.snapshot());
+    const { host, repository } = place;
+    return this.of(host).map((mirror) => mirror.health.snapshot(repositoryAt(mirror, repository)));
   }
 }
 
@@ -83,7 +94,8 @@ export function credentialAt(
 
 /** Whose rights a request has at the registry. */
 export interface RequestRights {
-  readonly credential: Credential;
+  /** Owner of its credential for the registry. */
+  readonly owner: CredentialOwner;
   /** Whether the client's right is what counts. */
   readonly requiresClient: boolean;
 }
@@ -93,15 +105,15 @@ export interface RequestRights {
  * itself, and so does one without any where the mirror would answer to the operator's account: otherwise every client could pull what
  * that account may.
  *
- * @param account the credential for the mirror
+ * @param account owner of the credential for the mirror
  */
 export function isTrusted(
-  account: Credential,
+  account: CredentialOwner,
   rights: RequestRights,
   accounts: MirrorOptions['mirrorAccounts'],
 ): boolean {
   if (isClients(rights)) return false;
-  return ownerOf(account) === 'none' || servesAll(rights, accounts);
+  return account === 'none' || servesAll(rights, accounts);
 }
 
 /**
@@ -112,11 +124,11 @@ export function showsCertificate(rights: RequestRights, accounts: MirrorOptions[
   return isClients(rights) || servesAll(rights, accounts);
 }
 
-function isClients({ credential, requiresClient }: RequestRights): boolean {
-  return requiresClient || ownerOf(credential) === 'client';
+function isClients({ owner, requiresClient }: RequestRights): boolean {
+  return requiresClient || owner === 'client';
 }
 
 /** Whether the operator's rights at the registry serve the request, or no client has any. */
-function servesAll({ credential }: RequestRights, accounts: MirrorOptions['mirrorAccounts']): boolean {
-  return ownerOf(credential) === 'operator' || accounts === 'all';
+function servesAll({ owner }: RequestRights, accounts: MirrorOptions['mirrorAccounts']): boolean {
+  return owner === 'operator' || accounts === 'all';
 }

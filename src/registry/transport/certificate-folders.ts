@@ -9,23 +9,24 @@
  * @see https://github.com/containers/image/blob/main/docs/containers-certs.d.5.md
  */
 
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassthroughError } from '../../errors.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
 import { quoted } from '../../util/printable.ts';
-import { systemErrorCode } from '../../util/system-error.ts';
 import { DOCKER_HUB, parseHost } from '../registry-host.ts';
-import { checkIdentity, type HostCertificateSource, type HostCertificates, readAuthorities } from './tls.ts';
+import {
+  type CertificateFolder,
+  describeFolder,
+  FileFault,
+  filesOf,
+  readFolder,
+  reasonOf,
+} from './certificate-files.ts';
+import type { HostCertificateSource, HostCertificates } from './tls.ts';
 
 /** Least time between two looks at the files of a host, in milliseconds. */
 const MIN_INTERVAL_MS = 1000;
-
-/** A file that was modified less than this before a look is read again at the next one; see `WatchedFiles`. In milliseconds. */
-const SETTLED_MS = 2000;
-
-/** Most bytes of one file: a bundle of all public authorities has a quarter of this. */
-const MAX_FILE_BYTES = 1024 * 1024;
 
 /** Most hosts whose state is kept. Clients may name any. */
 const MAX_HOSTS = 1000;
@@ -87,6 +88,20 @@ export class CertificateFolders implements HostCertificateSource {
     const { certificates, fault } = isFresh ? known : await this.#look(url);
     if (fault !== undefined && certificates === undefined) throw fault;
     return certificates;
+  }
+
+  /**
+   * Describes what applies to a host, for operators.
+   *
+   * @returns `undefined` if no folder has one for the host; `fault` if its files cannot be used as they are now
+   */
+  async describe(
+    url: URL,
+  ): Promise<(CertificateFolder & { readonly fault: string | undefined }) | undefined> {
+    const { folder, fault } = await this.#look(url);
+    if (folder === undefined) return undefined;
+    const empty = { folder, authorities: [], identities: [] };
+    return { ...(await describeFolder(folder).catch(() => empty)), fault: fault?.message };
   }
 
   /**
@@ -207,85 +222,4 @@ function isHost(name: string): boolean {
   } catch {
     return false;
   }
-}
-
-/** The files of a folder, and a text that differs when one of them has changed. */
-interface FolderState {
-  readonly names: readonly string[];
-  readonly version: string | undefined;
-}
-
-async function filesOf(folder: string): Promise<FolderState> {
-  const all = await readdir(folder);
-  const names = all.filter((name) => /\.(?:crt|cert|key)$/.test(name)).toSorted();
-  const states = await Promise.all(
-    names.map(async (name) => {
-      const { dev, ino, size, mtimeMs, ctimeMs } = await stat(join(folder, name));
-      return { text: [name, dev, ino, size, mtimeMs, ctimeMs].join(), changedAt: Math.max(mtimeMs, ctimeMs) };
-    }),
-  );
-  const isSettled = states.every(({ changedAt }) => Date.now() - changedAt > SETTLED_MS);
-  return { names, version: isSettled ? states.map(({ text }) => text).join(' ') : undefined };
-}
-
-/** A file of a folder that cannot be used. */
-class FileFault extends Error {
-  readonly file: string;
-
-  constructor(file: string, cause: unknown) {
-    super('a file cannot be used', { cause });
-    this.file = file;
-  }
-}
-
-/** @throws FileFault */
-async function readFolder(folder: string, { names }: FolderState): Promise<HostCertificates> {
-  const read = async (name: string) => {
-    const text = await readText(join(folder, name)).catch((error: unknown) => {
-      throw new FileFault(name, error);
-    });
-    return { name, text };
-  };
-  const files = await Promise.all(names.map(read));
-  const withEnd = (end: string) => files.filter(({ name }) => name.endsWith(end));
-  const within = <T>(name: string, use: () => T): T => {
-    try {
-      return use();
-    } catch (error) {
-      throw new FileFault(name, error);
-    }
-  };
-  const authorities = withEnd('.crt').flatMap(({ name, text }) => within(name, () => readAuthorities(text)));
-  const keys = withEnd('.key');
-  const identities = withEnd('.cert').map(({ name, text: cert }) => {
-    const keyName = name.replace(/\.cert$/, '.key');
-    const key = keys.find((file) => file.name === keyName)?.text;
-    if (key === undefined) throw new FileFault(name, `its key ${quoted(keyName)} is missing`);
-    within(name, () => checkIdentity({ cert, key }));
-    return { cert, key };
-  });
-  const lonely = keys.find(({ name }) => !names.includes(name.replace(/\.key$/, '.cert')));
-  if (lonely !== undefined) {
-    const cert = lonely.name.replace(/\.key$/, '.cert');
-    throw new FileFault(lonely.name, `its certificate ${quoted(cert)} is missing`);
-  }
-  return { authorities, identities };
-}
-
-async function readText(path: string): Promise<string> {
-  const found = await stat(path);
-  if (!found.isFile()) throw new Error('it is no regular file');
-  if (found.size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
-  return await readFile(path, 'utf8');
-}
-
-function reasonOf(error: unknown): string {
-  if (typeof error === 'string') return error;
-  if (error instanceof PassthroughError) return error.details.reason ?? error.message;
-  const code = systemErrorCode(error);
-  if (code === 'ENOENT') return 'it does not exist';
-  if (code === 'ENOTDIR') return 'it is no folder';
-  if (code === 'EACCES') return 'this user may not read it';
-  if (code !== undefined) return `it cannot be read (${code})`;
-  return error instanceof Error ? error.message : 'it cannot be read';
 }

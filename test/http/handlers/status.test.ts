@@ -67,6 +67,7 @@ describe('the status', () => {
         requests: { cache: 0, shared: 0, made: 0 },
       },
       registries: [],
+      mirrors: [],
       errors: [],
     });
   });
@@ -296,6 +297,12 @@ describe('the page', () => {
         {
           ...{ origin: evil, inFlight: 1, succeeded: 1, failed: 1 },
           ...{ lastSuccess: at, lastFailure: { at, code: evil } },
+        },
+      ],
+      mirrors: [
+        {
+          ...{ mirror: evil, state: 'left-alone', lastError: evil },
+          ...{ since: at.toISOString(), until: at.toISOString() },
         },
       ],
       errors: [

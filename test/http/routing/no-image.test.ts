@@ -12,7 +12,7 @@ const meant = (path: string) =>
 describe('what probes and browsers request is no image', () => {
   testRefusals('NOT_FOUND', [
     ...(
-      '/metrics /metrics/ /healthz /readyz /livez /Metrics /healthcheck /server-status /policy/alpine ' +
+      '/metrics /metrics/ /healthz /readyz /livez /Metrics /healthcheck /server-status ' +
       '/favicon.ico /FAVICON.ICO /robots.txt /sitemap.xml /apple-touch-icon.png /apple-touch-icon-precomposed.png ' +
       '/browserconfig.xml /manifest.json /site.webmanifest /ads.txt /.env /.git/config /.well-known/security.txt ' +
       '/app/.env /%2eenv /wp-login.php /WP-LOGIN.PHP /xmlrpc.php /wp-admin /wp-admin/ /wp-admin/setup-config.php ' +
@@ -51,6 +51,7 @@ describe('what probes and browsers request is no image', () => {
 
 describe('a near miss of a route is no image', () => {
   testRefusals('NOT_FOUND', [
+    ['/polcy/alpine', meant('/policy/alpine')],
     ['/dokcer/x_1.tar', meant('/docker/x_1.tar')],
     ['/dcoker/x_1.tgz', meant('/docker/x_1.tgz')],
     ['/docker-gizp/x_1.tar.gz', meant('/docker-gzip/x_1.tar.gz')],

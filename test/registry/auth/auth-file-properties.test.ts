@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { checkEntries, lists, lookUp, parseAuthFile } from '../../../src/registry/auth/auth-file.ts';
+import { checkEntries, parseAuthFile } from '../../../src/registry/auth/auth-content.ts';
+import { lists, lookUp } from '../../../src/registry/auth/auth-file.ts';
 import { registryHost } from '../../../src/registry/registry-host.ts';
 import { never } from '../support/scene.ts';
 import { authOf } from './auth-files.ts';

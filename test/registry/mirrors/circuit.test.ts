@@ -42,6 +42,21 @@ test('one that failed is left alone, then asked once, then left alone for longer
   assert.equal(pauses.at(-1), MAX_PAUSE_MS);
 });
 
+test('it is known since when a server fails, over several failures, until it answers', () => {
+  const { clock, circuit, enter } = startCircuit();
+  assert.equal(circuit.downMs, 0);
+  enter().fail();
+  clock.now += FIRST_PAUSE_MS;
+  enter().fail();
+  clock.now += 2 * FIRST_PAUSE_MS;
+  assert.equal(circuit.downMs, 3 * FIRST_PAUSE_MS);
+  enter().succeed();
+  assert.equal(circuit.downMs, 0);
+  enter().fail();
+  clock.now += 5;
+  assert.equal(circuit.downMs, 5);
+});
+
 test('a single request finds out whether it answers again', () => {
   const { clock, circuit, enter } = startCircuit();
   enter().fail();

@@ -7,7 +7,7 @@ import { readAll } from '../../support/collect.ts';
 import type { Defects } from '../../support/defects.ts';
 import type { FakeRegistry, FakeRegistryOptions } from '../../support/fake-registry.ts';
 import { startRawServer } from '../../support/raw-server.ts';
-import { CONFIG, IMAGE, layerOf, MANIFEST, never, SHORT_MS } from '../support/scene.ts';
+import { CONFIG, IMAGE, layerOf, MANIFEST, never, REPOSITORY, SHORT_MS } from '../support/scene.ts';
 import { type Mirrored, startMirrored } from './mirrored.ts';
 
 /** What is asked for, and what comes. */
@@ -159,6 +159,11 @@ for (const [name, fault] of Object.entries(FAULTS)) {
         const isLeftAlone = fault.result === 'failed';
         const [state] = scene.access.mirrors?.all.snapshot() ?? [];
         assert.equal(state?.state, isLeftAlone && fault.isOfRepository !== true ? 'open' : 'closed');
+        // For the repository, and for another one.
+        const statesOf = (repository: string) =>
+          scene.access.mirrors?.all.snapshot({ host: scene.host, repository }).map((one) => one.state);
+        assert.deepEqual(statesOf(REPOSITORY), [isLeftAlone ? 'open' : 'closed', 'closed']);
+        assert.deepEqual(statesOf('other/app'), [state?.state, 'closed']);
         await OPERATIONS[operation](scene.open());
         assert.equal(scene.reports()[2], `0 ${kind} ${isLeftAlone ? 'skipped' : fault.result}`);
         assert.equal(scene.paths(first).length > before, !isLeftAlone);
