@@ -279,7 +279,8 @@ function select(
   );
 }
 
-function isMoreChosen({ format, start, since, scheme, credentials, disk }: Choice): boolean {
+/** Whether a choice is made that is out of sight at first. */
+export function isMoreChosen({ format, start, since, scheme, credentials, disk }: Choice): boolean {
   return (
     format !== 'tar' ||
     start !== 'prepared' ||
