@@ -238,6 +238,8 @@ function layoutOption(layout: (typeof LAYOUT_CHOICES)[number], choice: Choice): 
       'label',
       { for: name },
       title,
+      // A space is not shown where the badge begins a line.
+      ' ',
       layout === 'docker' && el('span', { class: 'badge' }, form.recommended),
     ),
     el('p', { class: 'hint', id: `${name}-hint` }, hint),
