@@ -1,8 +1,5 @@
 /** The website in a real browser: as a file, and on another origin than the service that it asks. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -10,11 +7,14 @@ import { startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 import { accessibilityFaults, startBrowser } from './browser.ts';
 import { freePort } from './free-port.ts';
-import { cleanup, requireParts } from './parts.ts';
+import { cleanup, end, requireParts, start, until } from './parts.ts';
 import { startService } from './service.ts';
 
 const WEBSITE = join(import.meta.dirname, '..', '..', 'docs', 'index.html');
 const FILE = pathToFileURL(WEBSITE).href;
+
+/** Milliseconds that the server of the website has to end. */
+const STOP_TIMEOUT = 10_000;
 
 /** The website on an origin of its own, and a service whose `PAGE_ORIGINS` lists it, or not. */
 async function startElsewhere(t: TestContext, { isListed }: { readonly isListed: boolean }) {
@@ -23,19 +23,20 @@ async function startElsewhere(t: TestContext, { isListed }: { readonly isListed:
   stack.defer(() => registry.close());
   const layers = [{ tar: makeLayer({ a: 'x'.repeat(300_000) }) }, { tar: makeLayer({ b: 'y' }) }];
   for (const tag of ['1.24', '1.25']) registry.push('team/app', tag, makeImage({ layers }));
-  const html = await readFile(WEBSITE);
-  const server = createServer((_, response) => {
-    response.writeHead(200, { 'Content-Type': 'text/html; charset=utf-8' }).end(html);
-  });
-  const port = await freePort();
-  server.listen(port, '127.0.0.1');
-  await once(server, 'listening');
-  stack.defer(async () => {
-    server.close();
-    server.closeAllConnections();
-    await once(server, 'close');
-  });
+  const port = String(await freePort());
   const website = `http://127.0.0.1:${port}`;
+  // As docs/page.md says.
+  const options = ['--bind', '127.0.0.1', '--directory', join(WEBSITE, '..')];
+  const server = start('python3', ['-m', 'http.server', port, ...options]);
+  stack.defer(async () => {
+    await end(server, STOP_TIMEOUT);
+  });
+  await until('the website', () =>
+    fetch(website, { method: 'HEAD' }).then(
+      ({ ok }) => ok || undefined,
+      () => undefined,
+    ),
+  );
   const service = await startService(stack, {
     REGISTRY_URL: registry.url,
     CACHE_MAX_BYTES: '100MiB',
@@ -75,7 +76,7 @@ test('the website in a browser', { timeout: 120_000 }, async (t) => {
 });
 
 test('the website asks a service that lists its origin', { timeout: 120_000 }, async (t) => {
-  if (!requireParts(t, 'chromium')) return;
+  if (!requireParts(t, 'chromium', 'python3')) return;
   const { page, website, service, requests, assertQuiet } = await startElsewhere(t, { isListed: true });
   const answers: string[] = [];
   page.on('response', async (answer) => {
@@ -106,7 +107,7 @@ test('the website asks a service that lists its origin', { timeout: 120_000 }, a
 test('the website says why it cannot ask a service that does not list its origin', {
   timeout: 120_000,
 }, async (t) => {
-  if (!requireParts(t, 'chromium')) return;
+  if (!requireParts(t, 'chromium', 'python3')) return;
   const { page, website, service, registry, assertQuiet } = await startElsewhere(t, { isListed: false });
   await page.locator('#field-image').pressSequentially('team/app:1.25');
   await page.locator('#status').filter({ hasText: 'The tags cannot be listed' }).waitFor();
