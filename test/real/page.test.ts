@@ -440,7 +440,8 @@ test('progress comes as events, and a service that has restarted prepares again'
   // Progress is told in steps of some hundred KB.
   const image = makeImage({ layers: [{ tar: makeLayer({ a: noise('layer', 3_000_000) }) }] });
   registry.push('team/app', '1', image);
-  registry.defects.stallBlob = { afterBytes: 2_000_000 };
+  // The layer only: a config that never ends would hold the connection on which the layer is asked for.
+  registry.defects.stallBlob = { afterBytes: 2_000_000, digest: image.layers[0]?.digest ?? '' };
   const port = String(await freePort());
   const settings = { REGISTRY_URL: registry.url, CACHE_MAX_BYTES: '100MiB', HTTP_PORT: port };
   const before = await startService(stack, settings);

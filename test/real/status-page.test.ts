@@ -34,8 +34,9 @@ test('the view of operators in a browser', { timeout: 120_000 }, async (t) => {
   await (await fetch(`${service.origin}/docker/team__app_1.tar`)).arrayBuffer();
   await (await fetch(`${service.origin}/docker/team__none_1.tar`)).arrayBuffer();
   await (await fetch(`${service.origin}/docker/${encodeURIComponent(HOSTILE)}`)).arrayBuffer();
-  registry.push('team/slow', '1', makeImage({ layers: [{ tar: makeLayer({ b: noise('slow', 400_000) }) }] }));
-  registry.defects.stallBlob = { afterBytes: 200_000 };
+  const slow = makeImage({ layers: [{ tar: makeLayer({ b: noise('slow', 400_000) }) }] });
+  registry.push('team/slow', '1', slow);
+  registry.defects.stallBlob = { afterBytes: 200_000, digest: slow.layers[0]?.digest ?? '' };
   stack.defer(() => registry.releaseStalled());
   await (await fetch(`${service.origin}/prepare/docker/team__slow_1.tar`, { method: 'POST' })).arrayBuffer();
   await registry.waitForStalled();
