@@ -9,6 +9,22 @@ export type LayoutChoice = (typeof LAYOUT_CHOICES)[number];
 /** File systems of devices, as `copy` names them. */
 export const DISKS = ['flash:', 'bootflash:', 'usbflash1:', 'sdflash:'] as const;
 
+/** Sizes of an application in a package: the service's default, Cisco's profiles, and one by numbers. */
+export const PROFILES = [
+  '',
+  'c1.tiny',
+  'c1.small',
+  'c1.medium',
+  'c1.large',
+  'c1.xlarge',
+  'default',
+  'exclusive',
+  'custom',
+] as const;
+
+/** The numbers of the profile `custom`, and the most that the service takes. */
+export const MAX_SIZES = Object.freeze({ cpu: 1_000_000, memory: 4_194_304, space: 67_108_864 });
+
 /** All fields. Those that are not chosen have the values of {@link NO_CHOICE}. */
 export interface Choice {
   /** Address of the service, on a page that the service did not send. */
@@ -18,6 +34,14 @@ export interface Choice {
   /** `os/arch[/variant]`, a device, `all`, or empty for the service's default. */
   readonly platform: string;
   readonly layout: LayoutChoice;
+  /** Size of the application in a package; further layouts have none. */
+  readonly profile: (typeof PROFILES)[number];
+  /** CPU units, for the profile `custom`. */
+  readonly cpu: string;
+  /** MB of memory, for the profile `custom`. */
+  readonly memory: string;
+  /** MB of disk, for the profile `custom`. */
+  readonly space: string;
   readonly format: 'tar' | 'tgz';
   readonly start: 'prepared' | 'early';
   /** Base of an update archive; empty for the whole image. */
@@ -35,6 +59,11 @@ export const NO_CHOICE: Choice = Object.freeze({
   image: '',
   platform: '',
   layout: 'docker',
+  profile: '',
+  // An example, so that none of the three is a fault when `custom` is chosen.
+  cpu: '400',
+  memory: '256',
+  space: '64',
   format: 'tar',
   start: 'prepared',
   since: '',
@@ -49,6 +78,7 @@ export const FIELDS = Object.freeze(Object.keys(NO_CHOICE)) as readonly (keyof C
 /** Fields with few values, and these. */
 const WORDS: { readonly [Name in keyof Choice]?: readonly Choice[Name][] } = {
   layout: LAYOUT_CHOICES,
+  profile: PROFILES,
   format: ['tar', 'tgz'],
   start: ['prepared', 'early'],
   scheme: ['https', 'http'],

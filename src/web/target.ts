@@ -5,7 +5,7 @@ import { parseNamedPlatform } from '../image/device.ts';
 import { isDigest } from '../image/digest.ts';
 import { formatFilename } from '../image/filename.ts';
 import { formatReference, type NamedReference, parseReference, tagFault } from '../image/reference.ts';
-import { type Choice, mayHoldCredentials } from './choice.ts';
+import { type Choice, LAYOUT_CHOICES, MAX_SIZES, mayHoldCredentials } from './choice.ts';
 import { readImageLine } from './image-line.ts';
 import { TEXTS } from './texts.ts';
 
@@ -49,9 +49,11 @@ export function targetOf(choice: Choice): TargetResult {
   const platform = choice.platform === '' ? (named ?? '') : choice.platform;
   const reference = tryField('image', faults, () => readReference(text));
   if (platform !== '') tryField('platform', faults, () => parseNamedPlatform(platform));
-  const since = tryField('since', faults, () => readBase(choice.since));
-  const combination = faultOfCombination(choice, platform);
-  if (combination !== undefined) faults.push(combination);
+  // A package is always whole, and its form shows no base.
+  const since = tryField('since', faults, () => readBase(choice.layout === 'iox' ? '' : choice.since));
+  faults.push(...sizeFaults(choice));
+  if (platform.toLowerCase() === 'all' && choice.layout !== 'oci')
+    faults.push({ field: 'platform', message: TEXTS.faults.allPlatforms });
   if (reference === undefined || since === undefined || faults.length > 0) return { faults };
   const written = targetFor(choice, reference, platform, since);
   return 'target' in written ? { ...written, faults } : { faults: [written] };
@@ -80,11 +82,32 @@ function readBase(text: string): Base {
   return { path: since };
 }
 
-function faultOfCombination(choice: Choice, platform: string): Fault | undefined {
-  const { layout, since } = choice;
-  if (layout === 'iox' && since.trim() !== '') return { field: 'since', message: TEXTS.faults.ioxUpdate };
-  if (platform.toLowerCase() !== 'all' || layout === 'oci') return undefined;
-  return { field: 'platform', message: TEXTS.faults.allPlatforms };
+const SIZES = ['cpu', 'memory', 'space'] as const;
+
+function isCustom({ layout, profile }: Choice): boolean {
+  return layout === 'iox' && profile === 'custom';
+}
+
+function sizeFaults(choice: Choice): readonly Fault[] {
+  const wrong = isCustom(choice) ? SIZES.filter((name) => !isSize(choice[name], MAX_SIZES[name])) : [];
+  return wrong.map((field) => ({ field, message: TEXTS.faults.size(MAX_SIZES[field]) }));
+}
+
+function isSize(text: string, max: number): boolean {
+  return /^\d{1,9}$/.test(text) && Number(text) >= 1 && Number(text) <= max;
+}
+
+/** First segments of paths that are those of the service's other routes, besides the names of layouts. */
+const ROUTE_WORDS: ReadonlySet<string> = new Set([
+  ...LAYOUT_CHOICES,
+  ...['registry', 'registry-auth', 'manifest', 'tags', 'prepare', 'preparations', 'status', 'health'],
+  ...['ready', 'platform', 'since', 'early', 'profile'],
+]);
+
+/** Whether the path of a reference without a host is taken for that of another route. */
+function isOtherRoute(reference: string): boolean {
+  const [first = '', ...rest] = reference.split('/');
+  return rest.length === 0 ? first.startsWith('bundle.') : ROUTE_WORDS.has(first);
 }
 
 function targetFor(
@@ -103,18 +126,24 @@ function targetFor(
       ...(platform === '' ? [] : ['platform', ...platform.split('/')]),
       ...(base !== 'none' && 'path' in base ? ['since', base.path] : []),
       ...(isEarly(choice) ? ['early'] : []),
+      ...profileSegments(choice),
       ...registrySegments(choice, reference),
       ...[choice.layout, `${stem}${ending}`],
     ];
   } else if (reference.host !== undefined && choice.scheme === 'http') {
     return { field: 'scheme', message: TEXTS.faults.httpByReference };
   } else {
-    segments = formatted(reference).split('/');
+    const name = formatted(reference);
+    if (isOtherRoute(name)) return { field: 'image', message: TEXTS.faults.route };
+    segments = name.split('/');
     if (platform !== '') query.set('platform', platform);
     if (choice.layout !== 'docker') query.set('layout', choice.layout);
     if (!isGzip) query.set('format', 'tar');
     if (base !== 'none' && 'path' in base) query.set('since', base.path.replace('=', ':'));
     if (isEarly(choice)) query.set('start', 'early');
+    const [, profile, cpu, memory, disk] = profileSegments(choice);
+    for (const [name, value] of Object.entries({ profile, cpu, memory, disk }))
+      if (value !== undefined) query.set(name, value);
   }
   if (base !== 'none' && 'named' in base) query.set('since', formatted(base.named));
   return {
@@ -132,6 +161,13 @@ function targetFor(
 /** Packages and gzip are asked for together only where that saves something: a package is gzipped inside. */
 function isGzipped({ layout, format }: Choice): boolean {
   return format === 'tgz' && layout !== 'iox';
+}
+
+/** The prefix for the size of an application. */
+function profileSegments(choice: Choice): readonly string[] {
+  const { layout, profile, cpu, memory, space } = choice;
+  if (layout !== 'iox' || profile === '') return [];
+  return ['profile', profile, ...(isCustom(choice) ? [cpu, memory, space] : [])];
 }
 
 function isEarly({ layout, start }: Choice): boolean {

@@ -1,46 +1,39 @@
 /**
- * All texts of the page, in one table: a translation is another table of this form. Texts that come from a registry or from the
+ * All texts of the page, in two tables: a translation is another pair of this form. Texts that come from a registry or from the
  * service are shown as they are, and stand in no table.
  */
-export const TEXTS = {
-  language: 'en',
-  title: 'docker-http-passthrough',
-  tagline: 'A container image as one file, over plain HTTP',
-  contents: 'Contents',
-  skip: 'Skip to the commands',
-  form: {
-    heading: 'Choose',
-    service: 'Address of the service',
-    serviceHint: 'Where docker-http-passthrough runs, such as http://10.20.30.40:8080',
-    image: 'Image',
-    imageHint: 'nginx:1.25, ghcr.io/org/app, app@sha256:…, or a pasted docker pull line.',
-    imageHintTags: 'Type a colon to see the tags.',
-    platform: 'Platform or device',
-    platformDefault: 'Default of the service',
-    platformsOfImage: 'In this image',
-    platforms: 'Platforms',
-    devices: 'Cisco devices',
-    allPlatforms: 'All platforms (OCI layout)',
-    layout: 'Archive',
-    gzip: 'Gzip the whole file (.tgz)',
-    gzipHint: 'Smaller to copy. For devices, leave it off.',
-    early: 'Start early',
-    earlyHint: 'The answer begins while layers still arrive: for clients that give up waiting.',
-    since: 'Update from',
-    sinceHint: 'A tag that the host has already, such as 1.24: its layers are left out.',
-    scheme: 'Registry speaks',
-    schemeHint: 'For an image that names its registry.',
-    https: 'https',
-    http: 'plain http',
-    credentials: 'Credentials of the registry',
-    credentialsService: 'The service has them, or none are needed',
-    credentialsClient: 'The client gives them at download',
-    disk: 'Storage of the device',
-    more: 'More choices',
-    submit: 'Show commands',
-    inspect: 'Look inside',
-    inspectHint: 'Asks the registry for platforms and layers. Nothing is pulled.',
-  },
+
+/** Texts of the form that only the server writes, so that they are no part of the script. */
+export const FORM_TEXTS = {
+  heading: 'Choose',
+  service: 'Address of the service',
+  serviceHint: 'Where docker-http-passthrough runs, such as http://10.20.30.40:8080',
+  image: 'Image',
+  imageHint: 'nginx:1.25, ghcr.io/org/app, app@sha256:…, or a pasted docker pull line.',
+  platform: 'Platform or device',
+  layout: 'Archive',
+  gzip: 'Gzip the whole file (.tgz)',
+  gzipHint: 'Smaller to copy. For devices, leave it off.',
+  early: 'Start early',
+  earlyHint: 'The answer begins while layers still arrive: for clients that give up waiting.',
+  since: 'Update from',
+  sinceHint: 'A tag that the host has already, such as 1.24: its layers are left out.',
+  scheme: 'Registry speaks',
+  schemeHint: 'For an image that names its registry.',
+  https: 'https',
+  http: 'plain http',
+  credentials: 'Credentials of the registry',
+  credentialsService: 'The service has them, or none are needed',
+  credentialsClient: 'The client gives them at download',
+  disk: 'Storage of the device',
+  profile: 'Size of the application',
+  profiles: { '': 'As the image or the service says', custom: 'By numbers' },
+  cpu: 'CPU units',
+  memory: 'Memory, MB',
+  space: 'Disk, MB',
+  more: 'More choices',
+  submit: 'Show commands',
+  inspectHint: 'Asks the registry for platforms and layers. Nothing is pulled.',
   layouts: {
     docker: ['Docker archive', 'For docker load and IOS-XE. Everything reads it.'],
     iox: ['IOx package', 'For industrial switches and routers that take no Docker archive.'],
@@ -48,14 +41,33 @@ export const TEXTS = {
     oci: ['OCI layout', 'For containerd, podman and skopeo. Keeps all digests.'],
   },
   recommended: 'Recommended',
+} as const;
+
+/** All other texts. */
+export const TEXTS = {
+  language: 'en',
+  title: 'docker-http-passthrough',
+  tagline: 'A container image as one file, over plain HTTP',
+  contents: 'Contents',
+  skip: 'Skip to the commands',
+  form: {
+    imageHintTags: 'Type a colon to see the tags.',
+    inspect: 'Look inside',
+    platformDefault: 'Default of the service',
+    platformsOfImage: 'In this image',
+    platforms: 'Platforms',
+    devices: 'Cisco devices',
+    allPlatforms: 'All platforms (OCI layout)',
+  },
   faults: {
     credentials: 'Credentials do not belong here: the client is asked for them at download',
     space: 'A space is not part of an image: expected one name, or a docker pull line',
     address: 'This is the address of a page: expected an image, such as ghcr.io/org/app:1.2',
-    ioxUpdate: 'A package is always whole: choose another archive, or leave this empty',
     allPlatforms: 'Only the OCI layout holds all platforms',
     httpByReference:
       'This image cannot be named over plain http: its tag or path has an underscore, or it has tag and digest',
+    route: 'The service has a route of this name: write the registry before the image',
+    size: (max: number) => `Expected a whole number from 1 to ${max}`,
     service: 'Expected the address of the service, such as http://10.20.30.40:8080',
   },
   results: {
@@ -142,6 +154,8 @@ export const TEXTS = {
   footer: {
     text: 'As plain text: curl this address.',
     unreachable: 'The service cannot be reached',
+    unlisted: (origin: string) =>
+      `The service cannot be reached, or its PAGE_ORIGINS does not list ${origin}`,
     tooLarge: 'The answer is too large to show',
   },
 } as const;

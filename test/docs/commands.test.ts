@@ -55,6 +55,7 @@ const RUN_ELSEWHERE: readonly [line: RegExp, path: string][] = [
   [/^curl .*http:\/\/127\.0\.0\.1:8080\/(?:manifest|blobs|quit)/, 'test/cli/proxy/proxy.test.ts'],
   [/^sudo (?:install|systemctl) |^journalctl /, 'test/real/binary.test.ts'],
   [/^export \w+=/, 'test/docs/configuration.test.ts'],
+  [/^python3 -m http\.server 8088 --directory docs\b/, 'test/real/website.test.ts'],
   // Programs that make keys and signatures.
   [/^(?:cosign|openssl) /, 'test/real/signatures.test.ts'],
 ];

@@ -2,18 +2,17 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { pathToFileURL } from 'node:url';
 import type { Page } from 'playwright-core';
 import { startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
+import { noise } from '../support/noise.ts';
 import { accessibilityFaults, type Browser, startBrowser } from './browser.ts';
 import { startDockerEngine } from './docker-engine.ts';
+import { freePort } from './free-port.ts';
 import { openBench, published, push, twoPlatforms } from './images.ts';
 import { cleanup, requireParts, requireRoot, temporaryDirectory } from './parts.ts';
 import { startRegistry } from './registry.ts';
 import { type Service, startService } from './service.ts';
-
-const WEBSITE = pathToFileURL(join(import.meta.dirname, '..', '..', 'docs', 'index.html')).href;
 
 /** Answers with an error that the browser logs by itself. */
 const FAILED_REQUEST = /^Failed to load resource: the server responded with a status of (?:404|502)/;
@@ -173,6 +172,10 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     await tabTo('field-platform');
     await tabTo('layout-docker');
     await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('Tab');
+    assert.equal(await focused(), 'field-profile');
+    await page.keyboard.press('Shift+Tab');
+    await page.keyboard.press('ArrowDown');
     await tabTo('More choices');
     await page.keyboard.press('Enter');
     await tabTo('field-start');
@@ -180,8 +183,8 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     await tabTo('submit');
     await page.keyboard.press('Enter');
     await page.locator('.layers').waitFor();
-    // A package is never early.
-    assert.equal(await codeOf(page, 'url').textContent(), `${service.origin}/iox/team__app_1.25.tar`);
+    const path = '/early/docker-gzip/team__app_1.25.tar';
+    assert.equal(await codeOf(page, 'url').textContent(), service.origin + path);
     await tabTo('Copy: URL');
     await page.keyboard.press('Enter');
     await status(page).filter({ hasText: 'Copied: URL' }).waitFor();
@@ -202,6 +205,54 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     await page.locator('#field-image').fill('App');
     await page.getByRole('button', { name: 'Show commands' }).click();
     await page.getByText('Repository component "App" is not lower case').waitFor();
+    assertQuiet();
+  });
+
+  await t.test('has the size of an application for a package only', async () => {
+    const { page, assertQuiet } = await open('/#image=team/app:1.25&since=1.24');
+    const profile = page.locator('#field-profile');
+    const [cpu, since] = [page.locator('#field-cpu'), page.locator('#field-since')];
+    assert.deepEqual([await profile.isVisible(), await since.isVisible()], [false, true]);
+    await page.getByText('IOx package', { exact: true }).click();
+    assert.deepEqual(
+      [await profile.isVisible(), await cpu.isVisible(), await since.isVisible()],
+      [true, false, false],
+    );
+    await profile.selectOption('c1.medium');
+    const url = codeOf(page, 'url');
+    assert.equal(await url.textContent(), `${service.origin}/profile/c1.medium/iox/team__app_1.25.tar`);
+    await profile.selectOption('custom');
+    await cpu.fill('0');
+    await page.getByText('Expected a whole number from 1 to 1000000').waitFor();
+    assert.equal(await cpu.getAttribute('aria-invalid'), 'true');
+    assert.deepEqual(await accessibilityFaults(page), []);
+    await cpu.fill('1000');
+    assert.equal(
+      await url.textContent(),
+      `${service.origin}/profile/custom/1000/256/64/iox/team__app_1.25.tar`,
+    );
+    await page.waitForURL(/profile=custom&cpu=1000/);
+    const second = await browser.open(page.url());
+    assert.equal(await codeOf(second.page, 'url').textContent(), await url.textContent());
+    assert.equal(await second.page.locator('#field-cpu').isVisible(), true);
+    await page.getByRole('button', { name: 'Prepare' }).click();
+    await page.locator('.state-done').waitFor();
+    await page.getByText('OCI layout', { exact: true }).click();
+    assert.equal(await profile.isVisible(), false);
+    assert.equal(await url.textContent(), `${service.origin}/since/1.24/oci/team__app_1.25.tar`);
+    assertQuiet();
+  });
+
+  await t.test('has the size of an application without scripts', async () => {
+    const { page, assertQuiet } = await open('/', { javaScriptEnabled: false });
+    await page.locator('#field-image').fill('team/app:1');
+    await page.getByText('IOx package', { exact: true }).click();
+    await page.locator('#field-profile').selectOption('custom');
+    await page.locator('#field-memory').fill('1024');
+    await page.getByRole('button', { name: 'Show commands' }).click();
+    const path = '/profile/custom/400/1024/64/iox/team__app_1.tar';
+    assert.equal(await codeOf(page, 'url').textContent(), service.origin + path);
+    assert.equal(await page.locator('#field-memory').inputValue(), '1024');
     assertQuiet();
   });
 
@@ -379,6 +430,47 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
   });
 });
 
+test('progress comes as events, and a service that has restarted prepares again', {
+  timeout: 120_000,
+}, async (t) => {
+  if (!requireParts(t, 'chromium')) return;
+  const stack = cleanup(t);
+  const registry = await startFakeRegistry();
+  stack.defer(() => registry.close());
+  // Progress is told in steps of some hundred KB.
+  const image = makeImage({ layers: [{ tar: makeLayer({ a: noise('layer', 3_000_000) }) }] });
+  registry.push('team/app', '1', image);
+  // The layer only: a config that never ends would hold the connection on which the layer is asked for.
+  registry.defects.stallBlob = { afterBytes: 2_000_000, digest: image.layers[0]?.digest ?? '' };
+  const port = String(await freePort());
+  const settings = { REGISTRY_URL: registry.url, CACHE_MAX_BYTES: '100MiB', HTTP_PORT: port };
+  const before = await startService(stack, settings);
+  const browser = await startBrowser(stack);
+  const { page, requests, assertQuiet } = await browser.open(`${before.origin}/#image=team/app:1`);
+  const answers: string[] = [];
+  page.on('response', async (answer) => {
+    if (!answer.url().includes('/preparations/')) return;
+    answers.push(`${answer.status()} ${(await answer.allHeaders())['content-type']}`);
+  });
+  await page.getByRole('button', { name: 'Prepare' }).click();
+  await page.waitForFunction(
+    () => (document.querySelector<HTMLProgressElement>('.in-flight progress')?.value ?? 0) > 0,
+  );
+  await before.kill();
+  await status(page).filter({ hasText: 'The connection to the service is lost' }).waitFor();
+  registry.defects.stallBlob = undefined;
+  await startService(stack, settings);
+  await page.locator('.state-done').waitFor();
+  // The layer of each preparation came over one answer: nothing was asked again and again.
+  assert.deepEqual(answers, [
+    '200 text/event-stream',
+    '404 application/problem+json',
+    '200 text/event-stream',
+  ]);
+  assert.equal(requests.filter((url) => url.includes('/prepare/')).length, 2);
+  assertQuiet(/^Failed to load resource: (?:net::ERR_|the server responded with a status of 404)/);
+});
+
 test('the browser asks for the password of a private image, and the page never has it', {
   timeout: 120_000,
 }, async (t) => {
@@ -414,32 +506,4 @@ test('the browser asks for the password of a private image, and the page never h
   );
   assert.doesNotMatch(`${seen}${requests.join()}${service.said()}`, /secret/);
   assertQuiet();
-});
-
-test('the website in a browser', { timeout: 120_000 }, async (t) => {
-  if (!requireParts(t, 'chromium')) return;
-  const browser = await startBrowser(cleanup(t));
-  for (const [name, options] of [
-    ['light', { viewport: { width: 1280, height: 900 } }],
-    ['dark', { colorScheme: 'dark', viewport: { width: 1280, height: 900 } }],
-    ['narrow', { viewport: { width: 320, height: 640 } }],
-  ] as const) {
-    await t.test(`is accessible, and builds commands for a service elsewhere, ${name}`, async () => {
-      const { page, requests, assertQuiet } = await browser.open(WEBSITE, options);
-      await page.locator('#field-service').fill('http://10.20.30.40:8080/');
-      await page.locator('#field-image').fill('nginx');
-      assert.equal(
-        await codeOf(page, 'url').textContent(),
-        'http://10.20.30.40:8080/docker/nginx_latest.tar',
-      );
-      assert.deepEqual(await accessibilityFaults(page), []);
-      const [wide, window] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-      assert.ok((wide ?? 0) <= (window ?? 0), `${wide} > ${window}`);
-      await page.locator('#field-service').fill('javascript:alert(1)');
-      await page.getByText('Expected the address of the service').waitFor();
-      assert.equal(await page.locator('#download a').count(), 0);
-      assert.deepEqual(requests, [WEBSITE]);
-      assertQuiet();
-    });
-  }
 });

@@ -2,12 +2,15 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { LAYOUTS } from '../../src/archive/archive.ts';
+import * as iox from '../../src/archive/iox/settings.ts';
 import {
   type Choice,
   DISKS,
   FIELDS,
   LAYOUT_CHOICES,
+  MAX_SIZES,
   NO_CHOICE,
+  PROFILES,
   readChoice,
   readControls,
   writeChoice,
@@ -23,6 +26,10 @@ const anyChoice: fc.Arbitrary<Choice> = fc.record({
   image: text,
   platform: text,
   layout: fc.constantFrom(...LAYOUT_CHOICES),
+  profile: fc.constantFrom(...PROFILES),
+  cpu: text,
+  memory: text,
+  space: text,
   format: fc.constantFrom('tar', 'tgz'),
   start: fc.constantFrom('prepared', 'early'),
   since: text,
@@ -33,6 +40,12 @@ const anyChoice: fc.Arbitrary<Choice> = fc.record({
 
 test('the layouts are those of archives', () =>
   assert.deepEqual(LAYOUT_CHOICES.toSorted(), LAYOUTS.toSorted()));
+
+test('the sizes of applications are those of packages', () => {
+  assert.deepEqual(PROFILES, ['', ...iox.PROFILES, 'custom']);
+  const { cpu, memory, disk } = iox.MAX_SIZES;
+  assert.deepEqual(MAX_SIZES, { cpu, memory, space: disk });
+});
 
 describe('a choice', () => {
   test('is read as it was written', () => {

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { findRoute } from '../../src/http/routes.ts';
+import { parseSizing } from '../../src/archive/iox/settings.ts';
+import { findRoute, ROUTES } from '../../src/http/routes.ts';
+import { PREFIXES, rootOf } from '../../src/http/routing/prefixes.ts';
 import { parseFilename } from '../../src/image/filename.ts';
 import { parseReference } from '../../src/image/reference.ts';
-import { type Choice, LAYOUT_CHOICES, NO_CHOICE } from '../../src/web/choice.ts';
+import { type Choice, LAYOUT_CHOICES, NO_CHOICE, PROFILES } from '../../src/web/choice.ts';
 import { targetOf } from '../../src/web/target.ts';
+import { TEXTS } from '../../src/web/texts.ts';
 
 const HEX = 'a'.repeat(64);
 
@@ -40,7 +43,39 @@ describe('a choice leads to the path', () => {
     ],
     [{ image: 'nginx:1', platform: 'all', layout: 'oci' }, '/platform/all/oci/nginx_1.tar'],
     [{ image: 'nginx:1', start: 'early', layout: 'docker-gzip' }, '/early/docker-gzip/nginx_1.tar'],
-    [{ image: 'nginx:1', start: 'early', format: 'tgz', layout: 'iox' }, '/iox/nginx_1.tar'],
+    // A package is neither early nor gzipped once more, and always whole.
+    [
+      { image: 'nginx:1', start: 'early', format: 'tgz', layout: 'iox', since: 'a b' },
+      '/iox/nginx_1.tar',
+      'nginx_1.tar',
+    ],
+    [
+      { image: 'ghcr.io/org/app:1', platform: 'ie3400', layout: 'iox', profile: 'c1.medium' },
+      '/platform/ie3400/profile/c1.medium/registry/https/ghcr.io/iox/org__app_1.tar',
+      'org__app_1.tar',
+    ],
+    [
+      { image: 'app:1', layout: 'iox', profile: 'custom', cpu: '1000', memory: '512', space: '128' },
+      '/profile/custom/1000/512/128/iox/app_1.tar',
+    ],
+    [{ image: 'app:1', layout: 'iox', profile: 'custom' }, '/profile/custom/400/256/64/iox/app_1.tar'],
+    [{ image: 'app:1', layout: 'iox', profile: 'default', cpu: 'x' }, '/profile/default/iox/app_1.tar'],
+    [{ image: 'app:1', layout: 'oci', profile: 'custom', cpu: 'x' }, '/oci/app_1.tar'],
+    [{ image: 'app:1_2', profile: 'c1.tiny' }, '/app:1_2?format=tar'],
+    [
+      { image: 'app:1_2', layout: 'iox', profile: 'c1.tiny' },
+      '/app:1_2?layout=iox&format=tar&profile=c1.tiny',
+    ],
+    [
+      { image: 'app:1_2', layout: 'iox', profile: 'custom' },
+      '/app:1_2?layout=iox&format=tar&profile=custom&cpu=400&memory=256&disk=64',
+    ],
+    // A word of a route names an image in a file name, and behind a registry.
+    [{ image: 'manifest/x' }, '/docker/manifest__x_latest.tar'],
+    [{ image: 'tags/foo:1' }, '/docker/tags__foo_1.tar'],
+    [{ image: 'docker:1_2' }, '/docker:1_2?format=tar'],
+    [{ image: 'policy/x:1_2' }, '/policy/x:1_2?format=tar'],
+    [{ image: 'ghcr.io/tags/foo:1_2' }, '/ghcr.io/tags/foo:1_2?format=tar'],
     [
       { image: 'nginx:1.25', since: '1.24' },
       '/since/1.24/docker/nginx_1.25.tar',
@@ -91,7 +126,10 @@ describe('a fault stands at its field, in words', () => {
     [{ image: 'a:1', platform: 'all' }, 'platform', /^Only the OCI layout/],
     [{ image: 'a:1', since: 'b c' }, 'since', /letters, digits/],
     [{ image: 'a:1', since: 'u:p@host/app' }, 'since', /^Credentials do not belong here/],
-    [{ image: 'a:1', since: '1', layout: 'iox' }, 'since', /^A package is always whole/],
+    [{ image: 'a:1', layout: 'iox', profile: 'custom', cpu: '' }, 'cpu', /whole number from 1 to 1000000$/],
+    [{ image: 'a:1', layout: 'iox', profile: 'custom', memory: '1.5' }, 'memory', /^Expected a whole number/],
+    [{ image: 'a:1', layout: 'iox', profile: 'custom', space: '67108865' }, 'space', /1 to 67108864$/],
+    [{ image: 'tags/foo:1_2' }, 'image', /write the registry before the image$/],
     [{ image: 'r.example/app:1_2', scheme: 'http' }, 'scheme', /plain http/],
   ];
   for (const [choice, field, message] of table) {
@@ -113,15 +151,35 @@ describe('a fault stands at its field, in words', () => {
   });
 });
 
+describe('no path of an image is that of another route', () => {
+  const words = [...ROUTES.map(({ pattern }) => rootOf(pattern)), ...PREFIXES, ...LAYOUT_CHOICES];
+  for (const word of new Set(words.filter((name) => !/^$|[{]/.test(name)))) {
+    // No file name has both tag and digest, or an underscore in the tag.
+    test(word, () => {
+      for (const image of [`${word}/foo:1_2`, `${word}/foo:1@sha256:${HEX}`])
+        assert.deepEqual(addressOf({ image }), ['image'], image);
+      assert.ok(
+        isOfReference(`/${word}:1_2`) && addressOf({ image: `${word}:1_2` }) === `/${word}:1_2?format=tar`,
+      );
+      assert.ok(!isOfReference(`/${word}/foo:1_2`), 'no fault is needed');
+    });
+  }
+
+  test('bundle.', () => {
+    assert.deepEqual(addressOf({ image: 'bundle.tar:1_2' }), ['image']);
+    assert.equal(addressOf({ image: 'bundle.tar/app:1_2' }), '/bundle.tar/app:1_2?format=tar');
+    assert.ok(isOfReference('/bundle.tar/app:1_2'));
+  });
+});
+
 test('the service reads each path as what was chosen', () => {
   const component = fc.stringMatching(/^[a-z0-9]{1,6}(?:(?:\.|_|__|-)[a-z0-9]{1,4})?$/);
-  const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,12}$/);
+  const anyTag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,12}$/);
   const image = fc
     .tuple(
       fc.constantFrom('', 'ghcr.io/', 'localhost:5000/', '10.0.0.5/'),
-      // The first word of a route names no image.
-      fc.array(component, { minLength: 1, maxLength: 3 }).filter(([first = '']) => findsNoRoute(first)),
-      fc.option(tag, { nil: undefined }),
+      fc.array(component, { minLength: 1, maxLength: 3 }),
+      fc.option(anyTag, { nil: undefined }),
       fc.option(fc.constant(HEX), { nil: undefined }),
     )
     .map(([host, path, version, hex]) =>
@@ -135,27 +193,47 @@ test('the service reads each path as what was chosen', () => {
   const layout = fc.constantFrom(...LAYOUT_CHOICES);
   const format = fc.constantFrom('tar' as const, 'tgz' as const);
   const platform = fc.constantFrom('', 'linux/arm64', 'linux/arm/v7', 'cat9k');
-  const check = (choice: Pick<Choice, 'image' | 'layout' | 'format' | 'platform'>) => {
-    const { target, faults } = targetOf({ ...NO_CHOICE, ...choice });
+  const sizes = fc.record({
+    profile: fc.constantFrom(...PROFILES),
+    ...{ cpu: fc.constantFrom('1', '400'), memory: fc.constant('1024'), space: fc.constantFrom('1', '64') },
+  });
+  const check = (chosen: Pick<Choice, 'image' | 'layout' | 'format' | 'platform'>, size: Partial<Choice>) => {
+    const choice = { ...NO_CHOICE, ...chosen, ...size };
+    const { target, faults } = targetOf(choice);
+    // A first word of a route, which the table above has.
+    fc.pre(faults[0]?.message !== TEXTS.faults.route);
     assert.deepEqual(faults, []);
     assert.ok(target);
     const { route } = findRoute(`${target.path}${target.query}`);
     assert.ok(route.kind === 'archive' || route.kind === 'reference', route.kind);
     assert.equal(route.layout, choice.layout);
     assert.equal(route.platform ?? '', choice.platform);
-    const { host, repository, tag: chosen, digest } = parseReference(choice.image);
+    const { profile, cpu, memory, space } = choice;
+    const numbers = { cpu: Number(cpu), memory: Number(memory), disk: Number(space) };
+    assert.deepEqual(
+      parseSizing(route.sizing ?? {}),
+      choice.layout !== 'iox' || profile === ''
+        ? undefined
+        : { profile, ...(profile === 'custom' && numbers) },
+    );
+    const { host, repository, tag, digest } = parseReference(choice.image);
     if (route.kind === 'reference') {
-      assert.deepEqual(parseReference(route.reference), { host, repository, tag: chosen, digest });
+      assert.deepEqual(parseReference(route.reference), { host, repository, tag, digest });
       return;
     }
     const named = parseFilename(route.filename, '');
     assert.deepEqual([route.registry?.host, named.repository], [host, repository]);
-    assert.deepEqual([named.tag, named.digest], [digest === undefined ? chosen : undefined, digest]);
+    assert.deepEqual([named.tag, named.digest], [digest === undefined ? tag : undefined, digest]);
     assert.equal(named.compression, choice.format === 'tgz' && choice.layout !== 'iox' ? 'gzip' : 'none');
   };
-  fc.assert(fc.property(fc.record({ image, layout, format, platform }), check), { numRuns: 400 });
+  fc.assert(fc.property(fc.record({ image, layout, format, platform }), sizes, check), { numRuns: 400 });
 });
 
-function findsNoRoute(first: string): boolean {
-  return findRoute(`/${first}/x:1`).route.kind === 'reference';
+/** Whether the service takes a path for a reference. */
+function isOfReference(path: string): boolean {
+  try {
+    return findRoute(path).route.kind === 'reference';
+  } catch {
+    return false;
+  }
 }

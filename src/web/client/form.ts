@@ -2,7 +2,7 @@
 
 import { type Choice, FIELDS, readControls } from '../choice.ts';
 import type { Fault } from '../target.ts';
-import { described, id, platformOptions } from '../views/form.ts';
+import { described, id, isMoreChosen, platformOptions } from '../views/form.ts';
 import { show } from './dom.ts';
 
 /** Reads the choice that the controls hold. */
@@ -14,9 +14,10 @@ export function readForm(form: HTMLFormElement): Choice {
   });
 }
 
-/** Puts a choice into the controls. */
+/** Puts a choice into the controls, and shows those that are not as they were. */
 export function fillForm(form: HTMLFormElement, choice: Choice): void {
   showPlatforms(form, choice.platform, []);
+  if (isMoreChosen(choice)) form.querySelector('#more')?.setAttribute('open', '');
   for (const name of FIELDS) {
     const value = choice[name];
     for (const control of form.querySelectorAll<HTMLInputElement | HTMLSelectElement>(`[name="${name}"]`)) {

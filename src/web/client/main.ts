@@ -132,20 +132,29 @@ async function look(): Promise<void> {
     if (signal.aborted) return;
     inspected = found;
     showPlatforms(form, choice.platform, found.platforms);
-    show(details, [...(error === undefined ? [] : [errorView(error)]), ...detailsView(found)]);
+    show(details, [
+      ...(error === undefined ? [] : [errorView(TEXTS.details.heading, error)]),
+      ...detailsView(found),
+    ]);
     announce(error === undefined ? TEXTS.details.heading : TEXTS.progress.states.failed);
   } catch (error) {
     if (signal.aborted) return;
     inspected = undefined;
-    show(details, [errorView(messageOf(error))]);
+    show(details, [errorView(TEXTS.details.heading, messageOf(error))]);
     announce(TEXTS.progress.states.failed);
   }
 }
 
-function errorView(text: string) {
+/** @param heading of the part of the page in which it stands: the page may have two */
+function errorView(heading: string, text: string) {
   return el(
     'pre',
-    { class: 'error', tabindex: 0, role: 'region', 'aria-label': TEXTS.progress.states.failed },
+    {
+      class: 'error',
+      tabindex: 0,
+      role: 'region',
+      'aria-label': `${heading}: ${TEXTS.progress.states.failed}`,
+    },
     text,
   );
 }
@@ -181,7 +190,7 @@ async function begin(): Promise<void> {
     // The archive is ready, also where no more can be told of it.
     if (ended.state === 'done') await complete(origin, target, abort.signal).catch(() => undefined);
   } catch (error) {
-    if (!abort.signal.aborted) show(progress, [errorView(messageOf(error))]);
+    if (!abort.signal.aborted) show(progress, [errorView(TEXTS.progress.heading, messageOf(error))]);
     if (!abort.signal.aborted) announce(TEXTS.progress.states.failed);
   } finally {
     if (preparing === abort) {

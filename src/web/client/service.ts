@@ -40,14 +40,17 @@ export async function ask(
   path: string,
   { method = 'GET', accept = 'application/json, */*;q=0.5', signal, headers = {} }: Question,
 ): Promise<Response> {
+  const isOwn = origin === location.origin;
   const response = await fetch(`${origin}${path}`, {
     ...{ method, signal, headers: { Accept: accept, ...headers } },
-    credentials: origin === location.origin ? 'same-origin' : 'omit',
+    credentials: isOwn ? 'same-origin' : 'omit',
     cache: 'no-cache',
     referrerPolicy: 'no-referrer',
   }).catch((error: unknown) => {
     if (signal.aborted) throw error;
-    throw new ServiceError(0, TEXTS.footer.unreachable);
+    const { unreachable, unlisted } = TEXTS.footer;
+    // A browser does not tell the one from the other.
+    throw new ServiceError(0, isOwn ? unreachable : unlisted(location.origin));
   });
   if (response.ok) return response;
   throw new ServiceError(response.status, await errorText(response));

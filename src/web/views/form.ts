@@ -2,10 +2,10 @@
 
 import { DEVICES } from '../../image/device.ts';
 import { formatPlatform } from '../../image/platform.ts';
-import { type Choice, DISKS, LAYOUT_CHOICES } from '../choice.ts';
+import { type Choice, DISKS, LAYOUT_CHOICES, PROFILES } from '../choice.ts';
 import { type Element, el, type View } from '../element.ts';
 import type { Fault } from '../target.ts';
-import { TEXTS } from '../texts.ts';
+import { FORM_TEXTS as form, TEXTS } from '../texts.ts';
 
 /** Platforms in the order of the form. Others can be named in a pasted line, and come with an image. */
 const PLATFORMS = [
@@ -20,8 +20,6 @@ const PLATFORMS = [
   'windows/amd64',
 ];
 
-const { form } = TEXTS;
-
 /** Which page the form is on. */
 export interface FormOptions {
   /** Whether the address of the service is asked for. */
@@ -30,8 +28,14 @@ export interface FormOptions {
 
 /** The form with the values of a choice. */
 export function formView(choice: Choice, faults: readonly Fault[], { isStandalone }: FormOptions): Element {
+  const profiles: Readonly<Record<string, string>> = form.profiles;
   const fault = (name: keyof Choice) => faults.find(({ field }) => field === name)?.message;
-  const text = (name: 'service' | 'image' | 'since', label: string, hint: string, attributes = {}) =>
+  const text = (
+    name: 'service' | 'image' | 'since' | 'cpu' | 'memory' | 'space',
+    label: string,
+    hint: string,
+    attributes = {},
+  ) =>
     field(
       { name, label, hint, fault: fault(name) },
       el('input', {
@@ -75,6 +79,26 @@ export function formView(choice: Choice, faults: readonly Fault[], { isStandalon
       el('legend', {}, form.layout),
       LAYOUT_CHOICES.map((layout) => layoutOption(layout, choice)),
     ),
+    // Styles show what belongs to the chosen layout, so that no script is needed for it.
+    el(
+      'div',
+      { class: 'sizing' },
+      select(
+        'profile',
+        form.profile,
+        '',
+        PROFILES.map((profile) => [profile, profiles[profile] ?? profile] as const),
+        choice.profile,
+        fault('profile'),
+      ),
+      el(
+        'div',
+        { class: 'sizes' },
+        (['cpu', 'memory', 'space'] as const).map((name) =>
+          text(name, form[name], '', { inputmode: 'numeric', maxlength: 9 }),
+        ),
+      ),
+    ),
     el(
       'details',
       {
@@ -86,9 +110,13 @@ export function formView(choice: Choice, faults: readonly Fault[], { isStandalon
       el(
         'div',
         { class: 'fields' },
-        checkbox('format', 'tgz', form.gzip, form.gzipHint, choice.format === 'tgz'),
-        checkbox('start', 'early', form.early, form.earlyHint, choice.start === 'early'),
-        text('since', form.since, form.sinceHint),
+        el(
+          'div',
+          { class: 'unpackaged' },
+          checkbox('format', 'tgz', form.gzip, form.gzipHint, choice.format === 'tgz'),
+          checkbox('start', 'early', form.early, form.earlyHint, choice.start === 'early'),
+          text('since', form.since, form.sinceHint),
+        ),
         select(
           'scheme',
           form.scheme,
@@ -141,19 +169,19 @@ export function platformOptions(chosen: string, ofImage: readonly string[] = [])
       values.map((value) => option(value)),
     );
   return [
-    option('', form.platformDefault),
+    option('', TEXTS.form.platformDefault),
     ...(known.has(chosen) ? [] : [option(chosen)]),
-    ...(ofImage.length === 0 ? [] : [group(form.platformsOfImage, ofImage)]),
+    ...(ofImage.length === 0 ? [] : [group(TEXTS.form.platformsOfImage, ofImage)]),
     el(
       'optgroup',
-      { label: form.devices },
+      { label: TEXTS.form.devices },
       DEVICES.map(({ name, title, platform }) => option(name, `${title} (${formatPlatform(platform)})`)),
     ),
     group(
-      form.platforms,
+      TEXTS.form.platforms,
       PLATFORMS.filter((platform) => !ofImage.includes(platform)),
     ),
-    option('all', form.allPlatforms),
+    option('all', TEXTS.form.allPlatforms),
   ];
 }
 
@@ -193,7 +221,7 @@ export function described(name: keyof Choice, hint: string, fault: string | unde
 }
 
 function layoutOption(layout: (typeof LAYOUT_CHOICES)[number], choice: Choice): View {
-  const [title, hint] = TEXTS.layouts[layout];
+  const [title, hint] = form.layouts[layout];
   const name = `layout-${layout}`;
   return el(
     'div',
@@ -210,7 +238,9 @@ function layoutOption(layout: (typeof LAYOUT_CHOICES)[number], choice: Choice): 
       'label',
       { for: name },
       title,
-      layout === 'docker' && el('span', { class: 'badge' }, TEXTS.recommended),
+      // A space is not shown where the badge begins a line.
+      ' ',
+      layout === 'docker' && el('span', { class: 'badge' }, form.recommended),
     ),
     el('p', { class: 'hint', id: `${name}-hint` }, hint),
   );
@@ -251,7 +281,8 @@ function select(
   );
 }
 
-function isMoreChosen({ format, start, since, scheme, credentials, disk }: Choice): boolean {
+/** Whether a choice is made that is out of sight at first. */
+export function isMoreChosen({ format, start, since, scheme, credentials, disk }: Choice): boolean {
   return (
     format !== 'tar' ||
     start !== 'prepared' ||

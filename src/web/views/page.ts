@@ -3,7 +3,7 @@
 import type { Choice } from '../choice.ts';
 import { type Element, el, toHtml, type View } from '../element.ts';
 import type { TargetResult } from '../target.ts';
-import { TEXTS } from '../texts.ts';
+import { FORM_TEXTS, TEXTS } from '../texts.ts';
 import { formView } from './form.ts';
 import { downloadView, resultsView } from './results.ts';
 
@@ -58,7 +58,7 @@ export function pageHtml(options: PageOptions): string {
 function bodyViews(options: PageOptions, sections: readonly Element[]): readonly View[] {
   const { choice, result } = options;
   const isStandalone = options.sections !== undefined;
-  const { form, results, details } = TEXTS;
+  const { results, details } = TEXTS;
   return [
     el('a', { class: 'skip', href: '#results' }, TEXTS.skip),
     el(
@@ -77,7 +77,7 @@ function bodyViews(options: PageOptions, sections: readonly Element[]): readonly
         el(
           'div',
           { class: 'column' },
-          card('image-card', form.heading, formView(choice, result.faults, { isStandalone })),
+          card('image-card', FORM_TEXTS.heading, formView(choice, result.faults, { isStandalone })),
           card('inside', details.heading, el('div', { id: 'details' }), true),
         ),
         el('div', { class: 'column' }, card('results', results.heading, resultsCard(options))),

@@ -5,8 +5,11 @@ import { after, before, describe, test } from 'node:test';
 import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { type Choice, NO_CHOICE } from '../../../src/web/choice.ts';
 import { targetOf } from '../../../src/web/target.ts';
+import { makeAuthority } from '../../support/authority.ts';
 import { makeImage, makeLayer } from '../../support/image.ts';
 import { type Pair, startPair } from '../../support/pair.ts';
+import { type Reply, request, startTestService } from '../../support/service.ts';
+import { writeTls } from '../../support/tls-server.ts';
 
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8';
 const HTML = 'text/html; charset=utf-8';
@@ -19,7 +22,7 @@ const NEW = makeImage({ layers: [bottom, { tar: makeLayer({ top: '2' }) }] });
 let pair: Pair;
 before(async () => {
   pair = await startPair({}, (registry) => {
-    for (const repository of ['team/app', 'my_app']) {
+    for (const repository of ['team/app', 'my_app', 'tags/app']) {
       registry.push(repository, '1', OLD);
       registry.push(repository, '2', NEW);
       registry.push(repository, '2_1', NEW);
@@ -118,6 +121,39 @@ describe('the page', () => {
     assert.match(reply.body.toString(), />http:\/\/images\.example:8080\/oci\/nginx_1\.tar</);
   });
 
+  describe('has commands with the scheme by which the client came', () => {
+    const QUERY = '/?image=nginx%3A1&layout=docker';
+    const schemeOf = (reply: Reply) =>
+      />(\w+):\/\/localhost\/docker\/nginx_1\.tar</.exec(reply.body.toString())?.[1];
+    const headers = { accept: BROWSER, host: 'localhost' };
+    const table: readonly [header: Readonly<Record<string, string>>, proxies: string, scheme: string][] = [
+      [{ 'x-forwarded-proto': 'https' }, '127.0.0.1', 'https'],
+      [{ forwarded: 'for=192.0.2.1;proto=https' }, '127.0.0.1', 'https'],
+      [{ 'x-forwarded-proto': 'javascript' }, '127.0.0.1', 'http'],
+      [{}, '127.0.0.1', 'http'],
+      [{ 'x-forwarded-proto': 'https' }, '192.0.2.1', 'http'],
+    ];
+    for (const [header, proxies, scheme] of table) {
+      test(`${scheme} for ${JSON.stringify(header)} and TRUSTED_PROXIES=${proxies}`, async () => {
+        await using service = await startTestService({ TRUSTED_PROXIES: proxies });
+        const reply = await service.request(QUERY, { headers: { ...headers, ...header } });
+        assert.equal(schemeOf(reply), scheme);
+      });
+    }
+
+    test('https on the port of https', async () => {
+      const authority = await makeAuthority();
+      const { files } = await writeTls(await authority.issue());
+      await using service = await startTestService({
+        HTTPS_PORT: '0',
+        TLS_CERT_FILE: files.certificate,
+        TLS_KEY_FILE: files.key,
+      });
+      const reply = await request(service.httpsPort, QUERY, { headers, tls: { ca: authority.cert } });
+      assert.equal(schemeOf(reply), 'https');
+    });
+  });
+
   test('refuses a field that the form does not have', async () => {
     const reply = await pair.request('/?imgae=nginx', { headers: { accept: BROWSER } });
     assert.match(reply.body.toString(), /^Unknown parameter: .*did you mean image\?/);
@@ -140,6 +176,10 @@ describe('the service serves what the page builds, under the name that the page 
     { image: 'team/app:2', since: 'my_app:1', format: 'tgz' },
     { image: 'team/app:2', since: OLD.manifest.digest },
     { image: 'team/app:2', layout: 'iox', platform: 'c8000v' },
+    { image: 'team/app:2', layout: 'iox', profile: 'c1.medium', since: '1', start: 'early' },
+    { image: 'team/app:2', layout: 'iox', profile: 'custom', cpu: '1000' },
+    { image: 'my_app:2_1', layout: 'iox', profile: 'custom' },
+    { image: 'tags/app:1' },
     { image: `team/app@${NEW.manifest.digest}` },
     { image: 'my_app:2_1', layout: 'docker-gzip' },
     { image: 'my_app:2', since: '1', format: 'tgz' },
