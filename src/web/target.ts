@@ -100,7 +100,17 @@ function isSize(text: string, max: number): boolean {
 /** First segments of paths that are those of the service's other routes, besides the names of layouts. */
 const ROUTE_WORDS: ReadonlySet<string> = new Set([
   ...LAYOUT_CHOICES,
-  ...['registry', 'registry-auth', 'manifest', 'tags', 'prepare', 'preparations', 'status', 'health'],
+  ...[
+    'registry',
+    'registry-auth',
+    'manifest',
+    'tags',
+    'prepare',
+    'preparations',
+    'status',
+    'policy',
+    'health',
+  ],
   ...['ready', 'platform', 'since', 'early', 'profile'],
 ]);
 

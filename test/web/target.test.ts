@@ -74,7 +74,7 @@ describe('a choice leads to the path', () => {
     [{ image: 'manifest/x' }, '/docker/manifest__x_latest.tar'],
     [{ image: 'tags/foo:1' }, '/docker/tags__foo_1.tar'],
     [{ image: 'docker:1_2' }, '/docker:1_2?format=tar'],
-    [{ image: 'policy/x:1_2' }, '/policy/x:1_2?format=tar'],
+    [{ image: 'policy/x:1' }, '/docker/policy__x_1.tar'],
     [{ image: 'ghcr.io/tags/foo:1_2' }, '/ghcr.io/tags/foo:1_2?format=tar'],
     [
       { image: 'nginx:1.25', since: '1.24' },
