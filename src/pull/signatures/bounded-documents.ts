@@ -73,11 +73,6 @@ export class BoundedDocuments {
     return await held(content, async () => Uint8Array.from(await content.readWhole()));
   }
 
-  /** The bytes of the image's own manifest. @throws as {@link manifest} */
-  bytesOf(digest: Digest): Promise<Uint8Array> {
-    return this.manifest(digest, (bytes) => Uint8Array.from(bytes));
-  }
-
   /** Counts a document before it is fetched. */
   #count(): void {
     this.#isCut ||= this.#left === 0;

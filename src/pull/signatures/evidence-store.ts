@@ -6,11 +6,6 @@ import { contentOfBytes } from '../../util/content.ts';
 import type { ReferenceCache } from '../cache/reference-cache.ts';
 import type { Evidence } from './judge.ts';
 
-/** A signature that can be judged without its registry. */
-export type KeptEvidence =
-  | Extract<Evidence, { form: 'tag' }>
-  | Pick<Extract<Evidence, { form: 'bundle' }>, 'form' | 'document'>;
-
 /**
  * Keeps signatures beside the manifests that they are for, in memory and where manifests are kept on disk: a restart during an outage
  * of the registry can then still serve a signed image, and other keys are judged anew. What is read is judged again, so a damaged
@@ -24,7 +19,7 @@ export class EvidenceStore {
   }
 
   /** Returns the signature of a digest, if one is kept. */
-  async find(location: RepositoryLocation, digest: Digest): Promise<KeptEvidence | undefined> {
+  async find(location: RepositoryLocation, digest: Digest): Promise<Evidence | undefined> {
     const kept = this.#references.digestOf(location, nameOf(digest));
     const found = kept && (await this.#references.staleDocument(location, kept));
     if (found === undefined) return undefined;
@@ -59,7 +54,7 @@ function nameOf(digest: Digest): string {
   return `signature-of:${digest}`;
 }
 
-function parse(bytes: Uint8Array): KeptEvidence | undefined {
+function parse(bytes: Uint8Array): Evidence | undefined {
   try {
     const { form, document, signature } = fieldsOf(JSON.parse(Buffer.from(bytes).toString('utf8')));
     if (typeof document !== 'string') return undefined;

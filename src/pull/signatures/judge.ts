@@ -22,20 +22,15 @@ export type Evidence =
       /** The annotation beside the payload. */
       readonly signature: unknown;
     }
-  | {
-      readonly form: 'bundle';
-      readonly document: Uint8Array;
-      /** Fetches the manifest that is signed itself, where a bundle has the signature of its bytes. */
-      readonly manifest: () => Promise<Uint8Array>;
-    };
+  | { readonly form: 'bundle'; readonly document: Uint8Array };
 
 /**
  * Judges a signature.
  *
  * @returns the key that has signed the image
- * @throws DocumentFault with the reason why it does not count; what fetching the manifest throws
+ * @throws DocumentFault with the reason why it does not count
  */
-export async function judge(evidence: Evidence, judgement: Judgement): Promise<VerificationKey> {
+export function judge(evidence: Evidence, judgement: Judgement): VerificationKey {
   const { document } = evidence;
   if (evidence.form === 'tag') {
     const signature = decodeBase64(evidence.signature, 'its signature');
@@ -43,16 +38,11 @@ export async function judge(evidence: Evidence, judgement: Judgement): Promise<V
     check(readPayload(document), judgement);
     return key;
   }
-  const bundle = readBundle(document);
-  if (bundle.kind === 'statement') {
-    // What is not signed by a known key is not read.
-    const key = signerOf(bundle.signed, bundle.signatures, judgement);
-    check(readStatement(bundle.payload), judgement);
-    return key;
-  }
-  if (bundle.digest !== judgement.digest) throw new DocumentFault(`it is for ${quoted(bundle.digest)}`);
-  if (judgement.names !== undefined) throw new DocumentFault('it does not say for which repository');
-  return signerOf(await evidence.manifest(), bundle.signatures, judgement);
+  const { signed, signatures, payload } = readBundle(document);
+  // What is not signed by a known key is not read.
+  const key = signerOf(signed, signatures, judgement);
+  check(readStatement(payload), judgement);
+  return key;
 }
 
 function signerOf(bytes: Uint8Array, signatures: readonly Buffer[], { keys }: Judgement): VerificationKey {

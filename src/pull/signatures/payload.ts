@@ -1,6 +1,6 @@
 /** What is signed: a simple-signing payload, or the statement in a Sigstore bundle. */
 
-import { type Digest, type DigestAlgorithm, isDigest } from '../../image/digest.ts';
+import { type Digest, isDigest } from '../../image/digest.ts';
 import { DocumentFault, decodeBase64, isObject, readStrictJson } from './strict-json.ts';
 
 /** What a signature says about an image. */
@@ -34,22 +34,14 @@ export const BUNDLE_TYPE =
 /** Most signatures of one envelope: a bundle has one. */
 const MAX_SIGNATURES = 4;
 
-/** Hashes of messages by their names in bundles. */
-const MESSAGE_HASHES: ReadonlyMap<unknown, DigestAlgorithm> = new Map([
-  ['SHA2_256', 'sha256'],
-  ['SHA2_512', 'sha512'],
-]);
-
 /** What a bundle holds; its signatures are not verified. */
-export type Bundle =
-  | {
-      readonly kind: 'statement';
-      readonly signed: Buffer;
-      readonly payload: Buffer;
-      readonly signatures: readonly Buffer[];
-    }
-  /** The signature of a manifest's own bytes. */
-  | { readonly kind: 'message'; readonly digest: string; readonly signatures: readonly Buffer[] };
+export interface Bundle {
+  /** What the signatures cover. */
+  readonly signed: Buffer;
+  /** The statement. */
+  readonly payload: Buffer;
+  readonly signatures: readonly Buffer[];
+}
 
 /**
  * Reads a payload whose signature is valid.
@@ -81,9 +73,8 @@ export function readBundle(bytes: Uint8Array): Bundle {
     throw new DocumentFault('it is no Sigstore bundle');
   if (isObject(verificationMaterial) && !isObject(verificationMaterial['publicKey']))
     throw new DocumentFault('it is signed with a certificate, which is not verified');
-  if ((dsseEnvelope === undefined) === (messageSignature === undefined))
-    throw new DocumentFault('its bundle does not hold one signature');
-  if (isObject(messageSignature)) return readMessage(messageSignature);
+  // The signature of a blob: no statement says that it is meant as the signature of an image.
+  if (messageSignature !== undefined) throw new DocumentFault('its bundle signs a message, not a statement');
   if (!isObject(dsseEnvelope)) throw new DocumentFault('its bundle has no envelope');
   const { payloadType, payload: encoded, signatures } = dsseEnvelope;
   if (payloadType !== DSSE_PAYLOAD_TYPE) throw new DocumentFault('the payload of its bundle is no statement');
@@ -91,24 +82,11 @@ export function readBundle(bytes: Uint8Array): Bundle {
     throw new DocumentFault(`its bundle does not have one to ${MAX_SIGNATURES} signatures`);
   const payload = decodeBase64(encoded, 'the payload of its bundle');
   return {
-    kind: 'statement',
     payload,
     signed: preAuthentication(DSSE_PAYLOAD_TYPE, payload),
     signatures: signatures.map((one: unknown) =>
       decodeBase64(isObject(one) ? one['sig'] : undefined, 'the signature of its bundle'),
     ),
-  };
-}
-
-function readMessage({ messageDigest, signature }: Readonly<Record<string, unknown>>): Bundle {
-  const { algorithm, digest } = isObject(messageDigest) ? messageDigest : {};
-  const hash = MESSAGE_HASHES.get(algorithm);
-  if (hash === undefined) throw new DocumentFault('its bundle names no hash of the message that is known');
-  const hex = decodeBase64(digest, 'the digest of its bundle').toString('hex');
-  return {
-    kind: 'message',
-    digest: `${hash}:${hex}`,
-    signatures: [decodeBase64(signature, 'the signature of its bundle')],
   };
 }
 

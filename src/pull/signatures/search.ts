@@ -147,7 +147,7 @@ export class SignatureSearch {
           document: await this.#documents.blob(descriptor),
           signature,
         } as const;
-        return { key: await judge(evidence, { ...this.#rules, digest }), digest, evidence };
+        return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
       });
       if (found !== undefined) yield found;
     }
@@ -181,8 +181,8 @@ export class SignatureSearch {
     const [only, ...more] = layers.filter(({ descriptor }) => BUNDLE_TYPE.test(descriptor.mediaType));
     if (only === undefined || more.length > 0) throw new DocumentFault('it does not have one bundle');
     const document = await this.#documents.blob(only.descriptor);
-    const evidence = { form: 'bundle', document, manifest: () => this.#documents.bytesOf(digest) } as const;
-    return { key: await judge(evidence, { ...this.#rules, digest }), digest, evidence };
+    const evidence = { form: 'bundle', document } as const;
+    return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
   }
 
   /** The layers of a manifest of signatures. */

@@ -206,10 +206,8 @@ export class SignatureVerifier {
     for (const digest of digests) {
       const found = await this.#options.evidence.find(location, digest);
       if (found === undefined) continue;
-      const manifest = () => Promise.reject(new DocumentFault('its manifest is not kept'));
-      const evidence = found.form === 'tag' ? found : { ...found, manifest };
       try {
-        return { key: await judge(evidence, { keys, digest, names }), digest, evidence };
+        return { key: judge(found, { keys, digest, names }), digest, evidence: found };
       } catch (error) {
         if (!(error instanceof DocumentFault)) throw error;
       }
