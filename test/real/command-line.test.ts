@@ -47,7 +47,7 @@ const ACCESS: Readonly<Record<RegistryMode, (registry: Registry) => Access>> = {
         1,
         /its certificate is not trusted: .*\nName the PEM file .* with --cacert, .*; --insecure/,
       ],
-      [[], 1, /\nIf it speaks https, add --scheme https\n/],
+      [[], 1, /it speaks https.*\nAdd --scheme https\n/],
       [
         ['-s', 'https', '-x', '/dev/null'],
         2,
