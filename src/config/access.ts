@@ -1,16 +1,10 @@
-import { parseHostPattern } from '../registry/host-pattern.ts';
+import { type HostPattern, parseHostPattern } from '../registry/host-pattern.ts';
 import { type Networks, parseNetworks } from '../util/network/networks.ts';
 import { quoted } from '../util/printable.ts';
 import type { EnvironmentReader } from './environment.ts';
 
 /** A host that the service answers for: `pull.example.com`, `pull.example.com:8080`, `*.example.com`, `10.0.0.5`. */
-export interface AllowedHost {
-  /** In lower case; for a wildcard, the part after `*.`. IPv6 addresses are in brackets. */
-  readonly hostname: string;
-  readonly isWildcard: boolean;
-  /** `undefined` for any port. */
-  readonly port: number | undefined;
-}
+export type AllowedHost = Omit<HostPattern, 'scheme'>;
 
 /** Who may ask, and from which pages. */
 export interface AccessConfig {

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { PassthroughError } from '../../errors.ts';
+import { type Networks, parseNetworks } from '../../util/network/networks.ts';
 import { printable, quoted } from '../../util/printable.ts';
 import type { Client } from './client.ts';
-import { type Networks, parseNetworks } from './networks.ts';
 
 /** What {@link refuseOutsider} reads of a request. */
 export interface OperatorRequest {

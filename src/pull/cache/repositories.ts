@@ -48,9 +48,14 @@ export class Repositories {
         around: (inner, source) => new CachingRepository(inner, source, this.#manifests),
       });
       const account = accountOf(credential);
-      // What is known of signatures is kept beside the manifest, so their documents are asked for without its cache.
-      const inner = openRepository(this.#access, place);
-      const signatures = { repository: inner, owner: ownerOf(credential), account };
+      const access = this.#access;
+      const signatures = {
+        // Without the cache, since what is known of signatures is kept beside the manifest. Few requests look for one.
+        get repository() {
+          return openRepository(access, place);
+        },
+        ...{ owner: ownerOf(credential), account },
+      };
       return { location, repository, account, signatures };
     };
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseNetworks } from '../../../src/http/networks/networks.ts';
 import { refuseOutsider } from '../../../src/http/networks/operator-access.ts';
+import { parseNetworks } from '../../../src/util/network/networks.ts';
 
 const DEFAULT = '127.0.0.0/8,::1';
 const LOCAL = { host: 'localhost:8080' };
