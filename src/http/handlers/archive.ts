@@ -159,8 +159,9 @@ async function send(
   try {
     if ('knownEtag' in file) return sendNotModified(context, file.knownEtag, about);
     const { downloads, config } = app;
-    if ('fetched' in file) await sendEarly(context, file, about, config.sendStallMs);
-    else await sendFile(context, file, { ...about, downloads, stallMs: config.sendStallMs });
+    const options = { ...about, downloads, stallMs: config.sendStallMs };
+    if ('fetched' in file) await sendEarly(context, file, options);
+    else await sendFile(context, file, options);
   } finally {
     if (!('knownEtag' in file)) await file.close();
     resolved.release();

@@ -20,6 +20,8 @@ const FORMS = [
   '/platform/all/oci/team_app_1.tar',
   '/team/app:1',
   '/bundle.tar?image=team/app:1',
+  `/early${FILE}`,
+  '/oci/team_app_1.tar?start=early',
 ];
 
 /** Positions of a cut, as parts of the length. */
@@ -157,17 +159,19 @@ describe('a download whose tag has moved', () => {
 });
 
 describe('a client that has the whole old file', () => {
-  for (const connection of ['close', 'keep-alive'] as const) {
-    test(`gets a part of the new one without If-Range: Connection: ${connection}`, async () => {
-      await using pair = await start();
-      const whole = await download(pair.service.port, FILE, connection);
-      pointTo(pair.registry, AFTER);
-      const rest = await continueFrom(pair.service, FILE, 1000);
-      assert.equal(rest.status, 206);
-      // curl and wget ask for what follows the file that they have.
-      const size = whole.length;
-      assert.equal((await continueFrom(pair.service, FILE, size)).status, 412);
-    });
+  for (const path of [FILE, `/early${FILE}`]) {
+    for (const connection of ['close', 'keep-alive'] as const) {
+      test(`gets a part of the new one without If-Range: Connection: ${connection}, ${path}`, async () => {
+        await using pair = await start();
+        const whole = await download(pair.service.port, path, connection);
+        pointTo(pair.registry, AFTER);
+        const rest = await continueFrom(pair.service, path, 1000);
+        assert.equal(rest.status, 206);
+        // curl and wget ask for what follows the file that they have.
+        const size = whole.length;
+        assert.equal((await continueFrom(pair.service, path, size)).status, 412);
+      });
+    }
   }
 
   test('has it too if it asked for the last part', async () => {
