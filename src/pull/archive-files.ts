@@ -102,14 +102,15 @@ export class ArchiveFiles {
    * Opens an archive before its layers are there.
    *
    * @returns `undefined` if that brings nothing, so that {@link open} is to be called: for a checksum, an archive that is compressed as
-   *   a whole, and one that is stored or being prepared already
+   *   a whole, and one whose layers are all stored. One that is being prepared can begin: its first layers may be there
    * @throws PassthroughError as {@link open}
    */
-  async openEarly(resolved: ResolvedArchive, call: EarlyCall): Promise<EarlyFile | undefined> {
+  async openEarly(resolved: ResolvedArchive, call: Omit<EarlyCall, 'key'>): Promise<EarlyFile | undefined> {
     const { inFlight, policy, puller } = this.#options;
-    const isHere = inFlight.has(this.#keyOf(resolved)) || puller.isStored(resolved);
+    const key = this.#keyOf(resolved);
+    const isHere = inFlight.holds(key) || puller.isStored(resolved, 'complete');
     if (isHere || !isPlanned(resolved.request, policy)) return undefined;
-    return await this.#early.open(resolved, call);
+    return await this.#early.open(resolved, { ...call, key });
   }
 
   /** The file without its bytes, if all of it follows from what is known without the layers. */
@@ -262,7 +263,7 @@ export class ArchiveFiles {
    * @param isStored whether the preparation is so little work that it needs no place
    */
   async #prepare<T>(
-    { images }: ResolvedArchive,
+    resolved: ResolvedArchive,
     isStored: boolean,
     { signal, progress, client }: PullCall,
     work: () => Promise<T>,
@@ -270,7 +271,7 @@ export class ArchiveFiles {
     progress?.enter('waiting');
     const release = isStored
       ? () => undefined
-      : await this.#options.places.acquire(signal, { client, images });
+      : await this.#options.places.share(this.#keyOf(resolved), signal, { client, images: resolved.images });
     progress?.enter('fetching');
     try {
       return await measuringPreparation(work);

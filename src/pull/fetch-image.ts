@@ -10,7 +10,7 @@ import { fetchConfig, type VerifiedConfig } from './documents/fetch-config.ts';
 import { settingsOf } from './documents/legacy-settings.ts';
 import { layerFormOf } from './gzip/gzip-way.ts';
 import { describe } from './iox/describe.ts';
-import type { FetchedLayer, FetchLayersCall, LayerFetcher } from './layers/fetch-layers.ts';
+import type { FetchedLayer, FetchLayersCall, LayerFetcher, Presence } from './layers/fetch-layers.ts';
 import type { LayerReport } from './progress.ts';
 import { type ArchiveRequest, isPackage } from './request.ts';
 import { layersToFetch, type ResolvedImage, type ResolvePolicy } from './resolve-archive.ts';
@@ -52,8 +52,14 @@ export class ImageFetcher {
   }
 
   /** Whether all layers of an image are in the store, so that fetching it is little work. */
-  has(layers: readonly Descriptor[], image: ResolvedImage, request: ArchiveRequest): boolean {
-    return layers.every((layer) => this.#layers.has(layer, layerFormOf(request, this.#policy), image));
+  has(
+    layers: readonly Descriptor[],
+    image: ResolvedImage,
+    request: ArchiveRequest,
+    presence: Presence,
+  ): boolean {
+    const form = layerFormOf(request, this.#policy);
+    return layers.every((layer) => this.#layers.has(layer, form, image, presence));
   }
 
   /**

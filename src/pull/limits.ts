@@ -2,6 +2,7 @@ import { isPassthroughError, PassthroughError, type Setting } from '../errors.ts
 import type { RepositoryLocation } from '../registry/repository.ts';
 import { ByteBudget } from '../util/byte-budget.ts';
 import { Semaphore, type SemaphoreOptions, type Share } from '../util/semaphore.ts';
+import { SingleFlight } from '../util/single-flight.ts';
 
 /** What one archive may take. */
 export interface ImageLimits {
@@ -62,6 +63,7 @@ export interface PlaceOwner {
 export class Places {
   readonly #permits: number;
   readonly #semaphore: Semaphore;
+  readonly #shared = new SingleFlight<string, () => void>((release) => release());
 
   constructor({ permits, ...options }: SemaphoreOptions) {
     this.#permits = permits;
@@ -94,6 +96,16 @@ export class Places {
       add(`registry ${origin}`, this.#permits + 1);
     }
     return this.#semaphore.acquire(signal, [...shares.values()]);
+  }
+
+  /**
+   * Waits for a place that all callers with one key share: they do the same work. It is given back with the last of them.
+   *
+   * @throws as {@link acquire}
+   */
+  async share(key: string, signal: AbortSignal, owner: PlaceOwner): Promise<() => void> {
+    const produce = (working: AbortSignal) => this.acquire(working, owner);
+    return (await this.#shared.join(key, { signal, produce })).release;
   }
 }
 

@@ -13,7 +13,7 @@ import { isSpliced, layerFormOf } from './gzip/gzip-way.ts';
 import { SplicedArchive } from './gzip/spliced-archive.ts';
 import type { DescribedConfig } from './iox/describe.ts';
 import { type Packed, Packer } from './iox/packer.ts';
-import type { FetchedLayer, LayerFetcher } from './layers/fetch-layers.ts';
+import type { FetchedLayer, LayerFetcher, Presence } from './layers/fetch-layers.ts';
 import { entryDigest } from './layers/layer-key.ts';
 import { type LayerTotals, totalsOf } from './layers/layer-totals.ts';
 import { SizeBudget } from './limits.ts';
@@ -71,8 +71,10 @@ export class ArchivePuller {
   /**
    * Whether all layers of an archive are in the store, so that pulling it is little work. Of an update, those that the base lists
    * need not be: diff IDs, which decide, are known only from the configs.
+   *
+   * @param presence `complete` where none of them may be on its way
    */
-  isStored(resolved: ResolvedArchive): boolean {
+  isStored(resolved: ResolvedArchive, presence: Presence = 'coming'): boolean {
     const { request, images } = resolved;
     if (isPackage(request) && !this.#packer.has(resolved)) return false;
     return images.every((image) => {
@@ -82,6 +84,7 @@ export class ArchivePuller {
         layers.filter(({ digest }) => !known.has(digest)),
         image,
         request,
+        presence,
       );
     });
   }

@@ -135,10 +135,11 @@ export class Store<Report = never> {
    * Whether a file is stored, or is being produced so that a caller need not produce it.
    *
    * @param account of the caller
+   * @param isComplete whether only a complete file counts
    */
-  has(key: StoreKey, account?: string): boolean {
+  has(key: StoreKey, account?: string, isComplete = false): boolean {
     const name = nameOf(key);
-    return this.#index.has(name) || this.#files.comes(name, account);
+    return this.#index.has(name) || (isComplete ? this.#files.holds(name) : this.#files.comes(name, account));
   }
 
   /**

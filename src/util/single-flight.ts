@@ -151,6 +151,11 @@ export class SingleFlight<Key, Value, Report = never> {
     return this.#runs.has(key);
   }
 
+  /** Whether the result of a key is there, so that a caller need not wait for it. */
+  holds(key: Key): boolean {
+    return this.#runs.get(key)?.result !== undefined;
+  }
+
   /** Whether the result of a key is held, or will come without an account but this one, so that a caller need not produce it. */
   comes(key: Key, account: string | undefined): boolean {
     const run = this.#runs.get(key);

@@ -39,6 +39,8 @@ export interface EarlyFile {
 /** What belongs to one call of {@link EarlyArchives.open}. */
 export interface EarlyCall {
   readonly signal: AbortSignal;
+  /** Names the work: all that prepare the archive share one place. */
+  readonly key: string;
   /** Limit of the time until all layers are there. */
   readonly time: TimeLimit;
   /** Whose preparation it is. */
@@ -66,7 +68,7 @@ export class EarlyArchives {
    * @returns the archive, which the caller must close; `undefined` for one that cannot begin before all its layers are there
    * @throws PassthroughError what fetching configs throws, `BUSY`
    */
-  open(resolved: ResolvedArchive, { signal, time, client }: EarlyCall): Promise<EarlyFile | undefined> {
+  open(resolved: ResolvedArchive, { signal, key, time, client }: EarlyCall): Promise<EarlyFile | undefined> {
     const { layers: fetcher, policy, places, disk } = this.#parts;
     return disk.run(signal, async (leave) => {
       const documents = new Map<Digest, Content>();
@@ -77,7 +79,7 @@ export class EarlyArchives {
       });
       const limit = held.use(timeLimit(time));
       const both = AbortSignal.any([signal, limit.signal]);
-      const release = await places.acquire(both, { client, images: resolved.images });
+      const release = await places.share(key, both, { client, images: resolved.images });
       held.defer(release);
       const plan = await planPull(resolved, this.#parts, documents, both);
       const isGzip = isSpliced(resolved.request, policy);

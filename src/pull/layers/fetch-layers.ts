@@ -3,6 +3,7 @@ import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import { declaresGzip } from '../../image/media-type.ts';
 import type { Draft, Store, Stored } from '../../storage/store.ts';
+import type { StoreKey } from '../../storage/store-key.ts';
 import { withSpan } from '../../telemetry/span.ts';
 import { mapConcurrently } from '../../util/map-concurrently.ts';
 import type { MemoryBudget } from '../../util/memory-budget.ts';
@@ -13,7 +14,7 @@ import { GzipLayers } from './gzip-layers.ts';
 import { KnownBlobs } from './known-blobs.ts';
 import { factsIn, type KnownLayer, KnownLayers } from './layer-facts.ts';
 import { type LayerFile, type LayerFileCall, LayerFiles, type LayerSource } from './layer-files.ts';
-import { blobKey, inflatedKey, inOrder, layerAttributes } from './layer-key.ts';
+import { blobKey, deflatedKey, inflatedKey, inOrder, layerAttributes } from './layer-key.ts';
 import { Spent } from './spent.ts';
 
 /** A layer whose verified bytes are in a file. Layers of equal content share one file. */
@@ -31,6 +32,9 @@ export interface FetchedLayer {
   /** Held until the owner releases it. */
   readonly file: Stored;
 }
+
+/** How far a layer must be on its way into the store: `complete`, so that nothing waits for it, or at least `coming`. */
+export type Presence = 'complete' | 'coming';
 
 /** What belongs to one call of {@link LayerFetcher.fetchAll}. */
 export interface FetchLayersCall {
@@ -83,12 +87,20 @@ export class LayerFetcher {
     this.#limits = limits;
   }
 
-  /** Whether a layer is in the store, or under way to it. */
-  has(layer: Descriptor, form: LayerForm, { location, account }: Omit<LayerSource, 'repository'>): boolean {
-    if (form === 'uncompressed') return this.#store.has(inflatedKey(layer, location), account);
-    if (!this.#store.has(blobKey(layer, location), account)) return false;
-    if (form === 'loadable') return declaresGzip(layer) || this.#gzip.hasDeflated(layer, location, account);
-    return form !== 'gzip' || this.#gzip.has(layer, location, account);
+  /** Whether a layer is in the store, see {@link Presence}. */
+  has(
+    layer: Descriptor,
+    form: LayerForm,
+    source: Omit<LayerSource, 'repository'>,
+    presence: Presence,
+  ): boolean {
+    const { location, account } = source;
+    const isThere = (key: StoreKey) => this.#store.has(key, account, presence === 'complete');
+    if (form === 'uncompressed') return isThere(inflatedKey(layer, location));
+    if (!isThere(blobKey(layer, location))) return false;
+    if (form === 'loadable') return declaresGzip(layer) || isThere(deflatedKey(layer, location));
+    if (form !== 'gzip' || this.isKnown(layer, source)) return true;
+    return presence === 'coming' && this.#gzip.isUnpacking(layer, location, account);
   }
 
   /** Whether anything is known of a layer without its bytes. */

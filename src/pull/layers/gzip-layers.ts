@@ -47,15 +47,9 @@ export class GzipLayers {
     this.#known = known;
   }
 
-  /** Whether the facts of a layer are known, or under way. */
-  has(layer: Descriptor, location: RepositoryLocation, account: string | undefined): boolean {
-    if (this.#known.get(layer, location) !== undefined) return true;
+  /** Whether a layer is being unpacked for its facts. */
+  isUnpacking(layer: Descriptor, location: RepositoryLocation, account: string | undefined): boolean {
     return this.#unpacking.comes(blobKey(layer, location), account);
-  }
-
-  /** Whether a layer that was compressed anew is stored, or under way. */
-  hasDeflated(layer: Descriptor, location: RepositoryLocation, account: string | undefined): boolean {
-    return this.#store.has(deflatedKey(layer, location), account);
   }
 
   /**

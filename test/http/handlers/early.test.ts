@@ -165,6 +165,29 @@ describe('an early archive', () => {
       assert.equal(pair.registry.countRequests(new RegExp(`GET .*${digest}`)), 1, digest);
   });
 
+  for (const [what, other] of [
+    ['another early one', '?start=early'],
+    ['a prepared one', ''],
+  ] as const) {
+    test(`begins while ${what} waits for its last layer, and takes no place of its own`, async () => {
+      await using pair = await start({
+        defects: { stallBlob: { digest: LAST, afterBytes: 100 } },
+        env: { MAX_CONCURRENT_PREPARATIONS: '1', MAX_QUEUED_PREPARATIONS: '0' },
+      });
+      const first = pair.request(`/docker/team_app_1.tar${other}`);
+      await pair.untilStalled();
+      const response = await within(pair.service.open('/docker/team_app_1.tar?start=early'), 'the header');
+      assert.equal(response.statusCode, 200);
+      const body = readAll(response);
+      pair.registry.releaseStalled();
+      assert.ok((await body).equals((await first).body));
+      for (const { digest } of IMAGE.layers)
+        assert.equal(pair.registry.countRequests(new RegExp(`GET .*${digest}`)), 1, digest);
+      await pair.service.waitForLog({ event: 'request', outcome: 'ok' }, 2);
+      await pair.assertIdle();
+    });
+  }
+
   test('stops its work when the client leaves', async () => {
     await using pair = await start({ defects: { stallBlob: { digest: LAST, afterBytes: 100 } } });
     const response = await pair.service.open('/docker/team_app_1.tar?start=early');
