@@ -13,6 +13,7 @@ import { within } from '../../support/within.ts';
 
 const IMAGE = makeImage({ layers: ['one', 'two', 'three'].map((name) => layerOf(name, 300_000)) });
 const LAST = IMAGE.layers.at(-1)?.digest ?? '';
+const OTHER = makeLayer({ 'etc/other': 'other '.repeat(10_000) });
 
 /** The blob whose bytes come last in an archive. */
 function lastOf(layout: string): string {
@@ -220,12 +221,26 @@ function once(response: { once(event: 'readable', listener: () => void): unknown
 
 describe('an early .tgz of layout docker', () => {
   const tar = makeLayer({ 'etc/hello': 'hello '.repeat(10_000) });
+
+  for (const compression of ['zstd', 'none'] as const) {
+    test(`has a layer that says it is ${compression}, compressed anew`, async () => {
+      await using pair = await startPair({}, (registry) =>
+        registry.push('team/app', '1', makeImage({ layers: [{ tar }, { tar: OTHER, compression }] })),
+      );
+      const early = await pair.request('/docker/team_app_1.tgz?start=early');
+      assert.deepEqual([early.status, early.isCut], [200, false]);
+      const prepared = await pair.request('/docker/team_app_1.tgz');
+      assert.ok(early.body.equals(prepared.body));
+      assert.equal(early.headers.etag, prepared.headers.etag);
+    });
+  }
+
   const rows: readonly [what: string, blob: Buffer][] = [
     ['zstd', zstdCompressSync(tar)],
     ['gzip with zeros behind it', Buffer.concat([gzipSync(tar), Buffer.alloc(512)])],
   ];
   for (const [what, blob] of rows) {
-    test(`is cut at a layer that is ${what}: the tag that was sent is another's`, async () => {
+    test(`is cut at a layer that is ${what} and says gzip: the tag that was sent is another's`, async () => {
       await using pair = await startPair({ env: { CACHE_MAX_BYTES: '1000000000' } }, (registry) =>
         registry.push('team/app', '1', makeImage({ layers: [{ blob, diffId: sha256(tar) }] })),
       );
