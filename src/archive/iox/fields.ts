@@ -30,11 +30,19 @@ export interface Field {
   readonly kind: FieldKind;
   /** Oldest version that has it. */
   readonly since: SchemaVersion;
+  /** Latest version that has it; all later ones unless given. */
+  readonly until?: SchemaVersion;
   /** For `word` and `words`. */
   readonly words?: readonly string[];
 }
 
-type Row = readonly [path: string, kind: FieldKind, since?: SchemaVersion, words?: readonly string[]];
+type Row = readonly [
+  path: string,
+  kind: FieldKind,
+  since?: SchemaVersion,
+  words?: readonly string[] | undefined,
+  until?: SchemaVersion,
+];
 
 const OAUTH = ['OauthClient', 'OauthValidator'];
 
@@ -59,6 +67,9 @@ const ROWS: readonly Row[] = [
   ['app.resources.network.*.type', 'word', '2.8', ['external', 'east-west', 'eobc']],
   ['app.resources.network.*.ipv6_required', 'boolean', '2.8'],
   ['app.resources.network.*.mirroring', 'boolean', '2.10'],
+  ['app.resources.network.*.mac_forward_mask', 'text', '2.10', undefined, '2.10'],
+  ['app.resources.network.*.mac_forward_enable_mask', 'text', '2.12'],
+  ['app.resources.network.*.mac_forward_disable_mask', 'text', '2.12'],
   ['app.resources.network.*.voice-vlan', 'boolean', '2.12'],
   ['app.resources.network.*.multicast', 'boolean', '2.17'],
   ['app.startup.rootfs', 'text'],
@@ -109,7 +120,10 @@ const ROWS: readonly Row[] = [
 ];
 
 const FIELDS: ReadonlyMap<string, Field> = new Map(
-  ROWS.map(([path, kind, since = '2.2', words]) => [path, { kind, since, ...(words && { words }) }]),
+  ROWS.map(([path, kind, since = '2.2', words, until]) => [
+    path,
+    { kind, since, ...(words && { words }), ...(until && { until }) },
+  ]),
 );
 
 const ORDER: ReadonlyMap<string, number> = new Map(ROWS.map(([path], index) => [path, index]));

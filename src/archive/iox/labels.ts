@@ -126,6 +126,9 @@ function knownField(path: readonly string[], label: string, version: SchemaVersi
   const field = fieldAt(path);
   if (field !== undefined && !hasSince(version, field.since))
     throw refuse(label, `schema ${version} has no such field, it came with ${field.since}`);
+  const { until = version } = field ?? {};
+  if (until !== version && hasSince(version, until))
+    throw refuse(label, `schema ${version} has no such field, it went after ${until}`);
   return field;
 }
 

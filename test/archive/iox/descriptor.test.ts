@@ -242,6 +242,7 @@ describe('a label', () => {
     ['resources.network.0.ports.udp', '[]', []],
     ['resources.network.0.ipv6_required', 'True', true],
     ['resources.network.0.type', 'east-west', 'east-west'],
+    ['resources.network.0.mac_forward_mask', '0x4000', '0x4000'],
     ['startup.target', 'npm start --prefix "/a b"', ['npm', 'start', '--prefix', '/a b']],
     ['startup.target', '["/app", "a b"]', ['/app', 'a b']],
     ['startup.args', '-p 80', '-p 80'],
@@ -297,6 +298,10 @@ describe('a label', () => {
     [{ 'descriptor-schema-version': '3.0' }, /a version of Cisco's schema/],
     [{ 'descriptor-schema-version': '2.10\nx: y' }, /a version of Cisco's schema/],
     [{ 'descriptor-schema-version': '2.2', 'startup.workdir': '/a' }, /came with 2\.8/],
+    [
+      { 'descriptor-schema-version': '2.12', 'resources.network.0.mac_forward_mask': '1' },
+      /2\.12 has no such field, it went after 2\.10/,
+    ],
   ];
   for (const [labels, message] of refused) {
     const all = Object.fromEntries(Object.entries(labels).map(([name, text]) => [`cisco.${name}`, text]));
@@ -319,6 +324,18 @@ describe('a label', () => {
     });
     const { resources } = read({ labels, sizing: { profile: 'c1.large' } });
     assert.deepEqual(resources, { profile: 'c1.large', network: [ETH0] });
+  });
+
+  test('of a field that only later schemas have is valid under these', () => {
+    const labels = {
+      'cisco.descriptor-schema-version': '2.12',
+      'cisco.resources.network.0.mac_forward_enable_mask': '0x1',
+      'cisco.resources.network.0.mac_forward_disable_mask': '2',
+      'cisco.resources.network.0.voice-vlan': 'true',
+    };
+    assert.deepEqual(read({ labels }).resources?.['network'], [
+      { ...ETH0, mac_forward_enable_mask: '0x1', mac_forward_disable_mask: '2', 'voice-vlan': true },
+    ]);
   });
 
   test('of another kind is left alone', () => {
