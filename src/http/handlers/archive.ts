@@ -135,15 +135,15 @@ async function openFile(
   const options = { signal, client: clientOf(addressOf(context)), onProgress };
   const isEarly = (start ?? app.config.start) === 'early' && mayBeEarly(context);
   const early = isEarly ? await app.images.pullEarly(resolved, options) : undefined;
-  if (early !== undefined) return early;
-  const file = await app.images.pull(resolved, { ...options, isHeadOnly: request.method === 'HEAD' });
+  const isHeadOnly = request.method === 'HEAD';
+  const file = early ?? (await app.images.pull(resolved, { ...options, isHeadOnly }));
   try {
     if (file.etag === expected || !checkConditions(request, file.etag)) return file;
   } catch (error) {
-    file.close();
+    await file.close();
     throw error;
   }
-  file.close();
+  await file.close();
   return { knownEtag: file.etag };
 }
 

@@ -252,6 +252,11 @@ describe('an early .tgz of layout docker', () => {
       const prepared = await pair.request('/docker/team_app_1.tgz');
       assert.ok(early.body.equals(prepared.body));
       assert.equal(early.headers.etag, prepared.headers.etag);
+      // The tag of the same archive from layers that are gzip.
+      const named = { 'if-match': String(prepared.headers.etag).replace(/spliced-.*"/, 'spliced"') };
+      for (const path of ['/docker/team_app_1.tgz', '/early/docker/team_app_1.tgz'])
+        assert.equal((await pair.request(path, { headers: named })).status, 412, path);
+      await pair.assertIdle();
     });
   }
 
