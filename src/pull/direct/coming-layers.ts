@@ -34,6 +34,8 @@ export class ComingLayers {
     this.#ready = new Map(layers.map(({ descriptor }) => [descriptor.digest, Promise.withResolvers()]));
     this.#blobs = new Map(layers.map((layer) => [entryDigest(layer, plan.form), layer.descriptor.digest]));
     const onLayer = (layer: FetchedLayer) => {
+      // Held until all is sent: it is still being read when another layer fails.
+      this.#held.push(layer);
       const { digest } = layer.descriptor;
       if (plan.layers.get(digest)?.isDeflated !== (layer.isDeflated === true)) this.stop(undeclared(digest));
       else this.#ready.get(digest)?.resolve(layer);
@@ -92,10 +94,7 @@ export class ComingLayers {
         ...(isFirstAlone && isSentAsStored && { order }),
         isFirstAlone,
       });
-      for (const layer of fetched) {
-        if (!known.has(layer.descriptor.digest)) this.#held.push(layer);
-        known.set(layer.descriptor.digest, layer);
-      }
+      for (const layer of fetched) known.set(layer.descriptor.digest, layer);
     }
   }
 }

@@ -49,7 +49,7 @@ export interface FetchLayersCall {
   /** Layers that other images of the same archive have brought, by digest of the blob. */
   readonly known: ReadonlyMap<Digest, FetchedLayer>;
   readonly progress?: ProgressCounter | undefined;
-  /** Receives each layer as soon as it is verified. The file stays with {@link LayerFetcher.fetchAll} until that resolves. */
+  /** Receives each layer as soon as it is verified, and owns the file from then on, also if another layer fails. */
   readonly onLayer?: ((layer: FetchedLayer) => void) | undefined;
   /** Digests of blobs in the order in which they are wanted; default: that of the layers. */
   readonly order?: readonly Digest[];
@@ -131,7 +131,7 @@ export class LayerFetcher {
    * and all files are released.
    *
    * @param layers base first, as in the manifest
-   * @returns the layers in that order; the caller owns the files that are not in `known`
+   * @returns the layers in that order; the caller owns the files that are not in `known`, unless `onLayer` does
    * @throws PassthroughError `VERIFICATION_FAILED`, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`, `NO_SPACE`, what the repository
    *   throws, and what `diffIds` rejects with
    */
@@ -166,7 +166,7 @@ export class LayerFetcher {
         return fetched;
       });
     } catch (error) {
-      for (const { file } of held) file.release();
+      if (call.onLayer === undefined) for (const { file } of held) file.release();
       throw error;
     }
   }

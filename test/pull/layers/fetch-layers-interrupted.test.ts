@@ -4,11 +4,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { PassthroughError } from '../../../src/errors.ts';
 import type { Digest } from '../../../src/image/digest.ts';
+import type { FetchedLayer } from '../../../src/pull/layers/fetch-layers.ts';
+import { sha256 } from '../../support/collect.ts';
 import { makeLayer } from '../../support/image.ts';
 import { noise } from '../../support/noise.ts';
 import { within } from '../../support/within.ts';
 import { diffIdsOf, layerAt, refusal, startPulling } from '../pulling.ts';
-import { BLOB, failing, fetchAll, IMAGE, oneLayer, release } from './fetching.ts';
+import { BLOB, contentOf, failing, fetchAll, IMAGE, oneLayer, release } from './fetching.ts';
 
 const [FIRST = '', SECOND = '', THIRD = ''] = IMAGE.layers.map(({ digest }) => digest);
 
@@ -58,6 +60,17 @@ describe('all layers end', () => {
     await within(pulling.fake.waitForStalled(2), 'two layers');
     config.resolve(diffIdsOf(IMAGE));
     assert.match((await failed).message, new RegExp(THIRD));
+    await pulling.assertIdle();
+  });
+
+  test('but those that were handed on can be read until their receiver releases them', async () => {
+    await using pulling = await startPulling(IMAGE, { defects: { wrongBlobDigest: { digest: THIRD } } });
+    const given: FetchedLayer[] = [];
+    const onLayer = (layer: FetchedLayer) => given.push(layer);
+    await refusal(fetchAll(pulling, IMAGE, { onLayer, isFirstAlone: true }), 'VERIFICATION_FAILED');
+    assert.equal(given[0]?.descriptor.digest, FIRST);
+    for (const layer of given) assert.equal(sha256(await contentOf(layer)), layer.diffId);
+    release(given);
     await pulling.assertIdle();
   });
 

@@ -40,7 +40,7 @@ export const LAYER_BYTES = makeLayer({ gzip: noise('gzip', 300_000) }).length;
 export function fetchAll(
   pulling: Pulling,
   image: BuiltImage,
-  call: Partial<Pick<FetchLayersCall, 'diffIds' | 'signal'>> = {},
+  call: Partial<Pick<FetchLayersCall, 'diffIds' | 'signal' | 'onLayer' | 'isFirstAlone'>> = {},
 ): Promise<readonly FetchedLayer[]> {
   const fetching = pulling.layers.fetchAll(descriptors(image), {
     source: pulling,
