@@ -225,8 +225,9 @@ export function isPrivileged(path: readonly string[]): boolean {
   return PRIVILEGED.includes(path.slice(0, 3).join('.'));
 }
 
-/** Whether a path belongs to no part whose labels are read. */
+/** Whether a path belongs to no part whose labels are read, or describes a port, which is written as a number. */
 export function isForeign(path: readonly string[]): boolean {
+  if (path.at(-1) === 'description' && path.at(-4) === 'ports') return true;
   const isUnused = UNUSED.has(path.slice(0, 2).join('.')) || UNUSED.has(path.slice(0, 3).join('.'));
   return isUnused || !(SECTIONS.has(path[0] ?? '') || SECTIONS.has(path.slice(0, 2).join('.')));
 }

@@ -47,7 +47,7 @@ export function readLabels(
   const sorted = [...labels].toSorted(([a], [b]) => (a < b ? -1 : 1));
   for (const [label, text] of sorted) {
     if (!label.startsWith(PREFIX) || label === VERSION_LABEL) continue;
-    const path = pathOf(label);
+    const path = withoutPortField(pathOf(label));
     if (isForeign(path) || (isPrivileged(path) && !allowsPrivileged)) leftOut.push(label);
     else if (path.join('.').startsWith(ENV)) readEnvironment(label, text, environment);
     else if (!isFixed(path, label, text)) {
@@ -92,6 +92,12 @@ export function refuse(label: string, why: string): PassthroughError {
 function pathOf(label: string): readonly string[] {
   const parts = label.slice(PREFIX.length).split('.');
   return parts[0] === 'info' ? parts : ['app', ...parts];
+}
+
+/** A port can also be an object with a `port` and a `description`: Cisco's schemas take the number in its place. */
+function withoutPortField(path: readonly string[]): readonly string[] {
+  const isPort = path.at(-1) === 'port' && isPlace(path.at(-2) ?? '') && path.at(-4) === 'ports';
+  return isPort ? path.slice(0, -1) : path;
 }
 
 /** The oldest version that can be written and is not older than the one that the label names. */
@@ -144,6 +150,8 @@ function addItem(
   if (field === undefined || !hasItems(field))
     throw refuse(item.label, `Cisco's schema has no such field for a Docker application`);
   const items = lists.get(parent.join('.')) ?? new Map();
+  const other = items.get(Number(place));
+  if (other !== undefined) throw refuse(item.label, `label ${quoted(other.label)} has this place, too`);
   lists.set(parent.join('.'), items.set(Number(place), item));
 }
 

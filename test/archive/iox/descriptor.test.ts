@@ -282,6 +282,10 @@ describe('a label', () => {
       { 'resources.network.0.ports.tcp': '80', 'resources.network.0.ports.tcp.0': '81' },
       /has all of the list/,
     ],
+    [
+      { 'resources.network.0.ports.tcp.0': '80', 'resources.network.0.ports.tcp.0.port': '81' },
+      /ports\.tcp\.0" has this place, too/,
+    ],
     [{ 'startup.target.0': '/a', 'startup.target.2': 'b' }, /gap/],
     [{ 'resources.network.2.interface-name': 'eth2' }, /gap/],
     [{ 'resources.network.00.interface-name': 'a' }, /no such field/],
@@ -324,6 +328,14 @@ describe('a label', () => {
     });
     const { resources } = read({ labels, sizing: { profile: 'c1.large' } });
     assert.deepEqual(resources, { profile: 'c1.large', network: [ETH0] });
+  });
+
+  test('of a port as an object gives its number', () => {
+    const ports = 'cisco.resources.network.0.ports.tcp';
+    const labels = { [`${ports}.0.port`]: '80', [`${ports}.0.description`]: 'web', [`${ports}.1`]: '443' };
+    const { resources, leftOut } = read({ labels });
+    assert.deepEqual(resources?.['network'], [{ ...ETH0, ports: { tcp: [80, 443] } }]);
+    assert.deepEqual(leftOut, [`${ports}.0.description`]);
   });
 
   test('of a field that only later schemas have is valid under these', () => {
