@@ -18,21 +18,25 @@ export interface ComingCall extends Pick<PullCall, 'progress' | 'signal'> {
 export class ComingLayers {
   /** Settles when no layer is on its way any more; rejects with the first failure. */
   readonly done: Promise<void>;
-  readonly #ready: ReadonlyMap<Digest | undefined, PromiseWithResolvers<FetchedLayer>>;
+  /** By digest of the blob. */
+  readonly #ready: ReadonlyMap<Digest, PromiseWithResolvers<FetchedLayer>>;
+  /**
+   * Digests of the blobs by those of their bytes in the archive. Two blobs may unpack to the same layer: as in a prepared archive, the
+   * later one is sent, and not the one that comes first.
+   */
+  readonly #blobs: ReadonlyMap<Digest | undefined, Digest>;
   readonly #stop = new AbortController();
   readonly #held: FetchedLayer[] = [];
 
   /** Starts to fetch. The caller must wait for `done`, and release the layers. */
   constructor(fetcher: LayerFetcher, limits: ImageLimits, plan: Plan, call: ComingCall) {
-    this.#ready = new Map(
-      plan.layers
-        .values()
-        .map((layer) => [entryDigest(layer, plan.form), Promise.withResolvers<FetchedLayer>()] as const),
-    );
+    const layers = [...plan.layers.values()];
+    this.#ready = new Map(layers.map(({ descriptor }) => [descriptor.digest, Promise.withResolvers()]));
+    this.#blobs = new Map(layers.map((layer) => [entryDigest(layer, plan.form), layer.descriptor.digest]));
     const onLayer = (layer: FetchedLayer) => {
       const { digest } = layer.descriptor;
       if (plan.layers.get(digest)?.isDeflated !== (layer.isDeflated === true)) this.stop(undeclared(digest));
-      else this.#ready.get(entryDigest(layer, plan.form))?.resolve(layer);
+      else this.#ready.get(digest)?.resolve(layer);
     };
     this.done = this.#fetch(fetcher, limits, plan, onLayer, call);
     this.done.catch((error: unknown) => this.stop(error));
@@ -45,7 +49,8 @@ export class ComingLayers {
    * @throws PassthroughError the failure of any layer, `ABORTED` for one that is not as planned, `INTERNAL`; the signal's reason
    */
   async get(digest: Digest, signal: AbortSignal): Promise<FetchedLayer> {
-    const waiting = this.#ready.get(digest);
+    const blob = this.#blobs.get(digest);
+    const waiting = blob && this.#ready.get(blob);
     if (waiting === undefined) throw unplanned(digest);
     try {
       return await unlessAborted(waiting.promise, AbortSignal.any([signal, this.#stop.signal]));

@@ -86,6 +86,26 @@ describe('an early archive', () => {
     });
   }
 
+  const tar = makeLayer({ 'etc/hello': 'hello '.repeat(10_000) });
+  const blobs = [1, 9].map((level) => ({ blob: gzipSync(tar, { level }), diffId: sha256(tar) }));
+  for (const path of [
+    '/docker/team_twice_1.tgz?',
+    '/bundle.tgz?image={host}/team/level1:1&image={host}/team/level9:1',
+    '/bundle.tgz?image={host}/team/level9:1&image={host}/team/level1:1',
+  ]) {
+    test(`has the bytes of a prepared one where two blobs unpack to the same layer: ${path}`, async () => {
+      await using pair = await startPair({}, (registry) => {
+        registry.push('team/twice', '1', makeImage({ layers: blobs }));
+        for (const [at, layer] of blobs.entries())
+          registry.push(`team/level${[1, 9][at]}`, '1', makeImage({ layers: [layer] }));
+      });
+      const early = await pair.request(`${path}&start=early`);
+      const prepared = await pair.request(path);
+      assert.deepEqual([early.status, early.headers.etag], [200, prepared.headers.etag]);
+      assert.ok(early.body.equals(prepared.body));
+    });
+  }
+
   const prepared: readonly [what: string, path: string, options: object][] = [
     ['HEAD', '/docker/team_app_1.tar', { method: 'HEAD' }],
     ['a part', '/docker/team_app_1.tar', { headers: { range: 'bytes=0-99' } }],
