@@ -15,7 +15,7 @@ import { type FrameNeeds, ZstdRuns } from './zstd-frames.ts';
  */
 const CHUNK_BYTES = 256 * 1024;
 
-/** Compressed bytes of one call of the decoder. Chunks from a socket are smaller, and each call costs time. */
+/** Compressed bytes of one call of the decoder, and of one search for headers. Chunks from a socket are smaller, and each call costs time. */
 const INPUT_BYTES = 128 * 1024;
 
 /** Largest window that libzstd unpacks unless told otherwise, in bytes; that of `zstd --ultra -22`. */
@@ -81,15 +81,15 @@ export async function* decompressed(
   options: DecompressOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const counter = { bytes: 0, headers: new HeaderChecksums() };
-  const bytes = counted(source, counter);
+  const bytes = counted(rebatched(source, INPUT_BYTES), counter);
   try {
     const head = await readHead(bytes);
     const compression = detectCompression(head, what);
     const whole = continued(head, bytes);
     const gunzip = compression === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : undefined;
     if (compression === 'none') yield* whole;
-    else if (gunzip !== undefined) yield* decode(rebatched(whole, INPUT_BYTES), gunzip, 'gzip', what);
-    else yield* decodeZstd(rebatched(whole, INPUT_BYTES), what, options);
+    else if (gunzip !== undefined) yield* decode(whole, gunzip, 'gzip', what);
+    else yield* decodeZstd(whole, what, options);
     // The decoder ends before the source where padding follows. The rest is read for the verifier of the source, which would
     // take the blob for a cut one otherwise.
     while ((await bytes.next()).done !== true);

@@ -12,6 +12,15 @@ const FIXED_BYTES = 10;
  */
 const MAX_FIELD_BYTES = 128 * 1024;
 
+/**
+ * Most bytes of headers that are read in one stream; a stream with more counts as odd. Chance makes a few of them in a gigabyte, but a
+ * blob can be made in which every few bytes begin a header of 200 KB, and reading each of them would stop all other work for minutes.
+ */
+const MAX_READ_BYTES = 16 * 1024 * 1024;
+
+/** What a place costs besides the bytes of its header, in bytes. */
+const PLACE_BYTES = 64;
+
 /** Flags of a header. @see https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1 */
 const [CHECKSUM, EXTRA, NAME, COMMENT, RESERVED] = [0x02, 0x04, 0x08, 0x10, 0xe0];
 
@@ -24,10 +33,12 @@ const [CHECKSUM, EXTRA, NAME, COMMENT, RESERVED] = [0x02, 0x04, 0x08, 0x10, 0xe0
  */
 export class HeaderChecksums {
   #found = false;
+  /** Bytes of headers that may still be read. */
+  #left = MAX_READ_BYTES;
   /** The end of the bytes so far, from where a header may begin that is not complete. */
   #rest = Buffer.alloc(0);
 
-  /** Whether a header with a checksum was found. */
+  /** Whether a header with a checksum was found, or too much that looks like one. */
   get found(): boolean {
     return this.#found;
   }
@@ -39,22 +50,31 @@ export class HeaderChecksums {
     const bytes = this.#rest.byteLength === 0 ? view : Buffer.concat([this.#rest, view]);
     let at = bytes.indexOf(MAGIC);
     for (; at !== -1; at = bytes.indexOf(MAGIC, at + 1)) {
-      const answer = hasChecksum(bytes.subarray(at));
-      if (answer === 'incomplete') break;
-      if (!answer) continue;
-      this.#found = true;
-      return;
+      const header = readHeader(bytes, at);
+      if (header === 'incomplete') break;
+      this.#left -= header.cost;
+      this.#found = header.isOdd || this.#left < 0;
+      if (this.#found) return;
     }
     // Copied: the chunk is taken over by the decoder.
     this.#rest = Buffer.from(bytes.subarray(at === -1 ? startOfMagic(bytes) : at));
   }
 }
 
-/** Whether bytes that begin like a header are one with a valid checksum. */
-function hasChecksum(bytes: Buffer): boolean | 'incomplete' {
-  const flags = bytes[MAGIC.byteLength];
+/** What bytes that begin like a header are. */
+interface ReadHeader {
+  /** Whether it is a header with a valid checksum, or with a field that is too long. */
+  readonly isOdd: boolean;
+  /** What it has taken to see that, in bytes. */
+  readonly cost: number;
+}
+
+/** Reads bytes that begin like a header. The result depends on nothing but the bytes of the stream: replicas must agree. */
+function readHeader(stream: Buffer, start: number): ReadHeader | 'incomplete' {
+  const flags = stream[start + MAGIC.byteLength];
   if (flags === undefined) return 'incomplete';
-  if ((flags & CHECKSUM) === 0 || (flags & RESERVED) !== 0) return false;
+  if ((flags & CHECKSUM) === 0 || (flags & RESERVED) !== 0) return { isOdd: false, cost: 0 };
+  const bytes = stream.subarray(start);
   let end = FIXED_BYTES;
   if ((flags & EXTRA) !== 0) {
     if (bytes.byteLength < end + 2) return 'incomplete';
@@ -63,13 +83,14 @@ function hasChecksum(bytes: Buffer): boolean | 'incomplete' {
   for (const flag of [NAME, COMMENT]) {
     if ((flags & flag) === 0) continue;
     const zero = end >= bytes.byteLength ? -1 : bytes.indexOf(0, end);
-    // The same answer however the bytes come: replicas must agree.
-    if ((zero === -1 ? bytes.byteLength : zero) - end > MAX_FIELD_BYTES) return true;
+    const isTooLong = (zero === -1 ? bytes.byteLength : zero) - end > MAX_FIELD_BYTES;
+    if (isTooLong) return { isOdd: true, cost: 0 };
     if (zero === -1) return 'incomplete';
     end = zero + 1;
   }
   if (bytes.byteLength < end + 2) return 'incomplete';
-  return (crc32(bytes.subarray(0, end)) & 0xffff) === bytes.readUInt16LE(end);
+  const isOdd = (crc32(bytes.subarray(0, end)) & 0xffff) === bytes.readUInt16LE(end);
+  return { isOdd, cost: end + PLACE_BYTES };
 }
 
 /** Where the magic may begin at the end of bytes that do not have all of it. */
