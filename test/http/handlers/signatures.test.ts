@@ -58,6 +58,8 @@ const PATHS: readonly (readonly [what: string, path: (repository: string, host: 
   ['a registry in the path', (name, host) => `/registry/http/${host}/docker/team_${name}_1.tar`],
   ['a bundle', (name, host) => `/bundle.tar?image=${host}/team/signed:1&image=${host}/team/${name}:1`],
   ['a manifest', (name, host) => `/manifest/${host}/team/${name}:1`],
+  ['a config', (name, host) => `/manifest/${host}/team/${name}:1?type=config`],
+  ['a config below an index', (name, host) => `/manifest/${host}/team/${name}:all?type=config`],
   ['an index', (name, host) => `/manifest/${host}/team/${name}:all?type=index`],
   ['a descriptor', (name, host) => `/manifest/${host}/team/${name}:1?layout=iox`],
   ['a comparison', (name, host) => `/manifest/${host}/team/${name}:1?since=0`],
