@@ -1,7 +1,7 @@
 import { isPassthroughError, type PassthroughError } from '../../errors.ts';
 import { DESCRIPTOR_SHAPE, type Descriptor, parseDescriptor } from '../../image/descriptor.ts';
 import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.ts';
-import { fieldsOf, readJsonObject } from '../../image/json.ts';
+import { fieldsOf, type JsonFields, readJsonObject } from '../../image/json.ts';
 import { OCI_MANIFEST } from '../../image/media-type.ts';
 import type { Referrer } from '../../registry/referrers.ts';
 import { printable } from '../../util/printable.ts';
@@ -66,10 +66,13 @@ export interface FoundSignature {
 /** What signatures are judged by. */
 export type SearchRules = Omit<Judgement, 'digest'>;
 
-/** A layer of a manifest of signatures. */
-interface SignatureLayer {
-  readonly descriptor: Descriptor;
-  readonly signature: unknown;
+/** Which layers of a manifest are read. */
+interface LayerChoice {
+  /** The digest that is signed. */
+  readonly digest: Digest;
+  readonly isWanted: (mediaType: unknown) => boolean;
+  /** Whether the manifest must say that it is about the digest. */
+  readonly needsSubject: boolean;
 }
 
 /**
@@ -136,16 +139,18 @@ export class SignatureSearch {
     if (digestAlgorithm(digest) !== 'sha256') return;
     const tag = `sha256-${digestHex(digest)}.sig`;
     const name = `tag ${shortOf(tag)}.sig`;
-    const layers = await this.#fetch(name, () => this.#layers(tag, digest, false));
-    const signed = (layers ?? []).filter(({ descriptor }) => descriptor.mediaType === SIMPLE_SIGNING);
-    if (layers !== undefined && signed.length === 0) this.#note(name, 'it has no signatures');
-    for (const [at, { descriptor, signature }] of this.#first(signed)) {
+    const isWanted = (type: unknown) => type === SIMPLE_SIGNING;
+    const signed = await this.#fetch(name, () =>
+      this.#layers(tag, { digest, isWanted, needsSubject: false }),
+    );
+    if (signed?.length === 0) this.#note(name, 'it has no signatures');
+    for (const [at, layer] of this.#first(signed ?? [])) {
       const what = `signature ${at + 1} of ${name}`;
       const found = await this.#fetch(what, async () => {
         const evidence = {
           form: 'tag',
-          document: await this.#documents.blob(descriptor),
-          signature,
+          document: await this.#documents.blob(parseDescriptor(layer, 'layer')),
+          signature: fieldsOf(layer['annotations'])[SIGNATURE_ANNOTATION],
         } as const;
         return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
       });
@@ -177,20 +182,19 @@ export class SignatureSearch {
   }
 
   async #bundle(referrer: Referrer, digest: Digest): Promise<FoundSignature> {
-    const layers = await this.#layers(referrer, digest, true);
-    const [only, ...more] = layers.filter(({ descriptor }) => BUNDLE_TYPE.test(descriptor.mediaType));
+    const isWanted = (type: unknown) => typeof type === 'string' && BUNDLE_TYPE.test(type);
+    const [only, ...more] = await this.#layers(referrer, { digest, isWanted, needsSubject: true });
     if (only === undefined || more.length > 0) throw new DocumentFault('it does not have one bundle');
-    const document = await this.#documents.blob(only.descriptor);
+    const document = await this.#documents.blob(parseDescriptor(only, 'layer'));
     const evidence = { form: 'bundle', document } as const;
     return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
   }
 
-  /** The layers of a manifest of signatures. */
+  /** The layers of a manifest of signatures that have a wanted type. They are read one by one: one may be malformed. */
   async #layers(
     reference: string | Descriptor,
-    digest: Digest,
-    needsSubject: boolean,
-  ): Promise<readonly SignatureLayer[]> {
+    { digest, isWanted, needsSubject }: LayerChoice,
+  ): Promise<readonly JsonFields[]> {
     const { subject, layers } = await this.#documents.manifest(reference, (bytes) =>
       readJsonObject(bytes, MANIFEST_SHAPE, (why) => new DocumentFault(why)),
     );
@@ -198,11 +202,7 @@ export class SignatureSearch {
     if (named !== digest && (needsSubject || named !== undefined))
       throw new DocumentFault('its subject is another manifest');
     if (!Array.isArray(layers)) throw new DocumentFault('it has no layers');
-    // A layer beyond these is not looked at, so it need not be read.
-    return layers.slice(0, MAX_SIGNATURES + 1).map((layer: unknown, at) => ({
-      descriptor: parseDescriptor(layer, `layers[${at}]`),
-      signature: fieldsOf(fieldsOf(layer)['annotations'])[SIGNATURE_ANNOTATION],
-    }));
+    return layers.map(fieldsOf).filter(({ mediaType }) => isWanted(mediaType));
   }
 
   #first<T>(all: readonly T[]): readonly (readonly [at: number, one: T])[] {

@@ -61,6 +61,19 @@ describe('a signature counts', () => {
       inTag([payloadLayer(makePayload(digest, 'a', 'https://sigstore.dev/cosign/sign/v1'))]),
     ],
     ['beside a layer that is none', inTag([{ mediaType: 'text/plain', bytes: Buffer.from('x') }, good])],
+    [
+      'behind layers that are malformed, or no layers',
+      inTag(
+        ['x', 1].map((wrong) => signedLayer(payload, '', { descriptor: { digest: wrong } })).concat(good),
+      ),
+    ],
+    [
+      'behind 40 layers that are none',
+      inTag([
+        ...Array.from({ length: 40 }, () => ({ mediaType: 'text/plain', bytes: Buffer.from('x') })),
+        good,
+      ]),
+    ],
     ['in a bundle', inBundle(makeBundle(statement(), KEY))],
     [
       'in a bundle of an older version',
