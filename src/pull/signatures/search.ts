@@ -3,7 +3,7 @@ import { DESCRIPTOR_SHAPE, type Descriptor, parseDescriptor } from '../../image/
 import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.ts';
 import { fieldsOf, type JsonFields, readJsonObject } from '../../image/json.ts';
 import { OCI_MANIFEST } from '../../image/media-type.ts';
-import type { Referrer } from '../../registry/referrers.ts';
+import { PREDICATE_TYPE, type Referrer, type ReferrerList } from '../../registry/referrers.ts';
 import { printable } from '../../util/printable.ts';
 import { type BoundedDocuments, MAX_DOCUMENTS } from './bounded-documents.ts';
 import { type Evidence, type Judgement, judge } from './judge.ts';
@@ -36,6 +36,7 @@ const MAYBE_BUNDLES: readonly (string | RegExp)[] = [BUNDLE_TYPE, 'application/v
 const MANIFEST_SHAPE = {
   fields: {
     subject: { fields: DESCRIPTOR_SHAPE },
+    annotations: { fields: { [PREDICATE_TYPE]: 'scalar' } },
     layers: {
       items: {
         fields: { ...DESCRIPTOR_SHAPE, annotations: { fields: { [SIGNATURE_ANNOTATION]: 'scalar' } } },
@@ -130,7 +131,7 @@ export class SignatureSearch {
     // A registry that has got a referrers API may lack what was signed before.
     const tag = fallbackTag(digest);
     const fallback = `tag ${shortOf(tag)}`;
-    const index = await this.#fetch(fallback, () => this.#documents.index(tag));
+    const index = await this.#fetch(fallback, () => this.#documents.index(tag, mayBeSignature));
     if (index !== undefined) yield* this.#ofReferrers(digest, index, fallback);
   }
 
@@ -160,34 +161,42 @@ export class SignatureSearch {
 
   async *#ofReferrers(
     digest: Digest,
-    referrers: readonly Referrer[],
+    { referrers, listed, isCut }: ReferrerList,
     what: string,
   ): AsyncGenerator<FoundSignature, void, undefined> {
-    const bundles = referrers.filter((one) => mayBeSignature(one) && !this.#seen.has(one.digest));
-    if (bundles.length === 0) this.#note(what, `none of ${referrers.length} is a signature`);
+    this.#isCut ||= isCut;
+    const bundles = referrers.filter((one) => !this.#seen.has(one.digest));
+    if (referrers.length === 0) this.#note(what, `none of ${listed} is a signature`);
+    if (isCut) this.#note(what, `it has more than the ${listed} that were read`);
     // Those that say that they are one come first: attestations may be many.
     const sorted = bundles.toSorted((one, other) => rankOf(one) - rankOf(other));
-    for (const [, referrer] of this.#first(sorted)) {
+    let looked = 0;
+    for (const referrer of sorted) {
+      this.#isCut ||= looked === MAX_SIGNATURES;
+      if (looked === MAX_SIGNATURES) return;
       this.#seen.add(referrer.digest);
       const name = `bundle ${shortOf(referrer.digest)}`;
-      const found = await this.#fetch(name, () => this.#bundle(referrer, digest));
+      const found = await this.#fetch(name, async () => {
+        const bundle = await this.#bundle(referrer, digest);
+        looked += 1;
+        const evidence = { form: 'bundle', document: await this.#documents.blob(bundle) } as const;
+        return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
+      });
       if (found !== undefined) yield found;
     }
   }
 
-  async #referrers(digest: Digest): Promise<readonly Referrer[]> {
-    const listed = await this.#documents.referrers(digest);
+  async #referrers(digest: Digest): Promise<ReferrerList> {
+    const listed = await this.#documents.referrers(digest, mayBeSignature);
     if (listed === undefined) throw new DocumentFault('the registry does not list them');
     return listed;
   }
 
-  async #bundle(referrer: Referrer, digest: Digest): Promise<FoundSignature> {
+  async #bundle(referrer: Referrer, digest: Digest): Promise<Descriptor> {
     const isWanted = (type: unknown) => typeof type === 'string' && BUNDLE_TYPE.test(type);
     const [only, ...more] = await this.#layers(referrer, { digest, isWanted, needsSubject: true });
     if (only === undefined || more.length > 0) throw new DocumentFault('it does not have one bundle');
-    const document = await this.#documents.blob(parseDescriptor(only, 'layer'));
-    const evidence = { form: 'bundle', document } as const;
-    return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
+    return parseDescriptor(only, 'layer');
   }
 
   /** The layers of a manifest of signatures that have a wanted type. They are read one by one: one may be malformed. */
@@ -195,12 +204,16 @@ export class SignatureSearch {
     reference: string | Descriptor,
     { digest, isWanted, needsSubject }: LayerChoice,
   ): Promise<readonly JsonFields[]> {
-    const { subject, layers } = await this.#documents.manifest(reference, (bytes) =>
+    const { subject, annotations, layers } = await this.#documents.manifest(reference, (bytes) =>
       readJsonObject(bytes, MANIFEST_SHAPE, (why) => new DocumentFault(why)),
     );
     const named = fieldsOf(subject)['digest'];
     if (named !== digest && (needsSubject || named !== undefined))
       throw new DocumentFault('its subject is another manifest');
+    // The lists that cosign writes do not say it. A wrong word here only saves the look at the bundle.
+    const predicateType = fieldsOf(annotations)[PREDICATE_TYPE];
+    if (typeof predicateType === 'string' && ![SIGN_PREDICATE, ''].includes(predicateType))
+      throw new DocumentFault('it is an attestation, not a signature');
     if (!Array.isArray(layers)) throw new DocumentFault('it has no layers');
     return layers.map(fieldsOf).filter(({ mediaType }) => isWanted(mediaType));
   }

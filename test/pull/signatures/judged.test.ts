@@ -375,6 +375,39 @@ describe('a signature does not count', () => {
   });
 });
 
+describe('a signature behind attestations counts', () => {
+  const signed = bundleManifest(digest, makeBundle(statement(), KEY));
+  const predicateType = 'https://spdx.dev/Document';
+  const annotations = { 'dev.sigstore.bundle.predicateType': predicateType };
+
+  test('where a list of 3000 says what they are', async () => {
+    const many = Array.from({ length: 3_000 }, (_, at) => ({
+      mediaType: signed.manifest.mediaType,
+      digest: `sha256:${String(at).padStart(64, '0')}`,
+      size: 1,
+      artifactType: BUNDLE,
+      annotations,
+    }));
+    const list = referrersIndex([signed], { artifactType: BUNDLE });
+    const index = JSON.parse(list.manifest.bytes.toString()) as { manifests: object[] };
+    const body = JSON.stringify({ ...index, manifests: [...many, ...index.manifests] });
+    await using scene = await startWith({}, { registry: { referrers: true } });
+    scene.registry.push(REPOSITORY, signed.manifest.digest, signed);
+    scene.registry.defects.failWith = { pattern: /referrers/, status: 200, body };
+    assert.equal(await scene.resolve(), digest);
+  });
+
+  test('where the manifests of 40 say it, as under the tag that cosign writes', async () => {
+    const bundle = makeBundle(statement({ predicateType }), KEY).toString();
+    const attested = Array.from({ length: 40 }, (_, at) =>
+      bundleManifest(digest, Buffer.from(bundle + ' '.repeat(at)), { annotations }),
+    );
+    await using scene = await startWith({ [FALLBACK]: referrersIndex([...attested, signed]) });
+    assert.equal(await scene.resolve(), digest);
+    assert.equal(scene.registry.countRequests(/GET .*blobs/), 1);
+  });
+});
+
 describe('a registry that offers any number of documents is left', () => {
   test('after 32 signatures of a tag', async () => {
     const payloads = Array.from({ length: 100 }, (_, at) => makePayload(digest, `registry.example/${at}`));
