@@ -238,7 +238,10 @@ export class SignatureVerifier {
     throw new PassthroughError(
       'IMAGE_NOT_SIGNED',
       `Cannot serve ${quoted(image)}: ${what} has no valid signature`,
-      { hints: [`Looked at ${search.reasons.join('; ')}`, `Keys that count: ${ofKeys}`] },
+      {
+        hints: [`Looked at ${search.reasons.join('; ')}`, `Keys that count: ${ofKeys}`],
+        ...(names !== undefined && { setting: 'signatureRepository' }),
+      },
     );
   }
 
