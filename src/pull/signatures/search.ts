@@ -46,12 +46,7 @@ const MANIFEST_SHAPE = {
 } as const;
 
 /** Failures that concern one document, so that others may still be valid. */
-const OF_DOCUMENT = [
-  'IMAGE_NOT_FOUND',
-  'IMAGE_TOO_LARGE',
-  'UNSUPPORTED_IMAGE',
-  'VERIFICATION_FAILED',
-] as const;
+const OF_DOCUMENT = ['IMAGE_TOO_LARGE', 'UNSUPPORTED_IMAGE', 'VERIFICATION_FAILED'] as const;
 
 /** Failures of a registry for one request. It may answer others. */
 const OF_REQUEST = ['REGISTRY_DENIED', 'REGISTRY_FAILED', 'REGISTRY_NOT_ALLOWED'] as const;
@@ -87,6 +82,7 @@ export class SignatureSearch {
   /** Bundles that were looked at. */
   readonly #seen = new Set<Digest>();
   #isCut = false;
+  #hasRejected = false;
   #failure: PassthroughError | undefined;
 
   constructor(rules: SearchRules, documents: BoundedDocuments) {
@@ -105,6 +101,11 @@ export class SignatureSearch {
         ? [`no more than ${MAX_SIGNATURES} of a kind and ${MAX_DOCUMENTS} documents are looked at`]
         : []),
     ];
+  }
+
+  /** Whether something was there, and does not count. */
+  get hasRejected(): boolean {
+    return this.#hasRejected;
   }
 
   /**
@@ -126,8 +127,11 @@ export class SignatureSearch {
   async *#candidates(digest: Digest): AsyncGenerator<FoundSignature, void, undefined> {
     yield* this.#ofTag(digest);
     const list = `referrers of ${shortOf(digest)}`;
-    const listed = await this.#fetch(list, () => this.#referrers(digest));
-    if (listed !== undefined) yield* this.#ofReferrers(digest, listed, list);
+    const listed = await this.#fetch(list, async () => ({
+      found: await this.#documents.referrers(digest, mayBeSignature),
+    }));
+    if (listed?.found !== undefined) yield* this.#ofReferrers(digest, listed.found, list);
+    else if (listed !== undefined) this.#note(list, 'the registry does not list them');
     // A registry that has got a referrers API may lack what was signed before.
     const tag = fallbackTag(digest);
     const fallback = `tag ${shortOf(tag)}`;
@@ -144,7 +148,7 @@ export class SignatureSearch {
     const signed = await this.#fetch(name, () =>
       this.#layers(tag, { digest, isWanted, needsSubject: false }),
     );
-    if (signed?.length === 0) this.#note(name, 'it has no signatures');
+    if (signed?.length === 0) this.#reject(name, 'it has no signatures');
     for (const [at, layer] of this.#first(signed ?? [])) {
       const what = `signature ${at + 1} of ${name}`;
       const found = await this.#fetch(what, async () => {
@@ -166,7 +170,7 @@ export class SignatureSearch {
   ): AsyncGenerator<FoundSignature, void, undefined> {
     this.#isCut ||= isCut;
     const bundles = referrers.filter((one) => !this.#seen.has(one.digest));
-    if (referrers.length === 0) this.#note(what, `none of ${listed} is a signature`);
+    if (referrers.length === 0) this.#reject(what, `none of ${listed} is a signature`);
     if (isCut) this.#note(what, `it has more than the ${listed} that were read`);
     // Those that say that they are one come first: attestations may be many.
     const sorted = bundles.toSorted((one, other) => rankOf(one) - rankOf(other));
@@ -184,12 +188,6 @@ export class SignatureSearch {
       });
       if (found !== undefined) yield found;
     }
-  }
-
-  async #referrers(digest: Digest): Promise<ReferrerList> {
-    const listed = await this.#documents.referrers(digest, mayBeSignature);
-    if (listed === undefined) throw new DocumentFault('the registry does not list them');
-    return listed;
   }
 
   async #bundle(referrer: Referrer, digest: Digest): Promise<Descriptor> {
@@ -223,6 +221,12 @@ export class SignatureSearch {
     return all.slice(0, MAX_SIGNATURES).map((one, at) => [at, one] as const);
   }
 
+  /** Notes why something that is there does not count. */
+  #reject(what: string, why: string): void {
+    this.#hasRejected = true;
+    this.#note(what, why);
+  }
+
   #note(what: string, why: string): void {
     this.#reasons.push(`${what}: ${why}`);
   }
@@ -233,10 +237,11 @@ export class SignatureSearch {
       try {
         return await work();
       } catch (error) {
-        if (error instanceof DocumentFault) this.#note(what, error.message);
-        else if (isPassthroughError(error, 'IMAGE_NOT_FOUND')) this.#note(what, 'not found');
-        else if (isPassthroughError(error, ...OF_DOCUMENT)) this.#note(what, error.message);
-        else throw error;
+        const isMissing = isPassthroughError(error, 'IMAGE_NOT_FOUND');
+        const isOfDocument = error instanceof DocumentFault || isPassthroughError(error, ...OF_DOCUMENT);
+        if (!isMissing && !isOfDocument) throw error;
+        if (isMissing) this.#note(what, 'not found');
+        else this.#reject(what, error.message);
         return undefined;
       }
     });
