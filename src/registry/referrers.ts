@@ -27,6 +27,8 @@ export interface ReferrerList {
   readonly listed: number;
   /** Whether there are more than were read. */
   readonly isCut: boolean;
+  /** Why a further page could not be read. */
+  readonly failure?: PassthroughError;
 }
 
 /** Annotation that cosign puts on the manifests of bundles. Registries repeat it in the lists of referrers. */
@@ -81,12 +83,13 @@ export type GetReferrerPage = (
 ) => Promise<ReferrerPage>;
 
 /**
- * Reads the referrers of a manifest page by page, up to the limits above: what lies beyond them is left out.
+ * Reads the referrers of a manifest page by page, up to the limits above: what lies beyond them is left out. What was read before a
+ * page that fails is kept, since it may have all that is wanted.
  *
  * @param first the first page; see {@link referrersBody}
  * @param isWanted others are left out, so that they take no place
  * @returns `undefined` if the registry has no referrers API
- * @throws PassthroughError `REGISTRY_FAILED` for a body that is no list, and for a next page at another place; what `getPage` throws
+ * @throws PassthroughError of the first page: `REGISTRY_FAILED` for a body that is no list; what `getPage` throws
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
  */
 export async function collectReferrers(
@@ -114,7 +117,8 @@ export async function collectReferrers(
     } catch (error) {
       const isMissing = isPassthroughError(error) && NO_REFERRERS_API.includes(error.details.registryStatus);
       if (isMissing && pages === 0) return undefined;
-      throw error;
+      if (!isPassthroughError(error) || listed === 0) throw error;
+      return { referrers, listed, isCut: true, failure: error };
     }
   }
   return { referrers, listed, isCut: isCut || url !== undefined };

@@ -87,12 +87,14 @@ describe('referrers', () => {
     assert.deepEqual([listed, isCut, asked.length], [20, true, 20]);
   });
 
-  test('at another place are not asked for', async () => {
-    for (const target of ['http://other/v2/', '/v2/other/repository'])
-      await refusal(
-        collect([{ body: bytesOf([]), link: `<${target}>; rel="next"` }]).result,
-        'REGISTRY_FAILED',
-      );
+  test('at another place are not asked for, and those before it are kept with the failure', async () => {
+    for (const target of ['http://other/v2/', '/v2/other/repository']) {
+      const link = `<${target}>; rel="next"`;
+      await refusal(collect([{ body: bytesOf([]), link }]).result, 'REGISTRY_FAILED');
+      const { asked, result } = collect([{ body: bytesOf([entry(1)]), link }]);
+      const { referrers = [], failure } = (await result) ?? {};
+      assert.deepEqual([referrers.length, failure?.code, asked.length], [1, 'REGISTRY_FAILED', 1]);
+    }
   });
 
   for (const body of [Buffer.from('<html>'), Buffer.from('[]'), Buffer.from('{}'), bytesOf('x')])

@@ -165,19 +165,19 @@ export class SignatureSearch {
 
   async *#ofReferrers(
     digest: Digest,
-    { referrers, listed, isCut }: ReferrerList,
+    { referrers, listed, isCut, failure }: ReferrerList,
     what: string,
   ): AsyncGenerator<FoundSignature, void, undefined> {
     this.#isCut ||= isCut;
     const bundles = referrers.filter((one) => !this.#seen.has(one.digest));
     if (referrers.length === 0) this.#reject(what, `none of ${listed} is a signature`);
-    if (isCut) this.#note(what, `it has more than the ${listed} that were read`);
+    if (isCut && failure === undefined) this.#note(what, `it has more than the ${listed} that were read`);
     // Those that say that they are one come first: attestations may be many.
     const sorted = bundles.toSorted((one, other) => rankOf(one) - rankOf(other));
     let looked = 0;
     for (const referrer of sorted) {
       this.#isCut ||= looked === MAX_SIGNATURES;
-      if (looked === MAX_SIGNATURES) return;
+      if (looked === MAX_SIGNATURES) break;
       this.#seen.add(referrer.digest);
       const name = `bundle ${shortOf(referrer.digest)}`;
       const found = await this.#fetch(name, async () => {
@@ -188,6 +188,7 @@ export class SignatureSearch {
       });
       if (found !== undefined) yield found;
     }
+    if (failure !== undefined) await this.#fetch(what, () => Promise.reject(failure));
   }
 
   async #bundle(referrer: Referrer, digest: Digest): Promise<Descriptor> {

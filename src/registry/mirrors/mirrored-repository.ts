@@ -96,14 +96,15 @@ export class MirroredRepository implements Repository {
     return (await this.#first(ask, (head) => head !== undefined, signal)).value;
   }
 
-  /** A mirror without the API, or whose list has nothing that is wanted, may only lack what the registry has. */
+  /** A mirror without the API, or whose list is broken or has nothing that is wanted, may only lack what the registry has. */
   async getReferrers(
     digest: Digest,
     isWanted: IsWanted,
     signal: AbortSignal,
   ): ReturnType<Repository['getReferrers']> {
     const ask = (source: Repository) => source.getReferrers(digest, isWanted, signal);
-    const isAnswer = (list: ReferrerList | undefined) => (list?.referrers.length ?? 0) > 0;
+    const isAnswer = (list: ReferrerList | undefined) =>
+      list?.failure === undefined && (list?.referrers.length ?? 0) > 0;
     return (await this.#first(ask, isAnswer, signal)).value;
   }
 

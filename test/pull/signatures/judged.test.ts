@@ -408,6 +408,25 @@ describe('a signature behind attestations counts', () => {
   });
 });
 
+describe('a list of referrers whose second page fails', () => {
+  const rows = [
+    ['serves the image that a signature on the first one is for', KEY, undefined],
+    ['is the error where none on the first one counts', STRANGER, 'REGISTRY_FAILED'],
+  ] as const;
+  for (const [name, key, code] of rows) {
+    test(name, async () => {
+      const signed = bundleManifest(digest, makeBundle(statement(), key));
+      const body = referrersIndex([signed], { artifactType: BUNDLE }).manifest.bytes.toString();
+      await using scene = await startWith({}, { registry: { referrers: true } });
+      scene.registry.push(REPOSITORY, signed.manifest.digest, signed);
+      const headers = { Link: '</elsewhere>; rel="next"' };
+      scene.registry.defects.failWith = { pattern: /referrers/, status: 200, headers, body };
+      if (code === undefined) assert.equal(await scene.resolve(), digest);
+      else await refusal(scene.resolve(), code);
+    });
+  }
+});
+
 describe('a registry that offers any number of documents is left', () => {
   test('after 32 signatures of a tag', async () => {
     const payloads = Array.from({ length: 100 }, (_, at) => makePayload(digest, `registry.example/${at}`));
