@@ -89,6 +89,7 @@ export type Setting =
   | 'serverCertificate'
   | 'tlsAtRegistry'
   | 'signatureKeys'
+  | 'signatureRepository'
   | 'trustedCertificates'
   | 'trustedRealms'
   | 'uncompressedBytes'

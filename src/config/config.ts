@@ -155,6 +155,15 @@ export function configWarnings(config: Config): readonly string[] {
       'SIGNATURE_REQUIRED_FOR names some repositories, and REGISTRY_ALLOWED_HOSTS is not set: by another name or address of ' +
         'the same registry, an image needs no signature; list the registries that may be asked',
     ],
+    ...signatures.requiredFor.map((pattern): readonly [boolean, string] => {
+      const [host = '', ...repository] = pattern.split('/');
+      const isHost = /[.:*]/.test(host) || host === 'localhost' || host === registry.defaultHost.name;
+      return [
+        repository.length > 0 && !isHost,
+        `SIGNATURE_REQUIRED_FOR has ${pattern}, which is for a registry whose host is ${host}; a pattern for Docker Hub begins ` +
+          'with docker.io/',
+      ];
+    }),
   ];
   return [...riskWarnings(config), ...warnings.filter(([isGiven]) => isGiven).map(([, message]) => message)];
 }

@@ -42,6 +42,10 @@ const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
     service: `It is one of ${VARIABLES.signatureKeys}`,
     commandLine: `It is one of --verify-key or ${VARIABLES.signatureKeys}`,
   },
+  signatureRepository: both(
+    'SIGNATURE_MATCH_REPOSITORY=yes: a signature must name this repository, which the bundles of cosign 3 do not; sign with ' +
+      '--new-bundle-format=false',
+  ),
   caCert: { commandLine: 'It is the file of --cacert' },
   clientCert: { commandLine: 'It is the file of --cert' },
   clientKey: { commandLine: 'It is the file of --key' },
@@ -152,6 +156,11 @@ const ROWS: readonly Row[] = [
     code: 'CANNOT_WRITE',
     when: ({ cause }) => NOT_ALLOWED.has(systemErrorCode(cause) ?? ''),
     commandLine: 'Name a file that this user may write',
+  },
+  {
+    code: 'IMAGE_NOT_SIGNED',
+    service: `Sign this digest with cosign sign --key, or add the public key of those who signed it to ${VARIABLES.signatureKeys}`,
+    commandLine: 'Sign this digest with cosign sign --key, or name the public key of those who signed it',
   },
   { code: 'REGISTRY_RATE_LIMITED', commandLine: 'Sign in with docker login, or wait' },
   { code: 'REGISTRY_TIMEOUT', commandLine: 'Check the way to the registry, and try again' },

@@ -58,17 +58,7 @@ export interface PullerSettings {
  * @throws PassthroughError `INVALID_REFERENCE`, `INVALID_REGISTRY`, `INVALID_PLATFORM`, `INVALID_CONFIGURATION`
  */
 export function pullerSettings(options: PullerOptions): PullerSettings {
-  const {
-    url,
-    scheme = 'https',
-    os,
-    arch,
-    username,
-    password,
-    namespace,
-    proxyEnv,
-    verifyKeys = [],
-  } = options;
+  const { url, scheme = 'https', os, arch, username, password, namespace, proxyEnv, verifyKeys } = options;
   const machine = machinePlatform();
   const { host, ...reference } = parseReference(url.replace(/^docker:\/\//, ''));
   // The scheme is checked also for Docker Hub, which is always asked over https.
@@ -82,13 +72,13 @@ export function pullerSettings(options: PullerOptions): PullerSettings {
     insecure,
   };
   tlsAgentSettings(tls);
-  checkKeys(verifyKeys);
+  if (verifyKeys !== undefined) checkKeys(verifyKeys);
   return {
     image: imageRequestAt(registry, reference),
     platform: parsePlatform(`${os ?? machine.os}/${arch ?? machine.architecture}`),
     isPlatformAsked: os !== undefined || arch !== undefined,
     service: {
-      signatures: { keys: verifyKeys },
+      signatures: { keys: verifyKeys ?? [] },
       registry: {
         credentials: {
           bearerToken: undefined,
@@ -117,6 +107,9 @@ function invalid(why: string): PassthroughError {
 
 /** Reads the keys once, so that a mistake is found now. The service reads them again when their files change. */
 function checkKeys(keys: readonly string[]): void {
+  // An empty list would verify nothing, and looks as if it did.
+  if (keys.length === 0)
+    throw new PassthroughError('INVALID_CONFIGURATION', 'Cannot use verifyKeys: it has no key');
   for (const { name, path, text, isPlainEd25519 } of keys.map(sourceOf))
     parseKeys(readPem(path, 'signatureKeys') ?? text, name, isPlainEd25519);
 }

@@ -1,9 +1,12 @@
 import { tmpdir, totalmem } from 'node:os';
 import type { IoxSettings } from '../archive/iox/settings.ts';
+import { PassthroughError } from '../errors.ts';
 import type { StaticCredentials } from '../registry/auth/credentials.ts';
 import type { RegistryAccessOptions } from '../registry/open-repository.ts';
+import { quoted } from '../util/printable.ts';
 import type { SemaphoreOptions } from '../util/semaphore.ts';
 import type { ImageLimits } from './limits.ts';
+import { parseRepositoryPattern } from './signatures/repositories.ts';
 import type { SignatureOptions, SignatureReport } from './signatures/verifier.ts';
 
 /** Registries, and the way to them. */
@@ -120,7 +123,11 @@ export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze<ResolvedOptions>({
 /** Bytes of the store unless a bound is given: tens of images, and never more than half of the file system. */
 const USUAL_STORE_BYTES = 10 * GIB;
 
-/** Fills in the defaults. */
+/**
+ * Fills in the defaults.
+ *
+ * @throws PassthroughError `INVALID_CONFIGURATION` for a pattern that no repository could fit
+ */
 export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
   const {
     onDamage = DEFAULT_OPTIONS.onDamage,
@@ -128,6 +135,8 @@ export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
     onKeyFault = DEFAULT_OPTIONS.onKeyFault,
     ...given
   } = options;
+  const { requiredFor: patterns = DEFAULT_OPTIONS.signatures.requiredFor } = given.signatures ?? {};
+  const requiredFor = patterns.map(patternOf);
   return Object.freeze({
     registry: { ...DEFAULT_OPTIONS.registry, ...given.registry },
     workspaceDirectory: given.workspaceDirectory ?? DEFAULT_OPTIONS.workspaceDirectory,
@@ -135,7 +144,7 @@ export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
     limits: { ...DEFAULT_OPTIONS.limits, ...given.limits },
     gzip: given.gzip ?? DEFAULT_OPTIONS.gzip,
     iox: { ...DEFAULT_OPTIONS.iox, ...given.iox },
-    signatures: { ...DEFAULT_OPTIONS.signatures, ...given.signatures },
+    signatures: { ...DEFAULT_OPTIONS.signatures, ...given.signatures, requiredFor },
     admission: { ...DEFAULT_OPTIONS.admission, ...given.admission },
     bufferedBytes: given.bufferedBytes ?? DEFAULT_OPTIONS.bufferedBytes,
     prepareTimeoutMs: given.prepareTimeoutMs ?? DEFAULT_OPTIONS.prepareTimeoutMs,
@@ -143,6 +152,17 @@ export function resolveOptions(options: ImageServiceOptions): ResolvedOptions {
     onSignature,
     onKeyFault,
   });
+}
+
+/** Reads a pattern of `signatures.requiredFor`. */
+function patternOf(text: string): string {
+  try {
+    return parseRepositoryPattern(text);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const message = `Cannot use pattern ${quoted(text)} for images that must be signed: ${why}`;
+    throw new PassthroughError('INVALID_CONFIGURATION', message, { cause });
+  }
 }
 
 /** The bound of the store on a file system of so many bytes. */

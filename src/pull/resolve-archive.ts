@@ -18,7 +18,8 @@ import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { GzipWay } from './options.ts';
 import { type ArchiveRequest, checkPackage, type ImageRequest, isPackage } from './request.ts';
 import { type ResolvedManifest, resolveManifest, signedDigests } from './resolve-manifest.ts';
-import type { SignatureSource, SignatureVerifier } from './signatures/verifier.ts';
+import type { SignatureSource } from './signatures/find-signature.ts';
+import type { SignatureVerifier } from './signatures/verifier.ts';
 
 /** An image whose manifest is verified, and the repository it came from, opened with the caller's credentials. */
 export interface ResolvedImage {

@@ -132,20 +132,23 @@ function releaseOf(held: DisposableStack): () => void {
 }
 
 /**
- * Fetches a manifest, byte for byte as the registry has it.
+ * Fetches a manifest, or the config that it names, byte for byte as the registry has it.
  *
- * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, and what the repository throws
+ * @param check throws if what has one of these digests may not be served
+ * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, and what the repository and `check` throw
  */
 export async function fetchManifest(
   image: OpenedImage,
   { type, platform }: ManifestChoice,
   signal: AbortSignal,
+  check: (digests: readonly Digest[]) => Promise<void>,
   options: Omit<ResolveOptions, 'artifacts'>,
 ): Promise<ServedManifest> {
   const withArtifacts = { ...options, artifacts: true };
   if (type !== 'index' && platform !== undefined) {
     const resolved = await resolveManifest(image, platform, signal, withArtifacts);
     using _ = { [Symbol.dispose]: () => resolved.release() };
+    await check(signedDigests(resolved));
     if (type === 'config') return await serveConfig(image, resolved, signal, options.documents);
     const content = resolved.content.retain();
     const { digest, manifest, indexDigest } = resolved;
@@ -154,25 +157,24 @@ export async function fetchManifest(
     return { digest, content, mediaType, isIndex: kind === 'index', ...chosen };
   }
   const { reference, repository } = image;
-  return await withSpan('resolve_manifest', { attributes: referenceAttributes(reference) }, async () => {
-    using held = new DisposableStack();
-    const { digest, content, contentType } = await repository.getManifest(nameOf(reference), signal);
-    held.defer(() => content.release());
-    const { kind, mediaType } = await parse(
-      { digest, content, contentType },
-      signal,
-      withArtifacts,
-      NO_ENTRIES,
-    );
+  using held = new DisposableStack();
+  const attributes = referenceAttributes(reference);
+  const served = await withSpan('resolve_manifest', { attributes }, async () => {
+    const fetched = await repository.getManifest(nameOf(reference), signal);
+    held.defer(() => fetched.content.release());
+    const { kind, mediaType } = await parse(fetched, signal, withArtifacts, NO_ENTRIES);
     if (type === 'index' && kind !== 'index') {
       throw new PassthroughError(
         'PLATFORM_NOT_FOUND',
         `Cannot show the index of ${quoted(formatReference(reference))}: it is for a single platform and has none`,
       );
     }
-    held.move();
+    const { digest, content } = fetched;
     return { digest, content, mediaType, isIndex: kind === 'index' };
   });
+  await check([served.digest]);
+  held.move();
+  return served;
 }
 
 /** The config of a manifest. Its media type is an author's word, which may be `text/html`: a browser would run it as a page. */
@@ -194,7 +196,7 @@ export function digestsOf({ digest, manifest }: VerifiedManifest) {
   return { manifest: digest, config: manifest.kind === 'index' ? undefined : manifest.config.digest };
 }
 
-/** The digests of a resolved image any of which may be signed: that of the index it was chosen from, and its own. */
+/** The digests any of which may be signed: of the index that an image was chosen from, and its own. */
 export function signedDigests({ digest, indexDigest }: Pick<ResolvedManifest, 'digest' | 'indexDigest'>) {
   return indexDigest === undefined ? [digest] : [indexDigest, digest];
 }

@@ -220,6 +220,15 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   );
 }
 
+/** Opens the repository of a pull at its registry alone; `undefined` where the registry has no mirrors. */
+export function openWithoutMirrors(
+  access: RegistryAccess,
+  options: OpenRepositoryOptions,
+): Repository | undefined {
+  const mirrors = access.mirrors?.all.of(options.host) ?? [];
+  return mirrors.length === 0 ? undefined : openRepository({ ...access, mirrors: undefined }, options);
+}
+
 /** What {@link openClient} opens. */
 interface ClientOptions
   extends Pick<OpenRepositoryOptions, 'host' | 'repository' | 'credential' | 'requiresClient'> {

@@ -16,8 +16,23 @@ export interface Referrer extends Descriptor {
   readonly predicateType: string;
 }
 
+/** Decides by what an entry says of itself, which is not proven, whether it is kept. */
+export type IsWanted = (referrer: Referrer) => boolean;
+
+/** A list of referrers, or a part of it. */
+export interface ReferrerList {
+  /** Those that are wanted. */
+  readonly referrers: readonly Referrer[];
+  /** How many entries were read. */
+  readonly listed: number;
+  /** Whether there are more than were read. */
+  readonly isCut: boolean;
+  /** Why a further page could not be read. */
+  readonly failure?: PassthroughError;
+}
+
 /** Annotation that cosign puts on the manifests of bundles. Registries repeat it in the lists of referrers. */
-const PREDICATE_TYPE = 'dev.sigstore.bundle.predicateType';
+export const PREDICATE_TYPE = 'dev.sigstore.bundle.predicateType';
 
 /** What is read of an entry. */
 const ENTRY_SHAPE = {
@@ -28,13 +43,13 @@ const ENTRY_SHAPE = {
   },
 } as const;
 
-/** Most referrers of a manifest that are read: signed images have a few, and one for each nightly scan makes hundreds. */
+/** Most wanted referrers of a manifest that are kept: signed images have a few. */
 export const MAX_REFERRERS = 1000;
 
-/** Most pages to read. */
+/** Most pages to read: an image that is scanned every night has hundreds of entries, and registries send 50 to 100 on a page. */
 export const MAX_REFERRER_PAGES = 20;
 
-/** Largest page, in bytes: {@link MAX_REFERRERS} entries of cosign have 350 KB. */
+/** Largest page, in bytes: 1000 entries of cosign have 350 KB. */
 export const MAX_REFERRERS_BYTES = 1024 * 1024;
 
 /**
@@ -56,7 +71,7 @@ export function referrersBody(place: RepositoryPlace, digest: Digest): WholeBody
 
 /** One page of referrers. */
 export interface ReferrerPage {
-  readonly value: readonly Referrer[];
+  readonly value: ReferrerList;
   /** Value of its `Link` header; empty if there is none. */
   readonly link: string;
 }
@@ -64,65 +79,81 @@ export interface ReferrerPage {
 /** Fetches a page, and reads its body with `parse`. */
 export type GetReferrerPage = (
   page: WholeBody,
-  parse: (bytes: Uint8Array) => readonly Referrer[],
+  parse: (bytes: Uint8Array) => ReferrerList,
 ) => Promise<ReferrerPage>;
 
 /**
- * Reads the referrers of a manifest page by page, up to the limits above: what lies beyond them is left out.
+ * Reads the referrers of a manifest page by page, up to the limits above: what lies beyond them is left out. What was read before a
+ * page that fails is kept, since it may have all that is wanted.
  *
  * @param first the first page; see {@link referrersBody}
+ * @param isWanted others are left out, so that they take no place
  * @returns `undefined` if the registry has no referrers API
- * @throws PassthroughError `REGISTRY_FAILED` for a body that is no list, and for a next page at another place; what `getPage` throws
+ * @throws PassthroughError of the first page: `REGISTRY_FAILED` for a body that is no list; what `getPage` throws
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
  */
 export async function collectReferrers(
   first: WholeBody,
+  isWanted: IsWanted,
   getPage: GetReferrerPage,
-): Promise<readonly Referrer[] | undefined> {
+): Promise<ReferrerList | undefined> {
   const { what, endpoint } = first;
   const refuse = (why: string, cause?: unknown) =>
     new PassthroughError('REGISTRY_FAILED', `Cannot read ${what}: ${why}`, { cause });
   const referrers: Referrer[] = [];
+  let listed = 0;
+  let isCut = false;
   let url: URL | undefined = endpoint.url;
   for (let pages = 0; url !== undefined && pages < MAX_REFERRER_PAGES; pages += 1) {
     try {
       const { value, link }: ReferrerPage = await getPage(
         { ...first, endpoint: { ...endpoint, url } },
-        (body) => parseReferrers(body, MAX_REFERRERS - referrers.length, refuse),
+        (body) => parseReferrers(body, { most: MAX_REFERRERS - referrers.length, isWanted, refuse }),
       );
-      referrers.push(...value);
-      url = referrers.length < MAX_REFERRERS ? nextPage(link, url, what) : undefined;
+      referrers.push(...value.referrers);
+      listed += value.listed;
+      isCut ||= value.isCut;
+      url = isCut ? undefined : nextPage(link, url, what);
     } catch (error) {
       const isMissing = isPassthroughError(error) && NO_REFERRERS_API.includes(error.details.registryStatus);
       if (isMissing && pages === 0) return undefined;
-      throw error;
+      if (!isPassthroughError(error) || listed === 0) throw error;
+      return { referrers, listed, isCut: true, failure: error };
     }
   }
-  return referrers;
+  return { referrers, listed, isCut: isCut || url !== undefined };
+}
+
+/** How a list is read. */
+export interface ReadList {
+  /** Further entries that are wanted are left out. */
+  readonly most: number;
+  readonly isWanted: IsWanted;
+  /** Makes the error for a document that is no index. */
+  readonly refuse: (why: string, cause?: unknown) => Error;
 }
 
 /**
  * Reads a list of referrers: an index. Malformed entries are left out, since others must not lose their signature by them.
  *
- * @param most further entries are left out
- * @param refuse makes the error for a document that is no index
  * @throws the error of `refuse`
  * @see https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#listing-referrers
  */
-export function parseReferrers(
-  bytes: Uint8Array,
-  most: number,
-  refuse: (why: string, cause?: unknown) => Error,
-): readonly Referrer[] {
+export function parseReferrers(bytes: Uint8Array, { most, isWanted, refuse }: ReadList): ReferrerList {
   const referrers: Referrer[] = [];
+  let listed = 0;
+  let isCut = false;
   const take = (item: unknown) => {
-    const referrer = referrers.length < most ? referrerOf(item) : undefined;
-    if (referrer !== undefined) referrers.push(referrer);
+    listed += 1;
+    const referrer = referrerOf(item);
+    if (referrer === undefined || !isWanted(referrer)) return;
+    if (referrers.length < most) referrers.push(referrer);
+    else isCut = true;
   };
   const shape = { fields: { manifests: { items: ENTRY_SHAPE, take } } };
   const { manifests } = readJsonObject(bytes, shape, refuse);
   if (!Array.isArray(manifests)) throw refuse('its manifests are not a list');
-  return referrers;
+  return { referrers, listed, isCut };
 }
 
 function referrerOf(item: unknown): Referrer | undefined {

@@ -16,7 +16,7 @@ import {
 import { firstToOpen, foreignUrl, MAX_FOREIGN_URLS } from './foreign-layer.ts';
 import type { HostPattern } from './host-pattern.ts';
 import { type FetchedBody, readContent, readStart, type WholeBody } from './read-bounded.ts';
-import { collectReferrers, referrersBody } from './referrers.ts';
+import { collectReferrers, type IsWanted, referrersBody } from './referrers.ts';
 import type { RegistryHost } from './registry-host.ts';
 import type { FetchedManifest, ManifestHead, Repository } from './repository.ts';
 import { errorFromResponse, isInconclusive, refusingHtml } from './response-error.ts';
@@ -142,8 +142,12 @@ export class RepositoryClient implements Repository {
     return collectTags(endpoint.url, getPage, `${body.what} of ${host.name}/${repository}`);
   }
 
-  getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
-    return collectReferrers(referrersBody(this.#place, digest), (page, parse) =>
+  getReferrers(
+    digest: Digest,
+    isWanted: IsWanted,
+    signal: AbortSignal,
+  ): ReturnType<Repository['getReferrers']> {
+    return collectReferrers(referrersBody(this.#place, digest), isWanted, (page, parse) =>
       this.#getPage(page, parse, signal),
     );
   }

@@ -1,7 +1,7 @@
 import type { Digest } from '../image/digest.ts';
 import type { Descriptor } from '../image/manifest.ts';
 import type { Content } from '../util/content.ts';
-import type { Referrer } from './referrers.ts';
+import type { IsWanted, ReferrerList } from './referrers.ts';
 
 /** A repository and its registry. */
 export interface RepositoryLocation {
@@ -64,12 +64,13 @@ export interface Repository {
   listTags(signal: AbortSignal): AsyncGenerator<readonly string[], void, undefined>;
 
   /**
-   * Lists the manifests that name a manifest as their subject, such as its signatures: the first thousand.
+   * Lists the manifests that name a manifest as their subject, such as its signatures.
    *
+   * @param isWanted others are counted only
    * @returns `undefined` if the registry has no referrers API. It may then have them as an index under a tag
    * @throws PassthroughError `REGISTRY_FAILED` also for a response that is no list; the errors of every method
    */
-  getReferrers(digest: Digest, signal: AbortSignal): Promise<readonly Referrer[] | undefined>;
+  getReferrers(digest: Digest, isWanted: IsWanted, signal: AbortSignal): Promise<ReferrerList | undefined>;
 
   /**
    * Fetches a whole config blob, or another small one, and verifies it.

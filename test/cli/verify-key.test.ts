@@ -59,6 +59,8 @@ describe('--verify-key', { concurrency: 2 }, () => {
     assert.equal(code, 4);
     assert.match(stderr, /^docker-http-passthrough: Cannot serve ".*": sha256:.* has no valid signature$/m);
     assert.match(stderr, /^Looked at signature 1 of tag .*: it is not signed by a key that counts; /m);
+    assert.match(stderr, /^Keys that count: "wrong\.pub" \(SHA-256 [a-f0-9]{64}\)$/m);
+    assert.match(stderr, /^Sign this digest with cosign sign --key, or name the public key/m);
     assert.ok(!(await readdir(folder.path)).includes('app.tar'));
   });
 

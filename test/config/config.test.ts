@@ -305,6 +305,16 @@ describe('warnings', () => {
     assert.deepEqual(first({ ...keys, SIGNATURE_POLICY: 'warn' }), ['SIGNATURE_POLICY']);
     assert.deepEqual(first(some), ['SIGNATURE_REQUIRED_FOR']);
     assert.deepEqual(first({ ...some, REGISTRY_ALLOWED_HOSTS: 'lab:5000' }), []);
+    const patterns = {
+      ...keys,
+      SIGNATURE_REQUIRED_FOR: 'library/nginx,docker.io/*',
+      REGISTRY_ALLOWED_HOSTS: 'lab',
+    };
+    assert.match(
+      warnings(patterns).join('\n'),
+      /^SIGNATURE_REQUIRED_FOR has library\/nginx, .* docker\.io\/$/,
+    );
+    assert.deepEqual(first({ ...patterns, REGISTRY_URL: 'http://lab:5000', REGISTRY_NAME: 'library' }), []);
   });
 
   test('mention credentials that belong to no registry', () => {

@@ -395,7 +395,12 @@ describe('verifyKeys', () => {
     await using scene = await start();
     const bad = join(scene.folder, 'bad.pub');
     await writeFile(bad, 'x');
-    for (const verifyKeys of [[bad], [join(scene.folder, 'missing.pub')], [makeSigningKey('ed25519').pem]])
+    for (const verifyKeys of [
+      [],
+      [bad],
+      [join(scene.folder, 'missing.pub')],
+      [makeSigningKey('ed25519').pem],
+    ])
       assert.throws(() => scene.puller('team/app:1', { verifyKeys }), { code: 'INVALID_CONFIGURATION' });
     scene.puller('team/app:1', { verifyKeys: [`ed25519:${makeSigningKey('ed25519').pem}`] });
   });

@@ -5,6 +5,7 @@ import type { Digest } from '../../src/image/digest.ts';
 import {
   collectReferrers,
   type GetReferrerPage,
+  type IsWanted,
   parseReferrers,
   referrersBody,
 } from '../../src/registry/referrers.ts';
@@ -19,15 +20,17 @@ const entry = (at: number) => ({
 });
 const bytesOf = (manifests: unknown) => Buffer.from(JSON.stringify({ schemaVersion: 2, manifests }));
 
+const ANY: IsWanted = () => true;
+
 /** Collects referrers from pages, and records their URLs. */
-function collect(pages: readonly { readonly body: Buffer; readonly link?: string }[]) {
+function collect(pages: readonly { readonly body: Buffer; readonly link?: string }[], isWanted = ANY) {
   const asked: string[] = [];
   const getPage: GetReferrerPage = async ({ endpoint }, parse) => {
     const { body, link = '' } = pages[asked.length] ?? assert.fail('no more pages');
     asked.push(endpoint.url.href);
     return { value: parse(body), link };
   };
-  return { asked, result: collectReferrers(referrersBody(PLACE, DIGEST), getPage) };
+  return { asked, result: collectReferrers(referrersBody(PLACE, DIGEST), isWanted, getPage) };
 }
 
 describe('referrers', () => {
@@ -40,10 +43,14 @@ describe('referrers', () => {
       },
       { body: bytesOf([entry(2)]) },
     ]);
-    assert.deepEqual(await result, [
-      { ...entry(1), artifactType: 'c/d', predicateType: 'https://x/sign' },
-      { ...entry(2), artifactType: '', predicateType: '' },
-    ]);
+    assert.deepEqual(await result, {
+      referrers: [
+        { ...entry(1), artifactType: 'c/d', predicateType: 'https://x/sign' },
+        { ...entry(2), artifactType: '', predicateType: '' },
+      ],
+      listed: 2,
+      isCut: false,
+    });
     const first = `http://registry/v2/team/app/referrers/${DIGEST}`;
     assert.deepEqual(asked, [first, `${first}?next=2`]);
   });
@@ -51,16 +58,43 @@ describe('referrers', () => {
   test('are a thousand at most', async () => {
     const many = Array.from({ length: 3_000 }, (_, at) => entry(at));
     const { asked, result } = collect([{ body: bytesOf(many), link: '<?a>; rel="next"' }]);
-    assert.equal((await result)?.length, 1000);
+    const { referrers = [], isCut } = (await result) ?? {};
+    assert.deepEqual([referrers.length, isCut], [1000, true]);
     assert.equal(asked.length, 1);
   });
 
-  test('at another place are not asked for', async () => {
-    for (const target of ['http://other/v2/', '/v2/other/repository'])
-      await refusal(
-        collect([{ body: bytesOf([]), link: `<${target}>; rel="next"` }]).result,
-        'REGISTRY_FAILED',
-      );
+  test('that are not wanted take no place', async () => {
+    const pages = Array.from({ length: 3 }, (_, page) => ({
+      body: bytesOf(Array.from({ length: 1000 }, (__, at) => entry(page * 1000 + at))),
+      link: page === 2 ? '' : `<?page=${page + 1}>; rel="next"`,
+    }));
+    const { asked, result } = collect(pages, ({ size }) => size % 1000 === 999);
+    const { referrers = [], ...rest } = (await result) ?? {};
+    assert.deepEqual(
+      [referrers.map(({ size }) => size), rest],
+      [[999, 1999, 2999], { listed: 3000, isCut: false }],
+    );
+    assert.equal(asked.length, 3);
+  });
+
+  test('on more than 20 pages are cut', async () => {
+    const pages = Array.from({ length: 21 }, (_, at) => ({
+      body: bytesOf([entry(at)]),
+      link: `<?page=${at}>; rel="next"`,
+    }));
+    const { asked, result } = collect(pages);
+    const { listed, isCut } = (await result) ?? {};
+    assert.deepEqual([listed, isCut, asked.length], [20, true, 20]);
+  });
+
+  test('at another place are not asked for, and those before it are kept with the failure', async () => {
+    for (const target of ['http://other/v2/', '/v2/other/repository']) {
+      const link = `<${target}>; rel="next"`;
+      await refusal(collect([{ body: bytesOf([]), link }]).result, 'REGISTRY_FAILED');
+      const { asked, result } = collect([{ body: bytesOf([entry(1)]), link }]);
+      const { referrers = [], failure } = (await result) ?? {};
+      assert.deepEqual([referrers.length, failure?.code, asked.length], [1, 'REGISTRY_FAILED', 1]);
+    }
   });
 
   for (const body of [Buffer.from('<html>'), Buffer.from('[]'), Buffer.from('{}'), bytesOf('x')])
@@ -84,7 +118,7 @@ describe('referrers', () => {
       const getPage: GetReferrerPage = async () => {
         throw new PassthroughError('REGISTRY_FAILED', 'x', { registryStatus });
       };
-      const result = collectReferrers(referrersBody(PLACE, DIGEST), getPage);
+      const result = collectReferrers(referrersBody(PLACE, DIGEST), ANY, getPage);
       if (isMissing) assert.equal(await result, undefined);
       else await refusal(result, 'REGISTRY_FAILED');
     });
@@ -99,9 +133,10 @@ test('malformed entries are left out', () => {
     entry(2),
     { ...entry(3), annotations: [], artifactType: 1 },
   ];
-  const read = parseReferrers(bytesOf(entries), 10, (why) => new Error(why));
+  const refuse = (why: string) => new Error(why);
+  const { referrers } = parseReferrers(bytesOf(entries), { most: 10, isWanted: ANY, refuse });
   assert.deepEqual(
-    read.map(({ size, artifactType }) => [size, artifactType]),
+    referrers.map(({ size, artifactType }) => [size, artifactType]),
     [
       [2, ''],
       [3, ''],

@@ -49,9 +49,11 @@ export function errorLines(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   if (!(error instanceof PassthroughError))
     return `${PROGRAM}: ${printableLines(text, MAX_LINE_LENGTH, MAX_LINES)}\n`;
-  const [hint] = hintsFor(error, 'commandLine');
+  const hints = hintsFor(error, 'commandLine');
+  // What was looked for explains what to do only together with the keys that count.
+  const shown = error.code === 'IMAGE_NOT_SIGNED' ? hints : hints.slice(0, 1);
   const cause = `${PROGRAM}: ${printable(messageFor(error, 'commandLine'), MAX_LINE_LENGTH)}`;
-  return [cause, ...(hint === undefined ? [] : [printable(hint, MAX_LINE_LENGTH)]), ''].join('\n');
+  return [cause, ...shown.map((hint) => printable(hint, MAX_LINE_LENGTH)), ''].join('\n');
 }
 
 /** Writes an error to standard error. A reader that has ended is no further error. */

@@ -3,6 +3,7 @@ import { type Digest, isDigest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { CredentialOwner } from '../../registry/auth/credentials.ts';
 import { isRegistryDown } from '../../registry/mirrors/outcome.ts';
+import type { IsWanted } from '../../registry/referrers.ts';
 import type { FetchedManifest, Repository, RepositoryLocation } from '../../registry/repository.ts';
 import type { Content } from '../../util/content.ts';
 import { KeyedSemaphore } from '../../util/semaphore.ts';
@@ -102,8 +103,12 @@ export class CachingRepository implements Repository {
     return this.#inner.listTags(signal);
   }
 
-  getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
-    return this.#inner.getReferrers(digest, signal);
+  getReferrers(
+    digest: Digest,
+    isWanted: IsWanted,
+    signal: AbortSignal,
+  ): ReturnType<Repository['getReferrers']> {
+    return this.#inner.getReferrers(digest, isWanted, signal);
   }
 
   openLayer(

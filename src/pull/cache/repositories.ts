@@ -6,7 +6,7 @@ import {
   ownerOf,
 } from '../../registry/auth/credentials.ts';
 import { locationOf } from '../../registry/mirrors/namespace.ts';
-import { openRepository, type RegistryAccess } from '../../registry/open-repository.ts';
+import { openRepository, openWithoutMirrors, type RegistryAccess } from '../../registry/open-repository.ts';
 import type { RegistryHost } from '../../registry/registry-host.ts';
 import type { ResolvedOptions } from '../options.ts';
 import type { ArchiveRequest, Call, ImageRequest, InspectCall } from '../request.ts';
@@ -54,6 +54,9 @@ export class Repositories {
         get repository() {
           return openRepository(access, place);
         },
+        get registry() {
+          return openWithoutMirrors(access, place);
+        },
         ...{ owner: ownerOf(credential), account },
       };
       return { location, repository, account, signatures };
@@ -64,12 +67,14 @@ export class Repositories {
   openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
     const { repository: name } = reference;
     const credential = this.#credentialFor(host, [host], access, name);
-    const repository = openRepository(this.#access, {
+    const place = {
       ...{ host, repository: name, credential, requiresClient: access.requiresClient },
       fixed: this.#registry.credentials,
-    });
+    };
+    const repository = openRepository(this.#access, place);
     const location = locationOf(host, name, this.#registry.namespace);
-    const source = { repository, owner: ownerOf(credential), account: accountOf(credential) };
+    const registry = openWithoutMirrors(this.#access, place);
+    const source = { repository, registry, owner: ownerOf(credential), account: accountOf(credential) };
     return { repository, signal, client, location, checked: { host, reference, location, source } };
   }
 

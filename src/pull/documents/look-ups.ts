@@ -16,7 +16,6 @@ import {
   type ManifestChoice,
   type ResolveOptions,
   type ServedManifest,
-  signedDigests,
 } from '../resolve-manifest.ts';
 import type { CheckedImage } from '../signatures/verifier.ts';
 import { type Comparison, compareWithBase } from '../update/compare.ts';
@@ -80,13 +79,9 @@ export class LookUps {
   manifest(image: OpenedImage, choice: ManifestChoice, call: ManifestCall): Promise<ServedManifest> {
     return this.#run(call, async (signal) => {
       const { resolving, store } = this.#options;
-      const { content, ...served } = await fetchManifest(image, choice, signal, resolving);
-      try {
-        await resolving.signatures?.check({ ...call.checked, digests: signedDigests(served) }, signal);
-      } catch (error) {
-        content.release();
-        throw error;
-      }
+      const check = async (digests: readonly Digest[]) =>
+        await resolving.signatures?.check({ ...call.checked, digests }, signal);
+      const { content, ...served } = await fetchManifest(image, choice, signal, check, resolving);
       const { origin, name } = call.location;
       const key = `served-manifest ${served.digest} ${origin} ${name}`;
       return { ...served, content: await shareFile(store, key, content) };

@@ -1,6 +1,12 @@
 import type { Descriptor } from '../../image/descriptor.ts';
 import type { Digest } from '../../image/digest.ts';
-import { MAX_REFERRERS, parseReferrers, type Referrer } from '../../registry/referrers.ts';
+import {
+  type IsWanted,
+  MAX_REFERRERS,
+  MAX_REFERRERS_BYTES,
+  parseReferrers,
+  type ReferrerList,
+} from '../../registry/referrers.ts';
 import type { Repository } from '../../registry/repository.ts';
 import type { Content } from '../../util/content.ts';
 import type { Documents } from '../../util/documents.ts';
@@ -40,28 +46,32 @@ export class BoundedDocuments {
    *
    * @throws DocumentFault for too many or too large documents; what `parse` and the repository throw
    */
-  async manifest<T>(reference: string | Descriptor, parse: (bytes: Uint8Array) => T): Promise<T> {
+  async manifest<T>(
+    reference: string | Descriptor,
+    parse: (bytes: Uint8Array) => T,
+    maxBytes = MAX_MANIFEST_BYTES,
+  ): Promise<T> {
     const { repository, documents, signal } = this.#source;
-    if (typeof reference !== 'string') checkSize(reference, MAX_MANIFEST_BYTES);
+    if (typeof reference !== 'string') checkSize(reference, maxBytes);
     this.#count();
     const { content } = await repository.getManifest(reference, signal);
     return await held(content, async () => {
-      checkSize(content, MAX_MANIFEST_BYTES);
+      checkSize(content, maxBytes);
       return await documents.use(content, 'a manifest of signatures', signal, parse);
     });
   }
 
   /** Fetches an index of referrers. @throws as {@link manifest} */
-  index(tag: string): Promise<readonly Referrer[]> {
-    return this.manifest(tag, (bytes) =>
-      parseReferrers(bytes, MAX_REFERRERS, (why) => new DocumentFault(why)),
-    );
+  index(tag: string, isWanted: IsWanted): Promise<ReferrerList> {
+    const refuse = (why: string) => new DocumentFault(why);
+    const parse = (bytes: Uint8Array) => parseReferrers(bytes, { most: MAX_REFERRERS, isWanted, refuse });
+    return this.manifest(tag, parse, MAX_REFERRERS_BYTES);
   }
 
   /** Lists the referrers of a manifest; see `Repository.getReferrers`. */
-  referrers(digest: Digest): Promise<readonly Referrer[] | undefined> {
+  referrers(digest: Digest, isWanted: IsWanted): Promise<ReferrerList | undefined> {
     const { repository, signal } = this.#source;
-    return repository.getReferrers(digest, signal);
+    return repository.getReferrers(digest, isWanted, signal);
   }
 
   /** Fetches a payload or a bundle. @throws as {@link manifest} */

@@ -34,8 +34,9 @@ export interface KeySource {
 interface ReadSource {
   readonly source: KeySource;
   readonly keys: readonly VerificationKey[];
-  /** Differs when the file has changed. */
-  readonly version: string;
+  readonly text: string;
+  /** Why the file cannot be used now. */
+  readonly fault?: string;
 }
 
 /** The keys that images may be signed with. Their files are read again when they have changed. */
@@ -85,18 +86,14 @@ export class KeyRing {
   }
 
   async #reread(known: ReadSource): Promise<ReadSource> {
-    const { source } = known;
-    if (source.path === undefined) return known;
-    let version = '';
     try {
-      version = await versionOf(source.path);
-      return version === known.version ? known : await read(source);
+      const now = await read(known.source, known);
+      return now.text === known.text && known.fault === undefined ? known : now;
     } catch (error) {
-      // Reported once for each change.
-      if (known.version === version) return known;
-      const why = error instanceof Error ? error.message : String(error);
-      this.#onFault(`${why}; its keys of before still count`);
-      return { ...known, version };
+      const fault = error instanceof Error ? error.message : String(error);
+      if (fault === known.fault) return known;
+      this.#onFault(`${fault}; its keys of before still count`);
+      return { ...known, fault };
     }
   }
 }
@@ -115,12 +112,15 @@ export function sourceOf(text: string, at: number): KeySource {
   return { isPlainEd25519, name: basename(rest), path: rest, text: '' };
 }
 
-async function read(source: KeySource): Promise<ReadSource> {
-  const { name, path, text, isPlainEd25519 } = source;
-  if (path === undefined) return { source, keys: parseKeys(text, name, isPlainEd25519), version: '' };
+/** @param before what was read last: the same text has the same keys */
+async function read(source: KeySource, before?: ReadSource): Promise<ReadSource> {
+  const { name, path, isPlainEd25519 } = source;
+  if (path === undefined)
+    return before ?? { source, keys: parseKeys(source.text, name, isPlainEd25519), text: source.text };
   try {
-    const version = await versionOf(path);
-    return { source, keys: parseKeys(await readFile(path, 'utf8'), name, isPlainEd25519), version };
+    const text = await readText(path);
+    const keys = text === before?.text ? before.keys : parseKeys(text, name, isPlainEd25519);
+    return { source, keys, text };
   } catch (cause) {
     // Where it stands, for the operator: its name alone goes to clients.
     const reason = isPassthroughError(cause) ? (cause.details.reason ?? cause.message) : reasonOf(cause);
@@ -132,13 +132,12 @@ async function read(source: KeySource): Promise<ReadSource> {
   }
 }
 
-/** What changes with a file: also when a symbolic link on the way to it is swapped, as Kubernetes does it. */
-async function versionOf(path: string): Promise<string> {
-  const found = await stat(path, { bigint: true });
-  const { dev, ino, size, mtimeNs } = found;
+/** Reads a file each time, since its size and times may be those of before: `cp -p` keeps them, and a right to read changes neither. */
+async function readText(path: string): Promise<string> {
+  const found = await stat(path);
   if (!found.isFile()) throw new Error('it is no file');
-  if (size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
-  return `${dev} ${ino} ${size} ${mtimeNs}`;
+  if (found.size > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
+  return await readFile(path, 'utf8');
 }
 
 function reasonOf(error: unknown): string {

@@ -17,18 +17,22 @@ const OFFICIAL = 'library/';
 /** What a pattern may hold: hosts, ports, repositories and wildcards. */
 const PATTERN = /^[a-z0-9._:[\]/*-]+$/;
 
+const EMPTY_COMPONENT = /^\/|\/\/|\/$/;
+
 /** Longest pattern, in characters. */
 const MAX_PATTERN_LENGTH = 512;
 
 /**
- * All names of a repository: `host/repository`, with every host that means the same registry. A rule that names one of them holds for
- * the repository, so that no spelling goes past it.
+ * All names of a repository: `host/repository`, with every host that means the same registry, and the name that the operator has
+ * given to it. A rule that names one of them holds for the repository, so that no spelling goes past it.
  */
-export function namesOf({ host: { origin }, repository, namespace }: NamedRepository): readonly string[] {
-  const hosts = [...hostsOf(origin), ...(namespace === undefined ? [] : hostsOf(`https://${namespace}`))];
-  const isOfHub = hosts.includes('docker.io') && repository.startsWith(OFFICIAL);
+export function namesOf({ host, repository, namespace }: NamedRepository): readonly string[] {
+  const given = [host.name, namespace].flatMap((name) => (name === undefined ? [] : `https://${name}`));
+  const isSame = (origin: string) => new URL(origin).host === new URL(host.origin).host;
+  const hosts = new Set([host.origin, ...given.filter((origin) => !isSame(origin))].flatMap(hostsOf));
+  const isOfHub = hosts.has('docker.io') && repository.startsWith(OFFICIAL);
   const repositories = isOfHub ? [repository, repository.slice(OFFICIAL.length)] : [repository];
-  return hosts.flatMap((host) => repositories.map((name) => `${host}/${name}`));
+  return [...hosts].flatMap((one) => repositories.map((name) => `${one}/${name}`));
 }
 
 function hostsOf(origin: string): readonly string[] {
@@ -38,7 +42,7 @@ function hostsOf(origin: string): readonly string[] {
 }
 
 /**
- * Checks a pattern.
+ * Checks a pattern. One that no repository could fit is refused: it looks as if it protected something.
  *
  *     pattern ::= [ host "/" ] repository        ; "*" stands for any text, also with slashes
  *
@@ -47,9 +51,16 @@ function hostsOf(origin: string): readonly string[] {
  */
 export function parseRepositoryPattern(text: string): string {
   const pattern = text.toLowerCase();
-  const isComplete = pattern.includes('/') || pattern.includes('*');
-  if (!isComplete || pattern.length > MAX_PATTERN_LENGTH || !PATTERN.test(pattern))
-    throw new Error('expected host/repository, such as ghcr.io/org/app or docker.io/*');
+  const refuse = (why: string) =>
+    new Error(`expected host/repository${why}, such as ghcr.io/org/app or docker.io/*`);
+  if (pattern.includes('://')) throw refuse(' without a scheme');
+  if (pattern.includes('@')) throw refuse(' without a digest');
+  const slash = pattern.indexOf('/');
+  const isComplete = slash !== -1 || pattern.includes('*');
+  if (!isComplete || pattern.length > MAX_PATTERN_LENGTH || !PATTERN.test(pattern)) throw refuse('');
+  if (EMPTY_COMPONENT.test(pattern)) throw refuse(' without empty parts');
+  // Behind the host, a colon begins a tag.
+  if (/:[^*/\]]*$/.test(slash === -1 ? pattern : pattern.slice(slash))) throw refuse(' without a tag');
   return pattern;
 }
 

@@ -1,9 +1,9 @@
 import { isPassthroughError, type PassthroughError } from '../../errors.ts';
 import { DESCRIPTOR_SHAPE, type Descriptor, parseDescriptor } from '../../image/descriptor.ts';
 import { type Digest, digestAlgorithm, digestHex } from '../../image/digest.ts';
-import { fieldsOf, readJsonObject } from '../../image/json.ts';
+import { fieldsOf, type JsonFields, readJsonObject } from '../../image/json.ts';
 import { OCI_MANIFEST } from '../../image/media-type.ts';
-import type { Referrer } from '../../registry/referrers.ts';
+import { PREDICATE_TYPE, type Referrer, type ReferrerList } from '../../registry/referrers.ts';
 import { printable } from '../../util/printable.ts';
 import { type BoundedDocuments, MAX_DOCUMENTS } from './bounded-documents.ts';
 import { type Evidence, type Judgement, judge } from './judge.ts';
@@ -36,6 +36,7 @@ const MAYBE_BUNDLES: readonly (string | RegExp)[] = [BUNDLE_TYPE, 'application/v
 const MANIFEST_SHAPE = {
   fields: {
     subject: { fields: DESCRIPTOR_SHAPE },
+    annotations: { fields: { [PREDICATE_TYPE]: 'scalar' } },
     layers: {
       items: {
         fields: { ...DESCRIPTOR_SHAPE, annotations: { fields: { [SIGNATURE_ANNOTATION]: 'scalar' } } },
@@ -45,12 +46,7 @@ const MANIFEST_SHAPE = {
 } as const;
 
 /** Failures that concern one document, so that others may still be valid. */
-const OF_DOCUMENT = [
-  'IMAGE_NOT_FOUND',
-  'IMAGE_TOO_LARGE',
-  'UNSUPPORTED_IMAGE',
-  'VERIFICATION_FAILED',
-] as const;
+const OF_DOCUMENT = ['IMAGE_TOO_LARGE', 'UNSUPPORTED_IMAGE', 'VERIFICATION_FAILED'] as const;
 
 /** Failures of a registry for one request. It may answer others. */
 const OF_REQUEST = ['REGISTRY_DENIED', 'REGISTRY_FAILED', 'REGISTRY_NOT_ALLOWED'] as const;
@@ -66,10 +62,13 @@ export interface FoundSignature {
 /** What signatures are judged by. */
 export type SearchRules = Omit<Judgement, 'digest'>;
 
-/** A layer of a manifest of signatures. */
-interface SignatureLayer {
-  readonly descriptor: Descriptor;
-  readonly signature: unknown;
+/** Which layers of a manifest are read. */
+interface LayerChoice {
+  /** The digest that is signed. */
+  readonly digest: Digest;
+  readonly isWanted: (mediaType: unknown) => boolean;
+  /** Whether the manifest must say that it is about the digest. */
+  readonly needsSubject: boolean;
 }
 
 /**
@@ -83,6 +82,7 @@ export class SignatureSearch {
   /** Bundles that were looked at. */
   readonly #seen = new Set<Digest>();
   #isCut = false;
+  #hasRejected = false;
   #failure: PassthroughError | undefined;
 
   constructor(rules: SearchRules, documents: BoundedDocuments) {
@@ -101,6 +101,11 @@ export class SignatureSearch {
         ? [`no more than ${MAX_SIGNATURES} of a kind and ${MAX_DOCUMENTS} documents are looked at`]
         : []),
     ];
+  }
+
+  /** Whether something was there, and does not count. */
+  get hasRejected(): boolean {
+    return this.#hasRejected;
   }
 
   /**
@@ -122,12 +127,15 @@ export class SignatureSearch {
   async *#candidates(digest: Digest): AsyncGenerator<FoundSignature, void, undefined> {
     yield* this.#ofTag(digest);
     const list = `referrers of ${shortOf(digest)}`;
-    const listed = await this.#fetch(list, () => this.#referrers(digest));
-    if (listed !== undefined) yield* this.#ofReferrers(digest, listed, list);
+    const listed = await this.#fetch(list, async () => ({
+      found: await this.#documents.referrers(digest, mayBeSignature),
+    }));
+    if (listed?.found !== undefined) yield* this.#ofReferrers(digest, listed.found, list);
+    else if (listed !== undefined) this.#note(list, 'the registry does not list them');
     // A registry that has got a referrers API may lack what was signed before.
     const tag = fallbackTag(digest);
     const fallback = `tag ${shortOf(tag)}`;
-    const index = await this.#fetch(fallback, () => this.#documents.index(tag));
+    const index = await this.#fetch(fallback, () => this.#documents.index(tag, mayBeSignature));
     if (index !== undefined) yield* this.#ofReferrers(digest, index, fallback);
   }
 
@@ -136,16 +144,18 @@ export class SignatureSearch {
     if (digestAlgorithm(digest) !== 'sha256') return;
     const tag = `sha256-${digestHex(digest)}.sig`;
     const name = `tag ${shortOf(tag)}.sig`;
-    const layers = await this.#fetch(name, () => this.#layers(tag, digest, false));
-    const signed = (layers ?? []).filter(({ descriptor }) => descriptor.mediaType === SIMPLE_SIGNING);
-    if (layers !== undefined && signed.length === 0) this.#note(name, 'it has no signatures');
-    for (const [at, { descriptor, signature }] of this.#first(signed)) {
+    const isWanted = (type: unknown) => type === SIMPLE_SIGNING;
+    const signed = await this.#fetch(name, () =>
+      this.#layers(tag, { digest, isWanted, needsSubject: false }),
+    );
+    if (signed?.length === 0) this.#reject(name, 'it has no signatures');
+    for (const [at, layer] of this.#first(signed ?? [])) {
       const what = `signature ${at + 1} of ${name}`;
       const found = await this.#fetch(what, async () => {
         const evidence = {
           form: 'tag',
-          document: await this.#documents.blob(descriptor),
-          signature,
+          document: await this.#documents.blob(parseDescriptor(layer, 'layer')),
+          signature: fieldsOf(layer['annotations'])[SIGNATURE_ANNOTATION],
         } as const;
         return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
       });
@@ -155,59 +165,67 @@ export class SignatureSearch {
 
   async *#ofReferrers(
     digest: Digest,
-    referrers: readonly Referrer[],
+    { referrers, listed, isCut, failure }: ReferrerList,
     what: string,
   ): AsyncGenerator<FoundSignature, void, undefined> {
-    const bundles = referrers.filter((one) => mayBeSignature(one) && !this.#seen.has(one.digest));
-    if (bundles.length === 0) this.#note(what, `none of ${referrers.length} is a signature`);
+    this.#isCut ||= isCut;
+    const bundles = referrers.filter((one) => !this.#seen.has(one.digest));
+    if (referrers.length === 0) this.#reject(what, `none of ${listed} is a signature`);
+    if (isCut && failure === undefined) this.#note(what, `it has more than the ${listed} that were read`);
     // Those that say that they are one come first: attestations may be many.
     const sorted = bundles.toSorted((one, other) => rankOf(one) - rankOf(other));
-    for (const [, referrer] of this.#first(sorted)) {
+    let looked = 0;
+    for (const referrer of sorted) {
+      this.#isCut ||= looked === MAX_SIGNATURES;
+      if (looked === MAX_SIGNATURES) break;
       this.#seen.add(referrer.digest);
       const name = `bundle ${shortOf(referrer.digest)}`;
-      const found = await this.#fetch(name, () => this.#bundle(referrer, digest));
+      const found = await this.#fetch(name, async () => {
+        const bundle = await this.#bundle(referrer, digest);
+        looked += 1;
+        const evidence = { form: 'bundle', document: await this.#documents.blob(bundle) } as const;
+        return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
+      });
       if (found !== undefined) yield found;
     }
+    if (failure !== undefined) await this.#fetch(what, () => Promise.reject(failure));
   }
 
-  async #referrers(digest: Digest): Promise<readonly Referrer[]> {
-    const listed = await this.#documents.referrers(digest);
-    if (listed === undefined) throw new DocumentFault('the registry does not list them');
-    return listed;
-  }
-
-  async #bundle(referrer: Referrer, digest: Digest): Promise<FoundSignature> {
-    const layers = await this.#layers(referrer, digest, true);
-    const [only, ...more] = layers.filter(({ descriptor }) => BUNDLE_TYPE.test(descriptor.mediaType));
+  async #bundle(referrer: Referrer, digest: Digest): Promise<Descriptor> {
+    const isWanted = (type: unknown) => typeof type === 'string' && BUNDLE_TYPE.test(type);
+    const [only, ...more] = await this.#layers(referrer, { digest, isWanted, needsSubject: true });
     if (only === undefined || more.length > 0) throw new DocumentFault('it does not have one bundle');
-    const document = await this.#documents.blob(only.descriptor);
-    const evidence = { form: 'bundle', document } as const;
-    return { key: judge(evidence, { ...this.#rules, digest }), digest, evidence };
+    return parseDescriptor(only, 'layer');
   }
 
-  /** The layers of a manifest of signatures. */
+  /** The layers of a manifest of signatures that have a wanted type. They are read one by one: one may be malformed. */
   async #layers(
     reference: string | Descriptor,
-    digest: Digest,
-    needsSubject: boolean,
-  ): Promise<readonly SignatureLayer[]> {
-    const { subject, layers } = await this.#documents.manifest(reference, (bytes) =>
+    { digest, isWanted, needsSubject }: LayerChoice,
+  ): Promise<readonly JsonFields[]> {
+    const { subject, annotations, layers } = await this.#documents.manifest(reference, (bytes) =>
       readJsonObject(bytes, MANIFEST_SHAPE, (why) => new DocumentFault(why)),
     );
     const named = fieldsOf(subject)['digest'];
     if (named !== digest && (needsSubject || named !== undefined))
       throw new DocumentFault('its subject is another manifest');
+    // The lists that cosign writes do not say it. A wrong word here only saves the look at the bundle.
+    const predicateType = fieldsOf(annotations)[PREDICATE_TYPE];
+    if (typeof predicateType === 'string' && ![SIGN_PREDICATE, ''].includes(predicateType))
+      throw new DocumentFault('it is an attestation, not a signature');
     if (!Array.isArray(layers)) throw new DocumentFault('it has no layers');
-    // A layer beyond these is not looked at, so it need not be read.
-    return layers.slice(0, MAX_SIGNATURES + 1).map((layer: unknown, at) => ({
-      descriptor: parseDescriptor(layer, `layers[${at}]`),
-      signature: fieldsOf(fieldsOf(layer)['annotations'])[SIGNATURE_ANNOTATION],
-    }));
+    return layers.map(fieldsOf).filter(({ mediaType }) => isWanted(mediaType));
   }
 
   #first<T>(all: readonly T[]): readonly (readonly [at: number, one: T])[] {
     this.#isCut ||= all.length > MAX_SIGNATURES;
     return all.slice(0, MAX_SIGNATURES).map((one, at) => [at, one] as const);
+  }
+
+  /** Notes why something that is there does not count. */
+  #reject(what: string, why: string): void {
+    this.#hasRejected = true;
+    this.#note(what, why);
   }
 
   #note(what: string, why: string): void {
@@ -220,10 +238,11 @@ export class SignatureSearch {
       try {
         return await work();
       } catch (error) {
-        if (error instanceof DocumentFault) this.#note(what, error.message);
-        else if (isPassthroughError(error, 'IMAGE_NOT_FOUND')) this.#note(what, 'not found');
-        else if (isPassthroughError(error, ...OF_DOCUMENT)) this.#note(what, error.message);
-        else throw error;
+        const isMissing = isPassthroughError(error, 'IMAGE_NOT_FOUND');
+        const isOfDocument = error instanceof DocumentFault || isPassthroughError(error, ...OF_DOCUMENT);
+        if (!isMissing && !isOfDocument) throw error;
+        if (isMissing) this.#note(what, 'not found');
+        else this.#reject(what, error.message);
         return undefined;
       }
     });

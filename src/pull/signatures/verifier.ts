@@ -1,25 +1,22 @@
 import type { Attributes, Span } from '@opentelemetry/api';
-import { isPassthroughError, PassthroughError } from '../../errors.ts';
+import { isPassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
 import { formatReference, type Reference } from '../../image/reference.ts';
-import type { CredentialOwner } from '../../registry/auth/credentials.ts';
 import type { RegistryHost } from '../../registry/registry-host.ts';
-import type { Repository, RepositoryLocation } from '../../registry/repository.ts';
+import type { RepositoryLocation } from '../../registry/repository.ts';
 import { instruments } from '../../telemetry/metrics.ts';
 import { withSpan } from '../../telemetry/span.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
 import type { Documents } from '../../util/documents.ts';
-import { quoted } from '../../util/printable.ts';
 import { KeyedSemaphore } from '../../util/semaphore.ts';
 import { SingleFlight } from '../../util/single-flight.ts';
 import { referenceAttributes } from '../image-attributes.ts';
-import { BoundedDocuments } from './bounded-documents.ts';
 import type { EvidenceStore } from './evidence-store.ts';
+import { findSignature, type SignatureSource } from './find-signature.ts';
 import { type Evidence, judge } from './judge.ts';
 import type { KeyRing, KeySet } from './key-ring.ts';
 import type { VerificationKey } from './keys.ts';
 import { isRequired, namesOf } from './repositories.ts';
-import { SignatureSearch } from './search.ts';
 import { DocumentFault } from './strict-json.ts';
 
 /** Whose images must be signed, and with which keys. */
@@ -63,14 +60,6 @@ export interface CheckedImage {
   readonly digests: readonly Digest[];
 }
 
-/** Where the signatures of an image are. */
-export interface SignatureSource {
-  /** Opened with the credentials that the image was resolved with, and without a cache. */
-  readonly repository: Repository;
-  readonly owner: CredentialOwner;
-  readonly account: string | undefined;
-}
-
 /** What a {@link SignatureVerifier} is made from. */
 export interface SignatureVerifierOptions {
   readonly rules: Omit<SignatureOptions, 'keys'>;
@@ -92,9 +81,6 @@ type Remembered = Verified | { readonly untilMs: number; readonly form?: undefin
 
 /** Most digests that are remembered: some 400 bytes each. */
 const MAX_REMEMBERED = 20_000;
-
-/** Longest time for one search, in milliseconds. It takes a few small requests to a registry. */
-const MAX_SEARCH_MS = 60_000;
 
 /** Most searches at one registry at once: requests for images without a signature must not overload it. */
 const MAX_SEARCHES = 16;
@@ -177,10 +163,10 @@ export class SignatureVerifier {
     names: readonly string[] | undefined,
     signal: AbortSignal,
   ): Promise<Verified> {
-    const { evidence, onReport } = this.#options;
+    const { documents, evidence, onReport } = this.#options;
     const { location, reference, source } = image;
     const kept = await this.#judgeKept(image, set, names);
-    const search = () => this.#search(image, set, names, signal);
+    const search = () => findSignature(image, { keys: set.keys, names }, documents, signal);
     const found = kept ?? (await this.#permits.run(location.origin, signal, search, location.name));
     const verified = { digest: found.digest, key: found.key, form: found.evidence.form };
     this.#remembered.set(keyOf(set.id, location, found.digest), verified);
@@ -213,33 +199,6 @@ export class SignatureVerifier {
       }
     }
     return undefined;
-  }
-
-  async #search(
-    { reference, source, digests }: CheckedImage,
-    { keys }: KeySet,
-    names: readonly string[] | undefined,
-    signal: AbortSignal,
-  ) {
-    const { documents } = this.#options;
-    // Not the tag: requests for other tags of the same image share the search, and its error.
-    const image = `${reference.registryName}/${reference.repository}`;
-    using limit = timeLimit(image);
-    const { repository } = source;
-    const both = AbortSignal.any([signal, limit.signal]);
-    const search = new SignatureSearch(
-      { keys, names },
-      new BoundedDocuments({ repository, documents, signal: both }),
-    );
-    const found = await search.find(digests);
-    if (found !== undefined) return found;
-    const ofKeys = keys.map(({ name, fingerprint }) => `${quoted(name)} (SHA-256 ${fingerprint})`).join(', ');
-    const what = digests.join(' or ');
-    throw new PassthroughError(
-      'IMAGE_NOT_SIGNED',
-      `Cannot serve ${quoted(image)}: ${what} has no valid signature`,
-      { hints: [`Looked at ${search.reasons.join('; ')}`, `Keys that count: ${ofKeys}`] },
-    );
   }
 
   /** Throws, unless what is not signed is only reported. */
@@ -280,15 +239,4 @@ function note(
     attributes['passthrough.signature.key.fingerprint'] = verified.key.fingerprint;
   }
   span.setAttributes(attributes);
-}
-
-/** Ends a search that a registry draws out. */
-function timeLimit(image: string): Disposable & { readonly signal: AbortSignal } {
-  const limit = new AbortController();
-  const message = `Cannot verify the signature of ${quoted(image)}: it took more than ${MAX_SEARCH_MS / 1000} s`;
-  const timer = setTimeout(
-    () => limit.abort(new PassthroughError('REGISTRY_TIMEOUT', message)),
-    MAX_SEARCH_MS,
-  );
-  return { signal: limit.signal, [Symbol.dispose]: () => clearTimeout(timer) };
 }

@@ -1,6 +1,7 @@
 import type { Digest } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
 import type { Content } from '../../util/content.ts';
+import type { IsWanted } from '../referrers.ts';
 import type { FetchedManifest, ManifestHead, Repository } from '../repository.ts';
 import type { MirrorHealth, MirrorOperation } from './mirror-health.ts';
 
@@ -29,8 +30,12 @@ export class GuardedRepository implements Repository {
     return this.#run('manifest', signal, ask, (head) => head !== undefined);
   }
 
-  getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
-    const ask = () => this.#inner.getReferrers(digest, signal);
+  getReferrers(
+    digest: Digest,
+    isWanted: IsWanted,
+    signal: AbortSignal,
+  ): ReturnType<Repository['getReferrers']> {
+    const ask = () => this.#inner.getReferrers(digest, isWanted, signal);
     return this.#run('manifest', signal, ask, (referrers) => referrers !== undefined);
   }
 

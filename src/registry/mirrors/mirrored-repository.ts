@@ -5,6 +5,7 @@ import { releaseChunk } from '../../streams/chunk.ts';
 import { verified } from '../../streams/verify.ts';
 import type { Content } from '../../util/content.ts';
 import { quoted } from '../../util/printable.ts';
+import type { IsWanted, ReferrerList } from '../referrers.ts';
 import type { FetchedManifest, ManifestHead, Repository } from '../repository.ts';
 import type { Circuit, Pass } from './circuit.ts';
 import {
@@ -95,10 +96,15 @@ export class MirroredRepository implements Repository {
     return (await this.#first(ask, (head) => head !== undefined, signal)).value;
   }
 
-  /** A mirror without the API, or with an empty list, may only lack what the registry has. */
-  async getReferrers(digest: Digest, signal: AbortSignal): ReturnType<Repository['getReferrers']> {
-    const ask = (source: Repository) => source.getReferrers(digest, signal);
-    const isAnswer = (referrers: readonly unknown[] = []) => referrers.length > 0;
+  /** A mirror without the API, or whose list is broken or has nothing that is wanted, may only lack what the registry has. */
+  async getReferrers(
+    digest: Digest,
+    isWanted: IsWanted,
+    signal: AbortSignal,
+  ): ReturnType<Repository['getReferrers']> {
+    const ask = (source: Repository) => source.getReferrers(digest, isWanted, signal);
+    const isAnswer = (list: ReferrerList | undefined) =>
+      list?.failure === undefined && (list?.referrers.length ?? 0) > 0;
     return (await this.#first(ask, isAnswer, signal)).value;
   }
 

@@ -22,10 +22,20 @@ import {
   type FakeRegistryOptions,
   startFakeRegistry,
 } from '../../support/fake-registry.ts';
+import type { Pushable } from '../../support/image.ts';
 import { basic } from '../../support/pair.ts';
 import { assertError, firstLine } from '../../support/reading.ts';
 import type { RequestOptions, TestService, TestServiceOptions } from '../../support/service.ts';
-import { makeSigningKey, signatureTags, signedByTag } from '../../support/signing.ts';
+import {
+  bundleManifest,
+  makeArtifact,
+  makeBundle,
+  makeSigningKey,
+  makeStatement,
+  referrersIndex,
+  signatureTags,
+  signedByTag,
+} from '../../support/signing.ts';
 import { recordSpans } from '../../support/span-recorder.ts';
 
 const RIGHT: RequestOptions = { headers: { authorization: basic('user', 'secret') } };
@@ -404,21 +414,35 @@ describe('the start', () => {
 
 describe('a signature of an image from a mirror', () => {
   const KEY = makeSigningKey();
-  const { tag } = signatureTags(APP.manifest.digest);
-  const rows: readonly [where: string, atRegistry: boolean, atMirror: boolean, status: number][] = [
-    ['at both', true, true, 200],
-    ['at the registry', true, false, 200],
-    ['at the mirror', false, true, 200],
-    ['nowhere', false, false, 403],
+  const { digest } = APP.manifest;
+  const { tag, fallback } = signatureTags(digest);
+  const GOOD = signedByTag(digest, KEY);
+  /** As a mirror has it that was filled before the key was changed. */
+  const OLD = signedByTag(digest, makeSigningKey());
+  const BILLS = referrersIndex([makeArtifact([])], { artifactType: 'application/spdx+json' });
+  type Signatures = Readonly<Record<string, Pushable>>;
+  const rows: readonly [where: string, atRegistry: Signatures, atMirror: Signatures, status: number][] = [
+    ['at both', { [tag]: GOOD }, { [tag]: GOOD }, 200],
+    ['at the registry', { [tag]: GOOD }, {}, 200],
+    ['at the mirror', {}, { [tag]: GOOD }, 200],
+    ['nowhere', {}, {}, 403],
+    ['at the registry, and an older one at the mirror', { [tag]: GOOD }, { [tag]: OLD }, 200],
+    ['at the registry, and what is none at the mirror', { [tag]: GOOD }, { [tag]: BILLS }, 200],
+    [
+      'at the registry, and an older list at the mirror',
+      { [fallback]: referrersIndex([bundleManifest(digest, makeBundle(makeStatement(digest), KEY))]) },
+      { [fallback]: BILLS },
+      200,
+    ],
+    ['that does not count at both', { [tag]: OLD }, { [tag]: OLD }, 403],
   ];
   for (const [where, atRegistry, atMirror, status] of rows) {
     test(`${where} gives ${status}`, async () => {
       await using mirrored = await startMirrored();
       const { registry, directory } = mirrored;
       const [mirror] = mirrored.mirrors;
-      const signature = signedByTag(APP.manifest.digest, KEY);
-      if (atRegistry) registry.push('team/app', tag, signature);
-      if (atMirror) mirror?.push('hub/team/app', tag, signature);
+      for (const [name, pushed] of Object.entries(atRegistry)) registry.push('team/app', name, pushed);
+      for (const [name, pushed] of Object.entries(atMirror)) mirror?.push('hub/team/app', name, pushed);
       const key = join(directory, 'release.pub');
       await writeFile(key, KEY.pem);
       await using service = await mirrored.start({ SIGNATURE_KEYS: key });
@@ -428,4 +452,13 @@ describe('a signature of an image from a mirror', () => {
       assert.equal(registry.countRequests(new RegExp(BASE_DIGEST)), 0, 'the mirror has the layer');
     });
   }
+
+  test('is looked for once at the registry where the mirror has none', async () => {
+    await using mirrored = await startMirrored();
+    const key = join(mirrored.directory, 'release.pub');
+    await writeFile(key, KEY.pem);
+    await using service = await mirrored.start({ SIGNATURE_KEYS: key });
+    assertError(await service.request(APP_FILE), 403, /^Image not signed: /);
+    assert.equal(mirrored.registry.countRequests(/GET .*\.sig/), 1);
+  });
 });

@@ -58,6 +58,8 @@ const PATHS: readonly (readonly [what: string, path: (repository: string, host: 
   ['a registry in the path', (name, host) => `/registry/http/${host}/docker/team_${name}_1.tar`],
   ['a bundle', (name, host) => `/bundle.tar?image=${host}/team/signed:1&image=${host}/team/${name}:1`],
   ['a manifest', (name, host) => `/manifest/${host}/team/${name}:1`],
+  ['a config', (name, host) => `/manifest/${host}/team/${name}:1?type=config`],
+  ['a config below an index', (name, host) => `/manifest/${host}/team/${name}:all?type=config`],
   ['an index', (name, host) => `/manifest/${host}/team/${name}:all?type=index`],
   ['a descriptor', (name, host) => `/manifest/${host}/team/${name}:1?layout=iox`],
   ['a comparison', (name, host) => `/manifest/${host}/team/${name}:1?since=0`],
@@ -95,6 +97,7 @@ test('the error says what was looked for, as text and as a document', async () =
   const text = reply.body.toString();
   assert.match(text, /\nLooked at tag sha256-[a-f0-9]{12}….sig: not found; /);
   assert.match(text, /\nKeys that count: "release.pub" \(SHA-256 [a-f0-9]{64}\)\n/);
+  assert.match(text, /\nSign this digest with cosign sign --key, or add .* to SIGNATURE_KEYS\n/);
   assert.match(text, /\nerror: IMAGE_NOT_SIGNED\n/);
   const json = await pair.request('/docker/team_app_1.tar', { headers: { accept: 'application/json' } });
   assert.equal(JSON.parse(json.body.toString()).code, 'IMAGE_NOT_SIGNED');
@@ -159,6 +162,16 @@ test('with SIGNATURE_POLICY=warn an image without a signature is served, and the
 test('SIGNATURE_REQUIRED_FOR leaves other repositories alone', async () => {
   await using pair = await start({ SIGNATURE_REQUIRED_FOR: 'ghcr.io/*, */team/other' });
   assert.equal((await pair.request('/docker/team_app_1.tar')).status, 200);
+});
+
+test('where a signature must name the repository, the error says so', async () => {
+  await using pair = await start({ SIGNATURE_MATCH_REPOSITORY: 'yes' });
+  const text = (await pair.request('/docker/team_signed_1.tar')).body.toString();
+  assert.match(
+    text,
+    /\nLooked at signature 1 of tag .*: it is for repository "registry\.example\/team\/app"; /,
+  );
+  assert.match(text, /\nSIGNATURE_MATCH_REPOSITORY=yes: a signature must name this repository, /);
 });
 
 test('a registry that fails to give signatures is the error, not the image', async () => {

@@ -61,6 +61,19 @@ describe('a signature counts', () => {
       inTag([payloadLayer(makePayload(digest, 'a', 'https://sigstore.dev/cosign/sign/v1'))]),
     ],
     ['beside a layer that is none', inTag([{ mediaType: 'text/plain', bytes: Buffer.from('x') }, good])],
+    [
+      'behind layers that are malformed, or no layers',
+      inTag(
+        ['x', 1].map((wrong) => signedLayer(payload, '', { descriptor: { digest: wrong } })).concat(good),
+      ),
+    ],
+    [
+      'behind 40 layers that are none',
+      inTag([
+        ...Array.from({ length: 40 }, () => ({ mediaType: 'text/plain', bytes: Buffer.from('x') })),
+        good,
+      ]),
+    ],
     ['in a bundle', inBundle(makeBundle(statement(), KEY))],
     [
       'in a bundle of an older version',
@@ -360,6 +373,58 @@ describe('a signature does not count', () => {
     );
     assert.match(details.hints?.[1] ?? '', /^Keys that count: "key 1" \(SHA-256 [a-f0-9]{64}\)$/);
   });
+});
+
+describe('a signature behind attestations counts', () => {
+  const signed = bundleManifest(digest, makeBundle(statement(), KEY));
+  const predicateType = 'https://spdx.dev/Document';
+  const annotations = { 'dev.sigstore.bundle.predicateType': predicateType };
+
+  test('where a list of 3000 says what they are', async () => {
+    const many = Array.from({ length: 3_000 }, (_, at) => ({
+      mediaType: signed.manifest.mediaType,
+      digest: `sha256:${String(at).padStart(64, '0')}`,
+      size: 1,
+      artifactType: BUNDLE,
+      annotations,
+    }));
+    const list = referrersIndex([signed], { artifactType: BUNDLE });
+    const index = JSON.parse(list.manifest.bytes.toString()) as { manifests: object[] };
+    const body = JSON.stringify({ ...index, manifests: [...many, ...index.manifests] });
+    await using scene = await startWith({}, { registry: { referrers: true } });
+    scene.registry.push(REPOSITORY, signed.manifest.digest, signed);
+    scene.registry.defects.failWith = { pattern: /referrers/, status: 200, body };
+    assert.equal(await scene.resolve(), digest);
+  });
+
+  test('where the manifests of 40 say it, as under the tag that cosign writes', async () => {
+    const bundle = makeBundle(statement({ predicateType }), KEY).toString();
+    const attested = Array.from({ length: 40 }, (_, at) =>
+      bundleManifest(digest, Buffer.from(bundle + ' '.repeat(at)), { annotations }),
+    );
+    await using scene = await startWith({ [FALLBACK]: referrersIndex([...attested, signed]) });
+    assert.equal(await scene.resolve(), digest);
+    assert.equal(scene.registry.countRequests(/GET .*blobs/), 1);
+  });
+});
+
+describe('a list of referrers whose second page fails', () => {
+  const rows = [
+    ['serves the image that a signature on the first one is for', KEY, undefined],
+    ['is the error where none on the first one counts', STRANGER, 'REGISTRY_FAILED'],
+  ] as const;
+  for (const [name, key, code] of rows) {
+    test(name, async () => {
+      const signed = bundleManifest(digest, makeBundle(statement(), key));
+      const body = referrersIndex([signed], { artifactType: BUNDLE }).manifest.bytes.toString();
+      await using scene = await startWith({}, { registry: { referrers: true } });
+      scene.registry.push(REPOSITORY, signed.manifest.digest, signed);
+      const headers = { Link: '</elsewhere>; rel="next"' };
+      scene.registry.defects.failWith = { pattern: /referrers/, status: 200, headers, body };
+      if (code === undefined) assert.equal(await scene.resolve(), digest);
+      else await refusal(scene.resolve(), code);
+    });
+  }
 });
 
 describe('a registry that offers any number of documents is left', () => {

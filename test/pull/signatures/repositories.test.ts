@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import {
   isIdentityOf,
+  isRequired,
   matchesPattern,
   namesOf,
   parseRepositoryPattern,
@@ -58,9 +59,33 @@ describe('a rule holds for a repository', () => {
   }
 });
 
-test('a pattern that can match nothing is refused', () => {
-  for (const text of ['ghcr.io', 'https://ghcr.io/x?y', 'ghcr.io/a b', '', `ghcr.io/${'a'.repeat(600)}`])
-    assert.throws(() => parseRepositoryPattern(text), /expected host\/repository/, text);
+test('the name that the operator gives to a registry is one of its names', () => {
+  const host = { ...registryHost('http', 'mirror:5000'), name: 'docker.io' };
+  const names = namesOf({ host, repository: 'library/nginx' });
+  for (const pattern of ['docker.io/nginx', 'index.docker.io/library/*', 'mirror:5000/*'])
+    assert.ok(isRequired([pattern], names), pattern);
+  assert.ok(!isRequired(['mirror/*'], names));
+});
+
+describe('a pattern that can match nothing is refused', () => {
+  const table: readonly [text: string, why: RegExp][] = [
+    ['ghcr.io', /^expected host\/repository, such as/],
+    ['ghcr.io/a b', /^expected host\/repository, such as/],
+    ['', /^expected host\/repository, such as/],
+    [`ghcr.io/${'a'.repeat(600)}`, /^expected host\/repository, such as/],
+    ['https://ghcr.io/org/*', /without a scheme/],
+    ['docker://ghcr.io/org/app', /without a scheme/],
+    [`ghcr.io/org/app@sha256:${'0'.repeat(64)}`, /without a digest/],
+    ['ghcr.io/org/app:1.2', /without a tag/],
+    ['lab:5000/app:1', /without a tag/],
+    ['ghcr.io/org/*:1', /without a tag/],
+    ['*:1.2', /without a tag/],
+    ['ghcr.io/', /without empty parts/],
+    ['/org/app', /without empty parts/],
+    ['ghcr.io//app', /without empty parts/],
+  ];
+  for (const [text, why] of table)
+    test(text, () => assert.throws(() => parseRepositoryPattern(text), { message: why }));
 });
 
 describe('an identity', () => {

@@ -91,6 +91,14 @@ describe('a signature is looked for', () => {
     assert.equal(scene.registry.countRequests(SIGNATURE_REQUESTS), 0);
   });
 
+  test('by patterns in any case, and by none that no repository could fit', async () => {
+    await using scene = await startScene({ signatures: { ...SIGNATURES, requiredFor: ['*/TEAM/*'] } });
+    await refusal(scene.resolve(), 'IMAGE_NOT_SIGNED');
+    const open = startScene({ signatures: { ...SIGNATURES, requiredFor: ['ghcr.io/org/app:1'] } });
+    const { message } = await refusal(open, 'INVALID_CONFIGURATION');
+    assert.match(message, /^Cannot use pattern "ghcr.io\/org\/app:1" .* without a tag/);
+  });
+
   test('before a manifest is given', async () => {
     await using scene = await startScene({ signatures: SIGNATURES });
     const ask = () =>
