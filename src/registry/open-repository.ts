@@ -4,6 +4,7 @@ import { AuthorizedTransport } from './auth/authorize.ts';
 import {
   type Credential,
   type CredentialOwner,
+  certainOwnerOf,
   ownerOf,
   type StaticCredentials,
 } from './auth/credentials.ts';
@@ -195,7 +196,7 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   const mirrors = access.mirrors?.all.of(host) ?? [];
   if (access.mirrors === undefined || mirrors.length === 0) return registry;
   const { tokens, mirrorAccounts, onSource, all } = access.mirrors;
-  const rights = { owner: ownerOf(credential), requiresClient };
+  const rights = { owner: certainOwnerOf(credential), requiresClient };
   const hasIdentity = showsCertificate(rights, mirrorAccounts);
   const wire = hasIdentity ? access.mirrors.wire : withoutIdentity(access.mirrors.wire);
   const sources = mirrors.map((mirror) => {

@@ -35,7 +35,8 @@ export class Repositories {
    *
    * @param hosts the registries of the request
    */
-  opener(hosts: readonly RegistryHost[], client: Omit<Call, 'signal'>): OpenRepository {
+  async opener(hosts: readonly RegistryHost[], client: Omit<Call, 'signal'>): Promise<OpenRepository> {
+    await this.#refreshFiles();
     return ({ host, reference: { repository: name } }) => {
       const credential = this.#credentialFor(host, hosts, client, name);
       const location = locationOf(host, name, this.#registry.namespace);
@@ -61,7 +62,8 @@ export class Repositories {
   }
 
   /** Opens the repository of an image without a cache, for a look-up. */
-  openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
+  async openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
+    await this.#refreshFiles();
     const { repository: name } = reference;
     const credential = this.#credentialFor(host, [host], access, name);
     const repository = openRepository(this.#access, {
@@ -79,6 +81,11 @@ export class Repositories {
       throw new PassthroughError('INTERNAL', 'Cannot look up an archive without images');
     const { host, reference } = image;
     return { signal, client, location: locationOf(host, reference.repository, this.#registry.namespace) };
+  }
+
+  /** Looks at files of credentials, since the request chooses among what they have now. */
+  async #refreshFiles(): Promise<void> {
+    await this.#registry.credentials.files?.refresh(false);
   }
 
   #credentialFor(

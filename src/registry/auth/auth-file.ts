@@ -101,16 +101,6 @@ export interface FileLookup extends Pick<LookupOptions, 'environment' | 'signal'
   readonly ask?: typeof askHelper | undefined;
 }
 
-/** Whether a file has an entry for a repository, or without one for any repository of the registry. */
-export function lists(
-  { auths, helpers }: AuthFile,
-  host: RegistryHost,
-  repository: string | undefined,
-): boolean {
-  const keys = [...auths.keys(), ...helpers.keys()];
-  return matchingKeys(keys, host, repository, {}).length > 0;
-}
-
 /**
  * Looks up the credentials of a repository in one file: see {@link credentialsFor}.
  *
@@ -155,7 +145,7 @@ interface Places {
 function placesIn(
   { auths, helpers, store }: AuthFile,
   host: RegistryHost,
-  repository: string,
+  repository: string | undefined,
   options: Pick<FileLookup, 'allowsPlainHttp' | 'isListOnly'>,
 ): Places {
   const keysOf = (entries: ReadonlyMap<string, unknown>) =>
@@ -178,13 +168,14 @@ export type FilePlace =
  * The places where {@link lookUp} looks in a file, in their order. No helper program is run.
  *
  * @param path of the file
+ * @param repository `undefined` for any repository of the registry
  * @throws what `fail` makes
  */
 export function filePlaces(
   file: AuthFile,
   path: string,
   host: RegistryHost,
-  repository: string,
+  repository: string | undefined,
   options: Pick<FileLookup, 'allowsPlainHttp' | 'isListOnly' | 'fail'>,
 ): readonly FilePlace[] {
   const { helper, keys } = placesIn(file, host, repository, options);
@@ -222,7 +213,7 @@ export async function placesFor(
 }
 
 /** Address of a registry for helper programs: that under which `docker login` stores it. */
-function serverOf({ origin }: RegistryHost): string {
+export function serverOf({ origin }: RegistryHost): string {
   return origin === DOCKER_HUB.origin ? DOCKER_HUB_SERVER : new URL(origin).host;
 }
 

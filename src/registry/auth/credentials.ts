@@ -31,11 +31,13 @@ export interface CredentialFiles {
    */
   refresh(now: boolean): Promise<void>;
   /**
-   * Whether the auth file has an entry for a repository.
+   * Whether the auth file may have credentials of a repository: in an entry, or from a helper program that it names for it.
    *
    * @param repository `undefined` for any repository of the registry
    */
   lists(host: RegistryHost, repository: string | undefined): boolean;
+  /** Whether it surely has some: a helper program may have none until it has given some. */
+  has(host: RegistryHost, repository: string | undefined): boolean;
   /**
    * Looks a repository up in the auth file.
    *
@@ -90,8 +92,8 @@ export type SettledCredential =
 /** The operator's credential from files, which may change while a pull lasts. */
 export interface ChangingCredential {
   readonly type: 'changing';
-  /** Whose it is as the files are now. */
-  readonly owner: 'none' | 'operator';
+  /** Whether there surely is one, as the files are now: see `CredentialFiles.has`. */
+  readonly isCertain: boolean;
   /**
    * The credential now.
    *
@@ -160,9 +162,11 @@ export function chooseCredential(
   const { files } = fixed;
   const chosen = first(SOURCES);
   if (files === undefined || ownerOf(chosen) === 'client') return chosen;
+  // A pull that begins without credentials ends without: what it gets is shared with all clients, and mirrors are chosen for it.
+  if (chosen.type === 'none' && !files.lists(host, repository)) return chosen;
   return {
     type: 'changing',
-    owner: chosen.type !== 'none' || files.lists(host, repository) ? 'operator' : 'none',
+    isCertain: chosen.type !== 'none' || files.has(host, repository),
     settle: async (signal, refused) => {
       await files.refresh(refused !== undefined);
       const before = first([staticBearer, listedInFile]);
@@ -258,8 +262,12 @@ export type CredentialOwner = 'none' | 'operator' | 'client';
 /** The owner of a credential. Answers to the operator's may be shared between clients, those to a client's may not. */
 export function ownerOf(credential: Credential): CredentialOwner {
   if (credential.type === 'none') return 'none';
-  if (credential.type === 'changing') return credential.owner;
   return credential.type === 'basic' && credential.source === 'client' ? 'client' : 'operator';
+}
+
+/** The owner of a credential that is surely there: `none` while a helper program may have none. */
+export function certainOwnerOf(credential: Credential): CredentialOwner {
+  return credential.type === 'changing' && !credential.isCertain ? 'none' : ownerOf(credential);
 }
 
 /** Key of {@link accountOf}, so that its result tells nothing about the password. */

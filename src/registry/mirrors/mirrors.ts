@@ -94,7 +94,7 @@ export function credentialAt(
 
 /** Whose rights a request has at the registry. */
 export interface RequestRights {
-  /** Owner of its credential for the registry. */
+  /** Owner of its credential for the registry, see `certainOwnerOf`. */
   readonly owner: CredentialOwner;
   /** Whether the client's right is what counts. */
   readonly requiresClient: boolean;
