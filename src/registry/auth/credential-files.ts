@@ -52,8 +52,8 @@ interface KeptAnswer {
   readonly answer: { readonly value: Answer } | undefined;
   /** Why the last run failed. */
   readonly failure: PassthroughError | undefined;
-  /** In milliseconds of `performance.now()`. */
-  readonly askedAt: number;
+  /** When the last run ended: one that takes too long must not be over when its pause begins. In milliseconds of `performance.now()`. */
+  readonly endedAt: number;
 }
 
 /** Settings of {@link OperatorFiles}. */
@@ -133,7 +133,7 @@ export class OperatorFiles implements CredentialFiles {
   async #ask(name: string, server: string, signal: AbortSignal, isRefused: boolean): Promise<Answer> {
     const key = keyOf(`docker-credential-${name}`, server);
     const kept = this.#answers.get(key);
-    const age = kept === undefined ? Number.POSITIVE_INFINITY : performance.now() - kept.askedAt;
+    const age = kept === undefined ? Number.POSITIVE_INFINITY : performance.now() - kept.endedAt;
     const isGood = isGiven(kept?.answer?.value) && kept?.failure === undefined;
     const isFresh = age < (isGood && !isRefused ? ANSWER_MS : PAUSE_MS);
     if (kept !== undefined && isFresh) return answerOf(kept);
@@ -142,17 +142,16 @@ export class OperatorFiles implements CredentialFiles {
         environment: this.#environment,
         signal: running,
         timeoutMs: HELPER_TIMEOUT_MS,
-        quotesOutput: false,
+        isUnattended: true,
       };
-      const askedAt = performance.now();
       try {
         const value = await askHelper(name, server, options);
-        this.#answers.set(key, { answer: { value }, failure: undefined, askedAt });
+        this.#answers.set(key, { answer: { value }, failure: undefined, endedAt: performance.now() });
         return value;
       } catch (error) {
         if (running.aborted || !(error instanceof PassthroughError)) throw error;
         this.onHelperFailure(error.message);
-        const failed = { answer: kept?.answer, failure: error, askedAt };
+        const failed = { answer: kept?.answer, failure: error, endedAt: performance.now() };
         this.#answers.set(key, failed);
         return answerOf(failed);
       }

@@ -205,7 +205,7 @@ describe('an auth file of the service', () => {
 
 describe('a helper of the service', () => {
   /** Starts a registry and a service whose helper is this script. */
-  async function start(script: string) {
+  async function start(script: string, onFailure: () => void = () => undefined) {
     const folder = await makeAuthFolder();
     const server = await startRegistry({ auth: { mode: 'basic' } });
     await folder.addHelper('cloud', script);
@@ -220,7 +220,10 @@ describe('a helper of the service', () => {
     const failures: string[] = [];
     const { operator } = config.files ?? {};
     assert.ok(operator);
-    operator.onHelperFailure = (message) => void failures.push(message);
+    operator.onHelperFailure = (message) => {
+      failures.push(message);
+      onFailure();
+    };
     const host = registryHost('http', server.host);
     const access = openAccess();
     return {
@@ -249,6 +252,17 @@ describe('a helper of the service', () => {
       await assert.rejects(scene.pull(), { code: 'INVALID_CONFIGURATION', message });
     assert.deepEqual(scene.failures, [message]);
     assert.equal(scene.server.requests.length, 0);
+  });
+
+  test('that fails only after its time limit is not run for the next request, either', async (t) => {
+    let lateMs = 0;
+    const now = performance.now.bind(performance);
+    t.mock.method(performance, 'now', () => now() + lateMs);
+    await using scene = await start('exit 3\n', () => {
+      lateMs += 20_000;
+    });
+    for (let request = 0; request < 3; request += 1) await assert.rejects(scene.pull());
+    assert.equal(scene.failures.length, 1);
   });
 
   test('gets what helpers of clouds need, and none of the variables of the service', async () => {
