@@ -11,7 +11,6 @@ import {
 import { TokenSource } from './auth/token.ts';
 import type { HostPattern } from './host-pattern.ts';
 import { GuardedRepository } from './mirrors/guarded-repository.ts';
-import { namespaceOf, repositoryAt } from './mirrors/mirror-rules.ts';
 import { MirroredRepository } from './mirrors/mirrored-repository.ts';
 import {
   credentialAt,
@@ -20,6 +19,7 @@ import {
   MIRROR_RETRY,
   type MirrorOptions,
   Mirrors,
+  placeAt,
   showsCertificate,
 } from './mirrors/mirrors.ts';
 import { checkNamespace, locationOf, namespaceFor } from './mirrors/namespace.ts';
@@ -200,17 +200,18 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   const hasIdentity = showsCertificate(rights, mirrorAccounts);
   const wire = hasIdentity ? access.mirrors.wire : withoutIdentity(access.mirrors.wire);
   const sources = mirrors.map((mirror) => {
-    const name = repositoryAt(mirror, repository);
+    const place = placeAt(mirror, host, repository);
+    const { repository: name, namespace } = place;
     const account = credentialAt(mirror, name, fixed);
-    const place = { host: mirror.host, repository: name, credential: account, namespace: namespaceOf(host) };
-    const client = openClient({ ...access, wire, tokens, retry: MIRROR_RETRY }, place);
-    const guarded = new GuardedRepository(client, mirror.health, name);
-    const at = { origin: mirror.host.origin, name: `${name}?ns=${place.namespace}` };
+    const request = { host: mirror.host, repository: name, credential: account, namespace };
+    const client = openClient({ ...access, wire, tokens, retry: MIRROR_RETRY }, request);
+    const guarded = new GuardedRepository(client, mirror.health, place);
+    const at = { origin: mirror.host.origin, name: `${name}?ns=${namespace}` };
     return {
       name: mirror.url,
       repository: around(guarded, { location: at, owner: ownerOf(account) }),
       health: mirror.health,
-      isPassable: () => mirror.health.isPassable(name),
+      isPassable: () => mirror.health.isPassable(place),
       isTrusted: isTrusted(ownerOf(account), rights, mirrorAccounts),
     };
   });

@@ -77,8 +77,9 @@ export function parseEntry(entry: unknown, fail: Fail): BasicCredentials | Ident
   return { username, password };
 }
 
-/** Decodes `auth`: base64 of user name, colon and password. Some tools pad it with zero bytes. */
-function decodeAuth(auth: string, fail: Fail): BasicCredentials {
+/** Decodes `auth`: base64 of user name, colon and password. Some tools pad it with zero bytes, and `base64` breaks its lines. */
+function decodeAuth(wrapped: string, fail: Fail): BasicCredentials {
+  const auth = wrapped.replace(/[\r\n]/g, '');
   if (!/^[a-z0-9+/_-]+={0,2}$/i.test(auth)) throw fail('has a field auth that is not base64');
   const text = Buffer.from(auth, 'base64').toString('utf8');
   const colon = text.indexOf(':');

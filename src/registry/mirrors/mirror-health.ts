@@ -23,10 +23,17 @@ export interface MirrorReport {
   readonly isRecovered?: boolean;
 }
 
-/** One request to a mirror. */
-export interface MirrorRequest {
+/** A repository at a mirror. */
+export interface MirrorPlace {
   /** Name of the repository at the mirror. */
   readonly repository: string;
+  /** The registry that the mirror stands for: it has other images for another one under the same name. */
+  readonly namespace: string;
+}
+
+/** One request to a mirror. */
+export interface MirrorRequest {
+  readonly place: MirrorPlace;
   readonly operation: MirrorOperation;
   readonly signal: AbortSignal;
 }
@@ -57,7 +64,7 @@ export class MirrorHealth {
   readonly #mirror: string;
   readonly #circuit: Circuit;
   readonly #watch: MirrorWatch;
-  /** Repositories for which it has failed last. */
+  /** Repositories for which it has failed last; see {@link keyOf}. */
   readonly #repositories = new BoundedMap<string, Circuit>({ maxCost: MAX_REPOSITORIES });
   #lastError: string | undefined;
 
@@ -69,17 +76,17 @@ export class MirrorHealth {
   }
 
   /** Whether a request for a repository would go to it now. */
-  isPassable(repository: string): boolean {
-    return this.#circuit.isPassable && this.#repositories.get(repository)?.isPassable !== false;
+  isPassable(place: MirrorPlace): boolean {
+    return this.#circuit.isPassable && this.#repositories.get(keyOf(place))?.isPassable !== false;
   }
 
   /**
    * What is known of it.
    *
-   * @param repository for which it may be left alone although it answers for others; its name at the mirror
+   * @param place for which it may be left alone although it answers for others
    */
-  snapshot(repository?: string): MirrorSnapshot {
-    const own = repository === undefined ? undefined : this.#repositories.get(repository);
+  snapshot(place?: MirrorPlace): MirrorSnapshot {
+    const own = place === undefined ? undefined : this.#repositories.get(keyOf(place));
     const { state, failures, downMs, waitMs } =
       own !== undefined && own.waitMs > this.#circuit.waitMs ? own : this.#circuit;
     const lastError = this.#circuit.failures === 0 ? undefined : this.#lastError;
@@ -94,12 +101,12 @@ export class MirrorHealth {
    * @throws PassthroughError `REGISTRY_UNREACHABLE` if it is left alone; what `ask` throws
    */
   async run<T>(
-    { repository, operation, signal }: MirrorRequest,
+    { place, operation, signal }: MirrorRequest,
     ask: () => Promise<T>,
     isAnswer: (value: T) => boolean = () => true,
   ): Promise<T> {
     const mirror = this.#mirror;
-    const passes = this.#enter(repository);
+    const passes = this.#enter(place);
     if (passes === undefined) {
       this.#watch({ mirror, operation, result: 'skipped' });
       throw new PassthroughError(
@@ -109,7 +116,7 @@ export class MirrorHealth {
     }
     const { pass, own } = passes;
     const answered = () => {
-      if (own?.succeed() === true) this.#repositories.delete(repository);
+      if (own?.succeed() === true) this.#repositories.delete(keyOf(place));
       return pass.succeed();
     };
     try {
@@ -126,8 +133,8 @@ export class MirrorHealth {
         this.#watch({ mirror, operation, result, error, isRecovered: answered() });
       } else if (concernsRepository(error)) {
         const isRecovered = pass.succeed();
-        const pauseMs = (own ?? this.#passOf(repository))?.fail(waitOf(error));
-        const pause = pauseMs === undefined ? {} : { pauseMs, repository };
+        const pauseMs = (own ?? this.#passOf(place))?.fail(waitOf(error));
+        const pause = pauseMs === undefined ? {} : { pauseMs, repository: place.repository };
         this.#watch({ mirror, operation, result, error, isRecovered, ...pause });
       } else {
         own?.cancel();
@@ -138,18 +145,18 @@ export class MirrorHealth {
     }
   }
 
-  #enter(repository: string): { readonly pass: Pass; readonly own: Pass | undefined } | undefined {
-    if (!this.isPassable(repository)) return undefined;
-    const own = this.#repositories.get(repository)?.enter();
+  #enter(place: MirrorPlace): { readonly pass: Pass; readonly own: Pass | undefined } | undefined {
+    if (!this.isPassable(place)) return undefined;
+    const own = this.#repositories.get(keyOf(place))?.enter();
     const pass = this.#circuit.enter();
     return pass && { pass, own };
   }
 
   /** A pass of a repository that has not failed before; `undefined` if another request has failed meanwhile. */
-  #passOf(repository: string): Pass | undefined {
-    if (this.#repositories.get(repository) !== undefined) return undefined;
+  #passOf(place: MirrorPlace): Pass | undefined {
+    if (this.#repositories.get(keyOf(place)) !== undefined) return undefined;
     const circuit = new Circuit();
-    this.#repositories.set(repository, circuit);
+    this.#repositories.set(keyOf(place), circuit);
     return circuit.enter();
   }
 
@@ -165,6 +172,10 @@ export class MirrorHealth {
     if (pauseMs !== undefined) this.#lastError = error.message;
     return pauseMs;
   }
+}
+
+function keyOf({ repository, namespace }: MirrorPlace): string {
+  return `${namespace} ${repository}`;
 }
 
 /** Milliseconds for which a server asks to be left alone. */

@@ -89,6 +89,7 @@ describe('an entry', () => {
     ['with user name and password', ME, ME],
     ['with both takes auth', { ...authOf('me', 'mine'), username: 'other', password: 'x' }, ME],
     ['padded with zero bytes', authOf('me', 'mine\0\0'), ME],
+    ['with lines as base64 breaks them', { auth: 'bWU6\r\nbWlu\nZQ==\n' }, ME],
     ['in UTF-8', authOf('jürgen', 'pässword'), { username: 'jürgen', password: 'pässword' }],
     [
       'with an identity token',
