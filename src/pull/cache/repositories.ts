@@ -1,10 +1,6 @@
 import { PassthroughError } from '../../errors.ts';
-import {
-  accountOf,
-  type CredentialOwner,
-  chooseCredential,
-  ownerOf,
-} from '../../registry/auth/credentials.ts';
+import { accountOf } from '../../registry/auth/account.ts';
+import { type CredentialOwner, chooseCredential, ownerOf } from '../../registry/auth/credentials.ts';
 import { locationOf } from '../../registry/mirrors/namespace.ts';
 import { openRepository, type RegistryAccess } from '../../registry/open-repository.ts';
 import type { RegistryHost } from '../../registry/registry-host.ts';

@@ -1,6 +1,6 @@
 import { quoted } from '../../util/printable.ts';
 import { HELPER_NAME } from './credential-helper.ts';
-import type { BasicCredentials, IdentityToken } from './credentials.ts';
+import type { BasicCredentials, FileCredentials } from './credentials.ts';
 
 /** Makes the error for a fault of a file. */
 export type Fail = (why: string) => Error;
@@ -60,13 +60,17 @@ export function checkEntries({ auths, helpers, store }: AuthFile, fail: (why: st
  * @param fail makes the error; what it gets never quotes the entry
  * @see https://github.com/docker/cli/blob/v28.0.0/cli/config/types/authconfig.go
  */
-export function parseEntry(entry: unknown, fail: Fail): BasicCredentials | IdentityToken | undefined {
+export function parseEntry(entry: unknown, fail: Fail): FileCredentials | undefined {
   if (!isFields(entry)) throw fail('is not an object');
   const text = (name: string) => {
     const value = entry[name] ?? '';
     if (typeof value !== 'string') throw fail(`has a field ${name} that is no text`);
     return value;
   };
+  const registryToken = text('registrytoken');
+  // A line break in a token would end the header early.
+  if (!/^[\x21-\x7e]*$/.test(registryToken)) throw fail('has a field registrytoken that is no token');
+  if (registryToken !== '') return { registryToken };
   const identityToken = text('identitytoken');
   if (identityToken !== '') return { identityToken };
   const auth = text('auth').trim();

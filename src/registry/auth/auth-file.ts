@@ -7,7 +7,7 @@ import { DOCKER_HUB, type RegistryHost } from '../registry-host.ts';
 import { type AuthFile, type Fail, parseAuthFile, parseEntry } from './auth-content.ts';
 import { matchingKeys } from './auth-key.ts';
 import { askHelper } from './credential-helper.ts';
-import type { BasicCredentials, FoundCredentials, IdentityToken } from './credentials.ts';
+import type { FileCredentials, FoundCredentials } from './credentials.ts';
 
 /** Environment variables, or those of a test. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -81,7 +81,7 @@ export async function credentialsFor(
   host: RegistryHost,
   repository: string,
   options: LookupOptions,
-): Promise<BasicCredentials | IdentityToken | undefined> {
+): Promise<FileCredentials | undefined> {
   for (const place of options.files) {
     const file = await readAuthFile(place);
     const fail: Fail = (why) => invalid(place.path, why);

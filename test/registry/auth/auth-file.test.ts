@@ -96,6 +96,11 @@ describe('an entry', () => {
       { ...authOf('0000', ''), identitytoken: 'refresh' },
       { identityToken: 'refresh' },
     ],
+    [
+      'with a token for the registry',
+      { ...authOf('me', 'mine'), identitytoken: 'refresh', registrytoken: 'bearer' },
+      { registryToken: 'bearer' },
+    ],
     ['with an empty password', authOf('me', ''), { username: 'me', password: '' }],
     ['that is empty', {}, undefined],
     ['with an empty auth', { auth: '', email: 'me@example.com' }, undefined],
@@ -199,6 +204,7 @@ describe('a file that cannot be used is named, and not quoted', () => {
       entry({ username: `a:${secret}`, password: secret }),
       'entry "ghcr.io" has a user name with a colon, at which Basic ends it',
     ],
+    [entry({ registrytoken: `${secret}\n` }), 'entry "ghcr.io" has a field registrytoken that is no token'],
     [`{"auths": {}, "x": "${'x'.repeat(1024 * 1024)}"}`, 'it has more than 1048576 bytes'],
   ];
   for (const [content, reason] of rows) {

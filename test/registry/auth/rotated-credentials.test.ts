@@ -104,6 +104,26 @@ describe('a password that is rotated', () => {
     assert.equal(server.tokenRequests.length, 0);
   });
 
+  test('is the token of an entry', async () => {
+    await using folder = await makeAuthFolder();
+    await using scene = await startScene({ auth: { mode: 'token' } });
+    const { server } = scene;
+    const issue = () => server.tokens.issue([`repository:${REPOSITORY}:pull`], 60);
+    const write = (registrytoken: string) =>
+      folder.write('config.json', { auths: { [server.host]: { registrytoken } } });
+    const path = await write(issue());
+    const repository = scene.open(credentialOf({ REGISTRY_AUTH_FILE: path }, server));
+    await pull(repository);
+    server.tokens.revokeAll();
+    const next = issue();
+    await write(next);
+    await readLayer(repository);
+    assert.equal(headersOf(server).at(-1), `Bearer ${next}`);
+    assert.equal(server.tokenRequests.length, 0);
+    server.tokens.revokeAll();
+    await assert.rejects(pull(repository), /it refused the credentials of the auth file/);
+  });
+
   test('is the answer of a helper, which is asked again only when the registry has refused it', async () => {
     await using folder = await makeAuthFolder();
     await using scene = await startScene({ auth: { mode: 'basic' } });
