@@ -1,4 +1,5 @@
 import { quoted } from '../../util/printable.ts';
+import { AuthTable } from './auth-key.ts';
 import { HELPER_NAME } from './credential-helper.ts';
 import type { BasicCredentials, FileCredentials } from './credentials.ts';
 
@@ -7,9 +8,9 @@ export type Fail = (why: string) => Error;
 
 /** The content of a file. */
 export interface AuthFile {
-  readonly auths: ReadonlyMap<string, unknown>;
+  readonly auths: AuthTable;
   /** Names of helper programs by key. */
-  readonly helpers: ReadonlyMap<string, unknown>;
+  readonly helpers: AuthTable;
   /** Helper program for all other registries. */
   readonly store: string | undefined;
 }
@@ -31,7 +32,7 @@ export function parseAuthFile(text: string, fail: (why: string) => Error): AuthF
   const table = (name: string) => {
     const value = document[name] ?? {};
     if (!isFields(value)) throw fail(`its field ${name} is not an object`);
-    return new Map(Object.entries(value));
+    return new AuthTable(new Map(Object.entries(value)));
   };
   const store = document['credsStore'] ?? '';
   if (typeof store !== 'string') throw fail('its field credsStore is no text');
@@ -44,9 +45,9 @@ export function parseAuthFile(text: string, fail: (why: string) => Error): AuthF
  * @throws what `fail` makes
  */
 export function checkEntries({ auths, helpers, store }: AuthFile, fail: (why: string) => Error): void {
-  for (const [key, entry] of auths) parseEntry(entry, (why) => fail(`entry ${quoted(key)} ${why}`));
-  for (const [key, name] of [...helpers, ['credsStore', store] as const]) {
-    if (typeof name !== 'string') throw fail(`its helper for ${quoted(key)} is no text`);
+  for (const [key, entry] of auths.entries) parseEntry(entry, (why) => fail(`entry ${shown(key)} ${why}`));
+  for (const [key, name] of [...helpers.entries, ['credsStore', store] as const]) {
+    if (typeof name !== 'string') throw fail(`its helper for ${shown(key)} is no text`);
     if (name !== '' && !HELPER_NAME.test(name))
       throw fail(
         `credential helper ${quoted(name)} is no name: expected the part behind "docker-credential-" in the name of a program`,
@@ -89,6 +90,11 @@ function decodeAuth(wrapped: string, fail: Fail): BasicCredentials {
   const colon = text.indexOf(':');
   if (colon === -1) throw fail('has a field auth without a colon between user name and password');
   return { username: text.slice(0, colon), password: text.slice(colon + 1).split('\0', 1)[0] ?? '' };
+}
+
+/** A key in a message. What stands before an @ may be a password, although none belongs there. */
+function shown(key: string): string {
+  return quoted(key.replace(/^.*@/s, '[redacted]@'));
 }
 
 function isFields(value: unknown): value is Readonly<Record<string, unknown>> {

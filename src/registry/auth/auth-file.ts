@@ -5,7 +5,6 @@ import { quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 import { DOCKER_HUB, type RegistryHost } from '../registry-host.ts';
 import { type AuthFile, type Fail, parseAuthFile, parseEntry } from './auth-content.ts';
-import { matchingKeys } from './auth-key.ts';
 import { askHelper } from './credential-helper.ts';
 import type { FileCredentials, FoundCredentials } from './credentials.ts';
 
@@ -127,7 +126,7 @@ export async function lookUp(
     }
   }
   for (const key of keys) {
-    const credentials = parseEntry(file.auths.get(key), (why) => fail(`entry ${quoted(key)} ${why}`));
+    const credentials = parseEntry(file.auths.entries.get(key), (why) => fail(`entry ${quoted(key)} ${why}`));
     if (credentials !== undefined) return { credentials, source: 'file' };
   }
   return undefined;
@@ -148,13 +147,11 @@ function placesIn(
   repository: string | undefined,
   options: Pick<FileLookup, 'allowsPlainHttp' | 'isListOnly'>,
 ): Places {
-  const keysOf = (entries: ReadonlyMap<string, unknown>) =>
-    matchingKeys(entries.keys(), host, repository, options);
-  const [helperKey] = keysOf(helpers);
-  const keys = keysOf(auths);
+  const [helperKey] = helpers.matching(host, repository, options);
+  const keys = auths.matching(host, repository, options);
   const isListed = helperKey !== undefined || keys.length > 0;
   if (options.isListOnly === true && !isListed) return { helper: undefined, keys, isListed };
-  const helper = helperKey === undefined ? store : helpers.get(helperKey);
+  const helper = helperKey === undefined ? store : helpers.entries.get(helperKey);
   return { helper: typeof helper === 'string' && helper !== '' ? helper : undefined, keys, isListed };
 }
 
@@ -181,7 +178,8 @@ export function filePlaces(
   const { helper, keys } = placesIn(file, host, repository, options);
   const entry = keys.find(
     (key) =>
-      parseEntry(file.auths.get(key), (why) => options.fail(`entry ${quoted(key)} ${why}`)) !== undefined,
+      parseEntry(file.auths.entries.get(key), (why) => options.fail(`entry ${quoted(key)} ${why}`)) !==
+      undefined,
   );
   return [
     ...(helper === undefined
