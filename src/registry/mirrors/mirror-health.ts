@@ -59,13 +59,19 @@ export interface MirrorSnapshot {
 /** Most repositories of a mirror whose failures are remembered: clients name them. */
 const MAX_REPOSITORIES = 1000;
 
+/** A repository for which a mirror has failed. */
+interface FailedRepository {
+  readonly circuit: Circuit;
+  lastError?: string;
+}
+
 /** Whether a mirror answers, and who is told about it. All pulls of a process share it. */
 export class MirrorHealth {
   readonly #mirror: string;
   readonly #circuit: Circuit;
   readonly #watch: MirrorWatch;
   /** Repositories for which it has failed last; see {@link keyOf}. */
-  readonly #repositories = new BoundedMap<string, Circuit>({ maxCost: MAX_REPOSITORIES });
+  readonly #repositories = new BoundedMap<string, FailedRepository>({ maxCost: MAX_REPOSITORIES });
   #lastError: string | undefined;
 
   /** @param mirror see `Mirror.url` */
@@ -77,7 +83,7 @@ export class MirrorHealth {
 
   /** Whether a request for a repository would go to it now. */
   isPassable(place: MirrorPlace): boolean {
-    return this.#circuit.isPassable && this.#repositories.get(keyOf(place))?.isPassable !== false;
+    return this.#circuit.isPassable && this.#repositories.get(keyOf(place))?.circuit.isPassable !== false;
   }
 
   /**
@@ -87,10 +93,11 @@ export class MirrorHealth {
    */
   snapshot(place?: MirrorPlace): MirrorSnapshot {
     const own = place === undefined ? undefined : this.#repositories.get(keyOf(place));
-    const { state, failures, downMs, waitMs } =
-      own !== undefined && own.waitMs > this.#circuit.waitMs ? own : this.#circuit;
-    const lastError = this.#circuit.failures === 0 ? undefined : this.#lastError;
-    return { mirror: this.#mirror, state, failures, downMs, waitMs, lastError };
+    const isOwn = own !== undefined && own.circuit.waitMs > this.#circuit.waitMs;
+    const { circuit, lastError } = isOwn ? own : { circuit: this.#circuit, lastError: this.#lastError };
+    const { state, failures, downMs, waitMs } = circuit;
+    const why = failures === 0 ? undefined : lastError;
+    return { mirror: this.#mirror, state, failures, downMs, waitMs, lastError: why };
   }
 
   /**
@@ -134,6 +141,8 @@ export class MirrorHealth {
       } else if (concernsRepository(error)) {
         const isRecovered = pass.succeed();
         const pauseMs = (own ?? this.#passOf(place))?.fail(waitOf(error));
+        const failed = this.#repositories.get(keyOf(place));
+        if (pauseMs !== undefined && failed !== undefined) failed.lastError = error.message;
         const pause = pauseMs === undefined ? {} : { pauseMs, repository: place.repository };
         this.#watch({ mirror, operation, result, error, isRecovered, ...pause });
       } else {
@@ -147,7 +156,7 @@ export class MirrorHealth {
 
   #enter(place: MirrorPlace): { readonly pass: Pass; readonly own: Pass | undefined } | undefined {
     if (!this.isPassable(place)) return undefined;
-    const own = this.#repositories.get(keyOf(place))?.enter();
+    const own = this.#repositories.get(keyOf(place))?.circuit.enter();
     const pass = this.#circuit.enter();
     return pass && { pass, own };
   }
@@ -156,7 +165,7 @@ export class MirrorHealth {
   #passOf(place: MirrorPlace): Pass | undefined {
     if (this.#repositories.get(keyOf(place)) !== undefined) return undefined;
     const circuit = new Circuit();
-    this.#repositories.set(keyOf(place), circuit);
+    this.#repositories.set(keyOf(place), { circuit });
     return circuit.enter();
   }
 

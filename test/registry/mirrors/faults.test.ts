@@ -182,6 +182,8 @@ for (const [name, fault] of Object.entries(FAULTS)) {
           scene.access.mirrors?.all.snapshot({ host: scene.host, repository }).map((one) => one.state);
         assert.deepEqual(statesOf(REPOSITORY), [isLeftAlone ? 'open' : 'closed', 'closed']);
         assert.deepEqual(statesOf('other/app'), [state?.state, 'closed']);
+        const [here] = scene.access.mirrors?.all.snapshot({ host: scene.host, repository: REPOSITORY }) ?? [];
+        assert.equal(here?.lastError, isLeftAlone ? scene.all[0]?.error?.message : undefined);
         await OPERATIONS[operation](scene.open());
         assert.equal(scene.reports()[2], `0 ${kind} ${isLeftAlone ? 'skipped' : fault.result}`);
         assert.equal(scene.paths(first).length > before, !isLeftAlone);
