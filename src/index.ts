@@ -81,9 +81,11 @@ export type {
   BasicCredentials,
   CredentialFiles,
   CredentialOwner,
+  FileCredentials,
   FoundCredentials,
   IdentityToken,
   ListedCredentials,
+  RegistryToken,
   StaticCredentials,
 } from './registry/auth/credentials.ts';
 export type { HostPattern } from './registry/host-pattern.ts';

@@ -109,7 +109,9 @@ export function challengeWhenDenied(
   { config, images }: Application,
 ): unknown {
   if (!isPassthroughError(error, 'REGISTRY_DENIED')) return error;
-  const owners = images.credentialOwners(hosts, client);
+  // An auth file may have credentials for other repositories of the registry, and its helper program may have none.
+  const { credentials } = error.details;
+  const owners = credentials === undefined ? images.credentialOwners(hosts, client) : [credentials];
   const isAnonymous = [...owners].every((owner) => owner === 'none');
   if (config.registry.clientAuth === 'off' || !isSingle(hosts) || !isAnonymous) return error;
   return new PassthroughError('CREDENTIALS_REQUIRED', error.message, { ...error.details, cause: error });

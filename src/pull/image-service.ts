@@ -133,9 +133,9 @@ export class ImageService {
    */
   resolve(request: ArchiveRequest, { signal, ...client }: Call): Promise<ResolvedArchive> {
     const hosts = request.images.map(({ host }) => host);
-    const open = this.#repositories.opener(hosts, client);
-    return withTimeLimit({ totalMs: this.#options.prepareTimeoutMs, spentMs: 0 }, signal, (both) =>
-      resolveArchive(request, open, this.#policy, both),
+    const limits = { totalMs: this.#options.prepareTimeoutMs, spentMs: 0 };
+    return withTimeLimit(limits, signal, async (both) =>
+      resolveArchive(request, await this.#repositories.opener(hosts, client), this.#policy, both),
     );
   }
 
@@ -213,8 +213,8 @@ export class ImageService {
    * @throws PassthroughError `PLATFORM_NOT_FOUND`, `UNSUPPORTED_IMAGE`, `BUSY`, those of `Repository`, `REGISTRY_TIMEOUT` when it
    *   takes longer than `prepareTimeoutMs`
    */
-  manifest(image: ImageRequest, choice: ManifestChoice, call: InspectCall): Promise<ServedManifest> {
-    const { repository, ...place } = this.#repositories.openUncached(image, call);
+  async manifest(image: ImageRequest, choice: ManifestChoice, call: InspectCall): Promise<ServedManifest> {
+    const { repository, ...place } = await this.#repositories.openUncached(image, call);
     return this.#lookUps.manifest({ reference: image.reference, repository }, choice, place);
   }
 
@@ -235,8 +235,8 @@ export class ImageService {
    *
    * @throws PassthroughError those of {@link manifest}
    */
-  headManifest(image: ImageRequest, call: InspectCall): Promise<ManifestFacts> {
-    const { repository, signal } = this.#repositories.openUncached(image, call);
+  async headManifest(image: ImageRequest, call: InspectCall): Promise<ManifestFacts> {
+    const { repository, signal } = await this.#repositories.openUncached(image, call);
     const fetch = () => this.manifest(image, { type: undefined, platform: undefined }, call);
     return manifestFacts(image.reference, repository, fetch, signal);
   }
@@ -247,7 +247,7 @@ export class ImageService {
    * @throws PassthroughError those of `Repository`; while reading, `VERIFICATION_FAILED`
    */
   async openBlob(image: ImageRequest, descriptor: Descriptor, call: Call) {
-    const { repository } = this.#repositories.openUncached(image, call);
+    const { repository } = await this.#repositories.openUncached(image, call);
     return verified(await repository.openLayer(descriptor, call.signal), descriptor);
   }
 
@@ -257,8 +257,8 @@ export class ImageService {
    * @returns the text, which the caller must release
    * @throws PassthroughError `BUSY`, those of `Repository`, `REGISTRY_TIMEOUT` when it takes longer than `prepareTimeoutMs`
    */
-  tags(image: ImageRequest, call: InspectCall): Promise<Content> {
-    const { repository, ...place } = this.#repositories.openUncached(image, call);
+  async tags(image: ImageRequest, call: InspectCall): Promise<Content> {
+    const { repository, ...place } = await this.#repositories.openUncached(image, call);
     return this.#lookUps.tags(repository, place);
   }
 

@@ -4,13 +4,13 @@ import { AuthorizedTransport } from './auth/authorize.ts';
 import {
   type Credential,
   type CredentialOwner,
+  certainOwnerOf,
   ownerOf,
   type StaticCredentials,
 } from './auth/credentials.ts';
 import { TokenSource } from './auth/token.ts';
 import type { HostPattern } from './host-pattern.ts';
 import { GuardedRepository } from './mirrors/guarded-repository.ts';
-import { namespaceOf, repositoryAt } from './mirrors/mirror-rules.ts';
 import { MirroredRepository } from './mirrors/mirrored-repository.ts';
 import {
   credentialAt,
@@ -19,6 +19,7 @@ import {
   MIRROR_RETRY,
   type MirrorOptions,
   Mirrors,
+  placeAt,
   showsCertificate,
 } from './mirrors/mirrors.ts';
 import { checkNamespace, locationOf, namespaceFor } from './mirrors/namespace.ts';
@@ -195,21 +196,22 @@ export function openRepository(access: RegistryAccess, options: OpenRepositoryOp
   const mirrors = access.mirrors?.all.of(host) ?? [];
   if (access.mirrors === undefined || mirrors.length === 0) return registry;
   const { tokens, mirrorAccounts, onSource, all } = access.mirrors;
-  const rights = { owner: ownerOf(credential), requiresClient };
+  const rights = { owner: certainOwnerOf(credential), requiresClient };
   const hasIdentity = showsCertificate(rights, mirrorAccounts);
   const wire = hasIdentity ? access.mirrors.wire : withoutIdentity(access.mirrors.wire);
   const sources = mirrors.map((mirror) => {
-    const name = repositoryAt(mirror, repository);
+    const place = placeAt(mirror, host, repository);
+    const { repository: name, namespace } = place;
     const account = credentialAt(mirror, name, fixed);
-    const place = { host: mirror.host, repository: name, credential: account, namespace: namespaceOf(host) };
-    const client = openClient({ ...access, wire, tokens, retry: MIRROR_RETRY }, place);
-    const guarded = new GuardedRepository(client, mirror.health, name);
-    const at = { origin: mirror.host.origin, name: `${name}?ns=${place.namespace}` };
+    const request = { host: mirror.host, repository: name, credential: account, namespace };
+    const client = openClient({ ...access, wire, tokens, retry: MIRROR_RETRY }, request);
+    const guarded = new GuardedRepository(client, mirror.health, place);
+    const at = { origin: mirror.host.origin, name: `${name}?ns=${namespace}` };
     return {
       name: mirror.url,
       repository: around(guarded, { location: at, owner: ownerOf(account) }),
       health: mirror.health,
-      isPassable: () => mirror.health.isPassable(name),
+      isPassable: () => mirror.health.isPassable(place),
       isTrusted: isTrusted(ownerOf(account), rights, mirrorAccounts),
     };
   });

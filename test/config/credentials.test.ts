@@ -126,6 +126,10 @@ describe('REGISTRY_AUTH_FILE', () => {
     ['{"auths": hunter2', 'it is not JSON'],
     [' \n', 'it is empty'],
     ['{"auths": {"ghcr.io": {"auth": "hunter2!"}}}', 'entry "ghcr.io" has a field auth that is not base64'],
+    [
+      '{"auths": {"https://me:hunter2@ghcr.io": {"auth": "!"}}}',
+      'entry "[redacted]@ghcr.io" has a field auth that is not base64',
+    ],
     ['{"credHelpers": {"ghcr.io": 7}}', 'its helper for "ghcr.io" is no text'],
     [
       '{"credsStore": "../x"}',

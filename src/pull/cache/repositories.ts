@@ -1,10 +1,6 @@
 import { PassthroughError } from '../../errors.ts';
-import {
-  accountOf,
-  type CredentialOwner,
-  chooseCredential,
-  ownerOf,
-} from '../../registry/auth/credentials.ts';
+import { accountOf } from '../../registry/auth/account.ts';
+import { type CredentialOwner, chooseCredential, ownerOf } from '../../registry/auth/credentials.ts';
 import { locationOf } from '../../registry/mirrors/namespace.ts';
 import { openRepository, openWithoutMirrors, type RegistryAccess } from '../../registry/open-repository.ts';
 import type { RegistryHost } from '../../registry/registry-host.ts';
@@ -35,7 +31,8 @@ export class Repositories {
    *
    * @param hosts the registries of the request
    */
-  opener(hosts: readonly RegistryHost[], client: Omit<Call, 'signal'>): OpenRepository {
+  async opener(hosts: readonly RegistryHost[], client: Omit<Call, 'signal'>): Promise<OpenRepository> {
+    await this.#refreshFiles();
     return ({ host, reference: { repository: name } }) => {
       const credential = this.#credentialFor(host, hosts, client, name);
       const location = locationOf(host, name, this.#registry.namespace);
@@ -64,7 +61,8 @@ export class Repositories {
   }
 
   /** Opens the repository of an image without a cache, for a look-up. */
-  openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
+  async openUncached({ host, reference }: ImageRequest, { signal, client, ...access }: InspectCall) {
+    await this.#refreshFiles();
     const { repository: name } = reference;
     const credential = this.#credentialFor(host, [host], access, name);
     const place = {
@@ -84,6 +82,11 @@ export class Repositories {
       throw new PassthroughError('INTERNAL', 'Cannot look up an archive without images');
     const { host, reference } = image;
     return { signal, client, location: locationOf(host, reference.repository, this.#registry.namespace) };
+  }
+
+  /** Looks at files of credentials, since the request chooses among what they have now. */
+  async #refreshFiles(): Promise<void> {
+    await this.#registry.credentials.files?.refresh(false);
   }
 
   #credentialFor(

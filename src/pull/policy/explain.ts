@@ -3,7 +3,7 @@
 import { isPassthroughError } from '../../errors.ts';
 import { formatPlatform, type Platform } from '../../image/platform.ts';
 import { formatReference, parseReference } from '../../image/reference.ts';
-import { chooseCredential, ownerOf } from '../../registry/auth/credentials.ts';
+import { certainOwnerOf, chooseCredential, ownerOf } from '../../registry/auth/credentials.ts';
 import { matchesHost } from '../../registry/host-pattern.ts';
 import type { MirrorSnapshot } from '../../registry/mirrors/mirror-health.ts';
 import { mirrorsOf, repositoryAt } from '../../registry/mirrors/mirror-rules.ts';
@@ -181,7 +181,7 @@ async function explainMirrors(
 ): Promise<readonly PolicyMirror[]> {
   const { client, fixed, placesOf } = credentials;
   const requiresClient = client === 'required' || client === 'sent';
-  const owner = ownerOf(chooseCredential(host, undefined, fixed, { requiresClient, repository }));
+  const owner = certainOwnerOf(chooseCredential(host, undefined, fixed, { requiresClient, repository }));
   const stateOf = (url: string) => {
     const known = states?.find(({ mirror }) => mirror === url);
     return known && mirrorState(known);

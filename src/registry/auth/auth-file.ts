@@ -5,9 +5,8 @@ import { quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 import { DOCKER_HUB, type RegistryHost } from '../registry-host.ts';
 import { type AuthFile, type Fail, parseAuthFile, parseEntry } from './auth-content.ts';
-import { matchingKeys } from './auth-key.ts';
 import { askHelper } from './credential-helper.ts';
-import type { BasicCredentials, FoundCredentials, IdentityToken } from './credentials.ts';
+import type { FileCredentials, FoundCredentials } from './credentials.ts';
 
 /** Environment variables, or those of a test. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -81,7 +80,7 @@ export async function credentialsFor(
   host: RegistryHost,
   repository: string,
   options: LookupOptions,
-): Promise<BasicCredentials | IdentityToken | undefined> {
+): Promise<FileCredentials | undefined> {
   for (const place of options.files) {
     const file = await readAuthFile(place);
     const fail: Fail = (why) => invalid(place.path, why);
@@ -99,16 +98,6 @@ export interface FileLookup extends Pick<LookupOptions, 'environment' | 'signal'
   readonly isListOnly?: boolean | undefined;
   /** Runs a helper program. Default: {@link askHelper}. */
   readonly ask?: typeof askHelper | undefined;
-}
-
-/** Whether a file has an entry for a repository, or without one for any repository of the registry. */
-export function lists(
-  { auths, helpers }: AuthFile,
-  host: RegistryHost,
-  repository: string | undefined,
-): boolean {
-  const keys = [...auths.keys(), ...helpers.keys()];
-  return matchingKeys(keys, host, repository, {}).length > 0;
 }
 
 /**
@@ -137,7 +126,7 @@ export async function lookUp(
     }
   }
   for (const key of keys) {
-    const credentials = parseEntry(file.auths.get(key), (why) => fail(`entry ${quoted(key)} ${why}`));
+    const credentials = parseEntry(file.auths.entries.get(key), (why) => fail(`entry ${quoted(key)} ${why}`));
     if (credentials !== undefined) return { credentials, source: 'file' };
   }
   return undefined;
@@ -155,16 +144,14 @@ interface Places {
 function placesIn(
   { auths, helpers, store }: AuthFile,
   host: RegistryHost,
-  repository: string,
+  repository: string | undefined,
   options: Pick<FileLookup, 'allowsPlainHttp' | 'isListOnly'>,
 ): Places {
-  const keysOf = (entries: ReadonlyMap<string, unknown>) =>
-    matchingKeys(entries.keys(), host, repository, options);
-  const [helperKey] = keysOf(helpers);
-  const keys = keysOf(auths);
+  const [helperKey] = helpers.matching(host, repository, options);
+  const keys = auths.matching(host, repository, options);
   const isListed = helperKey !== undefined || keys.length > 0;
   if (options.isListOnly === true && !isListed) return { helper: undefined, keys, isListed };
-  const helper = helperKey === undefined ? store : helpers.get(helperKey);
+  const helper = helperKey === undefined ? store : helpers.entries.get(helperKey);
   return { helper: typeof helper === 'string' && helper !== '' ? helper : undefined, keys, isListed };
 }
 
@@ -178,19 +165,21 @@ export type FilePlace =
  * The places where {@link lookUp} looks in a file, in their order. No helper program is run.
  *
  * @param path of the file
+ * @param repository `undefined` for any repository of the registry
  * @throws what `fail` makes
  */
 export function filePlaces(
   file: AuthFile,
   path: string,
   host: RegistryHost,
-  repository: string,
+  repository: string | undefined,
   options: Pick<FileLookup, 'allowsPlainHttp' | 'isListOnly' | 'fail'>,
 ): readonly FilePlace[] {
   const { helper, keys } = placesIn(file, host, repository, options);
   const entry = keys.find(
     (key) =>
-      parseEntry(file.auths.get(key), (why) => options.fail(`entry ${quoted(key)} ${why}`)) !== undefined,
+      parseEntry(file.auths.entries.get(key), (why) => options.fail(`entry ${quoted(key)} ${why}`)) !==
+      undefined,
   );
   return [
     ...(helper === undefined
@@ -222,7 +211,7 @@ export async function placesFor(
 }
 
 /** Address of a registry for helper programs: that under which `docker login` stores it. */
-function serverOf({ origin }: RegistryHost): string {
+export function serverOf({ origin }: RegistryHost): string {
   return origin === DOCKER_HUB.origin ? DOCKER_HUB_SERVER : new URL(origin).host;
 }
 

@@ -186,7 +186,7 @@ export class AuthorizedTransport implements Transport {
   #firstMethod(credential: SettledCredential): Method {
     const { host } = this.#options;
     if (credential.type === 'bearer') {
-      const use = { origin: 'token', way: 'direct' } as const;
+      const use = { origin: originOf(credential), way: 'direct' } as const;
       return { type: 'static-bearer', token: credential.token, credential, use };
     }
     if (host.tokenEndpoint instanceof URL) return this.#bearer(credential, host.tokenEndpoint);

@@ -10,9 +10,9 @@ import {
   type Environment,
   type FilePlace,
   filePlaces,
-  lists,
   lookUp,
   MAX_AUTH_FILE_BYTES,
+  serverOf,
 } from './auth-file.ts';
 import { askHelper } from './credential-helper.ts';
 import type { CredentialFiles, FoundCredentials } from './credentials.ts';
@@ -52,8 +52,8 @@ interface KeptAnswer {
   readonly answer: { readonly value: Answer } | undefined;
   /** Why the last run failed. */
   readonly failure: PassthroughError | undefined;
-  /** In milliseconds of `performance.now()`. */
-  readonly askedAt: number;
+  /** When the last run ended: one that takes too long must not be over when its pause begins. In milliseconds of `performance.now()`. */
+  readonly endedAt: number;
 }
 
 /** Settings of {@link OperatorFiles}. */
@@ -93,11 +93,23 @@ export class OperatorFiles implements CredentialFiles {
   }
 
   lists(host: RegistryHost, repository: string | undefined): boolean {
-    return this.#authFile !== undefined && lists(this.#authFile.value, host, repository);
+    return this.places(host, repository).length > 0;
   }
 
-  /** The places in the auth file where {@link find} looks, in their order. No helper program is run. */
-  places(host: RegistryHost, repository: string): readonly FilePlace[] {
+  has(host: RegistryHost, repository: string | undefined): boolean {
+    return this.places(host, repository).some(
+      (place) =>
+        place.type === 'file' ||
+        isGiven(this.#answers.get(keyOf(place.program, serverOf(host)))?.answer?.value),
+    );
+  }
+
+  /**
+   * The places in the auth file where {@link find} looks, in their order. No helper program is run.
+   *
+   * @param repository `undefined` for any repository of the registry
+   */
+  places(host: RegistryHost, repository: string | undefined): readonly FilePlace[] {
     if (this.#authFile === undefined) return [];
     return filePlaces(this.#authFile.value, this.#path, host, repository, { isListOnly: true, fail: fault });
   }
@@ -119,10 +131,10 @@ export class OperatorFiles implements CredentialFiles {
   }
 
   async #ask(name: string, server: string, signal: AbortSignal, isRefused: boolean): Promise<Answer> {
-    const key = `${name} ${server}`;
+    const key = keyOf(`docker-credential-${name}`, server);
     const kept = this.#answers.get(key);
-    const age = kept === undefined ? Number.POSITIVE_INFINITY : performance.now() - kept.askedAt;
-    const isGood = typeof kept?.answer?.value === 'object' && kept.failure === undefined;
+    const age = kept === undefined ? Number.POSITIVE_INFINITY : performance.now() - kept.endedAt;
+    const isGood = isGiven(kept?.answer?.value) && kept?.failure === undefined;
     const isFresh = age < (isGood && !isRefused ? ANSWER_MS : PAUSE_MS);
     if (kept !== undefined && isFresh) return answerOf(kept);
     return await this.#runs.run(key, signal, async (running) => {
@@ -130,22 +142,31 @@ export class OperatorFiles implements CredentialFiles {
         environment: this.#environment,
         signal: running,
         timeoutMs: HELPER_TIMEOUT_MS,
-        quotesOutput: false,
+        isUnattended: true,
       };
-      const askedAt = performance.now();
       try {
         const value = await askHelper(name, server, options);
-        this.#answers.set(key, { answer: { value }, failure: undefined, askedAt });
+        this.#answers.set(key, { answer: { value }, failure: undefined, endedAt: performance.now() });
         return value;
       } catch (error) {
         if (running.aborted || !(error instanceof PassthroughError)) throw error;
         this.onHelperFailure(error.message);
-        const failed = { answer: kept?.answer, failure: error, askedAt };
+        const failed = { answer: kept?.answer, failure: error, endedAt: performance.now() };
         this.#answers.set(key, failed);
         return answerOf(failed);
       }
     });
   }
+}
+
+/** Key of what a program has answered about a registry. */
+function keyOf(program: string, server: string): string {
+  return `${program} ${server}`;
+}
+
+/** Whether an answer has credentials. */
+function isGiven(answer: Answer): boolean {
+  return typeof answer === 'object';
 }
 
 /** An answer that a helper has once given serves until it gives another. */

@@ -12,8 +12,11 @@ export interface HelperOptions {
   readonly signal: AbortSignal;
   /** Longest run, in milliseconds. Default: {@link HELPER_TIMEOUT_MS}. */
   readonly timeoutMs?: number | undefined;
-  /** Whether errors quote what the program says of a failure. Default: yes. A service's log outlives what a terminal shows. */
-  readonly quotesOutput?: boolean | undefined;
+  /**
+   * Whether no person is there, as for a service. Errors then do not quote what the program says of a failure: a log outlives what a
+   * terminal shows. Its children are killed with it: they are its process group, which has no terminal to ask a person on.
+   */
+  readonly isUnattended?: boolean | undefined;
 }
 
 /** Longest run of a helper: one that asks a cloud takes seconds, and a person may have to unlock a key chain. */
@@ -74,8 +77,8 @@ export async function askHelper(
   if (code === 0) return parseAnswer(output, fail);
   // Helpers in Go write this on standard output, others on standard error.
   if (/credentials not found/i.test(output + errors)) return undefined;
-  const { quotesOutput = true } = options;
-  throw fail(`it ended with code ${code}${quotesOutput ? quoteOf(output, errors) : ''}`);
+  const { isUnattended = false } = options;
+  throw fail(`it ended with code ${code}${isUnattended ? '' : quoteOf(output, errors)}`);
 }
 
 /** Reads `{"ServerURL", "Username", "Secret"}`. Errors do not quote it. */
@@ -109,15 +112,18 @@ function quoteOf(output: string, errors: string): string {
 function runProgram(
   program: string,
   input: string,
-  { environment, signal, timeoutMs = HELPER_TIMEOUT_MS }: HelperOptions,
+  { environment, signal, timeoutMs = HELPER_TIMEOUT_MS, isUnattended = false }: HelperOptions,
   fail: (why: string) => PassthroughError,
 ): Promise<Run> {
   const { promise, resolve, reject } = Promise.withResolvers<Run>();
   if (signal.aborted) throw abortedError(signal);
-  const child = spawn(program, ['get'], { env: { ...environment }, stdio: 'pipe', windowsHide: true });
+  const detached = isUnattended && process.platform !== 'win32';
+  const options = { env: { ...environment }, windowsHide: true, detached };
+  const child = spawn(program, ['get'], { ...options, stdio: 'pipe' });
   const stop = (error: PassthroughError) => {
     reject(error);
-    child.kill('SIGKILL');
+    if (detached) killGroup(child.pid);
+    else child.kill('SIGKILL');
     for (const pipe of [child.stdin, child.stdout, child.stderr]) pipe.destroy();
   };
   const abort = () => stop(abortedError(signal));
@@ -142,4 +148,13 @@ function runProgram(
     clearTimeout(timer);
     signal.removeEventListener('abort', abort);
   });
+}
+
+/** Kills a program and its children. */
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
+  } catch {
+    // They have ended meanwhile, or run as another user.
+  }
 }

@@ -1,4 +1,3 @@
-import { createHmac, randomBytes } from 'node:crypto';
 import type { CredentialOrigin } from '../../errors.ts';
 import { type HostPattern, matchesHost } from '../host-pattern.ts';
 import type { RegistryHost } from '../registry-host.ts';
@@ -16,9 +15,17 @@ export interface IdentityToken {
   readonly identityToken: string;
 }
 
+/** A bearer token for the registry, sent as it is. */
+export interface RegistryToken {
+  readonly registryToken: string;
+}
+
+/** What an auth file may have for a repository. */
+export type FileCredentials = BasicCredentials | IdentityToken | RegistryToken;
+
 /** Credentials that an auth file has for a repository, itself or by a helper program. */
 export interface FoundCredentials {
-  readonly credentials: BasicCredentials | IdentityToken;
+  readonly credentials: FileCredentials;
   readonly source: 'file' | 'helper';
 }
 
@@ -31,11 +38,13 @@ export interface CredentialFiles {
    */
   refresh(now: boolean): Promise<void>;
   /**
-   * Whether the auth file has an entry for a repository.
+   * Whether the auth file may have credentials of a repository: in an entry, or from a helper program that it names for it.
    *
    * @param repository `undefined` for any repository of the registry
    */
   lists(host: RegistryHost, repository: string | undefined): boolean;
+  /** Whether it surely has some: a helper program may have none until it has given some. Default: what is listed is there. */
+  has?(host: RegistryHost, repository: string | undefined): boolean;
   /**
    * Looks a repository up in the auth file.
    *
@@ -56,7 +65,7 @@ export interface ListedCredentials {
   readonly origin: string;
   /** The repository that they were looked up for, such as `library/nginx`. */
   readonly repository: string;
-  readonly credentials: BasicCredentials | IdentityToken;
+  readonly credentials: FileCredentials;
 }
 
 /** The operator's credentials, and the registries that may receive them. */
@@ -82,7 +91,7 @@ export type CredentialSource = 'client' | 'environment' | 'file' | 'helper';
 /** A credential as it is sent. Requests may share a token that was fetched with one whose `source` is not `client`. */
 export type SettledCredential =
   | { readonly type: 'none' }
-  | { readonly type: 'bearer'; readonly token: string }
+  | { readonly type: 'bearer'; readonly token: string; readonly source?: 'file' }
   /** The operator's; a realm gives bearer tokens for it. */
   | { readonly type: 'identity'; readonly identity: IdentityToken; readonly source?: 'file' | 'helper' }
   | { readonly type: 'basic'; readonly basic: BasicCredentials; readonly source: CredentialSource };
@@ -90,8 +99,8 @@ export type SettledCredential =
 /** The operator's credential from files, which may change while a pull lasts. */
 export interface ChangingCredential {
   readonly type: 'changing';
-  /** Whose it is as the files are now. */
-  readonly owner: 'none' | 'operator';
+  /** Whether there surely is one, as the files are now: see `CredentialFiles.has`. */
+  readonly isCertain: boolean;
   /**
    * The credential now.
    *
@@ -160,9 +169,11 @@ export function chooseCredential(
   const { files } = fixed;
   const chosen = first(SOURCES);
   if (files === undefined || ownerOf(chosen) === 'client') return chosen;
+  // A pull that begins without credentials ends without: what it gets is shared with all clients, and mirrors are chosen for it.
+  if (chosen.type === 'none' && !files.lists(host, repository)) return chosen;
   return {
     type: 'changing',
-    owner: chosen.type !== 'none' || files.lists(host, repository) ? 'operator' : 'none',
+    isCertain: chosen.type !== 'none' || (files.has?.(host, repository) ?? true),
     settle: async (signal, refused) => {
       await files.refresh(refused !== undefined);
       const before = first([staticBearer, listedInFile]);
@@ -179,6 +190,8 @@ export function isSameCredential(a: SettledCredential, b: SettledCredential): bo
 }
 
 function foundCredential({ credentials, source }: FoundCredentials): SettledCredential {
+  if ('registryToken' in credentials)
+    return { type: 'bearer', token: credentials.registryToken, source: 'file' };
   return 'identityToken' in credentials
     ? { type: 'identity', identity: credentials, source }
     : { type: 'basic', basic: credentials, source };
@@ -249,7 +262,7 @@ export function basicAuthorization({ username, password, encoding = 'utf8' }: Ba
 export function originOf(credential: SettledCredential): CredentialOrigin {
   if (credential.type === 'basic') return credential.source;
   if (credential.type === 'identity') return credential.source ?? 'file';
-  return credential.type === 'bearer' ? 'token' : 'none';
+  return credential.type === 'bearer' ? (credential.source ?? 'token') : 'none';
 }
 
 /** Who owns the credentials of a request: `none` for an anonymous one. */
@@ -258,21 +271,12 @@ export type CredentialOwner = 'none' | 'operator' | 'client';
 /** The owner of a credential. Answers to the operator's may be shared between clients, those to a client's may not. */
 export function ownerOf(credential: Credential): CredentialOwner {
   if (credential.type === 'none') return 'none';
-  if (credential.type === 'changing') return credential.owner;
   return credential.type === 'basic' && credential.source === 'client' ? 'client' : 'operator';
 }
 
-/** Key of {@link accountOf}, so that its result tells nothing about the password. */
-const ACCOUNT_KEY = randomBytes(32);
-
-/**
- * The client's account that a credential belongs to: equal credentials give equal names, which hold nothing of them.
- *
- * @returns `undefined` without a client's credentials: such work may be shared by all
- */
-export function accountOf(credential: Credential): string | undefined {
-  if (credential.type !== 'basic' || credential.source !== 'client') return undefined;
-  return createHmac('sha256', ACCOUNT_KEY).update(basicAuthorization(credential.basic)).digest('base64');
+/** The owner of a credential that is surely there: `none` while a helper program may have none. */
+export function certainOwnerOf(credential: Credential): CredentialOwner {
+  return credential.type === 'changing' && !credential.isCertain ? 'none' : ownerOf(credential);
 }
 
 /** What a server could repeat of Basic credentials: their base64 form, and the password as either encoding shows its bytes. */

@@ -1,9 +1,9 @@
 import type { Digest } from '../../image/digest.ts';
-import type { Descriptor } from '../../image/manifest.ts';
+import { type Descriptor, parseManifest } from '../../image/manifest.ts';
 import type { Content } from '../../util/content.ts';
 import type { IsWanted } from '../referrers.ts';
 import type { FetchedManifest, ManifestHead, Repository } from '../repository.ts';
-import type { MirrorHealth, MirrorOperation } from './mirror-health.ts';
+import type { MirrorHealth, MirrorOperation, MirrorPlace } from './mirror-health.ts';
 
 /**
  * A repository at a mirror that is asked only while the mirror answers. Each answer and each failure is reported. It is below the
@@ -12,17 +12,20 @@ import type { MirrorHealth, MirrorOperation } from './mirror-health.ts';
 export class GuardedRepository implements Repository {
   readonly #inner: Repository;
   readonly #health: MirrorHealth;
-  readonly #repository: string;
+  readonly #place: MirrorPlace;
 
-  /** @param repository its name at the mirror */
-  constructor(inner: Repository, health: MirrorHealth, repository: string) {
+  constructor(inner: Repository, health: MirrorHealth, place: MirrorPlace) {
     this.#inner = inner;
     this.#health = health;
-    this.#repository = repository;
+    this.#place = place;
   }
 
   getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
-    return this.#run('manifest', signal, () => this.#inner.getManifest(reference, signal));
+    return this.#run('manifest', signal, async () => {
+      const found = await this.#inner.getManifest(reference, signal);
+      checkManifest(found);
+      return found;
+    });
   }
 
   headManifest(reference: string, signal: AbortSignal): Promise<ManifestHead | undefined> {
@@ -70,6 +73,23 @@ export class GuardedRepository implements Repository {
     ask: () => Promise<T>,
     isAnswer?: (value: T) => boolean,
   ): Promise<T> {
-    return this.#health.run({ repository: this.#repository, operation, signal }, ask, isAnswer);
+    return this.#health.run({ place: this.#place, operation, signal }, ask, isAnswer);
+  }
+}
+
+/**
+ * Refuses what is no manifest under a tag, such as the page of a proxy on the way: the next source may have one. Large documents are
+ * left to those who read them, since parsing takes a while.
+ *
+ * @param found released if it is refused
+ * @throws PassthroughError `UNSUPPORTED_IMAGE`
+ */
+function checkManifest({ content, contentType }: FetchedManifest): void {
+  if (content.bytes === undefined) return;
+  try {
+    parseManifest(content.bytes, contentType, { artifacts: true });
+  } catch (error) {
+    content.release();
+    throw error;
   }
 }

@@ -23,10 +23,17 @@ export interface MirrorReport {
   readonly isRecovered?: boolean;
 }
 
-/** One request to a mirror. */
-export interface MirrorRequest {
+/** A repository at a mirror. */
+export interface MirrorPlace {
   /** Name of the repository at the mirror. */
   readonly repository: string;
+  /** The registry that the mirror stands for: it has other images for another one under the same name. */
+  readonly namespace: string;
+}
+
+/** One request to a mirror. */
+export interface MirrorRequest {
+  readonly place: MirrorPlace;
   readonly operation: MirrorOperation;
   readonly signal: AbortSignal;
 }
@@ -52,13 +59,19 @@ export interface MirrorSnapshot {
 /** Most repositories of a mirror whose failures are remembered: clients name them. */
 const MAX_REPOSITORIES = 1000;
 
+/** A repository for which a mirror has failed. */
+interface FailedRepository {
+  readonly circuit: Circuit;
+  lastError?: string;
+}
+
 /** Whether a mirror answers, and who is told about it. All pulls of a process share it. */
 export class MirrorHealth {
   readonly #mirror: string;
   readonly #circuit: Circuit;
   readonly #watch: MirrorWatch;
-  /** Repositories for which it has failed last. */
-  readonly #repositories = new BoundedMap<string, Circuit>({ maxCost: MAX_REPOSITORIES });
+  /** Repositories for which it has failed last; see {@link keyOf}. */
+  readonly #repositories = new BoundedMap<string, FailedRepository>({ maxCost: MAX_REPOSITORIES });
   #lastError: string | undefined;
 
   /** @param mirror see `Mirror.url` */
@@ -69,21 +82,22 @@ export class MirrorHealth {
   }
 
   /** Whether a request for a repository would go to it now. */
-  isPassable(repository: string): boolean {
-    return this.#circuit.isPassable && this.#repositories.get(repository)?.isPassable !== false;
+  isPassable(place: MirrorPlace): boolean {
+    return this.#circuit.isPassable && this.#repositories.get(keyOf(place))?.circuit.isPassable !== false;
   }
 
   /**
    * What is known of it.
    *
-   * @param repository for which it may be left alone although it answers for others; its name at the mirror
+   * @param place for which it may be left alone although it answers for others
    */
-  snapshot(repository?: string): MirrorSnapshot {
-    const own = repository === undefined ? undefined : this.#repositories.get(repository);
-    const { state, failures, downMs, waitMs } =
-      own !== undefined && own.waitMs > this.#circuit.waitMs ? own : this.#circuit;
-    const lastError = this.#circuit.failures === 0 ? undefined : this.#lastError;
-    return { mirror: this.#mirror, state, failures, downMs, waitMs, lastError };
+  snapshot(place?: MirrorPlace): MirrorSnapshot {
+    const own = place === undefined ? undefined : this.#repositories.get(keyOf(place));
+    const isOwn = own !== undefined && own.circuit.waitMs > this.#circuit.waitMs;
+    const { circuit, lastError } = isOwn ? own : { circuit: this.#circuit, lastError: this.#lastError };
+    const { state, failures, downMs, waitMs } = circuit;
+    const why = failures === 0 ? undefined : lastError;
+    return { mirror: this.#mirror, state, failures, downMs, waitMs, lastError: why };
   }
 
   /**
@@ -94,12 +108,12 @@ export class MirrorHealth {
    * @throws PassthroughError `REGISTRY_UNREACHABLE` if it is left alone; what `ask` throws
    */
   async run<T>(
-    { repository, operation, signal }: MirrorRequest,
+    { place, operation, signal }: MirrorRequest,
     ask: () => Promise<T>,
     isAnswer: (value: T) => boolean = () => true,
   ): Promise<T> {
     const mirror = this.#mirror;
-    const passes = this.#enter(repository);
+    const passes = this.#enter(place);
     if (passes === undefined) {
       this.#watch({ mirror, operation, result: 'skipped' });
       throw new PassthroughError(
@@ -109,7 +123,7 @@ export class MirrorHealth {
     }
     const { pass, own } = passes;
     const answered = () => {
-      if (own?.succeed() === true) this.#repositories.delete(repository);
+      if (own?.succeed() === true) this.#repositories.delete(keyOf(place));
       return pass.succeed();
     };
     try {
@@ -126,8 +140,10 @@ export class MirrorHealth {
         this.#watch({ mirror, operation, result, error, isRecovered: answered() });
       } else if (concernsRepository(error)) {
         const isRecovered = pass.succeed();
-        const pauseMs = (own ?? this.#passOf(repository))?.fail(waitOf(error));
-        const pause = pauseMs === undefined ? {} : { pauseMs, repository };
+        const pauseMs = (own ?? this.#passOf(place))?.fail(waitOf(error));
+        const failed = this.#repositories.get(keyOf(place));
+        if (pauseMs !== undefined && failed !== undefined) failed.lastError = error.message;
+        const pause = pauseMs === undefined ? {} : { pauseMs, repository: place.repository };
         this.#watch({ mirror, operation, result, error, isRecovered, ...pause });
       } else {
         own?.cancel();
@@ -138,18 +154,18 @@ export class MirrorHealth {
     }
   }
 
-  #enter(repository: string): { readonly pass: Pass; readonly own: Pass | undefined } | undefined {
-    if (!this.isPassable(repository)) return undefined;
-    const own = this.#repositories.get(repository)?.enter();
+  #enter(place: MirrorPlace): { readonly pass: Pass; readonly own: Pass | undefined } | undefined {
+    if (!this.isPassable(place)) return undefined;
+    const own = this.#repositories.get(keyOf(place))?.circuit.enter();
     const pass = this.#circuit.enter();
     return pass && { pass, own };
   }
 
   /** A pass of a repository that has not failed before; `undefined` if another request has failed meanwhile. */
-  #passOf(repository: string): Pass | undefined {
-    if (this.#repositories.get(repository) !== undefined) return undefined;
+  #passOf(place: MirrorPlace): Pass | undefined {
+    if (this.#repositories.get(keyOf(place)) !== undefined) return undefined;
     const circuit = new Circuit();
-    this.#repositories.set(repository, circuit);
+    this.#repositories.set(keyOf(place), { circuit });
     return circuit.enter();
   }
 
@@ -165,6 +181,10 @@ export class MirrorHealth {
     if (pauseMs !== undefined) this.#lastError = error.message;
     return pauseMs;
   }
+}
+
+function keyOf({ repository, namespace }: MirrorPlace): string {
+  return `${namespace} ${repository}`;
 }
 
 /** Milliseconds for which a server asks to be left alone. */

@@ -7,8 +7,8 @@ import {
 } from '../auth/credentials.ts';
 import type { RegistryHost } from '../registry-host.ts';
 import { Circuit } from './circuit.ts';
-import { MirrorHealth, type MirrorSnapshot, type MirrorWatch } from './mirror-health.ts';
-import { type Mirror, type MirrorRule, mirrorsOf, repositoryAt } from './mirror-rules.ts';
+import { MirrorHealth, type MirrorPlace, type MirrorSnapshot, type MirrorWatch } from './mirror-health.ts';
+import { type Mirror, type MirrorRule, mirrorsOf, namespaceOf, repositoryAt } from './mirror-rules.ts';
 
 /** Settings for mirrors. */
 export interface MirrorOptions {
@@ -72,8 +72,13 @@ export class Mirrors {
   snapshot(place?: { readonly host: RegistryHost; readonly repository: string }): readonly MirrorSnapshot[] {
     if (place === undefined) return Array.from(this.#health.values(), (health) => health.snapshot());
     const { host, repository } = place;
-    return this.of(host).map((mirror) => mirror.health.snapshot(repositoryAt(mirror, repository)));
+    return this.of(host).map((mirror) => mirror.health.snapshot(placeAt(mirror, host, repository)));
   }
+}
+
+/** The place of a repository of a registry at a mirror. */
+export function placeAt(mirror: Mirror, host: RegistryHost, repository: string): MirrorPlace {
+  return { repository: repositoryAt(mirror, repository), namespace: namespaceOf(host) };
 }
 
 /**
@@ -94,7 +99,7 @@ export function credentialAt(
 
 /** Whose rights a request has at the registry. */
 export interface RequestRights {
-  /** Owner of its credential for the registry. */
+  /** Owner of its credential for the registry, see `certainOwnerOf`. */
   readonly owner: CredentialOwner;
   /** Whether the client's right is what counts. */
   readonly requiresClient: boolean;

@@ -6,7 +6,7 @@ const WANTS_CERTIFICATE = /^ERR_SSL_.*ALERT_CERTIFICATE_REQUIRED$/;
 
 /**
  * How a mirror answered: `answered`; `missing`: it has no such manifest or blob, or does not know the request; `refused`: 401 or 403;
- * `wrong`: its bytes are not those of the digest, or too many; `failed`: it cannot answer, and is left alone for a while; `skipped`:
+ * `wrong`: its bytes are not those of the digest, too many, or no manifest; `failed`: it cannot answer, and is left alone for a while; `skipped`:
  * it is left alone.
  */
 export type MirrorResult = 'answered' | 'missing' | 'refused' | 'wrong' | 'failed' | 'skipped';
@@ -44,6 +44,8 @@ export function resultOf(error: unknown): MirrorResult | undefined {
       return WANTS_CERTIFICATE.test(systemErrorCode(error.cause) ?? '') ? 'refused' : 'failed';
     case 'VERIFICATION_FAILED':
     case 'IMAGE_TOO_LARGE':
+    // No manifest, or one that no engine takes any more.
+    case 'UNSUPPORTED_IMAGE':
       return 'wrong';
     case 'REGISTRY_TIMEOUT':
     case 'REGISTRY_RATE_LIMITED':

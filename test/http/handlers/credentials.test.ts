@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { authOf, makeAuthFolder } from '../../registry/auth/auth-files.ts';
 import { startFakeRegistry } from '../../support/fake-registry.ts';
 import { basic, type Pair, type PairOptions, startPair } from '../../support/pair.ts';
 import { assertError, firstLine, tagsOf } from '../../support/reading.ts';
@@ -112,6 +113,19 @@ describe('credentials of the client', () => {
       for (const path of ASKING) assertDenied(await request(pair, path));
     });
   }
+
+  for (const [repository, check] of [
+    ['other/app', assertChallenged],
+    ['team/app', assertDenied],
+  ] as const)
+    test(`are asked for unless the auth file has some for the repository: ${repository}`, async () => {
+      await using folder = await makeAuthFolder();
+      const path = await folder.write('auth.json', {});
+      await using pair = await start({ ...BASIC, env: { REGISTRY_AUTH_FILE: path } });
+      const key = `${pair.registry.host}/${repository}`;
+      await folder.write('auth.json', { auths: { [key]: authOf('user', 'wrong') } });
+      check(await request(pair, REFERENCE));
+    });
 
   test('are not used when REGISTRY_CLIENT_AUTH is off', async () => {
     await using pair = await start({ ...BASIC, env: { REGISTRY_CLIENT_AUTH: 'off' } });

@@ -355,6 +355,29 @@ describe("what a mirror's account may read, a client without rights may not", ()
     }
   }
 
+  test('also not at the first request after the account was added, while that of the registry serves at once', async () => {
+    await using scene = await startMirrored({
+      registry: { auth: { mode: 'basic' } },
+      mirrors: [{ auth: { mode: 'basic' } }],
+    });
+    const path = join(scene.directory, 'auth.json');
+    const auth = { username: 'user', password: 'secret' };
+    const write = (host = '') =>
+      writeFile(path, JSON.stringify({ auths: host === '' ? {} : { [host]: auth } }));
+    for (const [host, status] of [
+      [scene.mirrors[0]?.host, 502],
+      [scene.registry.host, 200],
+    ] as const) {
+      await write();
+      await using service = await scene.start({ REGISTRY_AUTH_FILE: path });
+      await write(host);
+      assert.equal(
+        (await service.request(`/registry/http/${scene.registry.host}${APP_FILE}`)).status,
+        status,
+      );
+    }
+  });
+
   test('unless clients bring no credentials at all', async () => {
     await using scene = await startMirrored({
       registry: { auth: { mode: 'basic' } },

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { checkEntries, parseAuthFile } from '../../../src/registry/auth/auth-content.ts';
-import { lists, lookUp } from '../../../src/registry/auth/auth-file.ts';
+import { filePlaces, lookUp } from '../../../src/registry/auth/auth-file.ts';
 import { registryHost } from '../../../src/registry/registry-host.ts';
 import { never } from '../support/scene.ts';
 import { authOf } from './auth-files.ts';
@@ -26,7 +26,7 @@ async function find(content: unknown, name: string, repository: string) {
   const registry = registryHost('https', name);
   const options = { environment: {}, signal: never(), fail, isListOnly: true };
   return {
-    isListed: lists(file, registry, repository),
+    isListed: filePlaces(file, '', registry, repository, options).length > 0,
     found: await lookUp(file, registry, repository, options),
   };
 }

@@ -89,11 +89,17 @@ describe('an entry', () => {
     ['with user name and password', ME, ME],
     ['with both takes auth', { ...authOf('me', 'mine'), username: 'other', password: 'x' }, ME],
     ['padded with zero bytes', authOf('me', 'mine\0\0'), ME],
+    ['with lines as base64 breaks them', { auth: 'bWU6\r\nbWlu\nZQ==\n' }, ME],
     ['in UTF-8', authOf('jürgen', 'pässword'), { username: 'jürgen', password: 'pässword' }],
     [
       'with an identity token',
       { ...authOf('0000', ''), identitytoken: 'refresh' },
       { identityToken: 'refresh' },
+    ],
+    [
+      'with a token for the registry',
+      { ...authOf('me', 'mine'), identitytoken: 'refresh', registrytoken: 'bearer' },
+      { registryToken: 'bearer' },
     ],
     ['with an empty password', authOf('me', ''), { username: 'me', password: '' }],
     ['that is empty', {}, undefined],
@@ -198,6 +204,7 @@ describe('a file that cannot be used is named, and not quoted', () => {
       entry({ username: `a:${secret}`, password: secret }),
       'entry "ghcr.io" has a user name with a colon, at which Basic ends it',
     ],
+    [entry({ registrytoken: `${secret}\n` }), 'entry "ghcr.io" has a field registrytoken that is no token'],
     [`{"auths": {}, "x": "${'x'.repeat(1024 * 1024)}"}`, 'it has more than 1048576 bytes'],
   ];
   for (const [content, reason] of rows) {

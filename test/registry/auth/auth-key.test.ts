@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { matchingKeys } from '../../../src/registry/auth/auth-key.ts';
+import { AuthTable } from '../../../src/registry/auth/auth-key.ts';
 import { registryHost } from '../../../src/registry/registry-host.ts';
 
 const match = (keys: readonly string[], origin: string, repository: string, allowsPlainHttp = false) => {
   const [scheme = '', host = ''] = origin.split('://');
-  return matchingKeys(keys, registryHost(scheme, host), repository, { allowsPlainHttp });
+  const table = new AuthTable(new Map(keys.map((key) => [key, {}])));
+  return table.matching(registryHost(scheme, host), repository, { allowsPlainHttp });
 };
 
 describe('a key', () => {

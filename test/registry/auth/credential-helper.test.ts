@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { askHelper } from '../../../src/registry/auth/credential-helper.ts';
 import { within } from '../../support/within.ts';
 import { never, SHORT_MS } from '../support/scene.ts';
@@ -60,6 +64,21 @@ describe('a helper that fails', () => {
     await assert.rejects(within(asking, 'the time limit'), {
       message: `${FAILURE}it did not end within ${SHORT_MS / 1000} s`,
     });
+  });
+
+  test('is killed with its children where no person is there', async () => {
+    await using folder = await makeAuthFolder();
+    const pipe = join(folder.path, 'pipe');
+    await promisify(execFile)('mkfifo', [pipe]);
+    await folder.addHelper('test', `sleep 60 >'${pipe}' & sleep 60\n`);
+    const { environment } = folder;
+    const stop = new AbortController();
+    const asking = askHelper('test', 'ghcr.io', { environment, signal: stop.signal, isUnattended: true });
+    // Opening the pipe waits for the child, reading it for the child's end.
+    await using file = await within(open(pipe), 'the child');
+    stop.abort();
+    await assert.rejects(asking, { code: 'ABORTED' });
+    await within(file.readFile(), 'the end of the child');
   });
 
   test('is killed when the call is aborted', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { accountOf } from '../../../src/registry/auth/account.ts';
 import {
-  accountOf,
   basicAuthorization,
   basicSecrets,
   type Credential,

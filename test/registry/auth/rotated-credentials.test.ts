@@ -104,6 +104,26 @@ describe('a password that is rotated', () => {
     assert.equal(server.tokenRequests.length, 0);
   });
 
+  test('is the token of an entry', async () => {
+    await using folder = await makeAuthFolder();
+    await using scene = await startScene({ auth: { mode: 'token' } });
+    const { server } = scene;
+    const issue = () => server.tokens.issue([`repository:${REPOSITORY}:pull`], 60);
+    const write = (registrytoken: string) =>
+      folder.write('config.json', { auths: { [server.host]: { registrytoken } } });
+    const path = await write(issue());
+    const repository = scene.open(credentialOf({ REGISTRY_AUTH_FILE: path }, server));
+    await pull(repository);
+    server.tokens.revokeAll();
+    const next = issue();
+    await write(next);
+    await readLayer(repository);
+    assert.equal(headersOf(server).at(-1), `Bearer ${next}`);
+    assert.equal(server.tokenRequests.length, 0);
+    server.tokens.revokeAll();
+    await assert.rejects(pull(repository), /it refused the credentials of the auth file/);
+  });
+
   test('is the answer of a helper, which is asked again only when the registry has refused it', async () => {
     await using folder = await makeAuthFolder();
     await using scene = await startScene({ auth: { mode: 'basic' } });
@@ -205,7 +225,7 @@ describe('an auth file of the service', () => {
 
 describe('a helper of the service', () => {
   /** Starts a registry and a service whose helper is this script. */
-  async function start(script: string) {
+  async function start(script: string, onFailure: () => void = () => undefined) {
     const folder = await makeAuthFolder();
     const server = await startRegistry({ auth: { mode: 'basic' } });
     await folder.addHelper('cloud', script);
@@ -220,7 +240,10 @@ describe('a helper of the service', () => {
     const failures: string[] = [];
     const { operator } = config.files ?? {};
     assert.ok(operator);
-    operator.onHelperFailure = (message) => void failures.push(message);
+    operator.onHelperFailure = (message) => {
+      failures.push(message);
+      onFailure();
+    };
     const host = registryHost('http', server.host);
     const access = openAccess();
     return {
@@ -249,6 +272,17 @@ describe('a helper of the service', () => {
       await assert.rejects(scene.pull(), { code: 'INVALID_CONFIGURATION', message });
     assert.deepEqual(scene.failures, [message]);
     assert.equal(scene.server.requests.length, 0);
+  });
+
+  test('that fails only after its time limit is not run for the next request, either', async (t) => {
+    let lateMs = 0;
+    const now = performance.now.bind(performance);
+    t.mock.method(performance, 'now', () => now() + lateMs);
+    await using scene = await start('exit 3\n', () => {
+      lateMs += 20_000;
+    });
+    for (let request = 0; request < 3; request += 1) await assert.rejects(scene.pull());
+    assert.equal(scene.failures.length, 1);
   });
 
   test('gets what helpers of clouds need, and none of the variables of the service', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isPassthroughError, PassthroughError } from '../../../src/errors.ts';
+import { MirrorHealth } from '../../../src/registry/mirrors/mirror-health.ts';
 import type { Repository } from '../../../src/registry/repository.ts';
 import type { Timeouts } from '../../../src/registry/transport/transport.ts';
 import { readAll } from '../../support/collect.ts';
@@ -54,7 +55,7 @@ const failing = (status: number, headers: Record<string, string> = {}): FakeRegi
 });
 const having = (defects: Defects): FakeRegistryOptions => ({ defects });
 
-const FAULTS: Readonly<Record<string, Fault>> = {
+const FAULTS: Record<string, Fault> = {
   'a 400': { mirror: failing(400), result: 'missing', requests: 1 },
   'a 401': { mirror: failing(401), result: 'refused', requests: 1 },
   'a 403': { mirror: failing(403), result: 'refused', requests: 1 },
@@ -132,6 +133,23 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
 };
 
+for (const [what, text] of [
+  ['a web page under another type', '<!doctype html><title>Sign in</title>'],
+  ['nothing', ''],
+  ['other JSON', '{"ok":true}'],
+  ['a part of a manifest', IMAGE.manifest.bytes.subarray(0, 100)],
+  ['a manifest of schema 1', '{"schemaVersion":1,"name":"team/app","tag":"1","fsLayers":[]}'],
+] as const)
+  FAULTS[`a 200 with ${what}`] = {
+    mirror: having({
+      wrongManifestDigest: { reference: '1', bytes: Buffer.from(text) },
+      wrongHeaderDigest: null,
+    }),
+    result: 'wrong',
+    requests: 1,
+    only: ['manifest'],
+  };
+
 async function startFaulty({ mirror, timeouts, stop }: Fault): Promise<Mirrored> {
   const scene = await startMirrored({ mirrors: [mirror, {}], ...(timeouts !== undefined && { timeouts }) });
   const [first] = scene.mirrors;
@@ -164,6 +182,8 @@ for (const [name, fault] of Object.entries(FAULTS)) {
           scene.access.mirrors?.all.snapshot({ host: scene.host, repository }).map((one) => one.state);
         assert.deepEqual(statesOf(REPOSITORY), [isLeftAlone ? 'open' : 'closed', 'closed']);
         assert.deepEqual(statesOf('other/app'), [state?.state, 'closed']);
+        const [here] = scene.access.mirrors?.all.snapshot({ host: scene.host, repository: REPOSITORY }) ?? [];
+        assert.equal(here?.lastError, isLeftAlone ? scene.all[0]?.error?.message : undefined);
         await OPERATIONS[operation](scene.open());
         assert.equal(scene.reports()[2], `0 ${kind} ${isLeftAlone ? 'skipped' : fault.result}`);
         assert.equal(scene.paths(first).length > before, !isLeftAlone);
@@ -250,6 +270,25 @@ test('the wait for a connection to a mirror is shorter than that to a registry',
   await OPERATIONS.manifest(scene.open());
   const [{ error } = {}] = scene.all;
   assert.match(error?.message ?? '', /no connection within 3 s/);
+});
+
+test('a mirror that failed for a repository of one registry is asked for that of another', async () => {
+  const health = new MirrorHealth('http://cache:5000', () => undefined);
+  const ask = (namespace: string, answer: () => Promise<string>) =>
+    health.run(
+      { place: { repository: 'team/app', namespace }, operation: 'manifest', signal: never() },
+      answer,
+    );
+  const failed = new PassthroughError('REGISTRY_FAILED', 'no such host', { registryStatus: 500 });
+  await assert.rejects(
+    ask('unknown.test', () => Promise.reject(failed)),
+    failed,
+  );
+  await assert.rejects(
+    ask('unknown.test', async () => 'asked'),
+    { code: 'REGISTRY_UNREACHABLE' },
+  );
+  assert.equal(await ask('docker.io', async () => 'asked'), 'asked');
 });
 
 test('a mirror that failed for one repository is asked for another, and by one request at a time for the first', async () => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { loadConfig } from '../../../src/config/config.ts';
 import { isPassthroughError } from '../../../src/errors.ts';
-import type { Credential } from '../../../src/registry/auth/credentials.ts';
+import { type Credential, chooseCredential } from '../../../src/registry/auth/credentials.ts';
 import { openRepository } from '../../../src/registry/open-repository.ts';
 import type { Repository } from '../../../src/registry/repository.ts';
 import type { Transport } from '../../../src/registry/transport/transport.ts';
@@ -9,6 +10,7 @@ import { readAll } from '../../support/collect.ts';
 import type { FakeRegistry, FakeRegistryOptions } from '../../support/fake-registry.ts';
 import { startScriptedServer } from '../../support/scripted-server.ts';
 import { makeCertificates } from '../../support/tls.ts';
+import { answering, authOf, makeAuthFolder } from '../auth/auth-files.ts';
 import {
   BASIC,
   BIG,
@@ -137,6 +139,73 @@ describe("a mirror's account opens nothing to a client without rights", () => {
     const checking = scene.open({ credential: WRONG }).checkLayer(BIG_LAYER, never());
     await assert.rejects(checking, (error) => isPassthroughError(error, 'REGISTRY_DENIED'));
     assert.deepEqual(scene.mirrors[0]?.requests, []);
+  });
+});
+
+describe('an auth file with an account of the mirror', () => {
+  const isDenied = (error: unknown) => isPassthroughError(error, 'REGISTRY_DENIED');
+
+  /** A private registry with a private mirror, and a service that has this auth file. */
+  async function start(contentOf: (registry: string, mirror: string) => unknown, helper = '') {
+    await using stack = new AsyncDisposableStack();
+    const scene = stack.use(await startMirrored({ registry: PRIVATE, mirrors: [PRIVATE] }));
+    const folder = stack.use(await makeAuthFolder());
+    await folder.addHelper('test', helper);
+    const { host: mirror = '' } = scene.mirrors[0] ?? {};
+    const write = (more: typeof contentOf) => folder.write('auth.json', more(scene.registry.host, mirror));
+    const variables = { ...folder.environment, REGISTRY_AUTH_FILE: await write(contentOf) };
+    const { credentials: fixed, files } = loadConfig(variables).registry;
+    const all = stack.move();
+    return {
+      scene,
+      write,
+      refresh: () => files?.watched.refresh(true),
+      open: () => {
+        const credential = chooseCredential(scene.host, undefined, fixed, { repository: REPOSITORY });
+        return scene.open({ credential, fixed });
+      },
+      [Symbol.asyncDispose]: () => all.disposeAsync(),
+    };
+  }
+
+  for (const [what, entry] of [
+    ['an entry without credentials', (registry: string) => ({ auths: { [registry]: {} } })],
+    ['a program that has none', (registry: string) => ({ credHelpers: { [registry]: 'test' }, auths: {} })],
+  ] as const)
+    test(`opens nothing by ${what} for the registry`, async () => {
+      await using service = await start((registry, mirror) => {
+        const { auths, ...rest } = entry(registry);
+        return { ...rest, auths: { ...auths, [mirror]: authOf('user', 'secret') } };
+      }, 'echo "credentials not found"; exit 1\n');
+      const [mirror] = service.scene.mirrors;
+      for (let time = 0; time < 2; time += 1) await assert.rejects(pull(service.open()), isDenied);
+      assert.deepEqual(mirror?.requests, []);
+    });
+
+  test('serves all where a program has given the operator an account at the registry', async () => {
+    await using service = await start(
+      (registry, mirror) => ({
+        credHelpers: { [registry]: 'test' },
+        auths: { [mirror]: authOf('user', 'secret') },
+      }),
+      answering('user', 'secret'),
+    );
+    const [mirror] = service.scene.mirrors;
+    assert.ok(mirror !== undefined);
+    await pull(service.open());
+    await pull(service.open());
+    assert.deepEqual(service.scene.sources(), ['registry', '0']);
+  });
+
+  test('opens nothing to a request that began before it had one', async () => {
+    await using service = await start(() => ({}));
+    const repository = service.open();
+    await service.write((_, mirror) => ({ auths: { [mirror]: authOf('user', 'secret') } }));
+    await service.refresh();
+    await assert.rejects(pull(repository), isDenied);
+    const [mirror] = service.scene.mirrors;
+    assert.ok(mirror !== undefined);
+    assert.deepEqual([...new Set(headersOf(mirror))], [undefined]);
   });
 });
 
