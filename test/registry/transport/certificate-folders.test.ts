@@ -262,6 +262,20 @@ describe('files that change', () => {
     ]);
   });
 
+  test('stay in use while their folder cannot be looked at', async () => {
+    await using folder = await openFolder();
+    const { folders, reports } = folder;
+    await folder.write('lab/ca.crt', ONE.ca);
+    const first = await folders.forHost(url('https://lab'));
+    await rm(join(folder.path, 'lab'), { recursive: true });
+    await symlink('lab', join(folder.path, 'lab'));
+    await folders.refresh();
+    assert.equal(await folders.forHost(url('https://lab')), first);
+    const path = `${folder.path}/lab`;
+    const message = `Cannot use REGISTRY_CERTS_DIR, "${path}": it cannot be read (ELOOP)`;
+    assert.deepEqual(reports, [{ folder: path, result: 'rejected', message, wasRejected: false }]);
+  });
+
   test('break off no request that is under way, also behind a swapped link', async () => {
     await using folder = await openFolder();
     const half = Promise.withResolvers<void>();
