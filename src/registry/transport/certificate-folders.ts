@@ -15,7 +15,7 @@ import { PassthroughError } from '../../errors.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
 import { quoted } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
-import { DOCKER_HUB, parseHost } from '../registry-host.ts';
+import { DOCKER_HUB, parseHost, registryHost } from '../registry-host.ts';
 import {
   type CertificateFolder,
   describeFolder,
@@ -106,7 +106,7 @@ export class CertificateFolders implements HostCertificateSource {
   }
 
   /**
-   * Reads the folders of all hosts. Folders with other names are skipped.
+   * Reads the folders of all hosts, so that later files that cannot be used leave these in use. Folders with other names are skipped.
    *
    * @throws PassthroughError `INVALID_CONFIGURATION` for the first file that cannot be used
    */
@@ -118,10 +118,11 @@ export class CertificateFolders implements HostCertificateSource {
       for (const name of names) {
         const path = join(folder, name);
         const found = await stat(path).catch(this.#failure(path));
-        if (found.isDirectory())
-          await filesOf(path)
-            .then((files) => readFolder(path, files))
-            .catch(this.#failure(path));
+        if (!found.isDirectory()) continue;
+        await filesOf(path)
+          .then((files) => readFolder(path, files))
+          .catch(this.#failure(path));
+        if (!isForAll) await this.#look(new URL(registryHost('https', name).origin));
       }
     }
   }

@@ -262,6 +262,26 @@ describe('files that change', () => {
     ]);
   });
 
+  for (const [name, origin] of [
+    ['lab:5000', 'https://lab:5000'],
+    ['lab', 'https://lab'],
+    ['lab:443', 'https://lab'],
+    ['docker.io', 'https://registry-1.docker.io'],
+  ] as const) {
+    test(`those of ${name} at the start stay in use, also if no request has needed them before`, async () => {
+      await using folder = await openFolder();
+      await folder.write(`${name}/ca.crt`, ONE.ca);
+      await folder.folders.check();
+      await folder.write(`${name}/ca.crt`, 'hunter2');
+      await folder.folders.refresh();
+      assert.deepEqual((await folder.folders.forHost(url(origin)))?.authorities, [ONE.ca.trim()]);
+      assert.deepEqual(
+        folder.reports.map(({ result }) => result),
+        ['rejected'],
+      );
+    });
+  }
+
   test('stay in use while their folder cannot be looked at', async () => {
     await using folder = await openFolder();
     const { folders, reports } = folder;
