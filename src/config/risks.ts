@@ -60,7 +60,8 @@ function anyRegistry({
 }: RiskyConfig): readonly string[] {
   const { allowedNetworks, tls } = listener ?? {};
   const areClientsKnown =
-    tls?.clientAuthorities !== undefined || (allowedNetworks !== undefined && !hasEveryAddress(allowedNetworks));
+    tls?.clientAuthorities !== undefined ||
+    (allowedNetworks !== undefined && !hasEveryAddress(allowedNetworks));
   if (allowedHosts !== undefined || areClientsKnown || !isEveryAddress(host)) return [];
   return [
     `${VARIABLES.allowedHosts} is not set and ${VARIABLES.host} is ${host}, so every client of every network can have the service ` +
