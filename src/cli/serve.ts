@@ -83,11 +83,12 @@ async function runService(
   try {
     const service = await HttpService.start(images, config, logger, passed);
     announce(config, service, passed, logger);
-    await manager.notify('READY=1');
+    // A manager that takes its time for the one message does not hold up the stop, and gets the other one behind it.
+    const ready = manager.notify('READY=1');
 
     const signal = await stopSignal;
     logger.log('info', 'stopping', { signal });
-    const [cutOff] = await Promise.all([service.stop(), manager.notify('STOPPING=1')]);
+    const [cutOff] = await Promise.all([service.stop(), ready.then(() => manager.notify('STOPPING=1'))]);
     logger.log(cutOff === 0 ? 'info' : 'warn', 'stopped', { cutOff });
   } finally {
     await images.close();

@@ -58,7 +58,7 @@ const HINTS: Readonly<Partial<Record<Setting, Texts>>> = {
     'The registry needs another certificate, or is to be asked by another name, or the clock here is wrong',
   ),
   clientIdentity: {
-    service: `The folder of this host in ${VARIABLES.certificates} has the client certificate: client.cert and client.key`,
+    service: `The client certificate belongs into the folder of this host in ${VARIABLES.certificates}, as client.cert and client.key`,
     commandLine: 'Name the certificate and its key with --cert and --key',
   },
   plainHttpHosts: {

@@ -126,16 +126,18 @@ const FAR_APART = [
   ['2001:db8::1', 'fd00::1'],
 ] as const;
 
+/** Whether a list has all addresses of IPv4, or all of IPv6. */
+export function hasEveryAddress(networks: Networks): boolean {
+  return FAR_APART.some((addresses) => addresses.every((address) => networks.contains(address)));
+}
+
 /** Settings that are allowed but risky, as {@link configWarnings} has them. */
 export function listenerWarnings({
   trustedProxies,
 }: ListenerSettings): readonly (readonly [isGiven: boolean, message: string])[] {
-  const trustsAll = FAR_APART.some((addresses) =>
-    addresses.every((address) => trustedProxies?.networks.contains(address)),
-  );
   return [
     [
-      trustsAll,
+      trustedProxies !== undefined && hasEveryAddress(trustedProxies.networks),
       `${VARIABLES.trustedProxies} has every address, so each client can claim any address; list the addresses of the proxies only`,
     ],
   ];

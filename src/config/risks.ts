@@ -2,7 +2,7 @@
 
 import { areBound } from '../registry/auth/credentials.ts';
 import type { HostPattern } from '../registry/host-pattern.ts';
-import type { ListenerSettings } from './listener.ts';
+import { hasEveryAddress, type ListenerSettings } from './listener.ts';
 import { mirrorWarnings } from './mirrors.ts';
 import type { RegistryConfig } from './registry.ts';
 import { VARIABLES } from './variables.ts';
@@ -58,14 +58,22 @@ function anyRegistry({
   listener,
   registry: { allowedHosts },
 }: RiskyConfig): readonly string[] {
+  const { allowedNetworks, tls } = listener ?? {};
   const areClientsKnown =
-    listener?.allowedNetworks !== undefined || listener?.tls?.clientAuthorities !== undefined;
-  if (allowedHosts !== undefined || areClientsKnown || !['0.0.0.0', '::'].includes(host)) return [];
+    tls?.clientAuthorities !== undefined ||
+    (allowedNetworks !== undefined && !hasEveryAddress(allowedNetworks));
+  if (allowedHosts !== undefined || areClientsKnown || !isEveryAddress(host)) return [];
   return [
     `${VARIABLES.allowedHosts} is not set and ${VARIABLES.host} is ${host}, so every client of every network can have the service ` +
       `ask any registry, also internal ones; list the registries in ${VARIABLES.allowedHosts}, or the clients in ` +
       `${VARIABLES.allowedNetworks}`,
   ];
+}
+
+/** Whether an address, in any way to write it, is the one that stands for all: `0.0.0.0`, `0`, `::`, `::0`. */
+function isEveryAddress(host: string): boolean {
+  const url = URL.parse(`http://${host.includes(':') ? `[${host}]` : host}`);
+  return ['0.0.0.0', '[::]', '[::ffff:0:0]'].includes(url?.hostname ?? '');
 }
 
 function shown({ hostname, isWildcard, port }: HostPattern): string {

@@ -1,4 +1,5 @@
 import { PassthroughError } from '../errors.ts';
+import { ipv6Groups } from '../util/ip-address.ts';
 
 /** `Retry-After` of a refused client, in seconds: a small image is sent by then. */
 const RETRY_AFTER_S = 15;
@@ -76,7 +77,7 @@ export class ClientLimit {
  */
 export function clientOf(address: string): string {
   if (!address.includes(':')) return address;
-  const groups = groupsOf(address.replace(/%.*/, ''));
+  const groups = ipv6Groups(address);
   if (groups === undefined) return address;
   const [high = 0, low = 0] = groups.slice(6);
   // https://www.rfc-editor.org/rfc/rfc4291#section-2.5.5.2
@@ -88,13 +89,4 @@ export function clientOf(address: string): string {
     .slice(0, 4)
     .map((group) => group.toString(16))
     .join(':')}::/64`;
-}
-
-/** The eight groups of an IPv6 address; the URL parser knows all the ways to write one. */
-function groupsOf(address: string): readonly number[] | undefined {
-  const text = URL.parse(`http://[${address}]/`)?.hostname.slice(1, -1);
-  if (text === undefined) return undefined;
-  const [start = [], end = []] = text.split('::').map((half) => (half === '' ? [] : half.split(':')));
-  const zeros = Array<string>(8 - start.length - end.length).fill('0');
-  return [...start, ...zeros, ...end].map((group) => Number.parseInt(group, 16));
 }

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 import { connectRaw } from '../support/raw-client.ts';
@@ -67,6 +69,29 @@ describe('serve', { concurrency: 2 }, () => {
     child.kill('SIGTERM');
     const { code, stderr } = await served.program.ended();
     assert.deepEqual([code, stderr], [0, '']);
+  });
+
+  test('stops also while the service manager takes its time for READY=1', async () => {
+    await using folder = await temporaryFolder();
+    const at = (name: string) => join(folder.path, name);
+    await promisify(execFile)('mkfifo', [at('gate')]);
+    const lines = ['#!/bin/sh', 'echo "$1" >> calls', '[ "$1" != READY=1 ] || read -r line < gate', ''];
+    await writeFile(
+      at('systemd-notify'),
+      lines.join('\n').replaceAll(/calls|gate/g, (name) => at(name)),
+    );
+    await chmod(at('systemd-notify'), 0o755);
+    await using served = await serve({
+      NOTIFY_SOCKET: at('manager'),
+      PATH: `${folder.path}:${process.env['PATH']}`,
+    });
+    served.program.child.kill('SIGTERM');
+    await served.program.waitForEvent('stopping');
+    // Opened for both, a pipe without a reader does not wait for one.
+    await writeFile(at('gate'), 'read\n', { flag: 'r+' });
+    const { code, stdout } = await served.program.ended();
+    assert.deepEqual([code, logOf(stdout).filter(({ event }) => event === 'notify')], [0, []]);
+    assert.equal(await readFile(at('calls'), 'utf8'), 'READY=1\nSTOPPING=1\n');
   });
 
   test('warns of a variable that has no effect, without its value', async () => {

@@ -44,6 +44,13 @@ describe('a risk has a line with the variable that ends it', () => {
       { REGISTRY_MIRRORS: 'docker.io=https://cache.example:5000' },
     ],
     [{ HTTP_HOST: '::', REGISTRY_ALLOWED_HOSTS: '' }, /HTTP_HOST is ::, /, { HTTP_HOST: '127.0.0.1' }],
+    [{ HTTP_HOST: '::0', REGISTRY_ALLOWED_HOSTS: '' }, /HTTP_HOST is ::0, /, { HTTP_HOST: '::1' }],
+    [{ HTTP_HOST: '0', REGISTRY_ALLOWED_HOSTS: '' }, /HTTP_HOST is 0, /, { HTTP_HOST: 'localhost' }],
+    [
+      { HTTP_HOST: '::ffff:0.0.0.0', REGISTRY_ALLOWED_HOSTS: '', CLIENT_ALLOWED_NETWORKS: '0.0.0.0/0, ::/0' },
+      /HTTP_HOST is ::ffff:0\.0\.0\.0, /,
+      { CLIENT_ALLOWED_NETWORKS: '10.0.0.0/8' },
+    ],
   ];
   for (const [variables, line, ended] of risks) {
     test(JSON.stringify(variables), () => {

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import type { Logger } from '../../telemetry/log.ts';
+import { printable } from '../../util/printable.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
 
 /** Names the socket of the service manager. */
@@ -42,7 +43,9 @@ export function openNotifier(environment: NodeJS.ProcessEnv, logger: Logger): No
           timeout: TIMEOUT_MS,
         });
       } catch (error) {
-        const why = systemErrorCode(error) ?? (error instanceof Error ? error.message : String(error));
+        const why =
+          systemErrorCode(error) ??
+          printable((error instanceof Error ? error.message : String(error)).trim());
         logger.log('warn', 'notify', {
           message: `Cannot tell the service manager ${assignments[0]}: ${PROGRAM} fails (${why}). A unit without it needs Type=exec`,
         });

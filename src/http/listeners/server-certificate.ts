@@ -67,7 +67,7 @@ export async function readTlsTexts(files: TlsFiles): Promise<TlsTexts> {
  * Checks what the files have.
  *
  * @throws PassthroughError `INVALID_CONFIGURATION`: no certificate, no key, a key of another certificate, an authority that cannot
- *   be parsed
+ *   be parsed, authorities without a root
  */
 export function parseServerCertificate(texts: TlsTexts, files: TlsFiles): ServerCertificate {
   const certificate = [VARIABLES.tlsCertificate, files.certificate] as const;
@@ -86,7 +86,7 @@ export function parseServerCertificate(texts: TlsTexts, files: TlsFiles): Server
   const authorities =
     clientAuthorities === undefined
       ? undefined
-      : certificatesOf(clientAuthorities, VARIABLES.tlsClientAuthorities, files.clientAuthorities ?? '');
+      : authoritiesOf(clientAuthorities, files.clientAuthorities ?? '');
   const context: SecureContextOptions = {
     cert: texts.certificate,
     key: texts.key,
@@ -104,6 +104,17 @@ export function parseServerCertificate(texts: TlsTexts, files: TlsFiles): Server
     validFrom: new Date(Math.max(...chain.map((one) => Date.parse(one.validFrom)))),
     validTo: new Date(Math.min(...chain.map((one) => Date.parse(one.validTo)))),
   };
+}
+
+/** The authorities of clients. The server of `node:tls` passes no `allowPartialTrustChain` on, so OpenSSL wants a root. */
+function authoritiesOf(text: string, path: string): readonly X509Certificate[] {
+  const name = VARIABLES.tlsClientAuthorities;
+  const authorities = certificatesOf(text, name, path);
+  if (!authorities.some((one) => one.checkIssued(one))) {
+    const above = authorities[0].issuer.replaceAll('\n', ', ');
+    throw invalid(name, path, `it has no root authority: add the certificate of ${quoted(above)}`);
+  }
+  return authorities;
 }
 
 function certificatesOf(

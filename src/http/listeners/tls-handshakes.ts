@@ -1,5 +1,5 @@
 import { constants } from 'node:crypto';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { TlsFiles } from '../../config/listener.ts';
 import { VARIABLES } from '../../config/variables.ts';
@@ -38,6 +38,10 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'The client does not trust the certificate of the service'],
   ['ERR_SSL_UNSUPPORTED_PROTOCOL', 'The client speaks no TLS 1.2 or newer'],
   ['ERR_SSL_WRONG_VERSION_NUMBER', 'The client does not speak TLS'],
+  [
+    'UNABLE_TO_GET_ISSUER_CERT',
+    `${VARIABLES.tlsClientAuthorities} has no root for the authority that has issued the client's certificate`,
+  ],
 ]);
 
 /** Settings of {@link TlsHandshakes}. */
@@ -156,7 +160,7 @@ export class TlsHandshakes {
   #fail(error: Error, socket: TLSSocket): void {
     // Node ends a connection whose certificate is refused as if the client had left.
     const code = String(socket.authorizationError ?? systemErrorCode(error) ?? 'unknown');
-    const client = socket.remoteAddress;
+    const client = addressOf(socket);
     socket.destroy();
     instruments().handshakeFailures.add(1, { 'error.type': code });
     this.#logger.log(LEFT.has(code) ? 'debug' : 'info', 'tls_refused', {
@@ -179,6 +183,15 @@ function reasonOf(error: Error): string {
  */
 function isText([first = 0]: Buffer): boolean {
   return first >= 0x41 && first <= 0x5a;
+}
+
+/**
+ * The client of a connection that has failed. Node has closed the one whose certificate it has refused, and then knows the address of
+ * the connection below it only, which has no documented name.
+ */
+function addressOf(socket: TLSSocket): string | undefined {
+  const below = '_parent' in socket ? socket._parent : undefined;
+  return socket.remoteAddress ?? (below instanceof Socket ? below.remoteAddress : undefined);
 }
 
 /** Both ends of a TCP connection, which no other open one has. */

@@ -1,5 +1,6 @@
 /** Why the certificate of a server is not accepted, in words that name what to change. */
 
+import { isIP } from 'node:net';
 import type { DetailedPeerCertificate } from 'node:tls';
 import type { Setting } from '../../errors.ts';
 import { printable, quoted } from '../../util/printable.ts';
@@ -95,10 +96,15 @@ function nameOf(name: DetailedPeerCertificate['subject']): string {
   return quoted(parts.toReversed().join(', '), MAX_NAME_LENGTH);
 }
 
-/** The names of a certificate. Addresses in it may be those of hosts that the request does not name. */
+/**
+ * The names of a certificate. Without alternative names, Node takes the common one. Addresses in it may be those of hosts that the
+ * request does not name.
+ */
 function namesOf(certificate: DetailedPeerCertificate | undefined): string {
-  const all = (certificate?.subjectaltname ?? '').split(', ');
-  const names = all.filter((name) => name.startsWith('DNS:')).map((name) => name.slice('DNS:'.length));
+  const { subjectaltname, subject } = certificate ?? {};
+  const all = subjectaltname?.split(', ') ?? [subject?.CN].flat().map((name) => `DNS:${name ?? ''}`);
+  const dns = all.filter((name) => name.startsWith('DNS:')).map((name) => name.slice('DNS:'.length));
+  const names = dns.filter((name) => name !== '' && isIP(name) === 0);
   if (names.length === 0) return 'another host';
   const shown = names.slice(0, MAX_NAMES).map((name) => quoted(name, MAX_NAME_LENGTH));
   const rest = names.length - shown.length;

@@ -20,18 +20,25 @@ export interface FolderState {
   readonly version: string | undefined;
 }
 
-/** Reads what a folder holds. @throws the system's error */
+/** Reads what a folder holds. @throws the system's error for the folder, FileFault for a file */
 export async function filesOf(folder: string): Promise<FolderState> {
-  const all = await readdir(folder);
-  const names = all.filter((name) => /\.(?:crt|cert|key)$/.test(name)).toSorted();
+  const names = await namesIn(folder);
   const states = await Promise.all(
     names.map(async (name) => {
-      const { dev, ino, size, mtimeMs, ctimeMs } = await stat(join(folder, name));
+      const found = await stat(join(folder, name)).catch((error: unknown) => {
+        throw new FileFault(name, error);
+      });
+      const { dev, ino, size, mtimeMs, ctimeMs } = found;
       return { text: [name, dev, ino, size, mtimeMs, ctimeMs].join(), changedAt: Math.max(mtimeMs, ctimeMs) };
     }),
   );
   const isSettled = states.every(({ changedAt }) => Date.now() - changedAt > SETTLED_MS);
   return { names, version: isSettled ? states.map(({ text }) => text).join(' ') : undefined };
+}
+
+async function namesIn(folder: string): Promise<readonly string[]> {
+  const all = await readdir(folder);
+  return all.filter((name) => /\.(?:crt|cert|key)$/.test(name)).toSorted();
 }
 
 /** A file of a folder that cannot be used. */
@@ -114,7 +121,7 @@ export interface CertificateFolder {
 
 /** Describes a folder as it is now. Files that cannot be used are listed, too. @throws the system's error */
 export async function describeFolder(folder: string): Promise<CertificateFolder> {
-  const { names } = await filesOf(folder);
+  const names = await namesIn(folder);
   const describe = async (file: string): Promise<CertificateFile> => {
     try {
       const blocks = readAuthorities(await readText(join(folder, file)));

@@ -14,7 +14,8 @@ import { join } from 'node:path';
 import { PassthroughError } from '../../errors.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
 import { quoted } from '../../util/printable.ts';
-import { DOCKER_HUB, parseHost } from '../registry-host.ts';
+import { systemErrorCode } from '../../util/system-error.ts';
+import { DOCKER_HUB, parseHost, registryHost } from '../registry-host.ts';
 import {
   type CertificateFolder,
   describeFolder,
@@ -105,7 +106,7 @@ export class CertificateFolders implements HostCertificateSource {
   }
 
   /**
-   * Reads the folders of all hosts. Folders with other names are skipped.
+   * Reads the folders of all hosts, so that later files that cannot be used leave these in use. Folders with other names are skipped.
    *
    * @throws PassthroughError `INVALID_CONFIGURATION` for the first file that cannot be used
    */
@@ -117,10 +118,11 @@ export class CertificateFolders implements HostCertificateSource {
       for (const name of names) {
         const path = join(folder, name);
         const found = await stat(path).catch(this.#failure(path));
-        if (found.isDirectory())
-          await filesOf(path)
-            .then((files) => readFolder(path, files))
-            .catch(this.#failure(path));
+        if (!found.isDirectory()) continue;
+        await filesOf(path)
+          .then((files) => readFolder(path, files))
+          .catch(this.#failure(path));
+        if (!isForAll) await this.#look(new URL(registryHost('https', name).origin));
       }
     }
   }
@@ -163,7 +165,7 @@ export class CertificateFolders implements HostCertificateSource {
 
   async #compare(url: URL, before: Known | undefined): Promise<Known> {
     const lookedAt = performance.now();
-    const folder = await this.#folderOf(url);
+    const folder = await this.#folderOf(url, before);
     const wasRejected = before?.fault !== undefined;
     if (folder === undefined) {
       // Without its folder, a host has no certificates of its own any more.
@@ -193,12 +195,16 @@ export class CertificateFolders implements HostCertificateSource {
     }
   }
 
-  async #folderOf(url: URL): Promise<string | undefined> {
+  /** A folder that was in use is not taken for removed when it cannot be looked at. Others may belong to another user. */
+  async #folderOf(url: URL, before: Known | undefined): Promise<string | undefined> {
     for (const folder of this.#folders) {
       for (const name of this.#options.isForAll ? ['.'] : namesOf(url)) {
         const path = join(folder, name);
-        const found = await stat(path).catch(() => undefined);
-        if (found?.isDirectory() === true) return path;
+        const isUsable = await stat(path).then(
+          (found) => found.isDirectory(),
+          (error) => path === before?.folder && !isAbsence(error),
+        );
+        if (isUsable) return path;
       }
     }
     return undefined;
@@ -212,6 +218,10 @@ function namesOf({ hostname, port, origin }: URL): readonly string[] {
   if (port !== '') return [`${hostname}:${port}`];
   const hosts = origin === DOCKER_HUB.origin ? [hostname, DOCKER_HUB.name] : [hostname];
   return hosts.flatMap((host) => [`${host}:443`, host]);
+}
+
+function isAbsence(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '');
 }
 
 /** Other folders are of Kubernetes (`..data`) or of the file system (`lost+found`). */

@@ -40,6 +40,9 @@ const MAX_TEXT_LENGTH = 1000;
 /** Codes of failures that may not occur on another attempt. */
 const TRANSIENT = new Set(['ECONNRESET', 'EPIPE', 'ECONNREFUSED', 'ERR_STREAM_PREMATURE_CLOSE', 'EAI_AGAIN']);
 
+/** Codes of a connection that the server has closed. */
+const BROKEN = new Set(['ECONNRESET', 'EPIPE']);
+
 /**
  * Codes of certificate verification: https://nodejs.org/api/tls.html#x509-certificate-error-codes. A code that starts
  * with `ERR_SSL` is an alert of the server, for example that it requires a client certificate.
@@ -56,6 +59,8 @@ export interface ConnectionFacts {
   readonly certificate?: DetailedPeerCertificate | undefined;
   /** Whether the server could get a certificate of the client. */
   readonly hasIdentity?: boolean | undefined;
+  /** Whether the server has sent nothing. */
+  readonly isSilent?: boolean | undefined;
 }
 
 /**
@@ -87,16 +92,20 @@ function faultOf(
   url: URL,
   error: unknown,
   code: string,
-  { certificate, hasIdentity }: ConnectionFacts,
+  { certificate, hasIdentity, isSilent }: ConnectionFacts,
 ): Fault {
   if (CERTIFICATE.test(code))
     return certificateFault(code, textOf(error), certificate ?? certificateOf(error));
   const tls = url.protocol === 'https:' ? tlsText(error, code) : undefined;
   if (tls === undefined) {
     const isTls = url.protocol === 'http:' && TLS_RECORD.has(firstByteOf(error));
-    return isTls
-      ? { reason: 'it speaks https, and was asked over http', setting: 'tlsAtRegistry' }
-      : { reason: reasonOf(error, code), setting: undefined };
+    if (isTls) return { reason: 'it speaks https, and was asked over http', setting: 'tlsAtRegistry' };
+    // Many servers of TLS close the connection of a client that speaks plain http.
+    const guess =
+      isSilent === true && url.protocol === 'http:' && BROKEN.has(code)
+        ? ' without an answer; it may speak https'
+        : '';
+    return { reason: `${reasonOf(error, code)}${guess}`, setting: undefined };
   }
   if (NO_TLS.test(tls)) return { reason: 'it does not speak TLS: use http', setting: 'plainHttpHosts' };
   if (CLIENT_CERTIFICATE_ALERT.test(tls)) {

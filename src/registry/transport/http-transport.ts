@@ -121,7 +121,12 @@ export class HttpTransport implements Transport {
       return await promise;
     } catch (error) {
       if (signal.aborted) throw abortedError(signal);
-      throw connectionError(url, error, { certificate: certificate(), hasIdentity: hasIdentity(agent) });
+      const isSilent = outgoing.socket?.bytesRead === 0;
+      throw connectionError(url, error, {
+        certificate: certificate(),
+        hasIdentity: hasIdentity(agent),
+        isSilent,
+      });
     } finally {
       limits.clear();
       signal.removeEventListener('abort', abort);

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { PassthroughError, type Setting } from '../../errors.ts';
 import { systemErrorCode } from '../../util/system-error.ts';
@@ -138,8 +138,25 @@ export function checkIdentity({ cert, key }: Identities[number]): void {
 
 function contextOf(authorities: readonly string[], identities: Identities) {
   const ca = new Set([...getCACertificates('default'), ...getCACertificates('system'), ...authorities]);
-  const [cert, key] = [identities.map((one) => one.cert), identities.map((one) => one.key)];
-  return createSecureContext({ ca: [...ca], ...(identities.length > 0 && { cert, key }) });
+  const used = oneOfEachKind(identities);
+  const [cert, key] = [used.map((one) => one.cert), used.map((one) => one.key)];
+  return createSecureContext({
+    ca: [...ca],
+    // An authority between, or the certificate of the server itself, is trusted without its root, as Docker, podman and curl do it.
+    allowPartialTrustChain: true,
+    ...(used.length > 0 && { cert, key }),
+  });
+}
+
+/**
+ * The first certificate of each kind of key. OpenSSL has one place for each kind, and shows the one that suits the server.
+ *
+ * @see https://docs.openssl.org/3.5/man3/SSL_CTX_use_certificate/#notes
+ */
+function oneOfEachKind(identities: Identities): Identities {
+  const kindOf = ({ key }: Identities[number]) => createPrivateKey(key).asymmetricKeyType;
+  const kinds = identities.map(kindOf);
+  return identities.filter((_, at) => kinds.indexOf(kinds[at]) === at);
 }
 
 function lazily<T>(make: () => T): () => T {

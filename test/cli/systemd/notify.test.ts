@@ -46,7 +46,7 @@ describe('the service manager', () => {
 
   for (const [what, lines, why] of [
     ['is missing', undefined, /fails \(ENOENT\)/],
-    ['fails', ['exit 1'], /Command failed/],
+    ['fails', ['exit 1'], /fails \(Command failed: systemd-notify READY=1\)\. A unit/],
   ] as const) {
     test(`a program that ${what} is a line in the log, and no failure`, async () => {
       const PATH = lines === undefined ? '/nowhere' : await fakeProgram(lines);

@@ -20,10 +20,12 @@ const DAY_MS = 86_400_000;
 let authority: Authority;
 let own: Issued;
 let next: Issued;
+let middle: Issued;
 before(async () => {
   authority = await makeAuthority();
   own = await authority.issue({ subject: '/CN=own' });
   next = await authority.issue({ subject: '/CN=next' });
+  middle = await authority.issue({ subject: '/CN=middle', use: 'authority' });
 });
 
 const load = async ({ files }: TlsFolder) => parseServerCertificate(await readTlsTexts(files), files);
@@ -98,6 +100,12 @@ describe('at the start', () => {
       'TLS_CLIENT_CA_FILE',
       /it has no PEM certificate$/,
       write('clientAuthorities', () => 'x'),
+    ],
+    [
+      'an authority of clients without its root',
+      'TLS_CLIENT_CA_FILE',
+      /it has no root authority: add the certificate of "CN=authority"$/,
+      write('clientAuthorities', () => middle.cert),
     ],
   ];
   for (const [what, variable, why, change] of table) {

@@ -454,7 +454,9 @@ describe('a client certificate', () => {
           socket.once('secureConnect', () => socket.write(GET));
           await untilClosed(socket);
         }
-        assert.match(String((await server.log.waitFor({ event: 'tls_refused', error }))['message']), message);
+        const refused = await server.log.waitFor({ event: 'tls_refused', error });
+        assert.match(String(refused['message']), message);
+        assert.equal(refused['client'], '127.0.0.1');
       });
     }
   }
@@ -474,6 +476,21 @@ describe('a client certificate', () => {
     await server.log.waitFor({ event: 'certificate', level: 'info' });
     assert.notEqual(await failure(server.httpsPort, { ...options, session }), 'answered');
     await server.log.waitFor({ event: 'tls_refused', error: 'UNABLE_TO_VERIFY_LEAF_SIGNATURE' });
+  });
+
+  test('of an authority between is taken if its root is listed, too, and else the log says so', async () => {
+    const root = await makeAuthority('/CN=root');
+    const middle = await root.below('/CN=middle');
+    const client = await middle.issue({ use: 'client' });
+    const listed = await writeTls(own, middle.cert + root.cert);
+    await using server = await startTlsServer(answerOk, listed);
+    const tls = { ca: authority.cert, ...client };
+    assert.equal((await request(server.httpsPort, '/', { tls })).status, 200);
+    await writeFile(listed.files.clientAuthorities ?? '', middle.cert + authority.cert);
+    await server.log.waitFor({ event: 'certificate', level: 'info' });
+    assert.notEqual(await failure(server.httpsPort, tls), 'answered');
+    const { message } = await server.log.waitFor({ event: 'tls_refused' });
+    assert.match(String(message), /^TLS_CLIENT_CA_FILE has no root for the authority/);
   });
 
   test('that is huge is refused', async () => {

@@ -94,6 +94,27 @@ describe('a certificate that is not accepted', () => {
       'serverCertificate',
     ],
     [
+      'with a common name alone',
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+      certificate({ subject: { O: 'Example', CN: 'registry.example' } }),
+      'its certificate is for "registry.example", and not for this host',
+      'serverCertificate',
+    ],
+    [
+      'with an address as common name',
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+      certificate({ subject: { CN: '10.0.0.5' } }),
+      'its certificate is for another host',
+      'serverCertificate',
+    ],
+    [
+      'without any name',
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+      certificate({ subject: { O: 'Example' } }),
+      'its certificate is for another host',
+      'serverCertificate',
+    ],
+    [
       'that has expired',
       'CERT_HAS_EXPIRED',
       certificate({ ...LEAF, to: 'May 31 23:59:59 2026 GMT' }),

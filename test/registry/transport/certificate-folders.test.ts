@@ -12,6 +12,7 @@ import {
   type CertificateReport,
 } from '../../../src/registry/transport/certificate-folders.ts';
 import { RedirectTransport } from '../../../src/registry/transport/redirect.ts';
+import { makeAuthority } from '../../support/authority.ts';
 import { startScriptedServer } from '../../support/scripted-server.ts';
 import { type Certificates, makeCertificates, makeOtherCertificates } from '../../support/tls.ts';
 import { requestTo } from '../support/scripted-transport.ts';
@@ -117,9 +118,9 @@ describe('files that cannot be used are named', () => {
     await using folder = await openFolder();
     await mkdir(join(folder.path, 'a'));
     await symlink('none', join(folder.path, 'a/ca.crt'));
-    await assert.rejects(folder.folders.check(), {
-      message: `Cannot use REGISTRY_CERTS_DIR, "${folder.path}/a": it does not exist`,
-    });
+    const message = `Cannot use REGISTRY_CERTS_DIR, "${folder.path}/a/ca.crt": it does not exist`;
+    await assert.rejects(folder.folders.check(), { message });
+    await assert.rejects(folder.folders.forHost(url('https://a')), { message });
   });
 });
 
@@ -157,6 +158,36 @@ describe('certificates of a host', () => {
     using transport = openTransport({ tls });
     for (const server of [own, usual])
       assert.equal(await textOf(await transport.send(requestTo(server.origin))), 'test-client');
+  });
+
+  test('may be of an authority below the root, or the certificate of the server itself', async () => {
+    const root = await makeAuthority('/CN=root');
+    const middle = await root.below('/CN=middle');
+    const { cert, key } = await middle.issue();
+    await using server = await startScriptedServer((_, response) => void response.end('yes'), {
+      tls: { cert, key },
+    });
+    for (const text of [middle.cert, cert, root.cert + middle.cert]) {
+      await using folder = await openFolder();
+      await folder.write(`${server.host}/ca.crt`, text);
+      using transport = openTransport({ tls: { folders: folder.folders } });
+      assert.equal(await textOf(await transport.send(requestTo(server.origin))), 'yes');
+    }
+  });
+
+  test('may have several client certificates: the first by name is shown', async () => {
+    const authority = await makeAuthority();
+    await using folder = await openFolder();
+    await using server = await startServer();
+    await folder.write(`${server.host}/ca.crt`, ONE.ca);
+    for (const name of ['b', 'a', 'c']) {
+      const { cert, key } = await authority.issue({ subject: `/CN=${name}`, use: 'client' });
+      await folder.write(`${server.host}/${name}.cert`, cert);
+      await folder.write(`${server.host}/${name}.key`, key);
+    }
+    await folder.folders.check();
+    using transport = openTransport({ tls: { folders: folder.folders } });
+    assert.equal(await textOf(await transport.send(requestTo(server.origin))), 'a');
   });
 
   test('are not shown to the target of a redirect, whose authority counts', async () => {
@@ -229,6 +260,40 @@ describe('files that change', () => {
       { ...at, result: 'reloaded', wasRejected: true },
       { ...at, result: 'reloaded', wasRejected: false },
     ]);
+  });
+
+  for (const [name, origin] of [
+    ['lab:5000', 'https://lab:5000'],
+    ['lab', 'https://lab'],
+    ['lab:443', 'https://lab'],
+    ['docker.io', 'https://registry-1.docker.io'],
+  ] as const) {
+    test(`those of ${name} at the start stay in use, also if no request has needed them before`, async () => {
+      await using folder = await openFolder();
+      await folder.write(`${name}/ca.crt`, ONE.ca);
+      await folder.folders.check();
+      await folder.write(`${name}/ca.crt`, 'hunter2');
+      await folder.folders.refresh();
+      assert.deepEqual((await folder.folders.forHost(url(origin)))?.authorities, [ONE.ca.trim()]);
+      assert.deepEqual(
+        folder.reports.map(({ result }) => result),
+        ['rejected'],
+      );
+    });
+  }
+
+  test('stay in use while their folder cannot be looked at', async () => {
+    await using folder = await openFolder();
+    const { folders, reports } = folder;
+    await folder.write('lab/ca.crt', ONE.ca);
+    const first = await folders.forHost(url('https://lab'));
+    await rm(join(folder.path, 'lab'), { recursive: true });
+    await symlink('lab', join(folder.path, 'lab'));
+    await folders.refresh();
+    assert.equal(await folders.forHost(url('https://lab')), first);
+    const path = `${folder.path}/lab`;
+    const message = `Cannot use REGISTRY_CERTS_DIR, "${path}": it cannot be read (ELOOP)`;
+    assert.deepEqual(reports, [{ folder: path, result: 'rejected', message, wasRejected: false }]);
   });
 
   test('break off no request that is under way, also behind a swapped link', async () => {

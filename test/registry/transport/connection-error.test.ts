@@ -170,10 +170,21 @@ describe('on a real socket, REGISTRY_UNREACHABLE', () => {
       using transport = openTransport();
       await assert.rejects(
         transport.send(requestTo(server.origin)).then(textOf),
-        unreachable(`Cannot reach "${server.origin}": the connection broke off`),
+        unreachable(
+          `Cannot reach "${server.origin}": the connection broke off${bytes === '' ? ' without an answer; it may speak https' : ''}`,
+        ),
       );
     });
   }
+
+  test('guesses https of a server that closes a connection of plain http', async () => {
+    await using server = await startScriptedServer(() => assert.fail('no request is handled'), {
+      tls: await makeCertificates(),
+    });
+    const origin = server.origin.replace('https:', 'http:');
+    using transport = openTransport();
+    await assert.rejects(transport.send(requestTo(origin)), unreachable(/it may speak https$/));
+  });
 
   test('names a response that is no HTTP', async () => {
     for (const bytes of [

@@ -11,7 +11,7 @@ import { type RegistryTls, tlsAgentSettings } from '../../../src/registry/transp
 import { startFakeRegistry } from '../../support/fake-registry.ts';
 import { startForwardProxy } from '../../support/forward-proxy.ts';
 import { startScriptedServer } from '../../support/scripted-server.ts';
-import { makeCertificates } from '../../support/tls.ts';
+import { makeCertificates, makeOtherCertificates } from '../../support/tls.ts';
 import { IMAGE, never, OPERATOR, openAccess, pull, REPOSITORY, readLayer, USER } from '../support/scene.ts';
 import { requestTo } from '../support/scripted-transport.ts';
 import { openTransport, textOf } from '../support/transport.ts';
@@ -40,7 +40,7 @@ describe('a registry with a private certificate', () => {
     await using server = await startScriptedServer((_, response) => void response.end('yes'), {
       tls: SERVER,
     });
-    const other = PEM.cert;
+    const { ca: other } = await makeOtherCertificates();
     const rows: readonly [tls: RegistryTls | undefined, isTrusted: boolean][] = [
       [undefined, false],
       [{}, false],
@@ -48,6 +48,7 @@ describe('a registry with a private certificate', () => {
       [{ caCert: other }, false],
       [IDENTITY, false],
       [{ caCert: PEM.ca }, true],
+      [{ caCert: PEM.cert }, true],
       [{ caCert: `a bundle\n${other}\n# ours\n${PEM.ca}` }, true],
       [{ insecure: true }, true],
       [{ caCert: other, insecure: true }, true],
