@@ -7,9 +7,8 @@ import { sendDocument, sendText, varyBy } from '../respond.ts';
 import { qualityOf } from '../routing/accept.ts';
 import { splitTarget } from '../routing/path.ts';
 
-/** Headers of the page beside its policy: no guessing of types, no address in `Referer`, in no frame. */
+/** Headers of the page beside its policy: no address in `Referer`, in no frame. */
 const SAFETY = {
-  'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'X-Frame-Options': 'DENY',
 } as const;
