@@ -8,29 +8,22 @@ export interface ImageLine {
 }
 
 /** Programs whose command lines have references. */
-const PROGRAMS = new Set([
-  'docker',
-  'podman',
-  'nerdctl',
-  'ctr',
-  'crictl',
-  'buildah',
-  'skopeo',
-  'crane',
-  'imgpull',
-]);
+const PROGRAMS = new Set('docker podman nerdctl ctr crictl buildah skopeo crane imgpull'.split(' '));
 
 /** Words between a program and the reference. */
-const VERBS = new Set([
-  ...['pull', 'run', 'create', 'image', 'images', 'inspect', 'copy', 'manifest', 'save', 'container', 'from'],
-]);
+const VERBS = new Set(
+  'pull run create image images inspect copy manifest save container from login'.split(' '),
+);
 
-/** Options of `docker run` and others whose value is the next word. */
-const WITH_VALUE = new Set([
-  ...['-p', '--publish', '-e', '--env', '-v', '--volume', '--name', '--network', '--net', '-w', '--workdir'],
-  ...['-u', '--user', '--restart', '--entrypoint', '-h', '--hostname', '-m', '--memory', '--mount', '-l'],
-  ...['--label', '-n', '--namespace', '--platform', '--arch', '--os', '--env-file', '--cpus', '--add-host'],
-]);
+/** Options of these programs whose value is the next word. */
+const WITH_VALUE = new Set(
+  [
+    '-p --publish -e --env -v --volume --name --network --net -w --workdir -u --user --restart --entrypoint',
+    '-h --hostname -m --memory --mount -l --label -n --namespace --platform --arch --os --env-file --cpus',
+    '--add-host --creds --src-creds --dest-creds --username --password --registry-token --authfile',
+    '--override-arch --override-os --variant --cert-dir --pull --gpus --device --cap-add --security-opt',
+  ].flatMap((line) => line.split(' ')),
+);
 
 /** Pages of Docker Hub about an image, and what of their path is the image. */
 const HUB_PAGE =
@@ -41,10 +34,14 @@ const HUB_PAGE =
  * `docker://nginx`, the address of a page of Docker Hub. Any other text is taken for a reference as it is.
  */
 export function readImageLine(text: string): ImageLine {
-  const line = text.trim().replace(/^[$#>]\s+/, '');
+  // A command of several lines has backslashes at their ends, and a field of one line takes the breaks out.
+  const line = text
+    .trim()
+    .replace(/^[$#>]\s+/, '')
+    .replaceAll(/(\s)\\/g, '$1');
   const words = line.split(/\s+/).map((word) => word.replace(/^(["'])(.*)\1$/, '$2'));
   const [first = '', ...rest] = words[0] === 'sudo' ? words.slice(1) : words;
-  if (PROGRAMS.has(first)) return readArguments(rest) ?? plain(line);
+  if (PROGRAMS.has(first.toLowerCase())) return readArguments(rest) ?? plain(line);
   if (/^from$/i.test(first) && rest.length > 0) return readArguments(rest) ?? plain(line);
   if (first === 'image:' && rest.length === 1) return plain(rest[0] ?? '');
   return plain(words.length === 1 ? first : line);
