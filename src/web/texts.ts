@@ -114,7 +114,7 @@ export const TEXTS = {
     command: 'Runs',
     labels: 'Labels',
     noLabels: 'none',
-    moreLabels: (count: number) => `and ${count} more`,
+    more: (count: number) => `and ${count} more`,
     index: 'Layer',
     size: 'Size',
     share: 'Share of the image',
