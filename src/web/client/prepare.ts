@@ -3,10 +3,21 @@
 import { EventReader, hasEnded, type PreparationStatus, readPreparation, STARTING } from '../preparation.ts';
 import type { Target } from '../target.ts';
 import { TEXTS } from '../texts.ts';
+import { debounce } from './dom.ts';
 import { ask, askJson, pieces, ServiceError } from './service.ts';
 
 /** Milliseconds between two looks at a preparation, where the service sends no events. */
 const POLL_MS = 1_000;
+
+/**
+ * Milliseconds of silence after which a stream of events is given up: the service sends a sign of life every 15 s, and a proxy that
+ * gathers answers holds them back.
+ */
+const SILENCE_MS = 40_000;
+
+/** What is asked for: events, or the state as it is now. */
+const EVENTS = 'text/event-stream, application/json;q=0.5';
+const STATE = 'application/json';
 
 /** Milliseconds until a service that cannot be reached is asked again. */
 const RETRY_MS = 2_000;
@@ -69,7 +80,7 @@ async function cancelPreparation(origin: string, id: string): Promise<void> {
 }
 
 /**
- * Follows a preparation to its end.
+ * Follows a preparation to its end: by events, and where none come, by looking at it again and again.
  *
  * @returns `undefined` if the service does not know it
  */
@@ -81,16 +92,20 @@ async function follow(
 ): Promise<PreparationStatus | undefined> {
   let retries = 0;
   let lastEvent: string | undefined;
+  let accept = EVENTS;
   for (;;) {
+    const silence = new AbortController();
+    const alive = debounce(SILENCE_MS, () => silence.abort());
     try {
+      alive();
       const response = await ask(origin, `/preparations/${encodeURIComponent(id)}`, {
-        accept: 'text/event-stream, application/json;q=0.5',
-        signal,
+        accept,
+        signal: AbortSignal.any([signal, silence.signal]),
         headers: lastEvent === undefined ? {} : { 'Last-Event-ID': lastEvent },
       });
       // It has ended, and its last event has been sent; that event may be lost.
       if (response.status === 204) lastEvent = undefined;
-      for await (const { data, id: event } of states(response)) {
+      for await (const { data, id: event } of states(response, alive)) {
         retries = 0;
         lastEvent = event ?? lastEvent;
         const status = readPreparation(JSON.parse(data));
@@ -100,19 +115,29 @@ async function follow(
       await wait(POLL_MS, signal);
     } catch (error) {
       if (signal.aborted) throw error;
-      if (error instanceof ServiceError && error.status === 404) return undefined;
-      const isLost = !(error instanceof ServiceError) || error.status === 0 || error.status === 503;
+      const status = error instanceof ServiceError ? error.status : 0;
+      if (status === 404) return undefined;
+      // Too many listen already, or events do not come through.
+      if (accept === EVENTS && (status === 503 || silence.signal.aborted)) {
+        accept = STATE;
+        continue;
+      }
       retries += 1;
-      if (!isLost || retries > MAX_RETRIES) throw error;
+      if ((status !== 0 && status !== 503) || retries > MAX_RETRIES) throw error;
       if (retries === 1) listener.announce(TEXTS.progress.lost);
       await wait(RETRY_MS, signal);
     }
   }
 }
 
-/** The states in an answer: one after another from a stream of events, else the one that it is. */
+/**
+ * The states in an answer: one after another from a stream of events, else the one that it is.
+ *
+ * @param alive is called for each piece of a stream
+ */
 async function* states(
   response: Response,
+  alive: () => void,
 ): AsyncGenerator<{ readonly data: string; readonly id: string | undefined }> {
   if (response.status === 204) return;
   if (response.headers.get('Content-Type')?.startsWith('text/event-stream') !== true) {
@@ -120,7 +145,10 @@ async function* states(
     return;
   }
   const reader = new EventReader();
-  for await (const piece of pieces(response)) yield* reader.read(piece);
+  for await (const piece of pieces(response)) {
+    alive();
+    yield* reader.read(piece);
+  }
 }
 
 function wait(ms: number, signal: AbortSignal): Promise<void> {
