@@ -189,6 +189,17 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     await page.keyboard.press('Enter');
     await status(page).filter({ hasText: 'Copied: URL' }).waitFor();
     assert.equal(await focused(), 'Copy: URL');
+
+    const waiting = { id: 'x', state: 'waiting', layers: {}, bytes: {} };
+    await page.route('**/preparations/*', (route) => route.fulfill({ json: waiting }));
+    await tabTo('prepare');
+    await page.keyboard.press('Enter');
+    await page.locator('.state-waiting').waitFor();
+    assert.equal(await focused(), 'prepare');
+    await tabTo('cancel');
+    await page.keyboard.press('Enter');
+    await page.locator('#cancel').waitFor({ state: 'hidden' });
+    assert.equal(await focused(), 'prepare');
     assertQuiet();
   });
 
@@ -306,6 +317,8 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     );
     await first.page.locator('#field-image').fill('user:secret@ghcr.io/app');
     await first.page.waitForURL(/#platform=cat9300$/);
+    await first.page.locator('#field-image').fill('podman pull --creds user:secret ghcr.io/org/app:1');
+    await first.page.waitForURL(/#image=ghcr\.io\/org\/app:1&platform=cat9300$/);
   });
 
   await t.test('shows what is hostile as text', async () => {
@@ -391,6 +404,38 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     await page.locator('.state-done').waitFor();
     assert.equal(requests.filter((url) => url.includes('/prepare/')).length, 2);
     assertQuiet(FAILED_REQUEST);
+  });
+
+  await t.test('looks again and again where too many listen, or events do not come through', async () => {
+    const { page, assertQuiet } = await open('/#image=team/app:1.25&layout=oci');
+    await page.clock.install();
+    const state = (name: string) => ({
+      ...{ id: 'x', state: name, layers: { done: 0, total: 2 }, bytes: { done: 0, total: 200 } },
+    });
+    const asked: string[] = [];
+    let answers: readonly (number | 'silence' | 'waiting' | 'done')[] = [];
+    await page.route('**/preparations/*', async (route) => {
+      const accept = (await route.request().allHeaders())['accept'];
+      const answer = answers[asked.length] ?? 'done';
+      asked.push(accept === 'application/json' ? 'state' : 'events');
+      if (typeof answer === 'number') await route.fulfill({ status: answer, body: 'Busy' });
+      else if (answer !== 'silence') await route.fulfill({ json: state(answer) });
+    });
+    for (const [given, expected] of [
+      [[503, 'waiting', 'waiting', 'done'], 'events state state state'],
+      [['silence', 'waiting', 'done'], 'events state state'],
+    ] as const) {
+      answers = given;
+      asked.splice(0);
+      await page.getByRole('button', { name: 'Prepare' }).click();
+      for (let seconds = 0; (await page.locator('.state-done').count()) === 0; seconds += 1) {
+        assert.ok(seconds < 60, `after ${asked}`);
+        await page.clock.runFor(1000);
+      }
+      assert.equal(asked.join(' '), expected);
+      await page.locator('#field-image').fill('team/app:1.24');
+    }
+    assertQuiet(/^Failed to load resource: the server responded with a status of 503/);
   });
 
   await t.test('shows layers as events tell of them, and takes up a broken stream where it was', async () => {
