@@ -105,18 +105,8 @@ function isSize(text: string, max: number): boolean {
 /** First segments of paths that are those of the service's other routes, besides the names of layouts. */
 const ROUTE_WORDS: ReadonlySet<string> = new Set([
   ...LAYOUT_CHOICES,
-  ...[
-    'registry',
-    'registry-auth',
-    'manifest',
-    'tags',
-    'prepare',
-    'preparations',
-    'status',
-    'policy',
-    'health',
-  ],
-  ...['ready', 'platform', 'since', 'early', 'profile'],
+  ...'registry registry-auth manifest tags prepare preparations status policy health ready'.split(' '),
+  ...'platform since early profile'.split(' '),
 ]);
 
 /** Whether the path of a reference without a host is taken for that of another route. */

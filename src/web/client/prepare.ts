@@ -28,6 +28,12 @@ const MAX_RETRIES = 30;
 /** Times that a preparation is begun again, because a service that has restarted does not know it. */
 const MAX_STARTS = 3;
 
+/**
+ * Times that a preparation is found cancelled before that is believed: a service that stops cancels all, and its successor does not know
+ * them.
+ */
+const MAX_CANCELLED = 3;
+
 /** Reason to stop that also cancels the preparation at the service. For any other reason it goes on there, and is only not followed. */
 export const CANCELLED = new Error(TEXTS.progress.states.cancelled);
 
@@ -67,7 +73,7 @@ export async function prepare(
     }
     listener.announce(TEXTS.progress.again);
   }
-  throw new ServiceError(0, TEXTS.footer.unreachable);
+  throw new ServiceError(404, TEXTS.progress.unknown);
 }
 
 /** Cancels a preparation; one that has ended already stays as it is. A page of another origin may not. */
@@ -91,6 +97,7 @@ async function follow(
   signal: AbortSignal,
 ): Promise<PreparationStatus | undefined> {
   let retries = 0;
+  let cancelled = 0;
   let lastEvent: string | undefined;
   let accept = EVENTS;
   for (;;) {
@@ -110,7 +117,8 @@ async function follow(
         lastEvent = event ?? lastEvent;
         const status = readPreparation(JSON.parse(data));
         listener.update(status);
-        if (hasEnded(status)) return status;
+        if (status.state === 'cancelled') cancelled += 1;
+        if (hasEnded(status) && (cancelled === 0 || cancelled === MAX_CANCELLED)) return status;
       }
       await wait(POLL_MS, signal);
     } catch (error) {
