@@ -47,18 +47,23 @@ export function readImageLine(text: string): ImageLine {
   return plain(words.length === 1 ? first : line);
 }
 
-/** The first word that is neither an option, nor the value of one, nor a verb. */
+/** Options that name a platform, or a part of one. */
+const PLATFORM_OPTION = /^--(?:override-)?(platform|os|arch|variant)(?:=(.*))?$/;
+
+/** The first word that is neither an option, nor the value of one, nor a verb. Behind it, only `pull` has options of its own. */
 function readArguments(words: readonly string[]): ImageLine | undefined {
-  let platform: string | undefined;
-  for (let at = 0; at < words.length; at += 1) {
+  const named: Record<string, string | undefined> = {};
+  let image: string | undefined;
+  for (let at = 0; at < words.length && (image === undefined || words.includes('pull')); at += 1) {
     const word = words[at] ?? '';
-    const [, named] = /^--platform=(.+)$/.exec(word) ?? [];
-    if (named !== undefined) platform = named;
-    else if (word === '--platform') platform = words[at + 1];
+    const [, option, value = words[at + 1]] = PLATFORM_OPTION.exec(word) ?? [];
+    if (option !== undefined) named[option] = value;
     if (WITH_VALUE.has(word)) at += 1;
-    else if (!word.startsWith('-') && !VERBS.has(word)) return { ...plain(word), platform };
+    else if (!word.startsWith('-') && !VERBS.has(word)) image ??= word;
   }
-  return undefined;
+  const { platform, os = 'linux', arch, variant } = named;
+  const parts = arch === undefined ? undefined : [os, arch, variant].filter(Boolean).join('/');
+  return image === undefined ? undefined : { ...plain(image), platform: platform ?? parts };
 }
 
 function plain(text: string): ImageLine {

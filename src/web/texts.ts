@@ -134,7 +134,7 @@ export const TEXTS = {
   progress: {
     heading: 'Prepare',
     again: 'The service has restarted: preparing again',
-    unknown: 'The service does not know its own preparation: does a load balancer choose another each time?',
+    unknown: 'Unknown to the service: a load balancer may ask another each time',
     lost: 'The connection to the service is lost: trying again',
     ready: 'verified',
     layer: (index: number) => `Layer ${index}`,
