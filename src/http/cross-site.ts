@@ -9,9 +9,9 @@ const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'O
  * password sends it again to every path of this origin, also to one that names another registry, and a page may make it do so by a
  * link.
  *
- * Foreign are `Sec-Fetch-Site: cross-site` and an `Origin` with another host or port than `Host`. The scheme is not compared, since a
- * proxy in front of the service speaks https with the browser. A proxy may change `Host`, too, so `same-origin` counts more than
- * `Origin`: no page can set either field. Programs send none of them.
+ * Foreign are `Sec-Fetch-Site: cross-site`, `same-site` with a method that changes something, and an `Origin` with another host or port
+ * than `Host`. The scheme is not compared, since a proxy in front of the service speaks https with the browser. A proxy may change
+ * `Host`, too, so `same-origin` counts more than `Origin`: no page can set either field. Programs send none of them.
  *
  * @throws PassthroughError `CROSS_SITE`
  * @see https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
@@ -19,7 +19,8 @@ const SAFE_METHODS: ReadonlySet<string | undefined> = new Set(['GET', 'HEAD', 'O
  */
 export function refuseCrossSite({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>): void {
   const hasCredentials = headers.authorization !== undefined;
-  if ((!hasCredentials && SAFE_METHODS.has(method)) || !isForeign(headers)) return;
+  const isSafe = SAFE_METHODS.has(method);
+  if ((!hasCredentials && isSafe) || !isForeign(headers, isSafe)) return;
   throw new PassthroughError(
     'CROSS_SITE',
     hasCredentials
@@ -28,12 +29,14 @@ export function refuseCrossSite({ method, headers }: Pick<IncomingMessage, 'meth
   );
 }
 
-function isForeign({ origin, host = '', ...headers }: IncomingMessage['headers']): boolean {
+function isForeign({ origin, host = '', ...headers }: IncomingMessage['headers'], isSafe: boolean): boolean {
   // Repeated fields are joined by commas.
   const sites = String(headers['sec-fetch-site'] ?? '')
     .split(',')
     .map((site) => site.trim().toLowerCase());
   if (sites.includes('cross-site')) return true;
+  // A neighbour, such as a wiki of the same company, may link to archives. It is another origin all the same.
+  if (!isSafe && sites.includes('same-site')) return true;
   if (origin === undefined || sites.every((site) => site === 'same-origin')) return false;
   const url = URL.parse(origin);
   if (url === null || !/^https?:$/.test(url.protocol)) return true;

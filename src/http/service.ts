@@ -139,6 +139,8 @@ export class HttpService implements Application {
     const { client, fault } = this.#clientOf(request, peer);
     const context: RequestContext = { id: randomUUID(), request, response, client, signal, facts: {} };
     response.setHeader('X-Request-Id', context.id);
+    // Answers have texts of registries, which no browser may take for another type.
+    response.setHeader('X-Content-Type-Options', 'nosniff');
     this.downloads.confirm(request.socket);
     if (this.#isStopping) response.setHeader('Connection', 'close');
     const found = routeOf(context);

@@ -1,6 +1,7 @@
 /** What is chosen in the form: an image, and how it is to be had. */
 
 import { printable } from '../util/printable.ts';
+import { readImageLine } from './image-line.ts';
 
 /** Layouts in the order of the form, the recommended one first. */
 export const LAYOUT_CHOICES = ['docker', 'iox', 'docker-gzip', 'oci'] as const;
@@ -108,6 +109,21 @@ export function readChoice(text: string): Choice {
 }
 
 /**
+ * Reads a choice from the query of a form that was sent. Texts stay as they were typed, so that their faults can be told.
+ *
+ * @param query `image=nginx&layout=oci`
+ */
+export function readTyped(query: string): Choice {
+  const typed = new URLSearchParams(query);
+  return readControls((name) => typed.get(name));
+}
+
+/** A choice without the texts that may not be shown or written. */
+export function showable(choice: Choice): Choice {
+  return choiceOf((name) => choice[name as keyof Choice], isAllowed);
+}
+
+/**
  * Reads a choice from the controls of the form. Texts stay as they were typed, so that their faults can be told.
  *
  * @param get value of a control; `null` for a box that is not checked
@@ -128,11 +144,19 @@ function choiceOf(
 }
 
 /**
- * Writes a choice as {@link readChoice} reads it, without the fields that are not chosen.
+ * Writes a choice as {@link readChoice} reads it, without the fields that are not chosen. Of a pasted command only the image and its
+ * platform are written, since its options may have a password.
  *
  * @returns text for a query or a fragment; a field that may hold credentials is left out
  */
-export function writeChoice(choice: Choice): string {
+export function writeChoice(typed: Choice): string {
+  const { image, platform = '' } = readImageLine(typed.image);
+  const choice = {
+    ...typed,
+    // A line without an image may be any command.
+    image: /\s/.test(image) ? '' : image,
+    platform: typed.platform === '' ? platform : typed.platform,
+  };
   const written = FIELDS.filter((name) => choice[name] !== NO_CHOICE[name] && isAllowed(name, choice[name]));
   const query = new URLSearchParams(written.map((name) => [name, choice[name]]));
   // Legible where that is safe in a fragment, also behind a link in a text.

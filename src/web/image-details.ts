@@ -30,13 +30,16 @@ export interface ImageDetails {
   readonly archiveBytes?: number | undefined;
 }
 
-/** Platforms of an index that can be asked for, each once: no attestations. Empty for any other document. */
+/** Most platforms of an index that are offered: a hostile one may have ten thousand. */
+const MAX_PLATFORMS = 60;
+
+/** Platforms of an index that can be asked for, each once, the first ones of many: no attestations. Empty for any other document. */
 export function platformsOf(manifest: unknown): readonly string[] {
   const found = listOf(fieldsOf(manifest)['manifests']).flatMap((entry) => {
     const platform = platformOfFields(fieldsOf(entry)['platform']);
     return platform === undefined ? [] : [formatPlatform(platform)];
   });
-  return [...new Set(found)].filter(isPlatform);
+  return [...new Set(found)].filter(isPlatform).slice(0, MAX_PLATFORMS);
 }
 
 function isPlatform(text: string): boolean {

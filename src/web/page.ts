@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
-import { readChoice } from './choice.ts';
+import { readTyped, showable } from './choice.ts';
 import { loadPageFiles } from './page-files.ts';
 import { targetOf } from './target.ts';
 import { type PageCode, pageHtml } from './views/page.ts';
@@ -37,8 +37,9 @@ export async function loadPage(): Promise<Page> {
     hash: createHash('sha256').update(html).digest('base64url').slice(0, 22),
     policy: pagePolicy(code),
     render: (query, origin) => {
-      const choice = readChoice(query);
-      return pageHtml({ ...code, choice, result: targetOf(choice), origin });
+      const typed = readTyped(query);
+      // What may not stand in the page has its fault there.
+      return pageHtml({ ...code, choice: showable(typed), result: targetOf(typed), origin });
     },
   };
 }

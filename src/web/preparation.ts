@@ -109,7 +109,7 @@ export class EventReader {
   read(text: string): readonly StreamEvent[] {
     const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/);
     this.#rest = lines.pop() ?? '';
-    if (this.#rest.length > MAX_EVENT_LENGTH) throw new Error(TEXTS.footer.tooLarge);
+    if (this.#rest.length > MAX_EVENT_LENGTH) throw new Error(TEXTS.service.tooLarge);
     return lines.flatMap((line) => this.#take(line));
   }
 

@@ -48,7 +48,7 @@ export function targetOf(choice: Choice): TargetResult {
   const faults: Fault[] = [];
   const platform = choice.platform === '' ? (named ?? '') : choice.platform;
   const reference = tryField('image', faults, () => readReference(text));
-  if (platform !== '') tryField('platform', faults, () => parseNamedPlatform(platform));
+  if (platform !== '') tryField('platform', faults, () => readPlatform(platform));
   // A package is always whole, and its form shows no base.
   const since = tryField('since', faults, () => readBase(choice.layout === 'iox' ? '' : choice.since));
   faults.push(...sizeFaults(choice));
@@ -65,6 +65,11 @@ function readReference(text: string): NamedReference {
   if (/\s/.test(text)) throw new Error(TEXTS.faults.space);
   if (/^https?:\/\//i.test(text)) throw new Error(TEXTS.faults.address);
   return parseReference(text);
+}
+
+function readPlatform(text: string) {
+  if (mayHoldCredentials(text)) throw new Error(TEXTS.faults.credentials);
+  return parseNamedPlatform(text);
 }
 
 /** A base of an update: a part of a path, or a reference for the query. */
@@ -100,18 +105,8 @@ function isSize(text: string, max: number): boolean {
 /** First segments of paths that are those of the service's other routes, besides the names of layouts. */
 const ROUTE_WORDS: ReadonlySet<string> = new Set([
   ...LAYOUT_CHOICES,
-  ...[
-    'registry',
-    'registry-auth',
-    'manifest',
-    'tags',
-    'prepare',
-    'preparations',
-    'status',
-    'policy',
-    'health',
-  ],
-  ...['ready', 'platform', 'since', 'early', 'profile'],
+  ...'registry registry-auth manifest tags prepare preparations status policy health ready'.split(' '),
+  ...'platform since early profile'.split(' '),
 ]);
 
 /** Whether the path of a reference without a host is taken for that of another route. */

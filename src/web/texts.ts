@@ -3,8 +3,19 @@
  * service are shown as they are, and stand in no table.
  */
 
-/** Texts of the form that only the server writes, so that they are no part of the script. */
-export const FORM_TEXTS = {
+/** Texts that only the server writes, so that they are no part of the script. */
+export const SERVER_TEXTS = {
+  language: 'en',
+  title: 'docker-http-passthrough',
+  tagline: 'A container image as one file, over plain HTTP',
+  contents: 'Contents',
+  skip: 'Skip to the commands',
+  results: 'Get it',
+  share: 'Copy link',
+  prepare: 'Prepare',
+  prepareHint: 'The service fetches and verifies the image now, so that the download begins at once.',
+  cancel: 'Cancel',
+  footer: 'As plain text: curl this address.',
   heading: 'Choose',
   service: 'Address of the service',
   serviceHint: 'Where docker-http-passthrough runs, such as http://10.20.30.40:8080',
@@ -45,11 +56,6 @@ export const FORM_TEXTS = {
 
 /** All other texts. */
 export const TEXTS = {
-  language: 'en',
-  title: 'docker-http-passthrough',
-  tagline: 'A container image as one file, over plain HTTP',
-  contents: 'Contents',
-  skip: 'Skip to the commands',
   form: {
     imageHintTags: 'Type a colon to see the tags.',
     inspect: 'Look inside',
@@ -71,14 +77,12 @@ export const TEXTS = {
     service: 'Expected the address of the service, such as http://10.20.30.40:8080',
   },
   results: {
-    heading: 'Get it',
     empty: 'Type an image, and its URL and commands appear here.',
     faults: 'Correct the marked field, and the commands appear here.',
     download: 'Download',
     copy: 'Copy',
     copied: 'Copied',
     copyFailed: 'Cannot copy: select the text and copy it by hand',
-    share: 'Copy link',
     linkCopied: 'The link to this form is copied',
     loopback: 'A device cannot reach localhost: open this page by the address of the service.',
     query:
@@ -114,7 +118,7 @@ export const TEXTS = {
     command: 'Runs',
     labels: 'Labels',
     noLabels: 'none',
-    moreLabels: (count: number) => `and ${count} more`,
+    more: (count: number) => `and ${count} more`,
     index: 'Layer',
     size: 'Size',
     share: 'Share of the image',
@@ -129,10 +133,8 @@ export const TEXTS = {
   },
   progress: {
     heading: 'Prepare',
-    hint: 'The service fetches and verifies the image now, so that the download begins at once.',
-    start: 'Prepare',
-    cancel: 'Cancel',
     again: 'The service has restarted: preparing again',
+    unknown: 'Unknown to the service: a load balancer may ask another each time',
     lost: 'The connection to the service is lost: trying again',
     ready: 'verified',
     layer: (index: number) => `Layer ${index}`,
@@ -151,8 +153,7 @@ export const TEXTS = {
       cancelled: 'Cancelled',
     },
   },
-  footer: {
-    text: 'As plain text: curl this address.',
+  service: {
     unreachable: 'The service cannot be reached',
     unlisted: (origin: string) =>
       `The service cannot be reached, or its PAGE_ORIGINS does not list ${origin}`,

@@ -47,6 +47,15 @@ test('/ is a plain text with examples for the address that the client uses', asy
   assert.match(text, /GET \/platform\//);
 });
 
+test('a browser takes no answer for another type, errors included', async () => {
+  await using pair = await start();
+  const paths = ['/', '/health', '/none.html', FILE, '/docker/team_app_9.tar', '/tags/team/app', '/status'];
+  for (const path of [...paths, '/manifest/team/app:1?type=config', '/preparations/1']) {
+    const { headers } = await pair.request(path);
+    assert.equal(headers['x-content-type-options'], 'nosniff', path);
+  }
+});
+
 test('/, /health and /ready send no request to the registry', async () => {
   await using pair = await start();
   for (const path of ['/', '/health', '/ready']) await pair.request(path);

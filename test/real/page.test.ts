@@ -189,6 +189,17 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     await page.keyboard.press('Enter');
     await status(page).filter({ hasText: 'Copied: URL' }).waitFor();
     assert.equal(await focused(), 'Copy: URL');
+
+    const waiting = { id: 'x', state: 'waiting', layers: {}, bytes: {} };
+    await page.route('**/preparations/*', (route) => route.fulfill({ json: waiting }));
+    await tabTo('prepare');
+    await page.keyboard.press('Enter');
+    await page.locator('.state-waiting').waitFor();
+    assert.equal(await focused(), 'prepare');
+    await tabTo('cancel');
+    await page.keyboard.press('Enter');
+    await page.locator('#cancel').waitFor({ state: 'hidden' });
+    assert.equal(await focused(), 'prepare');
     assertQuiet();
   });
 
@@ -306,6 +317,8 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     );
     await first.page.locator('#field-image').fill('user:secret@ghcr.io/app');
     await first.page.waitForURL(/#platform=cat9300$/);
+    await first.page.locator('#field-image').fill('podman pull --creds user:secret ghcr.io/org/app:1');
+    await first.page.waitForURL(/#image=ghcr\.io\/org\/app:1&platform=cat9300$/);
   });
 
   await t.test('shows what is hostile as text', async () => {
@@ -362,6 +375,49 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     );
   });
 
+  await t.test(
+    'suggests what fits the text of now, and says nothing of tags that it does not know',
+    async () => {
+      const { page, assertQuiet } = await open();
+      const said: string[] = [];
+      await page.exposeFunction('say', (text: string) => said.push(text));
+      await page.evaluate(() => {
+        const region = document.getElementById('status');
+        const { say } = globalThis as unknown as { say: (text: string | null) => void };
+        if (region) new MutationObserver(() => say(region.textContent)).observe(region, { childList: true });
+      });
+      await page.clock.install();
+      const asked = Promise.withResolvers<void>();
+      const release = Promise.withResolvers<void>();
+      await page.route('**/tags/team/app', async (route) => {
+        asked.resolve();
+        await release.promise;
+        await route.fulfill({
+          json: { tags: ['1.24', '1.25', ...Array.from({ length: 60 }, (_, at) => `9.${at}`)] },
+        });
+      });
+      await page.route('**/tags/team/none', (route) => route.fulfill({ status: 502, body: 'Failed' }));
+      const image = page.locator('#field-image');
+      await image.fill('team/app:');
+      await page.clock.runFor(1000);
+      await asked.promise;
+      await image.fill('team/app:1.2');
+      await page.clock.runFor(1000);
+      release.resolve();
+      await page.locator('#tags option[value="team/app:1.25"]').waitFor({ state: 'attached' });
+      await image.fill('team/none:');
+      await page.clock.runFor(1000);
+      await status(page).filter({ hasText: 'The tags cannot be listed' }).waitFor();
+      await image.fill('team/none:1');
+      await page.clock.runFor(1000);
+      assert.deepEqual(
+        said.filter((text) => text !== ''),
+        ['62 tags', 'The tags cannot be listed'],
+      );
+      assertQuiet(FAILED_REQUEST);
+    },
+  );
+
   await t.test('says what the service says when an image cannot be prepared', async () => {
     const { page, assertQuiet } = await open('/#image=team/none:1');
     await page.getByRole('button', { name: 'Prepare' }).click();
@@ -379,18 +435,55 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
     assertQuiet(FAILED_REQUEST);
   });
 
-  await t.test('prepares again when the service has forgotten the preparation', async () => {
-    const { page, requests, assertQuiet } = await open('/#image=team/app:1.25&layout=oci');
-    let isForgotten = false;
-    await page.route('**/preparations/*', async (route) => {
-      if (isForgotten) return await route.continue();
-      isForgotten = true;
-      await route.fulfill({ status: 404, contentType: 'text/plain', body: 'Not found' });
+  await t.test('prepares again when a preparation is forgotten, thrice at most', async () => {
+    for (const [times, begun, end] of [
+      [1, 2, '.state-done'],
+      [9, 3, '.error:has-text("a load balancer")'],
+    ] as const) {
+      const { page, requests, assertQuiet } = await open('/#image=team/app:1.25&layout=oci');
+      let forgotten = 0;
+      await page.route('**/preparations/*', async (route) => {
+        if (forgotten === times) return await route.continue();
+        forgotten += 1;
+        await route.fulfill({ status: 404, contentType: 'text/plain', body: 'Not found' });
+      });
+      await page.getByRole('button', { name: 'Prepare' }).click();
+      await page.locator(`#progress ${end}`).waitFor();
+      assert.equal(requests.filter((url) => url.includes('/prepare/')).length, begun);
+      assertQuiet(FAILED_REQUEST);
+    }
+  });
+
+  await t.test('looks again and again where too many listen, or events do not come through', async () => {
+    const { page, assertQuiet } = await open('/#image=team/app:1.25&layout=oci');
+    await page.clock.install();
+    const state = (name: string) => ({
+      ...{ id: 'x', state: name, layers: { done: 0, total: 2 }, bytes: { done: 0, total: 200 } },
     });
-    await page.getByRole('button', { name: 'Prepare' }).click();
-    await page.locator('.state-done').waitFor();
-    assert.equal(requests.filter((url) => url.includes('/prepare/')).length, 2);
-    assertQuiet(FAILED_REQUEST);
+    const asked: string[] = [];
+    let answers: readonly (number | 'silence' | 'waiting' | 'done')[] = [];
+    await page.route('**/preparations/*', async (route) => {
+      const accept = (await route.request().allHeaders())['accept'];
+      const answer = answers[asked.length] ?? 'done';
+      asked.push(accept === 'application/json' ? 'state' : 'events');
+      if (typeof answer === 'number') await route.fulfill({ status: answer, body: 'Busy' });
+      else if (answer !== 'silence') await route.fulfill({ json: state(answer) });
+    });
+    for (const [given, expected] of [
+      [[503, 'waiting', 'waiting', 'done'], 'events state state state'],
+      [['silence', 'waiting', 'done'], 'events state state'],
+    ] as const) {
+      answers = given;
+      asked.splice(0);
+      await page.getByRole('button', { name: 'Prepare' }).click();
+      for (let seconds = 0; (await page.locator('.state-done').count()) === 0; seconds += 1) {
+        assert.ok(seconds < 60, `after ${asked}`);
+        await page.clock.runFor(1000);
+      }
+      assert.equal(asked.join(' '), expected);
+      await page.locator('#field-image').fill('team/app:1.24');
+    }
+    assertQuiet(/^Failed to load resource: the server responded with a status of 503/);
   });
 
   await t.test('shows layers as events tell of them, and takes up a broken stream where it was', async () => {
@@ -430,9 +523,17 @@ test('the page in a browser', { timeout: 240_000 }, async (t) => {
   });
 });
 
-test('progress comes as events, and a service that has restarted prepares again', {
-  timeout: 120_000,
-}, async (t) => {
+for (const how of ['kill', 'stop'] as const) {
+  test(
+    `progress comes as events, and a service that has restarted prepares again: ${how}`,
+    {
+      timeout: 120_000,
+    },
+    (t) => restart(t, how),
+  );
+}
+
+async function restart(t: TestContext, how: 'kill' | 'stop'): Promise<void> {
   if (!requireParts(t, 'chromium')) return;
   const stack = cleanup(t);
   const registry = await startFakeRegistry();
@@ -456,7 +557,7 @@ test('progress comes as events, and a service that has restarted prepares again'
   await page.waitForFunction(
     () => (document.querySelector<HTMLProgressElement>('.in-flight progress')?.value ?? 0) > 0,
   );
-  await before.kill();
+  await before[how]();
   await status(page).filter({ hasText: 'The connection to the service is lost' }).waitFor();
   registry.defects.stallBlob = undefined;
   await startService(stack, settings);
@@ -469,7 +570,7 @@ test('progress comes as events, and a service that has restarted prepares again'
   ]);
   assert.equal(requests.filter((url) => url.includes('/prepare/')).length, 2);
   assertQuiet(/^Failed to load resource: (?:net::ERR_|the server responded with a status of 404)/);
-});
+}
 
 test('the browser asks for the password of a private image, and the page never has it', {
   timeout: 120_000,

@@ -15,15 +15,19 @@ import {
   readControls,
   writeChoice,
 } from '../../src/web/choice.ts';
+import { readImageLine } from '../../src/web/image-line.ts';
 
 const text = fc.string({
   maxLength: 60,
   unit: fc.constantFrom(...'abcXYZ019 ./:_-%&=#+?"<>\'é漢'.split('')),
 });
 
+/** No command: of one, the image alone is written. */
+const image = text.filter((line) => !/\s/.test(line) && readImageLine(line).image === line);
+
 const anyChoice: fc.Arbitrary<Choice> = fc.record({
   service: text,
-  image: text,
+  image,
   platform: text,
   layout: fc.constantFrom(...LAYOUT_CHOICES),
   profile: fc.constantFrom(...PROFILES),
@@ -103,6 +107,18 @@ describe('credentials never get into an address', () => {
         assert.deepEqual(readChoice(`#${field}=${encodeURIComponent(image)}`), NO_CHOICE);
       });
     }
+  }
+
+  const lines: readonly [line: string, written: string][] = [
+    ['podman pull --creds user:secret ghcr.io/org/app:1', 'image=ghcr.io/org/app:1'],
+    ['ctr images pull -u user:secret --platform linux/arm64 a.io/b:1', 'image=a.io/b:1&platform=linux/arm64'],
+    ['skopeo copy --src-creds=user:secret docker://a.io/b:1 dir:x', 'image=a.io/b:1'],
+    ['docker login -u user -p secret', ''],
+    ['curl -u user:secret http://a.io/', ''],
+  ];
+  for (const [line, written] of lines) {
+    test(`${line}: of a command the image is written`, () =>
+      assert.equal(writeChoice({ ...NO_CHOICE, image: line }), written));
   }
 
   test('but digests do', () => {

@@ -105,6 +105,21 @@ describe('what a registry writes is text', () => {
     assert.match(html, /and 9970 more/);
     assert.ok(html.length < 10_000, `${html.length}`);
   });
+
+  test('a million layers are cut, and counted', () => {
+    const layers = layersOf({ layers: Array.from({ length: 1_000_000 }, () => ({})) });
+    const html = detailsView({ platforms: [], labels: [], layers }).map(toHtml).join('');
+    assert.match(html, /and 999800 more/);
+    assert.equal(html.match(/<tr/g)?.length, 201);
+  });
+
+  test('ten thousand platforms are cut', () => {
+    const manifests = Array.from({ length: 10_000 }, (_, at) => ({
+      platform: { os: 'windows', architecture: 'amd64', 'os.version': `10.0.${at}.1` },
+    }));
+    const found = platformsOf({ manifests });
+    assert.deepEqual([found.length, found.at(-1)], [60, 'windows(10.0.59.1)/amd64']);
+  });
 });
 
 test('without an image for the platform only the platforms are shown', () => {

@@ -95,6 +95,26 @@ describe('the page for a browser without scripts', () => {
     assert.match(text, /aria-describedby="field-image-hint field-image-fault" aria-invalid="true"/);
   });
 
+  const faults: readonly [name: string, value: string, fault: RegExp][] = [
+    ['image', 'user:secret@ghcr.io/app', /^Credentials do not belong here/],
+    ['image', 'nginx\u0001', /^Repository component &quot;nginx\\u0001&quot;/],
+    ['image', 'a\u202Eb', /^Repository component &quot;a\\u202eb&quot;/],
+    ['image', 'a'.repeat(2000), /./],
+    ['since', 'user:secret@x', /^Credentials do not belong here/],
+    ['platform', 'linux\n/amd64', /^Unknown operating system &quot;linux\\n&quot;/],
+    ['platform', 'user:secret@linux/amd64', /^Credentials do not belong here/],
+  ];
+  for (const [name, value, fault] of faults) {
+    test(`has the fault of ${JSON.stringify(value.slice(0, 30))} at ${name}, and not the text`, () => {
+      const query = new URLSearchParams({ image: 'nginx', [name]: value });
+      const text = page.render(query.toString(), ORIGIN);
+      const found = new RegExp(`<p class="fault" id="field-${name}-fault">([^<]+)</p>`).exec(text)?.[1] ?? '';
+      assert.match(found, fault);
+      assert.ok(!markup(text).includes(`value="${value}"`));
+      assert.doesNotMatch(text, /docker\/nginx_latest\.tar/);
+    });
+  }
+
   const hostile = [
     '"><script>alert(1)</script>',
     "'><img src=x onerror=alert(1)>",

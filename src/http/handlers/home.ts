@@ -7,9 +7,8 @@ import { sendDocument, sendText, varyBy } from '../respond.ts';
 import { qualityOf } from '../routing/accept.ts';
 import { splitTarget } from '../routing/path.ts';
 
-/** Headers of the page beside its policy: no guessing of types, no address in `Referer`, in no frame. */
+/** Headers of the page beside its policy: no address in `Referer`, in no frame. */
 const SAFETY = {
-  'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'X-Frame-Options': 'DENY',
 } as const;
@@ -70,9 +69,12 @@ async function loadOnce(): Promise<Page> {
   }
 }
 
-/** The smallest encoding that the client takes. */
+/** The encoding that the client likes most; of equals, the smallest. https://www.rfc-editor.org/rfc/rfc9110#field.accept-encoding */
 function encodingOf(header: string | string[] | undefined): PageEncoding {
   const codings = header?.toString();
-  if (qualityOf(codings, 'br') > 0) return 'br';
-  return qualityOf(codings, 'gzip', 'x-gzip') > 0 ? 'gzip' : 'identity';
+  const plain = qualityOf(codings, 'identity');
+  const gzip = qualityOf(codings, 'gzip', 'x-gzip');
+  const brotli = qualityOf(codings, 'br');
+  if (brotli > 0 && brotli >= Math.max(gzip, plain)) return 'br';
+  return gzip > 0 && gzip >= plain ? 'gzip' : 'identity';
 }

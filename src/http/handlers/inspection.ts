@@ -64,7 +64,6 @@ export async function handleManifest(
         'Docker-Content-Digest': digest,
         ETag: `"${digest}"`,
         'Cache-Control': 'no-cache',
-        'X-Content-Type-Options': 'nosniff',
       };
       await sendContent(context, content, headers, app.config.sendStallMs);
     } finally {

@@ -17,7 +17,6 @@ import type { PolicyRoute } from '../routing/route.ts';
 const HEADERS = {
   'Cache-Control': 'no-store',
   'Cross-Origin-Resource-Policy': 'same-origin',
-  'X-Content-Type-Options': 'nosniff',
 };
 
 const CLIENTS: Readonly<Record<Config['registry']['clientAuth'], PolicyCredentials['client']>> = {

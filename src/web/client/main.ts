@@ -47,7 +47,7 @@ let result: TargetResult = { faults: [] };
 let facts: KnownFacts = {};
 /** What was inspected, so that the size of its archive can be added. */
 let inspected: ImageDetails | undefined;
-/** Image, platform and base that the details are of. */
+/** Image, platform, and base with layout, that the details are of. */
 let inspectedKey = '';
 let inspecting = new AbortController();
 let preparing: AbortController | undefined;
@@ -104,7 +104,9 @@ function pathOf(target: Target | undefined): string {
 }
 
 function keyOf(target: Target | undefined): string {
-  return target === undefined ? '' : [target.lookUp, target.platform, choice.since.trim()].join(' ');
+  if (target === undefined) return '';
+  const since = choice.since.trim();
+  return [target.lookUp, target.platform, ...(since === '' ? [] : [since, choice.layout])].join(' ');
 }
 
 /** Forgets what was found out about another archive. */
@@ -163,11 +165,18 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Shows whether a preparation can be begun or cancelled. The focus stays at one of the buttons: a disabled or hidden one has none. */
+function showRunning(isRunning: boolean): void {
+  prepareButton.ariaDisabled = String(isRunning);
+  if (!isRunning && document.activeElement === cancelButton) prepareButton.focus();
+  cancelButton.hidden = !isRunning;
+}
+
 /** Prepares the archive, and shows how far it is. */
 async function begin(): Promise<void> {
   const { target } = result;
   const origin = originOf(choice);
-  if (target === undefined || origin === undefined) return;
+  if (target === undefined || origin === undefined || prepareButton.ariaDisabled === 'true') return;
   preparing?.abort();
   const abort = new AbortController();
   preparing = abort;
@@ -181,8 +190,7 @@ async function begin(): Promise<void> {
       show(progress, progressView(now, { perSecond: rate.perSecond }));
       if (now.state !== state) announce(TEXTS.progress.states[now.state]);
       state = now.state;
-      cancelButton.hidden = hasEnded(now);
-      prepareButton.disabled = !hasEnded(now);
+      showRunning(!hasEnded(now));
     },
   };
   try {
@@ -193,10 +201,7 @@ async function begin(): Promise<void> {
     if (!abort.signal.aborted) show(progress, [errorView(TEXTS.progress.heading, messageOf(error))]);
     if (!abort.signal.aborted) announce(TEXTS.progress.states.failed);
   } finally {
-    if (preparing === abort) {
-      cancelButton.hidden = true;
-      prepareButton.disabled = false;
-    }
+    if (preparing === abort) showRunning(false);
   }
 }
 

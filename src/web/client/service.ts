@@ -48,7 +48,7 @@ export async function ask(
     referrerPolicy: 'no-referrer',
   }).catch((error: unknown) => {
     if (signal.aborted) throw error;
-    const { unreachable, unlisted } = TEXTS.footer;
+    const { unreachable, unlisted } = TEXTS.service;
     // A browser does not tell the one from the other.
     throw new ServiceError(0, isOwn ? unreachable : unlisted(location.origin));
   });
@@ -90,7 +90,7 @@ export async function readText(response: Response, maxBytes: number): Promise<st
   let bytes = 0;
   for await (const piece of pieces(response)) {
     bytes += piece.length;
-    if (bytes > maxBytes) throw new ServiceError(0, TEXTS.footer.tooLarge);
+    if (bytes > maxBytes) throw new ServiceError(0, TEXTS.service.tooLarge);
     text += piece;
   }
   return text;

@@ -14,7 +14,10 @@ export class TagSuggestions {
   readonly #list: Element;
   readonly #announce: (text: string) => void;
   #repository = '';
-  #tags: readonly string[] = [];
+  /** `undefined` while they are asked for, and where they cannot be listed. */
+  #tags: readonly string[] | undefined;
+  /** What is typed: the repository, and the begin of a tag. */
+  #typed: readonly [name: string, tag: string] = ['', ''];
   #abort = new AbortController();
 
   /** @param announce says how many tags there are */
@@ -31,8 +34,15 @@ export class TagSuggestions {
     const { image } = readImageLine(text);
     const [, name, typed] = /^(.*[^/:]):([\w.-]*)$/.exec(image) ?? [];
     if (name === undefined || typed === undefined || origin === undefined) return;
+    this.#typed = [name, typed];
     const repository = target?.repository ?? name;
-    if (`${origin} ${repository}` !== this.#repository && !(await this.#load(origin, repository))) return;
+    if (`${origin} ${repository}` !== this.#repository) await this.#load(origin, repository);
+    else this.#show();
+  }
+
+  #show(): void {
+    if (this.#tags === undefined) return;
+    const [name, typed] = this.#typed;
     const found = fittingTags(this.#tags, typed);
     show(
       this.#list,
@@ -41,23 +51,21 @@ export class TagSuggestions {
     if (found.length === 0) this.#announce(TEXTS.tags.none);
   }
 
-  async #load(origin: string, repository: string): Promise<boolean> {
+  async #load(origin: string, repository: string): Promise<void> {
     this.#abort.abort();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
     this.#repository = `${origin} ${repository}`;
-    this.#tags = [];
+    this.#tags = undefined;
     show(this.#list, []);
     try {
       const { tags } = fieldsOf(await askJson(origin, lookUpPath('tags', repository), { signal }));
-      if (signal.aborted) return false;
+      if (signal.aborted) return;
       this.#tags = (Array.isArray(tags) ? tags : []).filter((tag) => typeof tag === 'string');
       this.#announce(TEXTS.tags.found(this.#tags.length));
-      return true;
-    } catch (error) {
+      this.#show();
+    } catch {
       if (!signal.aborted) this.#announce(TEXTS.tags.failed);
-      void error;
-      return false;
     }
   }
 }

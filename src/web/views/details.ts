@@ -3,7 +3,7 @@
 import { printable } from '../../util/printable.ts';
 import { formatBytes } from '../../util/text/format-bytes.ts';
 import { type Element, el, type View } from '../element.ts';
-import type { ImageDetails } from '../image-details.ts';
+import type { ImageDetails, LayerDetails } from '../image-details.ts';
 import { TEXTS } from '../texts.ts';
 
 const { details } = TEXTS;
@@ -14,8 +14,8 @@ const MAX_LABELS = 30;
 /** Longest value of a label that is shown, in characters. */
 const MAX_LABEL_LENGTH = 500;
 
-/** Most platforms that are shown. */
-const MAX_PLATFORMS = 60;
+/** Most layers that are shown: Docker takes 127, and a manifest of 4 MB may list a million. */
+const MAX_LAYERS = 200;
 
 /** Hexadecimal digits of a digest that tell layers apart. */
 const SHORT_DIGEST = 12;
@@ -30,7 +30,7 @@ export function detailsView(image: ImageDetails): readonly View[] {
     layers !== undefined && el('dl', { class: 'facts' }, facts(image, total)),
     update !== undefined &&
       el('p', { class: 'note' }, details.update(formatBytes(update.bytes), formatBytes(update.whole))),
-    layers !== undefined && layersView(layers),
+    ...(layers === undefined ? [] : layersView(layers)),
     ...(layers === undefined ? [] : labelsView(image)),
   ];
   return shown.filter((view) => view !== false);
@@ -48,21 +48,24 @@ function platformsView({ platforms, platform: chosen }: ImageDetails): Element {
       },
       printable(platform),
     );
-  const items = platforms.slice(0, MAX_PLATFORMS).map((platform) => el('li', {}, button(platform)));
+  const items = platforms.map((platform) => el('li', {}, button(platform)));
   return el('div', {}, el('h3', {}, details.platforms), el('ul', { class: 'chips' }, items));
 }
 
 function labelsView({ labels }: ImageDetails): readonly View[] {
   const row = ([name, value]: readonly [string, string]) =>
     el('div', {}, el('dt', {}, printable(name)), el('dd', {}, printable(value, MAX_LABEL_LENGTH)));
-  const more = labels.length - MAX_LABELS;
   return [
     el('h3', {}, details.labels),
     labels.length === 0
       ? el('p', { class: 'note' }, details.noLabels)
       : el('dl', { class: 'labels' }, labels.slice(0, MAX_LABELS).map(row)),
-    ...(more > 0 ? [el('p', { class: 'note' }, details.moreLabels(more))] : []),
+    ...moreView(labels.length - MAX_LABELS),
   ];
+}
+
+function moreView(count: number): readonly View[] {
+  return count > 0 ? [el('p', { class: 'note' }, details.more(count))] : [];
 }
 
 function facts(image: ImageDetails, total: number): readonly Element[] {
@@ -80,40 +83,30 @@ function facts(image: ImageDetails, total: number): readonly Element[] {
   );
 }
 
-function layersView(layers: NonNullable<ImageDetails['layers']>): Element {
-  const largest = Math.max(1, ...layers.map(({ size }) => size));
-  return el(
+function layersView(layers: NonNullable<ImageDetails['layers']>): readonly View[] {
+  const largest = layers.reduce((most, { size }) => Math.max(most, size), 1);
+  const row = ({ digest, size, isShared }: LayerDetails, at: number) =>
+    el(
+      'tr',
+      isShared ? { class: 'shared' } : {},
+      el(
+        'th',
+        { scope: 'row', title: printable(digest) },
+        `${at + 1} `,
+        el('code', {}, printable(digest.replace(/^.*:/, '').slice(0, SHORT_DIGEST))),
+      ),
+      el('td', {}, bar(size / largest), isShared && el('span', { class: 'badge' }, details.shared)),
+      el('td', { class: 'number' }, formatBytes(size)),
+    );
+  const heads = [details.index, details.share, details.size].map((name) => el('th', { scope: 'col' }, name));
+  const table = el(
     'table',
     { class: 'layers' },
     el('caption', {}, details.layers),
-    el(
-      'thead',
-      {},
-      el(
-        'tr',
-        {},
-        [details.index, details.share, details.size].map((name) => el('th', { scope: 'col' }, name)),
-      ),
-    ),
-    el(
-      'tbody',
-      {},
-      layers.map(({ digest, size, isShared }, at) =>
-        el(
-          'tr',
-          isShared ? { class: 'shared' } : {},
-          el(
-            'th',
-            { scope: 'row', title: printable(digest) },
-            `${at + 1} `,
-            el('code', {}, printable(digest.replace(/^.*:/, '').slice(0, SHORT_DIGEST))),
-          ),
-          el('td', {}, bar(size / largest), isShared && el('span', { class: 'badge' }, details.shared)),
-          el('td', { class: 'number' }, formatBytes(size)),
-        ),
-      ),
-    ),
+    el('thead', {}, el('tr', {}, heads)),
+    el('tbody', {}, layers.slice(0, MAX_LAYERS).map(row)),
   );
+  return [table, ...moreView(layers.length - MAX_LAYERS)];
 }
 
 /** A bar of a share, as a picture: the policy of the page allows no style attributes. */

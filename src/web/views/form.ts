@@ -5,7 +5,7 @@ import { formatPlatform } from '../../image/platform.ts';
 import { type Choice, DISKS, LAYOUT_CHOICES, PROFILES } from '../choice.ts';
 import { type Element, el, type View } from '../element.ts';
 import type { Fault } from '../target.ts';
-import { FORM_TEXTS as form, TEXTS } from '../texts.ts';
+import { SERVER_TEXTS as form, TEXTS } from '../texts.ts';
 
 /** Platforms in the order of the form. Others can be named in a pasted line, and come with an image. */
 const PLATFORMS = [

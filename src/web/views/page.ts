@@ -3,7 +3,7 @@
 import type { Choice } from '../choice.ts';
 import { type Element, el, toHtml, type View } from '../element.ts';
 import type { TargetResult } from '../target.ts';
-import { FORM_TEXTS, TEXTS } from '../texts.ts';
+import { SERVER_TEXTS, TEXTS } from '../texts.ts';
 import { formView } from './form.ts';
 import { downloadView, resultsView } from './results.ts';
 
@@ -42,11 +42,11 @@ export function pageHtml(options: PageOptions): string {
     el('meta', { name: 'color-scheme', content: 'light dark' }),
     el('meta', { name: 'referrer', content: 'no-referrer' }),
     el('link', { rel: 'icon', href: ICON }),
-    el('title', {}, TEXTS.title),
+    el('title', {}, SERVER_TEXTS.title),
   ].filter((view) => view !== false);
   return [
     '<!doctype html>',
-    `<html lang="${TEXTS.language}">`,
+    `<html lang="${SERVER_TEXTS.language}">`,
     `<head>${head.map(toHtml).join('')}<style>${style}</style></head>`,
     `<body${isStandalone ? ' data-standalone' : ''}>`,
     ...bodyViews(options, sections).map(toHtml),
@@ -58,14 +58,14 @@ export function pageHtml(options: PageOptions): string {
 function bodyViews(options: PageOptions, sections: readonly Element[]): readonly View[] {
   const { choice, result } = options;
   const isStandalone = options.sections !== undefined;
-  const { results, details } = TEXTS;
+  const { details } = TEXTS;
   return [
-    el('a', { class: 'skip', href: '#results' }, TEXTS.skip),
+    el('a', { class: 'skip', href: '#results' }, SERVER_TEXTS.skip),
     el(
       'header',
       { class: 'top' },
-      el('h1', {}, TEXTS.title),
-      el('p', {}, TEXTS.tagline),
+      el('h1', {}, SERVER_TEXTS.title),
+      el('p', {}, SERVER_TEXTS.tagline),
       isStandalone && contents(sections, options.documents),
     ),
     el(
@@ -77,21 +77,20 @@ function bodyViews(options: PageOptions, sections: readonly Element[]): readonly
         el(
           'div',
           { class: 'column' },
-          card('image-card', FORM_TEXTS.heading, formView(choice, result.faults, { isStandalone })),
+          card('image-card', SERVER_TEXTS.heading, formView(choice, result.faults, { isStandalone })),
           card('inside', details.heading, el('div', { id: 'details' }), true),
         ),
-        el('div', { class: 'column' }, card('results', results.heading, resultsCard(options))),
+        el('div', { class: 'column' }, card('results', SERVER_TEXTS.results, resultsCard(options))),
       ),
       sections,
     ),
     el('p', { id: 'status', class: 'toast', role: 'status' }),
-    el('footer', {}, el('p', {}, isStandalone ? TEXTS.tagline : TEXTS.footer.text)),
+    el('footer', {}, el('p', {}, isStandalone ? SERVER_TEXTS.tagline : SERVER_TEXTS.footer)),
   ];
 }
 
 /** Download, progress and commands. What needs a script is hidden until it runs. */
 function resultsCard({ choice, result, origin }: PageOptions): Element {
-  const { progress } = TEXTS;
   return el(
     'div',
     {},
@@ -99,11 +98,11 @@ function resultsCard({ choice, result, origin }: PageOptions): Element {
       'div',
       { class: 'actions' },
       el('div', { id: 'download' }, downloadView(result, origin)),
-      el('button', { type: 'button', id: 'prepare', hidden: true }, progress.start),
-      el('button', { type: 'button', id: 'cancel', hidden: true }, progress.cancel),
-      el('button', { type: 'button', id: 'share', hidden: true }, TEXTS.results.share),
+      el('button', { type: 'button', id: 'prepare', hidden: true }, SERVER_TEXTS.prepare),
+      el('button', { type: 'button', id: 'cancel', hidden: true }, SERVER_TEXTS.cancel),
+      el('button', { type: 'button', id: 'share', hidden: true }, SERVER_TEXTS.share),
     ),
-    el('p', { class: 'hint', id: 'prepare-hint', hidden: true }, progress.hint),
+    el('p', { class: 'hint', id: 'prepare-hint', hidden: true }, SERVER_TEXTS.prepareHint),
     el('div', { id: 'progress' }),
     el('div', { id: 'commands' }, resultsView(choice, result, { origin, hasScript: false })),
   );
@@ -127,7 +126,7 @@ function card(id: string, heading: string, content: Element, isHidden = false): 
 function contents(sections: readonly Element[], documents: Element | undefined): Element {
   return el(
     'nav',
-    { 'aria-label': TEXTS.contents },
+    { 'aria-label': SERVER_TEXTS.contents },
     el(
       'ul',
       {},

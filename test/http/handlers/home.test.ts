@@ -72,6 +72,10 @@ describe('the page', () => {
     ['gzip, deflate, br, zstd', 'br', brotliDecompressSync],
     ['gzip, deflate', 'gzip', gunzipSync],
     ['br;q=0, gzip;q=0.1', 'gzip', gunzipSync],
+    ['br;q=0.1, gzip', 'gzip', gunzipSync],
+    ['br;q=0.5, x-gzip;q=0.6, identity;q=0.2', 'gzip', gunzipSync],
+    ['br;q=0.5, gzip;q=0.5', 'br', brotliDecompressSync],
+    ['br;q=0.5, gzip;q=0.6, identity;q=0.7', undefined, (body) => body],
     ['identity', undefined, (body) => body],
     ['deflate, *', undefined, (body) => body],
   ];
