@@ -15,6 +15,7 @@ import { build } from '../build.ts';
 import { type ArchiveBench, earlyRows, gzippedRows, packageRows, updateRows } from './archive-rows.ts';
 import { type CommandBench, inspectRows, pullRows } from './command-rows.ts';
 import { measureFloor } from './floor.ts';
+import { httpsRows } from './https-rows.ts';
 import { type FleetImage, pushBigImage, pushSmallImage } from './images.ts';
 import { machineLine, peakResidentBytes, table, temporaryFolder } from './measure.ts';
 import {
@@ -53,6 +54,7 @@ const ROWS = {
   first: firstRows,
   gzip: gzipRows,
   cached: cachedRows,
+  https: () => httpsRows({ folder, image: big, turns: TURNS, withService }),
   clients: clientsRows,
   memory: memoryRows,
   small: smallRows,

@@ -155,7 +155,7 @@ export class ImageService {
   }
 
   /**
-   * Begins an archive before its layers are there, which the caller must close; `undefined`: see `ArchiveFiles.openEarly`.
+   * Begins an archive before its layers are there, which the caller must close. `undefined` if {@link pull} is to be called.
    *
    * @throws PassthroughError those of {@link pull}
    */
@@ -231,7 +231,7 @@ export class ImageService {
   }
 
   /**
-   * Asks for digest, media type and size of a manifest: see `manifestFacts`.
+   * Asks for digest, media type and size of a manifest, which is fetched where HEAD does not tell them all.
    *
    * @throws PassthroughError those of {@link manifest}
    */

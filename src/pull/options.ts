@@ -13,19 +13,19 @@ import type { SignatureOptions, SignatureReport } from './signatures/verifier.ts
 export interface RegistryOptions extends Omit<RegistryAccessOptions, 'userAgent' | 'documents' | 'onSource'> {
   /** The operator's credentials. */
   readonly credentials: StaticCredentials;
-  /** Whether layers outside of registries are fetched; see `Repository.openForeignLayer`. */
+  /** Whether layers outside of registries are fetched, from their own addresses and without credentials. Default: `refuse`. */
   readonly foreignLayers: 'refuse' | 'fetch';
-  /** Most layers that are fetched from one registry at once. */
+  /** Most layers that are fetched from one registry at once. Default: 8. */
   readonly concurrentDownloads: number;
 }
 
 /** Where stored files lie, and how long. */
 export interface CacheOptions {
-  /** Folder that outlives the process; `undefined` for a temporary one. */
+  /** Folder that outlives the process; `undefined`, the default, for a temporary one. */
   readonly directory: string | undefined;
   /** Most bytes of stored files that are not in use; `undefined` for a default that fits the disk, 0 to keep none. */
   readonly maxBytes: number | undefined;
-  /** Milliseconds for which references may be served without their registry; 0 for never. */
+  /** Milliseconds for which references may be served without their registry; 0, the default, for never. */
   readonly staleMs: number;
 }
 
@@ -41,21 +41,25 @@ export type GzipWay = (typeof GZIP_WAYS)[number];
 /** All settings of an `ImageService`. */
 export interface ResolvedOptions {
   readonly registry: RegistryOptions;
-  /** Parent of the temporary folder. */
+  /** Parent of the temporary folder. Default: the system's. */
   readonly workspaceDirectory: string;
   readonly cache: CacheOptions;
+  /** Default: 16 GiB compressed, 32 GiB uncompressed, 4 layers of an image at once. */
   readonly limits: ImageLimits;
-  /** How gzipped archives are made. */
+  /** How gzipped archives are made. Default: `spliced`. */
   readonly gzip: GzipWay;
-  /** How packages for Cisco IOx are made. */
+  /** How packages for Cisco IOx are made. Default: profile `c1.small`, schema 2.10, SHA-256, no privileges. */
   readonly iox: IoxSettings;
-  /** Which images must be signed, and with which keys. */
+  /** Which images must be signed, and with which keys. Default: none. */
   readonly signatures: SignatureOptions;
-  /** Limits concurrent preparations. */
+  /** Limits concurrent preparations. Default: 4, and 16 that wait for 30 s at most. */
   readonly admission: Required<SemaphoreOptions>;
-  /** Most bytes of memory that documents and decoders of all requests take together; see `MemoryBudget`. */
+  /**
+   * Most bytes of memory that documents and decoders of all requests take together. Default: 192 MiB, or a quarter of the memory limit
+   * if that is less.
+   */
   readonly bufferedBytes: number;
-  /** Longest time for resolving and pulling an archive, in milliseconds. */
+  /** Longest time for resolving and pulling an archive, in milliseconds. Default: an hour. */
   readonly prepareTimeoutMs: number;
   /** Receives the name of each stored file that turns out to be damaged. */
   readonly onDamage: (name: string) => void;
@@ -65,7 +69,7 @@ export interface ResolvedOptions {
   readonly onKeyFault: (message: string) => void;
 }
 
-/** Settings of an `ImageService`. What is left out is as in `DEFAULT_OPTIONS`. */
+/** Settings of an `ImageService`. What is left out has the default that {@link ResolvedOptions} tells. */
 export type ImageServiceOptions = {
   readonly [Key in keyof ResolvedOptions]?: ResolvedOptions[Key] extends (...args: never[]) => void
     ? ResolvedOptions[Key] | undefined

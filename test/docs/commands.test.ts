@@ -38,6 +38,7 @@ const RUN_ELSEWHERE: readonly [line: RegExp, path: string][] = [
   [/^(?:\w+=\S+ )*docker compose (?:--profile \w+ )?up -d$/, 'test/real/bake-and-compose.test.ts'],
   [/^docker (?:build|buildx bake) /, 'test/real/bake-and-compose.test.ts'],
   [/^docker run /, 'test/real/container.test.ts'],
+  [/^skopeo login --authfile /, 'test/real/command-line.test.ts'],
   [/^kubectl apply -f kubernetes\.yaml$/, 'test/real/kube-play.test.ts'],
   [/^kubectl kustomize /, 'test/real/kustomize.test.ts'],
   [/^promtool (?:check|test) rules /, 'test/real/prometheus.test.ts'],

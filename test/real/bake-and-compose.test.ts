@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { codeBlocks, readPage } from '../docs/markdown.ts';
 import { cleanup, run, temporaryDirectory } from './parts.ts';
 import { pathOfSidProgram, requireSidPrograms } from './sid-programs.ts';
 
@@ -102,4 +103,36 @@ test('compose passes on what is set, and has a profile for each addition', async
     const found = await config({}, ...(name === '' ? [] : ['--profile', name]));
     assert.deepEqual(Object.keys(found).sort(), ['passthrough', ...services].sort(), name);
   }
+});
+
+test('the override file of docs/containers.md mounts what its variables name', async (t) => {
+  if (!requireSidPrograms(t, 'compose')) return;
+  const directory = await temporaryDirectory(cleanup(t), 'override');
+  const [override] = codeBlocks(await readPage('docs/containers.md')).filter(
+    ({ language }) => language === 'yaml',
+  );
+  await writeFile(join(directory, 'compose.override.yaml'), override?.text ?? '');
+  const files = [join(ROOT, 'compose.yaml'), join(directory, 'compose.override.yaml')];
+  const said = await run(
+    pathOfSidProgram('compose'),
+    [
+      ...['--project-directory', directory, ...files.flatMap((file) => ['-f', file])],
+      ...['config', '--format', 'json'],
+    ],
+    { cwd: directory, env: { DOCKER_CONFIG: directory } },
+  );
+  const { environment, volumes, ports } = JSON.parse(said).services.passthrough;
+  const named = Object.values<string | null>(environment).filter((value) => value?.startsWith('/run/'));
+  const mounted: string[] = volumes.map(({ target }: { readonly target: string }) => target);
+  assert.equal(named.length, 4);
+  assert.deepEqual(
+    named.filter((path) => !mounted.some((folder) => path?.startsWith(`${folder}/`))),
+    [],
+  );
+  // The mounts and ports of compose.yaml stay.
+  assert.ok(mounted.includes('/cache'));
+  assert.deepEqual(
+    ports.map(({ target }: { readonly target: number }) => target),
+    [8080, 8443],
+  );
 });

@@ -7,6 +7,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { OneConnection, startProxyOnSocket } from '../cli/proxy/proxying.ts';
+import { codeBlocks, readPage } from '../docs/markdown.ts';
 import { builtMain } from '../support/built-service.ts';
 import { image, openBench, published, push, pushWithBuildah, twoPlatforms } from './images.ts';
 import { digestOf, OCI_MANIFEST, OciLayout } from './oci-layout.ts';
@@ -132,4 +133,26 @@ test('the program in Python of the documents runs', OPTIONS, async (t) => {
   const text = words.join(' ');
   assert.notEqual(digestOf(Buffer.from(text)), digest);
   assert.equal(JSON.parse(text).config.digest, there.configDigest);
+});
+
+test('the program of docs/proxy.md reads a manifest over a passed socket', OPTIONS, async (t) => {
+  if (!requireParts(t, 'busybox', 'docker-registry', 'python3', 'skopeo')) return;
+  const stack = cleanup(t);
+  const directory = await temporaryDirectory(stack, 'python');
+  const [registry, bench] = await Promise.all([startRegistry(stack, 'none'), openBench(stack)]);
+  await push(registry, bench, await image(bench, 'proxied'), 'alpine:3.20');
+  const { manifestDigest } = await published(registry, 'alpine:3.20');
+  const [program] = codeBlocks(await readPage('docs/proxy.md')).filter(
+    ({ language }) => language === 'python',
+  );
+  const path = join(directory, 'program.py');
+  await writeFile(path, program?.text.replace('"alpine:3.20"', `"${registry.host}/alpine:3.20"`) ?? '');
+  const main = join(directory, 'docker-http-passthrough');
+  await writeFile(main, `#!/bin/sh\nexec '${process.execPath}' '${await builtMain()}' "$@"\n`, {
+    mode: 0o755,
+  });
+  const env = { PATH: `${directory}:${process.env['PATH']}` };
+  const printed = await run('python3', [path], { cwd: directory, env });
+  const [digest, manifest = ''] = printed.split(/ (.*)/s);
+  assert.deepEqual([digest, JSON.parse(manifest).mediaType], [manifestDigest, OCI_MANIFEST]);
 });

@@ -27,6 +27,12 @@ const PREFIXES: readonly UsageRow[] = [
   },
   {
     usage: [
+      'GET /early/docker/{filename}',
+      'begins while the image is fetched, for those who give up waiting; or ?start=early',
+    ],
+  },
+  {
+    usage: [
       'GET /profile/{name}/iox/...',
       'the size of an IOx application, such as c1.medium or custom/400/256/64',
     ],
@@ -54,6 +60,10 @@ One GET of a file name gives the image as docker save writes it:
 
   curl --fail -O ${scheme}://${host}/docker/nginx_latest.tar && docker load -i nginx_latest.tar
   copy ${scheme}://${host}/docker/nginx_latest.tar flash:nginx_latest.tar
+
+A private image, with your credentials of its registry:
+
+  curl --fail -u USER -O ${scheme}://${host}/registry-auth/https/ghcr.io/docker/my-org__private-image_latest.tar
 
 Routes
 
