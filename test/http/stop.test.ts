@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { readAll } from '../support/collect.ts';
-import type { PairOptions } from '../support/pair.ts';
 import { mockTimers } from '../support/mock-timers.ts';
+import type { PairOptions } from '../support/pair.ts';
 import { connectRaw } from '../support/raw-client.ts';
 import { assertError, assertRetryAfter } from '../support/reading.ts';
 import { LARGE_FILE, SMALL_FILE, startTwoSizes as start } from '../support/two-sizes.ts';

@@ -11,7 +11,7 @@ import { build } from '../../scripts/build.ts';
 import { open, type Reply, type RequestOptions, request } from './http-request.ts';
 import { disownFolder, ownFolder, ownProcess } from './leave-nothing.ts';
 import { type LogEvent, MemoryLog } from './memory-log.ts';
-import { within } from './within.ts';
+import { START_LIMIT_MS, within } from './within.ts';
 
 /** Milliseconds that the service has to end in: more than its own bound for requests that are under way. */
 const STOP_LIMIT_MS = 45_000;
@@ -119,7 +119,7 @@ export async function startBuiltService(
     await within(closed, 'the end of the service');
   });
 
-  const { port } = await log.waitFor({ event: 'listening' });
+  const { port } = await log.waitFor({ event: 'listening' }, 1, START_LIMIT_MS);
   const startMs = performance.now() - begun;
   let stopped: Promise<Stopped> | undefined;
   const end = async (signal: NodeJS.Signals): Promise<Stopped> => {

@@ -1,6 +1,9 @@
 /** Longest wait in milliseconds unless given: many times what a step takes on a busy machine. */
 export const WAIT_LIMIT_MS = 10_000;
 
+/** Longest start of a process in milliseconds: it compiles its sources, and many may start at once on a machine with two cores. */
+export const START_LIMIT_MS = 60_000;
+
 /** The limit is one of real time, also where a test mocks timers. */
 const { setTimeout: startTimer, clearTimeout: stopTimer } = globalThis;
 

@@ -13,7 +13,7 @@ import type { Peer } from '../../../src/http/connections/peer.ts';
 import { request } from '../../support/http-request.ts';
 import { answerOk, startServer } from '../../support/http-server.ts';
 import { ownFolder, ownProcess } from '../../support/leave-nothing.ts';
-import { within } from '../../support/within.ts';
+import { START_LIMIT_MS, within } from '../../support/within.ts';
 
 const MODE = 0o660;
 
@@ -28,7 +28,7 @@ async function leftSocket(path: string): Promise<void> {
   const code = `require('net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
   const child: ChildProcess = spawn(process.execPath, ['-e', code, path], { stdio: 'ignore' });
   ownProcess(child);
-  await within(once(child, 'exit'), 'the end of a process');
+  await within(once(child, 'exit'), 'the end of a process', START_LIMIT_MS);
   assert.ok((await lstat(path)).isSocket());
 }
 
