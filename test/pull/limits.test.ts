@@ -81,13 +81,16 @@ describe('work that meets a full disk', () => {
       attempts += 1;
       throw new PassthroughError('NO_SPACE', 'full');
     });
-    waiting.catch(() => undefined);
+    let isWaiting = true;
+    waiting.catch(() => {
+      isWaiting = false;
+    });
     const turn = () => new Promise((elapsed) => setImmediate(elapsed));
     await turn();
     // Ten times as long as for files that are in use.
     timers.tick(50);
     await turn();
-    assert.equal(attempts, 1);
+    assert.deepEqual([attempts, isWaiting], [1, true]);
     resolve();
     await slow;
     await turn();
