@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { systemErrorCode } from '../../src/util/system-error.ts';
 import { Conditions } from '../support/conditions.ts';
 import type { LogEvent } from '../support/service.ts';
+import { COMPILED } from '../support/shared.ts';
 import { within } from '../support/within.ts';
 
 /** The program. */
@@ -72,7 +73,7 @@ export function startProcess(
 ): Program {
   const child = spawn(command, args, {
     cwd,
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { PATH: process.env['PATH'] ?? '', ...COMPILED, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: isGroup,
   });

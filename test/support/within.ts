@@ -1,5 +1,8 @@
-/** Longest wait in milliseconds unless given: many times what a step takes on a busy machine. */
-export const WAIT_LIMIT_MS = 10_000;
+/**
+ * Longest wait in milliseconds unless given: many times what a step takes on a busy machine, and less than the 30 s after which the
+ * service itself gives up on a registry.
+ */
+export const WAIT_LIMIT_MS = 25_000;
 
 /** Longest start of a process in milliseconds: it compiles its sources, and many may start at once on a machine with two cores. */
 export const START_LIMIT_MS = 60_000;

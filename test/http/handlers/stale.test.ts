@@ -324,7 +324,7 @@ describe('without its registry, a cached image', () => {
       await using service = await scene.start({ ...env, CACHE_SERVE_STALE: '0.05' });
       assertHolds(await service.request(APP_FILE), APP);
       scene.registry.defects.resetConnections = {};
-      const until = performance.now() + 10_000;
+      const until = performance.now() + WAIT_LIMIT_MS;
       let reply = await service.request(APP_FILE);
       while (reply.status === 200 && performance.now() < until) reply = await service.request(APP_FILE);
       assertUnreachable(reply);
