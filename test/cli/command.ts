@@ -3,6 +3,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { builtMain } from '../support/built-service.ts';
 import { ownProcess } from '../support/leave-nothing.ts';
+import { COMPILED } from '../support/shared.ts';
 import { within } from '../support/within.ts';
 
 /** Longest run of a command, in milliseconds: many run at once. */
@@ -47,7 +48,7 @@ export function startOf(
 ): Running {
   const child = spawn(command, args, {
     cwd,
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { PATH: process.env['PATH'] ?? '', ...COMPILED, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   ownProcess(child);

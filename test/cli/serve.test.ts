@@ -161,7 +161,13 @@ describe('serve', { concurrency: 2 }, () => {
   }
 
   test('aborts a download after SHUTDOWN_TIMEOUT, logs it, and ends with 0', async () => {
-    await using served = await serve({ SHUTDOWN_TIMEOUT: '0.1' });
+    // Longer than the longest wait for the end of the program, which must not wait for the registry.
+    const patient = {
+      REGISTRY_RESPONSE_TIMEOUT: '600',
+      REGISTRY_STALL_TIMEOUT: '600',
+      PREPARE_TIMEOUT: '600',
+    };
+    await using served = await serve({ SHUTDOWN_TIMEOUT: '0.1', ...patient });
     const { registry, program, port } = served;
     registry.defects.stallRequests = {};
     const running = request(port, FILE);
@@ -169,10 +175,7 @@ describe('serve', { concurrency: 2 }, () => {
     program.child.kill('SIGTERM');
     const { cutOff, level } = await program.waitForEvent('stopped');
     assert.deepEqual({ cutOff, level }, { cutOff: 1, level: 'warn' });
-    const begun = performance.now();
     assert.equal((await program.ended()).code, 0);
-    const took = performance.now() - begun;
-    assert.ok(took < 1_500, `it took ${took} ms`);
     assert.equal((await running).status, 503);
   });
 

@@ -18,7 +18,7 @@ import { codeBlocks, pagePaths, quoted, ROOT, readPage, tableRows } from './mark
 const run = promisify(execFile);
 
 /** Milliseconds that one block of commands may take. */
-const BLOCK_LIMIT_MS = 30_000;
+const BLOCK_LIMIT_MS = 120_000;
 
 /** Who pulls private images in the documents. */
 const USER = { username: 'my-user', password: 'my-token' };

@@ -18,10 +18,10 @@ import { codeBlocks, pagePaths, ROOT, readPage } from './markdown.ts';
 const run = promisify(execFile);
 
 /** Milliseconds that one block of commands may take. */
-const BLOCK_LIMIT_MS = 30_000;
+const BLOCK_LIMIT_MS = 120_000;
 
 /** Milliseconds that the demo may take to print what to type. */
-const DEMO_LIMIT_MS = 30_000;
+const DEMO_LIMIT_MS = 120_000;
 
 /** Where the examples reach the service. */
 const SERVICE = /http:\/\/(?:localhost|10\.20\.30\.40):8080(\/[^\s'"]*)/g;

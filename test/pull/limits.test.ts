@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isPassthroughError, PassthroughError } from '../../src/errors.ts';
 import { DiskTurns } from '../../src/pull/limits.ts';
+import { mockTimers } from '../support/mock-timers.ts';
 import { within } from '../support/within.ts';
 
 const NEVER = new AbortController().signal;
@@ -70,7 +71,8 @@ describe('work that meets a full disk', () => {
     await assert.rejects(within(store('second', 8), 'the end'), isFull);
   });
 
-  test('waits longer for work under way than for files that are only in use', async () => {
+  test('waits longer for work under way than for files that are only in use', async (t) => {
+    const timers = mockTimers(t);
     const turns = new DiskTurns({ preparingMs: 60_000, sendingMs: 5 });
     const { promise, resolve } = Promise.withResolvers<void>();
     const slow = turns.run(NEVER, () => promise);
@@ -79,12 +81,20 @@ describe('work that meets a full disk', () => {
       attempts += 1;
       throw new PassthroughError('NO_SPACE', 'full');
     });
-    waiting.catch(() => undefined);
+    let isWaiting = true;
+    waiting.catch(() => {
+      isWaiting = false;
+    });
+    const turn = () => new Promise((elapsed) => setImmediate(elapsed));
+    await turn();
     // Ten times as long as for files that are in use.
-    await new Promise((elapsed) => setTimeout(elapsed, 50));
-    assert.equal(attempts, 1);
+    timers.tick(50);
+    await turn();
+    assert.deepEqual([attempts, isWaiting], [1, true]);
     resolve();
     await slow;
+    await turn();
+    timers.tick(5);
     await assert.rejects(within(waiting, 'the end'), isFull);
   });
 

@@ -140,7 +140,7 @@ for (const balancer of BALANCERS) {
 
 for (const balancer of BALANCERS) {
   test(`${balancer.command} tells who the client is, and the client cannot`, {
-    timeout: 60_000,
+    timeout: 180_000,
   }, async (t) => {
     if (!requireParts(t, balancer.command, 'curl')) return;
     const stack = cleanup(t);

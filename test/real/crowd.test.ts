@@ -34,7 +34,7 @@ const EARLY_MS = 300;
 const MAX_RESIDENT_BYTES = 300 * MIB;
 
 /** Longest wait for what is left to go, in milliseconds. */
-const IDLE_LIMIT_MS = 15_000;
+const IDLE_LIMIT_MS = 60_000;
 
 async function untilNoSockets(service: BuiltService, folder: string, sockets: number): Promise<void> {
   let open = Number.NaN;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { attempt, end, run, start, temporaryDirectory, until } from './parts.ts';
 
 /** Milliseconds that the engine has to answer, and to end. */
-const START_TIMEOUT = 30_000;
+const START_TIMEOUT = 120_000;
 const STOP_GRACE = 15_000;
 
 /** What `docker image inspect` tells, as far as the tests read it. */

@@ -146,7 +146,7 @@ async function assertWindows(file: string, directory: string, image: BuiltImage)
   await run('skopeo', ['--insecure-policy', 'copy', '--quiet', source, `dir:${place}`]);
 }
 
-test('a Windows image with a foreign layer', { timeout: 60_000 }, async (t) => {
+test('a Windows image with a foreign layer', { timeout: 180_000 }, async (t) => {
   if (!requireParts(t, 'curl', 'skopeo', 'tar')) return;
   const stack = cleanup(t);
   const directory = await temporaryDirectory(stack, 'windows');

@@ -52,7 +52,7 @@ export type Part = keyof typeof PACKAGES;
 const SEARCH_PATH = [process.env['PATH'] ?? '', '/usr/sbin', '/sbin', '/usr/libexec/podman'].join(delimiter);
 
 /** Longest that a command runs unless the caller says otherwise, in milliseconds. */
-const COMMAND_TIMEOUT = 60_000;
+const COMMAND_TIMEOUT = 180_000;
 
 /** How much of a command's output an error message shows, in characters. */
 const SHOWN_OUTPUT = 2_000;
@@ -285,13 +285,13 @@ export async function run(
 }
 
 /**
- * Looks at `condition` again and again until it gives a value, at most `timeout` ms.
+ * Looks at `condition` again and again until it gives a value, at most `timeout` ms: many times what it takes on a busy machine.
  * @throws Error that names `what` when it never did
  */
 export async function until<T>(
   what: string,
   condition: () => Promise<T | undefined> | T | undefined,
-  timeout = 10_000,
+  timeout = 60_000,
 ): Promise<T> {
   const deadline = performance.now() + timeout;
   for (;;) {

@@ -16,7 +16,7 @@ export const PASSWORD = 'p:äss word/+=';
 export const REGISTRY_TEST_NAME = 'registry.test';
 
 /** Milliseconds that the registry has to open its port, and to end. */
-const START_TIMEOUT = 15_000;
+const START_TIMEOUT = 60_000;
 const STOP_GRACE = 5_000;
 
 /** A running registry. */

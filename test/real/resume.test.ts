@@ -154,7 +154,7 @@ test('a download that breaks off goes on', { timeout: 180_000 }, async (t) => {
   });
 });
 
-test('coreutils check the files with the checksums that are served', { timeout: 60_000 }, async (t) => {
+test('coreutils check the files with the checksums that are served', { timeout: 180_000 }, async (t) => {
   if (!requireParts(t, ...PARTS)) return;
   const { directory, one } = await openShop(cleanup(t));
   for (const layout of ['docker', 'docker-gzip', 'oci']) {

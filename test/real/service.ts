@@ -7,8 +7,8 @@ import { type Exit, end, type Running, start, temporaryDirectory, until } from '
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
 /** Milliseconds that the service has to listen, and to end after SIGTERM when nothing is under way. */
-const START_TIMEOUT = 15_000;
-const STOP_TIMEOUT = 15_000;
+const START_TIMEOUT = 60_000;
+const STOP_TIMEOUT = 60_000;
 
 /** One line of the service's log. */
 export interface LogLine {

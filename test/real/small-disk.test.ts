@@ -25,8 +25,8 @@ const DISK_BYTES = 8 * MIB;
 /** More than the whole disk: nothing is evicted for want of it. */
 const UNBOUNDED = { CACHE_MAX_BYTES: '1GiB', LOG_LEVEL: 'info' };
 
-/** Milliseconds in which a small image is there, whatever others do. */
-const SMALL_LIMIT_MS = 10_000;
+/** Milliseconds in which a small image is there, whatever others do: less than the wait for disk space that a preparation holds. */
+const SMALL_LIMIT_MS = 60_000;
 
 /** A layout of which the store has one file for each layer. */
 const LAYOUT = 'docker-gzip';

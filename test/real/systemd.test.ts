@@ -86,7 +86,7 @@ async function activate(
 }
 
 test('a passed port and a passed Unix socket serve; systemd hears READY=1 and STOPPING=1', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async (t) => {
   if (!requireParts(t, 'systemd-socket-activate', 'systemd-notify', 'python3', 'curl')) return;
   const port = await freePort();
@@ -112,7 +112,7 @@ test('a passed port and a passed Unix socket serve; systemd hears READY=1 and ST
   assert.equal(flags & 0o2000000, 0o2000000);
 
   running.child.kill('SIGTERM');
-  assert.deepEqual(await exitWithin(running, 15_000), { code: 0, signal: null });
+  assert.deepEqual(await exitWithin(running, 60_000), { code: 0, signal: null });
   // By a barrier systemd-notify learns that its message was read.
   const heard = service
     .messages()
@@ -122,7 +122,7 @@ test('a passed port and a passed Unix socket serve; systemd hears READY=1 and ST
   assert.deepEqual(service.events('notify'), []);
 });
 
-test('a passed socket named https speaks TLS', { timeout: 60_000 }, async (t) => {
+test('a passed socket named https speaks TLS', { timeout: 180_000 }, async (t) => {
   if (!requireParts(t, 'systemd-socket-activate', 'python3', 'openssl', 'curl')) return;
   const [plain, secure] = [await freePort(), await freePort()];
   let ca = '';
@@ -143,7 +143,7 @@ test('a passed socket named https speaks TLS', { timeout: 60_000 }, async (t) =>
   assert.equal((await curl(directory, `http://127.0.0.1:${plain}/ready`)).status, 200);
 });
 
-test('a certificate without a socket named https ends the start', { timeout: 60_000 }, async (t) => {
+test('a certificate without a socket named https ends the start', { timeout: 180_000 }, async (t) => {
   if (!requireParts(t, 'systemd-socket-activate', 'python3', 'curl')) return;
   const port = await freePort();
   const { directory, running } = await activate(
@@ -156,6 +156,6 @@ test('a certificate without a socket named https ends the start', { timeout: 60_
     },
   );
   await curl(directory, `http://127.0.0.1:${port}/`).catch(() => undefined);
-  assert.deepEqual(await exitWithin(running, 15_000), { code: 2, signal: null });
+  assert.deepEqual(await exitWithin(running, 60_000), { code: 2, signal: null });
   assert.match(running.stderr(), /its unit needs FileDescriptorName=https/);
 });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { type Bounds, removeFolder, runTests } from '../../scripts/check/mutants/run-tests.ts';
-import { within } from '../support/within.ts';
+import { START_LIMIT_MS, within } from '../support/within.ts';
 
 const BOUNDS: Bounds = { total: 60, gap: 60 };
 
@@ -90,7 +90,11 @@ describe('tests that are run', () => {
     const reason = new Error('stop');
     const abort = new AbortController();
     const running = run(folder.path, ['hangs'], BOUNDS, abort.signal);
-    const [socket]: Socket[] = await within(once(server, 'connection'), 'a process of a test');
+    const [socket]: Socket[] = await within(
+      once(server, 'connection'),
+      'a process of a test',
+      START_LIMIT_MS,
+    );
     assert.ok(socket);
     // The end of the process resets or ends its connection.
     const closed = new Promise((resolve) =>

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { ownProcess } from '../support/leave-nothing.ts';
-import { within } from '../support/within.ts';
+import { START_LIMIT_MS, within } from '../support/within.ts';
 
 /** A folder, for `await using`. */
 export interface TemporaryFolder extends AsyncDisposable {
@@ -114,7 +114,11 @@ export async function startOther(source: string, ...values: readonly string[]): 
   });
   ownProcess(child);
   const ended = once(child, 'exit');
-  const [said] = await within(Promise.race([once(child.stdout, 'data'), ended]), 'the other process');
+  const [said] = await within(
+    Promise.race([once(child.stdout, 'data'), ended]),
+    'the other process',
+    START_LIMIT_MS,
+  );
   const kill = async (): Promise<void> => {
     child.kill('SIGKILL');
     await ended;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { FolderLock } from '../../src/storage/lock.ts';
-import { within } from '../support/within.ts';
+import { START_LIMIT_MS, within } from '../support/within.ts';
 import { makeFolder, startOther, withoutRoot } from './folder.ts';
 
 /** Takes the lock of a folder and prints the result. */
@@ -188,6 +188,6 @@ describe('the lock of a folder', () => {
       code,
       folder.path,
     ]);
-    assert.equal((await within(running, 'the end')).stdout.trim(), 'taken');
+    assert.equal((await within(running, 'the end', START_LIMIT_MS)).stdout.trim(), 'taken');
   });
 });

@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { isPassthroughError } from '../../src/errors.ts';
 import { StoreFolder } from '../../src/storage/folder.ts';
-import { WAIT_LIMIT_MS } from '../support/within.ts';
+import { START_LIMIT_MS } from '../support/within.ts';
 import { makeFolder, withoutRoot } from './folder.ts';
 
 const OPENINGS = ['openKept', 'makeTemporary'] as const;
@@ -97,7 +97,7 @@ for (const opening of OPENINGS) {
       const { stdout } = await promisify(execFile)(
         process.execPath,
         ['--input-type=module', '--eval', code, ...paths],
-        { timeout: WAIT_LIMIT_MS, killSignal: 'SIGKILL' },
+        { timeout: START_LIMIT_MS, killSignal: 'SIGKILL' },
       );
       const expected = paths.map(
         (path) =>

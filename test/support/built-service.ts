@@ -11,7 +11,8 @@ import { build } from '../../scripts/build.ts';
 import { open, type Reply, type RequestOptions, request } from './http-request.ts';
 import { disownFolder, ownFolder, ownProcess } from './leave-nothing.ts';
 import { type LogEvent, MemoryLog } from './memory-log.ts';
-import { within } from './within.ts';
+import { BUILT_MAIN, COMPILED } from './shared.ts';
+import { START_LIMIT_MS, within } from './within.ts';
 
 /** Milliseconds that the service has to end in: more than its own bound for requests that are under way. */
 const STOP_LIMIT_MS = 45_000;
@@ -64,7 +65,7 @@ export interface BuiltServiceOptions {
 /**
  * Start a service. The first call in a process builds it.
  *
- * @param env its variables beside `PATH`; host, port, workspace and log level are set here unless they are named. The log
+ * @param env its variables beside `PATH` and what Node itself reads; host, port, workspace and log level are set here unless they are named. The log
  *   level must let through the line that the service listens
  */
 export async function startBuiltService(
@@ -78,6 +79,7 @@ export async function startBuiltService(
   stack.defer(() => removeFolder(folder));
   const variables = {
     PATH: process.env['PATH'] ?? '',
+    ...COMPILED,
     HTTP_HOST: '127.0.0.1',
     HTTP_PORT: '0',
     WORKSPACE_DIR: join(folder, 'workspace'),
@@ -119,7 +121,7 @@ export async function startBuiltService(
     await within(closed, 'the end of the service');
   });
 
-  const { port } = await log.waitFor({ event: 'listening' });
+  const { port } = await log.waitFor({ event: 'listening' }, 1, START_LIMIT_MS);
   const startMs = performance.now() - begun;
   let stopped: Promise<Stopped> | undefined;
   const end = async (signal: NodeJS.Signals): Promise<Stopped> => {
@@ -151,9 +153,11 @@ export async function startBuiltService(
 
 let building: Promise<string> | undefined;
 
-/** The program, built once for this process. */
+/** The program, built once for this process, or for all that `npm test` runs. */
 export function builtMain(): Promise<string> {
   building ??= (async () => {
+    const built = process.env[BUILT_MAIN];
+    if (built !== undefined) return built;
     const folder = await temporaryFolder('built-');
     await build(folder);
     return join(folder, 'main.js');

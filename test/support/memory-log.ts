@@ -1,7 +1,7 @@
 /** The log of a service under test, in memory. */
 
 import { Conditions } from './conditions.ts';
-import { within } from './within.ts';
+import { WAIT_LIMIT_MS, within } from './within.ts';
 
 /** One line of the log. */
 export type LogEvent = Readonly<Record<string, unknown>>;
@@ -32,11 +32,12 @@ export class MemoryLog {
    *
    * @param fields what the event must contain
    * @param nth which of the matching events, counted from 1
+   * @param limitMs longest wait
    */
-  waitFor(fields: LogEvent, nth = 1): Promise<LogEvent> {
+  waitFor(fields: LogEvent, nth = 1, limitMs = WAIT_LIMIT_MS): Promise<LogEvent> {
     const fits = (event: LogEvent): boolean =>
       Object.entries(fields).every(([name, value]) => event[name] === value);
     const found = this.#waiting.when(() => this.#events.filter(fits)[nth - 1]);
-    return within(found, `log event ${JSON.stringify(fields)}`);
+    return within(found, `log event ${JSON.stringify(fields)}`, limitMs);
   }
 }

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import type { Scene } from './cached.ts';
 import type { Reply, RequestOptions, TestService } from './service.ts';
+import { WAIT_LIMIT_MS } from './within.ts';
 
 /** The JSON document of a preparation. */
 export interface PreparationDocument {
@@ -39,9 +40,6 @@ export interface Started {
   readonly first: PreparationDocument;
 }
 
-/** Milliseconds to wait for a state before the test fails. */
-const WAIT_MS = 10_000;
-
 /** Starts a preparation, which must be accepted. */
 export async function prepare(
   service: TestService,
@@ -76,7 +74,7 @@ export async function lookUpUntil(
   location: string,
   isReached: (document: PreparationDocument) => boolean,
 ): Promise<PreparationDocument> {
-  const end = performance.now() + WAIT_MS;
+  const end = performance.now() + WAIT_LIMIT_MS;
   for (;;) {
     const document = await lookUp(service, location);
     if (isReached(document)) return document;

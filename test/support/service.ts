@@ -99,8 +99,8 @@ export async function startTestService(
     WORKSPACE_DIR: workspace,
     // No cache, so that each request does all of its work. Tests of the cache set it.
     CACHE_MAX_BYTES: '0',
-    // Bounds the wait of a test that fails during a download.
-    SHUTDOWN_TIMEOUT: '5',
+    // Bounds the wait of a test that fails during a download. A busy machine takes seconds for a large image.
+    SHUTDOWN_TIMEOUT: '30',
     ...env,
   });
   const log = new MemoryLog();

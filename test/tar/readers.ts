@@ -27,7 +27,7 @@ export interface Reader {
 }
 
 /** Longest run of a reader, in milliseconds. A call takes a few dozen, unless it reads all contents. */
-const TIMEOUT = 5_000;
+const TIMEOUT = 60_000;
 
 const environment = {
   ...process.env,

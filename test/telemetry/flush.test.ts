@@ -9,7 +9,14 @@ import { type OtlpReceiver, startOtlpReceiver } from '../support/otlp-receiver.t
 import { connectRaw } from '../support/raw-client.ts';
 import { startRawServer } from '../support/raw-server.ts';
 import { within } from '../support/within.ts';
-import { END_LIMIT_MS, endsInOrder, PROMPT_LIMIT_MS, START_LIMIT_MS, troubles } from './ending.ts';
+import {
+  END_LIMIT_MS,
+  EXPORT_TIMEOUT_MS,
+  endsInOrder,
+  PROMPT_LIMIT_MS,
+  START_LIMIT_MS,
+  troubles,
+} from './ending.ts';
 import type { Variables } from './exporting.ts';
 
 const FILE = '/docker/team_app_1.tar';
@@ -130,7 +137,7 @@ describe('with a collector that does not answer', { concurrency: true }, () => {
       OTEL_BSP_MAX_QUEUE_SIZE: String(queue),
       OTEL_BSP_MAX_EXPORT_BATCH_SIZE: String(batch),
       // The first batch waits for its answer all the time.
-      OTEL_EXPORTER_OTLP_TIMEOUT: '60000',
+      OTEL_EXPORTER_OTLP_TIMEOUT: String(EXPORT_TIMEOUT_MS),
       LOG_LEVEL: 'info',
     });
     const head = 'GET /docker/x.tar HTTP/1.1\r\nHost: a\r\n';
@@ -172,7 +179,8 @@ describe('with a collector that does not answer', { concurrency: true }, () => {
   for (const [what, collect] of collectors) {
     test(`the process starts and ends in time: a collector ${what}`, async () => {
       await using collector = await collect();
-      await using service = await start(collector.endpoint, collector.env ?? {});
+      const timeout = { OTEL_EXPORTER_OTLP_TIMEOUT: String(EXPORT_TIMEOUT_MS) };
+      await using service = await start(collector.endpoint, { ...timeout, ...collector.env });
       assert.ok(service.startMs < START_LIMIT_MS, `it started in ${service.startMs} ms`);
       assert.equal((await service.request(FILE)).status, 200);
       await endsInOrder(service, END_LIMIT_MS);

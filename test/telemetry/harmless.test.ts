@@ -1,6 +1,8 @@
 /** A faulty collector does not affect the service, and causes only one warning. */
 
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { pipeline } from 'node:stream';
 import { after, before, describe, test } from 'node:test';
 import { type BuiltService, startBuiltService } from '../support/built-service.ts';
 import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
@@ -136,19 +138,25 @@ describe('the service works with a collector', { concurrency: CONCURRENCY }, () 
 });
 
 test('spans arrive as soon as the collector is available; earlier spans are lost without another warning', async () => {
-  const broken = await startRawServer((socket) => socket.destroy());
+  await using receiver = await startOtlpReceiver();
+  // One address for both: a port that is closed and opened again may be another process's meanwhile.
+  let isBroken = true;
+  await using relay = await startRawServer((socket) => {
+    if (isBroken) return void socket.destroy();
+    const to = connect(Number(new URL(receiver.endpoint).port), '127.0.0.1');
+    pipeline(socket, to, socket, () => undefined);
+  });
   await using service = await startBuiltService({
     REGISTRY_URL: registry.url,
     ...QUICK,
-    OTEL_EXPORTER_OTLP_ENDPOINT: broken.url,
+    OTEL_EXPORTER_OTLP_ENDPOINT: relay.url,
     // The working collector may be slow.
     OTEL_EXPORTER_OTLP_TIMEOUT: '10000',
   });
   for (let count = 0; count < REQUESTS; count += 1) await service.request(WRONG_FILE);
   await service.waitForLog({ event: 'telemetry', level: 'warn' });
-  await broken.close();
+  isBroken = false;
 
-  await using receiver = await startOtlpReceiver({ port: broken.port });
   // Metrics are exported without requests, so they show that the connection works.
   await receiver.waitFor('metrics', ({ metrics }) => metrics[0]);
   assert.equal((await service.request(FILE)).status, 200);

@@ -230,7 +230,7 @@ describe('the trace of a pull', () => {
   test('with a stalled layer has a span for the request of the rest', async () => {
     const [layer = assert.fail()] = IMAGE.layers;
     const stallBlob = { digest: layer.digest, afterBytes: 10, times: 1 };
-    await using scene = await startScene({ defects: { stallBlob } }, { REGISTRY_STALL_TIMEOUT: '0.2' });
+    await using scene = await startScene({ defects: { stallBlob } }, { REGISTRY_STALL_TIMEOUT: '1' });
     const attempts = [
       layerSpan(scene, 1, { size: 10, error: 'REGISTRY_TIMEOUT' }),
       layerSpan(scene, 1, { resend: 1, status: 206, size: layer.blob.length - 10 }),

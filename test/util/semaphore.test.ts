@@ -24,7 +24,7 @@ function turn(): Promise<void> {
 async function openScene(options: Partial<SemaphoreOptions> = {}) {
   const all = { permits: 1, maxWaiters: 3, maxWaitMs: LONG_MS, ...options };
   const semaphore = new Semaphore(all);
-  const acquire = (signal = NEVER) => within(semaphore.acquire(signal), 'a permit', 1_000);
+  const acquire = (signal = NEVER) => within(semaphore.acquire(signal), 'a permit');
   const releases: (() => void)[] = [];
   for (let count = 0; count < all.permits; count += 1) releases.push(await acquire());
   const [release = assert.fail()] = releases;
@@ -111,7 +111,7 @@ describe('a semaphore', () => {
       gone.leave();
       release();
       await assert.rejects(gone.permit, /left/);
-      await within(next ?? acquire(), 'the permit', 1_000);
+      await within(next ?? acquire(), 'the permit');
     });
   }
 

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { builtMain } from '../../support/built-service.ts';
 import { Conditions } from '../../support/conditions.ts';
 import { ownProcess } from '../../support/leave-nothing.ts';
+import { COMPILED } from '../../support/shared.ts';
 import { within } from '../../support/within.ts';
 
 /** Longest start, answer and end of a command, in milliseconds: many run at once. */
@@ -65,7 +66,7 @@ async function spawnProxy(
   stdio: ('ignore' | 'pipe')[],
 ) {
   const child = spawn(process.execPath, [await builtMain(), 'proxy', ...args], {
-    env: { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', ...env },
+    env: { PATH: process.env['PATH'] ?? '', HOME: '/nonexistent', ...COMPILED, ...env },
     stdio,
   });
   ownProcess(child);

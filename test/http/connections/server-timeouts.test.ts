@@ -7,7 +7,8 @@ import { answerOk, type Handle, startServer } from '../../support/http-server.ts
 import { connectRaw, type RawClient } from '../../support/raw-client.ts';
 import { within } from '../../support/within.ts';
 
-const LIMIT_MS = 120;
+/** The limit that passes in a test, in milliseconds: many times what a request takes to arrive on a busy machine. */
+const LIMIT_MS = 300;
 
 /** A limit that no test reaches. The sum of two still fits into 32 bits. */
 const LONG_MS = 600_000;
@@ -79,7 +80,7 @@ async function untilHeaderLimit(port: number, times = 1): Promise<void> {
   }
 }
 
-describe('a header', () => {
+describe('a header', { concurrency: true }, () => {
   const limits = { headerTimeoutMs: LIMIT_MS };
 
   test('that arrives byte by byte gets 408 in plain text at the limit', async () => {
@@ -126,7 +127,7 @@ describe('a header', () => {
   });
 });
 
-describe('a body', () => {
+describe('a body', { concurrency: true }, () => {
   const limits = { headerTimeoutMs: LIMIT_MS, bodyTimeoutMs: LIMIT_MS };
 
   test('that arrives byte by byte gets 408 at the limit, and its handler is aborted', async () => {
@@ -162,7 +163,7 @@ describe('a body', () => {
   });
 });
 
-describe('an answer has no limit', () => {
+describe('an answer has no limit', { concurrency: true }, () => {
   for (const before of ['', GET]) {
     test(`if it begins and ends late, as the ${before === '' ? 'first' : 'second'} one on its connection`, async () => {
       const steps = new Steps();
@@ -239,9 +240,9 @@ describe('an answer has no limit', () => {
 test('a kept connection is closed when it is idle, later than its Keep-Alive header says', async () => {
   await using started = await start(answerOk, { idleTimeoutMs: 1_000 });
   using client = await connectRaw(started.port);
-  client.send(GET);
-  await client.waitFor(/ok$/);
+  // The time begins with the answer, which a busy machine may read late.
   const begun = performance.now();
+  client.send(GET);
   const answer = (await client.untilClosed()).toString();
   assert.match(answer, /^Keep-Alive: timeout=1\r?$/m);
   assert.match(answer, /ok$/);

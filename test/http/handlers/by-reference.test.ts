@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { serveNames } from '../../registry/support/name-server.ts';
 import { assertHolds } from '../../support/cached.ts';
 import { startFakeRegistry } from '../../support/fake-registry.ts';
 import { type Pair, type PairOptions, startPair } from '../../support/pair.ts';
@@ -182,10 +183,11 @@ describe('the registry of a reference', () => {
     ['registry.example.invalid', 'http'],
     ['*.example.invalid', 'http'],
   ] as const) {
-    test(`is asked over ${scheme} with REGISTRY_PLAIN_HTTP_HOSTS=${hosts}`, async () => {
+    test(`is asked over ${scheme} with REGISTRY_PLAIN_HTTP_HOSTS=${hosts}`, async (t) => {
+      serveNames(t, {});
       const env = hosts === '' ? {} : { REGISTRY_PLAIN_HTTP_HOSTS: hosts };
       await using service = await startTestService(env);
-      // No server listens at this address: the message shows the scheme.
+      // The name does not exist: the message shows the scheme.
       const reply = await service.request('/registry.example.invalid:1/app');
       assertError(reply, 502, new RegExp(`"${scheme}://registry\\.example\\.invalid:1"`));
     });

@@ -13,6 +13,7 @@ import { basic } from '../../support/pair.ts';
 import { lookUpUntil, prepare, prepareDone } from '../../support/preparing.ts';
 import { assertError } from '../../support/reading.ts';
 import { type Reply, startTestService, type TestService } from '../../support/service.ts';
+import { WAIT_LIMIT_MS } from '../../support/within.ts';
 
 const HTML = { accept: 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8' };
 
@@ -32,7 +33,7 @@ async function statusWhen(
   isReached: (status: StatusDocument) => boolean,
   query = '',
 ): Promise<StatusDocument> {
-  const end = performance.now() + 10_000;
+  const end = performance.now() + WAIT_LIMIT_MS;
   for (;;) {
     const status = await statusOf(service, query);
     if (isReached(status)) return status;

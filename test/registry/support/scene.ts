@@ -24,7 +24,7 @@ import { makeImage, makeLayer } from '../../support/image.ts';
 import { type ScriptedServer, startScriptedServer } from '../../support/scripted-server.ts';
 
 /** Limits that only a fault reaches. */
-export const PATIENT: Timeouts = { connectMs: 10_000, responseMs: 10_000, stallMs: 10_000 };
+export const PATIENT: Timeouts = { connectMs: 60_000, responseMs: 60_000, stallMs: 60_000 };
 
 /** A limit that a test waits for: longer than any step on loopback takes on a busy machine. */
 export const SHORT_MS = 250;

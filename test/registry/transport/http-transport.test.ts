@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { startScriptedServer } from '../../support/scripted-server.ts';
-import { WAIT_LIMIT_MS, within } from '../../support/within.ts';
+import { START_LIMIT_MS, within } from '../../support/within.ts';
 import { SHORT_MS } from '../support/scene.ts';
 import { requestTo } from '../support/scripted-transport.ts';
 import { openTransport, startCounting, startStalling, textOf } from '../support/transport.ts';
@@ -110,7 +110,7 @@ describe('a connection', () => {
 
   test('keeps no process alive after an abort, in any phase', async () => {
     const script = fileURLToPath(new URL('../support/abandon.ts', import.meta.url));
-    const { stdout } = await promisify(execFile)(process.execPath, [script], { timeout: WAIT_LIMIT_MS });
+    const { stdout } = await promisify(execFile)(process.execPath, [script], { timeout: START_LIMIT_MS });
     assert.equal(stdout, 'all abandoned\n');
   });
 });

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { syncBuiltinESMExports } from 'node:module';
-import { describe, type TestContext, test } from 'node:test';
+import { describe, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { PassthroughError } from '../../../src/errors.ts';
 import { connectionError } from '../../../src/registry/transport/connection-error.ts';
@@ -11,6 +10,7 @@ import {
   RetryTransport,
   retryAfterSeconds,
 } from '../../../src/registry/transport/retry.ts';
+import { mockTimers } from '../../support/mock-timers.ts';
 import { requestTo, ScriptedTransport } from '../support/scripted-transport.ts';
 
 const URL_SENT = 'https://registry.example.com/v2/a/manifests/1';
@@ -71,18 +71,6 @@ describe('a request', () => {
 });
 
 describe('the wait', () => {
-  /** Mocks timers, also those of `node:timers/promises`. */
-  function mockTimers(t: TestContext): TestContext['mock']['timers'] {
-    const { timers } = t.mock;
-    timers.enable({ apis: ['setTimeout'] });
-    syncBuiltinESMExports();
-    t.after(() => {
-      timers.reset();
-      syncBuiltinESMExports();
-    });
-    return timers;
-  }
-
   for (const [status, value, ms] of [
     [429, '7', 7000],
     [503, 'Sat, 31 Jan 2026 12:00:09 GMT', 9000],
