@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parse } from 'yaml';
 import { PROBLEMS } from '../../src/http/problem.ts';
+import type { MirrorResult } from '../../src/registry/mirrors/outcome.ts';
 import { readPage } from './markdown.ts';
 
 interface Rule {
@@ -37,6 +38,15 @@ const dashboard = await readPage('deploy/grafana/dashboard.json');
 
 /** What the metric of pulls has as `error.type` besides the codes of errors: `http/observe/outcome.ts`. */
 const FURTHER_ERRORS = ['BROKEN_STREAM'];
+
+const MIRROR_RESULTS: readonly MirrorResult[] = [
+  'answered',
+  'missing',
+  'refused',
+  'wrong',
+  'failed',
+  'skipped',
+];
 
 const OUTCOMES = ['ok', 'refused', 'failed', 'aborted', 'broken'];
 
@@ -80,6 +90,8 @@ test('codes of errors and outcomes are those of the service', () => {
   assert.ok(valuesOf('error_type').length > 10);
   assert.deepEqual([...new Set(valuesOf('error_type')).difference(codes)], []);
   assert.deepEqual([...new Set(valuesOf('passthrough_outcome')).difference(new Set(OUTCOMES))], []);
+  const results = new Set(valuesOf('passthrough_mirror_result'));
+  assert.deepEqual([...results.difference(new Set<string>(MIRROR_RESULTS))], []);
 });
 
 test('the dashboard shows each alert that fires', () => {

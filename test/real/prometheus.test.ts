@@ -8,6 +8,7 @@ import { ROOT } from '../docs/markdown.ts';
 import { startFakeRegistry } from '../support/fake-registry.ts';
 import { makeImage, makeLayer } from '../support/image.ts';
 import { noise } from '../support/noise.ts';
+import { makeCertificates } from '../support/tls.ts';
 import { curl, textOf } from './curl.ts';
 import { freePort } from './free-port.ts';
 import { cleanup, end, requireParts, run, start, temporaryDirectory, until } from './parts.ts';
@@ -77,8 +78,20 @@ test('Prometheus reads the metrics, and has each series of alerts and dashboard'
   registry.push('team/app', '2', makeImage({ layers: [base, layer('2')] }));
   const other = { tar: makeLayer({ other: noise('other', 2 * LAYER_BYTES) }), compression: 'gzip' } as const;
   registry.push('team/other', '1', makeImage({ layers: [other] }));
+  const authFile = join(directory, 'auth.json');
+  await writeFile(authFile, '{}');
+  const { cert, key } = await makeCertificates();
+  const [certFile, keyFile] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
+  await writeFile(certFile, cert);
+  await writeFile(keyFile, key);
   const service = await startService(stack, {
     REGISTRY_URL: registry.origin,
+    // Port 1 refuses connections.
+    REGISTRY_MIRRORS: '*=http://127.0.0.1:1',
+    REGISTRY_AUTH_FILE: authFile,
+    TLS_CERT_FILE: certFile,
+    TLS_KEY_FILE: keyFile,
+    HTTPS_PORT: '0',
     CACHE_MAX_BYTES: `${2 * LAYER_BYTES}`,
     OTEL_METRICS_EXPORTER: 'prometheus',
     OTEL_EXPORTER_PROMETHEUS_HOST: '127.0.0.1',
@@ -103,7 +116,8 @@ test('Prometheus reads the metrics, and has each series of alerts and dashboard'
     await end(prometheus, 10_000);
   });
 
-  // Pulls, cached and not, an update, an eviction; refusals; failures.
+  await writeFile(authFile, 'not JSON');
+  // Pulls, cached and not, an update, an eviction; refusals; failures; a mirror that is down.
   const visits: readonly [path: string, status: number][] = [
     ['/docker/team_app_1.tar', 200],
     ['/docker/team_app_1.tar', 200],
@@ -118,6 +132,7 @@ test('Prometheus reads the metrics, and has each series of alerts and dashboard'
     assert.equal(answer.status, status, path);
   }
 
+  await until('rejected file', async () => service.logs().find(({ event }) => event === 'file_rejected'));
   const metrics = await textOf(await curl(directory, `http://127.0.0.1:${metricsPort}/metrics`));
   await t.test('promtool finds nothing to say about them', async () => {
     assert.equal(await run('promtool', ['check', 'metrics'], { input: metrics }), '');
@@ -149,7 +164,8 @@ test('Prometheus reads the metrics, and has each series of alerts and dashboard'
     'failure in Prometheus',
     async () => {
       const failed = await seriesOf('passthrough_pulls_total{error_type="REGISTRY_UNREACHABLE"}');
-      return failed.length > 0 ? true : undefined;
+      const rejected = await seriesOf('passthrough_files_rejected');
+      return failed.length > 0 && rejected.length > 0 ? true : undefined;
     },
     60_000,
   );
