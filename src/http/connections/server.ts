@@ -99,6 +99,8 @@ export class HttpServer {
     }
     const settings = { ...serverOptions(options), ServerResponse: CountedResponse };
     this.#parser = http.createServer(settings, (request, response) => this.#accept(request, response));
+    // Node would drop fields behind the 1,000th, and with them what a proxy has appended. `MAX_HEADER_BYTES` limits them.
+    this.#parser.maxHeadersCount = 0;
     this.#parser.on('clientError', (error, socket) => this.#refuse(error, socket));
     // Begins the checks of the time limits.
     this.#parser.emit('listening');
@@ -236,10 +238,7 @@ export class HttpServer {
     const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
     if (isLate && this.#endAfterAnswers(answering, socket)) return;
     const isAnswering = answering.length > 0 && !isLate;
-    if (isAnswering || !socket.writable || error.code === 'ECONNRESET') {
-      socket.destroy();
-      return;
-    }
+    if (isAnswering || !socket.writable || error.code === 'ECONNRESET') return void socket.destroy();
     // A silent client gets no text: a proxy that opens connections ahead would take it for the answer to its next request.
     const isSilent = isLate && (socket as Socket).bytesRead === 0;
     endLater(socket, isSilent ? '' : plainAnswer(...refusal(error, answering.length > 0)));

@@ -138,12 +138,10 @@ export class CertificateWatch {
     const isEarly = now < validFrom.getTime();
     if ((leftMs > warningMs && !isEarly) || now - this.#reportedExpiryAt < REPORT_EVERY_MS) return;
     this.#reportedExpiryAt = now;
-    const clock = `the clock here says ${new Date(now).toISOString()}`;
-    const what = isEarly
-      ? `is not valid before ${validFrom.toISOString()}`
-      : `${leftMs > 0 ? 'expires' : 'has expired'} at ${validTo.toISOString()}`;
+    const what = isEarly ? 'is not valid yet' : leftMs > 0 ? 'expires soon' : 'has expired';
+    const [from, to, clock] = [validFrom, validTo, new Date(now)].map((date) => date.toISOString());
     this.#options.logger.log('warn', 'certificate', {
-      message: `The certificate in ${VARIABLES.tlsCertificate} ${what}; ${clock}`,
+      message: `The certificate in ${VARIABLES.tlsCertificate} ${what}: it is valid from ${from} to ${to}, and the clock here says ${clock}`,
     });
   }
 }

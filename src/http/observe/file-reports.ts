@@ -22,6 +22,7 @@ interface FileEvent {
   readonly wasRejected: boolean;
   readonly folder?: string;
   readonly message?: string | undefined;
+  readonly isFirst?: boolean;
 }
 
 /**
@@ -32,12 +33,14 @@ interface FileEvent {
  * @throws PassthroughError `INVALID_CONFIGURATION` for certificates that cannot be used
  */
 export async function reportFiles({ files, tls }: ReportedFiles, logger: Logger): Promise<() => void> {
-  const report = ({ variable, result, wasRejected, folder, message }: FileEvent) => {
+  const report = ({ variable, result, wasRejected, folder, message, isFirst = false }: FileEvent) => {
     const isRejected = result === 'rejected';
     logger.log(isRejected ? 'warn' : 'info', isRejected ? 'file_rejected' : 'file_reloaded', {
       variable,
       folder,
-      message: message === undefined ? undefined : `${message}. What was read before stays in use`,
+      message:
+        message &&
+        `${message}. ${isFirst ? 'Requests to its host fail' : 'What was read before stays in use'}`,
     });
     const attributes = { 'passthrough.file': variable };
     instruments().fileReloads.add(1, { ...attributes, 'passthrough.file.result': result });

@@ -42,6 +42,8 @@ export interface CertificateReport {
   readonly folder: string;
   readonly message?: string;
   readonly wasRejected: boolean;
+  /** Whether a rejected folder has nothing that stays in use. */
+  readonly isFirst?: boolean;
 }
 
 /** Settings of {@link CertificateFolders}. */
@@ -189,8 +191,9 @@ export class CertificateFolders implements HostCertificateSource {
     } catch (error) {
       const fault = this.#unusable(folder, error);
       const { message } = fault;
+      const isFirst = before?.certificates === undefined;
       if (before?.fault?.message !== message)
-        this.report({ result: 'rejected', folder, message, wasRejected });
+        this.report({ result: 'rejected', folder, message, wasRejected, ...(isFirst && { isFirst }) });
       return { url, folder, lookedAt, version, certificates: before?.certificates, fault };
     }
   }

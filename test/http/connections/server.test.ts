@@ -52,6 +52,21 @@ class Held {
   }
 }
 
+test('no field of a header is left out: a proxy appends what counts', async () => {
+  await using server = await startServer(async ({ headers }, response) => {
+    response.end(headers['x-forwarded-for']);
+  });
+  using client = await connectRaw(server.port);
+  const fields = [
+    'Host: a',
+    'Connection: close',
+    ...Array<string>(5_000).fill('a:'),
+    'X-Forwarded-For: last',
+  ];
+  client.send(`GET / HTTP/1.1\r\n${fields.join('\r\n')}\r\n\r\n`);
+  assert.match((await client.untilClosed()).toString(), /\r\n\r\nlast$/);
+});
+
 describe('bytes that are not a valid request', () => {
   const garbage: Readonly<Record<string, string | Buffer>> = {
     text: 'hello, is this a server?\r\n\r\n',

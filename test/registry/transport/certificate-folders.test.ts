@@ -110,6 +110,8 @@ describe('files that cannot be used are named', () => {
       const refusal = { code: 'INVALID_CONFIGURATION', message };
       await assert.rejects(folder.folders.check(), refusal);
       await assert.rejects(folder.folders.forHost(url('https://lab:5000')), refusal);
+      const at = { folder: `${folder.path}/lab:5000`, message };
+      assert.deepEqual(folder.reports, [{ ...at, result: 'rejected', wasRejected: false, isFirst: true }]);
       assert.equal(await folder.folders.forHost(url('https://other')), undefined);
     });
   }
