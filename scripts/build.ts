@@ -143,10 +143,12 @@ export async function build(
  */
 async function starter(): Promise<string> {
   const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
-  const [, least] = /^>=(\d+)$/.exec(engines.node) ?? [];
-  if (least === undefined) throw new Error(`Cannot read the least version of Node in "${engines.node}"`);
+  const [, major, minor] = /^>=(\d+)\.(\d+)$/.exec(engines.node) ?? [];
+  if (minor === undefined) throw new Error(`Cannot read the least version of Node in "${engines.node}"`);
+  const least = `${major}.${minor}`;
+  const isNew = `(at) => at[0] > ${major} || (at[0] === ${major} && at[1] >= ${minor})`;
   return `#!/usr/bin/env node
-if (parseInt(process.versions.node, 10) >= ${least}) {
+if ((${isNew})(process.versions.node.split('.').map(Number))) {
   await import('./${PROGRAM}');
 } else {
   console.error(

@@ -120,13 +120,15 @@ describe('the built program', () => {
       ['IfStatement'],
     );
     const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
-    const least = /\d+/.exec(engines.node)?.[0];
-    for (const version of ['16.20.2', '23.11.1']) {
-      const old = `data:text/javascript,Object.defineProperty(process.versions, 'node', { value: '${version}' })`;
-      const answer = await run(process.execPath, ['--import', old, main, '--version']).catch(
-        (error) => error,
-      );
-      const { code, stdout, stderr } = answer as Record<string, unknown>;
+    const least = /[\d.]+/.exec(engines.node)?.[0];
+    const runAs = async (version: string) => {
+      const as = `data:text/javascript,Object.defineProperty(process.versions, 'node', { value: '${version}' })`;
+      return await run(process.execPath, ['--import', as, main, '--version']).catch((error) => error);
+    };
+    for (const version of [`${least}.0`, '24.10.0', '25.0.0', '100.1.0'])
+      assert.match((await runAs(version)).stdout, /^docker-http-passthrough /, version);
+    for (const version of ['3.99.0', '16.20.2', '23.11.1', '24.4.9']) {
+      const { code, stdout, stderr } = (await runAs(version)) as Record<string, unknown>;
       assert.deepEqual(
         { code, stdout, stderr },
         {
