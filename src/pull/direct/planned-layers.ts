@@ -81,7 +81,7 @@ export class PlannedLayers {
     const isDeflated =
       this.#form === 'loadable'
         ? !(known?.isGzip ?? isGzip)
-        : this.#form === 'gzip' && known?.isPlainGzip === false;
+        : this.#form === 'gzip' && !(known?.isPlainGzip ?? isGzip);
     return { ...layer, known, isDeflated };
   }
 }

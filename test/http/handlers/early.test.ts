@@ -217,6 +217,18 @@ function once(response: { once(event: 'readable', listener: () => void): unknown
 
 describe('an early .tgz of layout docker', () => {
   const tar = makeLayer({ 'etc/hello': 'hello '.repeat(10_000) });
+  for (const compression of ['zstd', 'none'] as const) {
+    test(`is whole, with its tag, for a layer that says that it is ${compression}`, async () => {
+      await using pair = await startPair({}, (registry) =>
+        registry.push('team/app', '1', makeImage({ layers: [layerOf('below', 300), { tar, compression }] })),
+      );
+      const early = await pair.request('/docker/team_app_1.tgz?start=early');
+      const prepared = await pair.request('/docker/team_app_1.tgz');
+      assert.deepEqual([early.status, early.headers.etag], [200, prepared.headers.etag]);
+      assert.ok(early.body.equals(prepared.body));
+    });
+  }
+
   const rows: readonly [what: string, blob: Buffer][] = [
     ['zstd', zstdCompressSync(tar)],
     ['gzip with zeros behind it', Buffer.concat([gzipSync(tar), Buffer.alloc(512)])],
