@@ -190,8 +190,11 @@ export class ArchivePuller {
       throw new PassthroughError('INTERNAL', `Cannot lay out the archive: no file has the bytes of ${blob}`);
     }
     const { file, descriptor, uncompressedBytes } = layer;
-    const image = reader.resolved.images[position?.image ?? 0];
     const refetch = () => {
+      // Where blobs of several images unpack to the same layer, that of the last one is the file.
+      const image = reader.resolved.images.find(({ manifest }) =>
+        blobsOf(manifest).some(({ digest }) => digest === descriptor.digest),
+      );
       if (image === undefined)
         throw new PassthroughError('INTERNAL', 'Cannot fetch a layer again: it has no image');
       return this.#layers.refetch(layer, image, form, reader.signal);

@@ -13,7 +13,7 @@ import type { MemoryBudget } from '../util/memory-budget.ts';
 import { quoted } from '../util/printable.ts';
 import { LAYER_BYTES, reserveHeld } from './documents/held-memory.ts';
 import { etagOf, layerFormOf } from './gzip/gzip-way.ts';
-import { type LayerTotals, totalsOf } from './layers/layer-totals.ts';
+import { checkSizes, type LayerTotals, totalsOf } from './layers/layer-totals.ts';
 import { checkCompressedSize, type ImageLimits } from './limits.ts';
 import type { GzipWay } from './options.ts';
 import { type ArchiveRequest, checkPackage, type ImageRequest, isPackage } from './request.ts';
@@ -96,7 +96,7 @@ export type OpenRepository = (
  * Resolves the images of an archive, one after the other, and makes every check that needs manifests only. Cached archives pass
  * here, too, so a change of a limit or of a policy holds for them at once.
  *
- * @throws PassthroughError what `resolveManifest` throws, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`; what `SignatureVerifier.check` throws
+ * @throws PassthroughError what `resolveManifest` throws, `UNSUPPORTED_IMAGE`, `IMAGE_TOO_LARGE`, `VERIFICATION_FAILED`; what `SignatureVerifier.check` throws
  */
 export async function resolveArchive(
   request: ArchiveRequest,
@@ -118,6 +118,7 @@ export async function resolveArchive(
   }
   const manifests = images.flatMap(({ manifest, base }) => [manifest, ...(base ? [base.manifest] : [])]);
   const layers = images.flatMap(({ manifest }) => layersOf(manifest, request, policy));
+  checkSizes(layers);
   const totals = totalsOf(layers);
   checkCompressedSize(totals.bytes, policy.limits);
   const lease = await reserveHeld(

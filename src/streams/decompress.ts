@@ -5,6 +5,7 @@ import { PassthroughError } from '../errors.ts';
 import type { MemoryBudget } from '../util/memory-budget.ts';
 import { systemErrorCode } from '../util/system-error.ts';
 import { ownChunk, releaseChunk } from './chunk.ts';
+import { mayHaveEnded, UnknownEndError } from './gzip-end.ts';
 import { HeaderChecksums } from './gzip-headers.ts';
 import { rebatched } from './rebatch.ts';
 import { type FrameNeeds, ZstdRuns } from './zstd-frames.ts';
@@ -33,6 +34,8 @@ export interface DecompressOptions {
   readonly memory: MemoryBudget;
   /** Ends the wait for memory. */
   readonly signal: AbortSignal;
+  /** Bytes up to the end of gzip that has other bytes behind it; see `endOfGzip`. */
+  readonly end?: number | undefined;
   /** Receives what the stream was, when all of it is read. */
   readonly onEnd?: ((facts: StreamFacts) => void) | undefined;
 }
@@ -72,7 +75,7 @@ export const HEAD_LENGTH = Math.max(...MAGICS.map(({ bytes }) => bytes.length));
  *
  * @param source compressed or uncompressed bytes; its chunks are taken over
  * @param what name of the stream in messages
- * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, `UNSUPPORTED_IMAGE` for bzip2, xz and a zstd window that
+ * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, as UnknownEndError where `end` may help, `UNSUPPORTED_IMAGE` for bzip2, xz and a zstd window that
  *   is too large; what the source throws; the signal's reason
  */
 export async function* decompressed(
@@ -86,9 +89,10 @@ export async function* decompressed(
     const head = await readHead(bytes);
     const compression = detectCompression(head, what);
     const whole = continued(head, bytes);
+    const { end = Number.POSITIVE_INFINITY } = options;
     const gunzip = compression === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : undefined;
     if (compression === 'none') yield* whole;
-    else if (gunzip !== undefined) yield* decode(whole, gunzip, 'gzip', what);
+    else if (gunzip !== undefined) yield* decode(upTo(end, whole), gunzip, 'gzip', what);
     else yield* decodeZstd(whole, what, options);
     // The decoder ends before the source where padding follows. The rest is read for the verifier of the source, which would
     // take the blob for a cut one otherwise.
@@ -128,6 +132,27 @@ async function* continued(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (head.byteLength > 0) yield head;
   for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value;
+}
+
+/** The first bytes of a stream. The rest is left to be read. */
+async function* upTo(
+  end: number,
+  source: AsyncIterator<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let left = end; left > 0; ) {
+    const next = await source.next();
+    if (next.done === true) return;
+    // A reader may release the chunk.
+    const { byteLength } = next.value;
+    if (byteLength <= left) {
+      yield next.value;
+    } else {
+      // Copied: others may read the chunk, too, and a part of it cannot be released alone.
+      yield Buffer.from(next.value.subarray(0, left));
+      releaseChunk(next.value);
+    }
+    left -= byteLength;
+  }
 }
 
 /**
@@ -185,7 +210,7 @@ function checkWindow({ windowBytes, keptBytes }: FrameNeeds, what: string, { max
 
 async function* decode(
   source: AsyncIterable<Uint8Array>,
-  decoder: Transform,
+  decoder: Transform & { readonly bytesWritten: number },
   compression: 'gzip' | 'zstd',
   what: string,
 ): AsyncGenerator<Uint8Array, void, undefined> {
@@ -196,11 +221,10 @@ async function* decode(
       yield endsItsBuffer(chunk) ? ownChunk(chunk) : chunk;
   } catch (error) {
     if (!isDecoderError(error)) throw error;
-    throw new PassthroughError(
-      'VERIFICATION_FAILED',
-      `Cannot unpack ${what}: its ${compression} stream is damaged: ${error.message}`,
-      { cause: error },
-    );
+    const message = `Cannot unpack ${what}: its ${compression} stream is damaged: ${error.message}`;
+    if (compression === 'gzip' && mayHaveEnded(error))
+      throw new UnknownEndError(message, decoder.bytesWritten, error);
+    throw new PassthroughError('VERIFICATION_FAILED', message, { cause: error });
   } finally {
     decoder.destroy();
     await feed;

@@ -3,11 +3,13 @@ import { describe, test } from 'node:test';
 import { constants, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { PassthroughError } from '../../src/errors.ts';
-import { decompressed } from '../../src/streams/decompress.ts';
+import { lendChunk, ownChunk } from '../../src/streams/chunk.ts';
+import { decompressed, type StreamFacts } from '../../src/streams/decompress.ts';
 import { MemoryBudget } from '../../src/util/memory-budget.ts';
 import { patternOf } from '../storage/folder.ts';
 import { readAll } from '../support/collect.ts';
 import { makeLayer } from '../support/image.ts';
+import { noise } from '../support/noise.ts';
 import { within } from '../support/within.ts';
 import { chunksOf, watched } from './chunks.ts';
 import { zstdFrame } from './zstd-frame.ts';
@@ -146,6 +148,36 @@ describe('a stream is read to its end', () => {
       });
     }
   }
+});
+
+describe('gzip is unpacked up to its end', () => {
+  const gzip = gzipSync(noise('gzip', 300_000));
+  const stream = Buffer.concat([gzip, Buffer.from('other bytes'), noise('behind', 300_000)]);
+  for (const length of [997, 64 * KIB, MIB]) {
+    test(`in chunks of ${length}, and counts as not plain`, async () => {
+      const facts: StreamFacts[] = [];
+      const onEnd = (found: StreamFacts) => facts.push(found);
+      const source = chunksOf(stream, length);
+      const unpacked = decompressed(source, WHAT, { ...options(), end: gzip.length, onEnd });
+      assert.ok((await readAll(unpacked)).equals(noise('gzip', 300_000)));
+      assert.deepEqual(facts, [{ compression: 'gzip', isPlainGzip: false }]);
+    });
+  }
+
+  test('while others read the same chunks', async () => {
+    const shared = ownChunk(Uint8Array.from(stream));
+    let released = 0;
+    async function* source(): AsyncGenerator<Uint8Array> {
+      yield lendChunk(shared.subarray(), () => {
+        released += 1;
+      });
+    }
+    for (let count = 1; count <= 2; count += 1) {
+      const unpacked = decompressed(source(), WHAT, { ...options(), end: gzip.length });
+      assert.ok((await readAll(unpacked)).equals(noise('gzip', 300_000)));
+      assert.equal(released, count);
+    }
+  });
 });
 
 describe('a stream is refused', () => {

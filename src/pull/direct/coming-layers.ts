@@ -1,4 +1,5 @@
 import type { Digest } from '../../image/digest.ts';
+import { readRepairing } from '../../storage/repairing-reader.ts';
 import { abortedBy, unlessAborted } from '../../util/map-concurrently.ts';
 import type { FetchedLayer, LayerFetcher } from '../layers/fetch-layers.ts';
 import { entryDigest } from '../layers/layer-key.ts';
@@ -26,10 +27,14 @@ export class ComingLayers {
    */
   readonly #blobs: ReadonlyMap<Digest | undefined, Digest>;
   readonly #stop = new AbortController();
+  readonly #fetcher: LayerFetcher;
+  readonly #plan: Plan;
   readonly #held: FetchedLayer[] = [];
 
   /** Starts to fetch. The caller must wait for `done`, and release the layers. */
   constructor(fetcher: LayerFetcher, limits: ImageLimits, plan: Plan, call: ComingCall) {
+    this.#fetcher = fetcher;
+    this.#plan = plan;
     const layers = [...plan.layers.values()];
     this.#ready = new Map(layers.map(({ descriptor }) => [descriptor.digest, Promise.withResolvers()]));
     this.#blobs = new Map(layers.map((layer) => [entryDigest(layer, plan.form), layer.descriptor.digest]));
@@ -59,6 +64,20 @@ export class ComingLayers {
     } catch (error) {
       throw signal.aborted ? error : (this.#stop.signal.reason?.cause ?? error);
     }
+  }
+
+  /**
+   * The bytes of a layer that is there. It is fetched again if its file is damaged.
+   *
+   * @throws PassthroughError as `readRepairing`
+   */
+  read(layer: FetchedLayer, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+    const { digest } = layer.descriptor;
+    return readRepairing(layer.file, undefined, async () => {
+      const planned = this.#plan.layers.get(digest);
+      if (planned === undefined) throw unplanned(digest);
+      return await this.#fetcher.refetch(layer, planned.source, this.#plan.form, signal);
+    });
   }
 
   /** Stops what is on its way, because of a failure elsewhere. Further calls do nothing. */

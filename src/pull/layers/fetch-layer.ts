@@ -1,40 +1,20 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { type Digest, digestAlgorithm } from '../../image/digest.ts';
 import type { Descriptor } from '../../image/manifest.ts';
-import type { Draft } from '../../storage/store.ts';
 import { releaseChunk } from '../../streams/chunk.ts';
-import { decompressed, type StreamFacts } from '../../streams/decompress.ts';
-import { rebatched } from '../../streams/rebatch.ts';
-import { Verifier, verifying } from '../../streams/verify.ts';
 import { instruments } from '../../telemetry/metrics.ts';
 import { unlessAborted } from '../../util/map-concurrently.ts';
-import type { MemoryBudget } from '../../util/memory-budget.ts';
 import { quoted } from '../../util/printable.ts';
-import type { LayerReport } from '../progress.ts';
-import type { LayerFacts } from './layer-facts.ts';
-
-/** Bytes of one write. */
-const WRITE_BYTES = 512 * 1024;
-
-/** What is written of a layer: its blob; the same, and the facts of unpacking it; or its uncompressed bytes, and the facts. */
-export type WrittenForm = 'compressed' | 'gzip' | 'uncompressed';
-
-/** What writing a layer in a form shows. */
-export type Facts<Form extends WrittenForm> = Form extends 'compressed' ? undefined : LayerFacts;
-
-/** What {@link writeLayer} needs for one layer. */
-export interface LayerTarget<Form extends WrittenForm = WrittenForm> {
-  readonly layer: Descriptor;
-  readonly form: Form;
-  readonly draft: Draft;
-  /** Receives the uncompressed bytes beside the blob in form `gzip`. */
-  readonly inflated?: Draft | undefined;
-  /** Counts the memory of decoders. */
-  readonly memory: MemoryBudget;
-  readonly signal: AbortSignal;
-  readonly report: (report: LayerReport) => void;
-}
+import {
+  canRestart,
+  type Facts,
+  type LayerTarget,
+  nameOf,
+  restart,
+  type WrittenForm,
+  writeLayer,
+} from './write-layer.ts';
 
 /** What {@link fetchLayer} needs for one layer. */
 export interface FetchLayerOptions<Form extends WrittenForm> extends LayerTarget<Form> {
@@ -59,22 +39,17 @@ export interface FetchLayerOptions<Form extends WrittenForm> extends LayerTarget
 export async function fetchLayer<Form extends WrittenForm>(
   options: FetchLayerOptions<Form>,
 ): Promise<Facts<Form>> {
-  const { layer, open, reject, draft, inflated, signal } = options;
-  const drafts = inflated === undefined ? [draft] : [draft, inflated];
-  const canRestart = drafts.every(({ restart }) => restart !== undefined);
+  const { layer, open, reject, signal } = options;
   const { activeDownloads } = instruments();
   activeDownloads.add(1);
   try {
     for (;;) {
-      const blob = await open(layer, signal);
       try {
-        return await writeLayer(blob, options);
+        return await writeLayer(() => open(layer, signal), options);
       } catch (error) {
-        if (!isOfBlob(error, layer) || !canRestart || reject?.(layer) !== true) throw error;
-      } finally {
-        await blob.return();
+        if (!isOfBlob(error, layer) || !canRestart(options) || reject?.(layer) !== true) throw error;
       }
-      for (const one of drafts) await one.restart?.();
+      await restart(options);
     }
   } finally {
     activeDownloads.add(-1);
@@ -84,133 +59,6 @@ export async function fetchLayer<Form extends WrittenForm>(
 /** Whether the bytes of a blob are not those of its descriptor. Others that cannot be unpacked are so in the registry. */
 function isOfBlob(error: unknown, { digest }: Descriptor): boolean {
   return isPassthroughError(error, 'VERIFICATION_FAILED') && error.details.expected === digest;
-}
-
-/**
- * Writes a layer in a form, and verifies it; see {@link fetchLayer}.
- *
- * @param blob stays open when this fails
- * @throws PassthroughError as {@link fetchLayer}; what the blob throws
- */
-export async function writeLayer<Form extends WrittenForm>(
-  blob: AsyncIterator<Uint8Array>,
-  options: LayerTarget<Form>,
-): Promise<Facts<Form>>;
-/** Its implementation for all forms. */
-export async function writeLayer(
-  blob: AsyncIterator<Uint8Array>,
-  options: LayerTarget,
-): Promise<LayerFacts | undefined> {
-  const { form } = options;
-  if (form === 'compressed') return await writeCompressed(blob, options);
-  return form === 'gzip' ? await writeInspected(blob, options) : await writeUncompressed(blob, options);
-}
-
-/** Writes the bytes of a blob. They are verified when the promise resolves. */
-async function writeCompressed(
-  blob: AsyncIterator<Uint8Array>,
-  { layer, draft, report }: LayerTarget,
-): Promise<undefined> {
-  const { digest, size } = layer;
-  const verifier = new Verifier({ digest, size, what: nameOf(layer) });
-  for await (const bytes of rebatched(verifying(blob, verifier), WRITE_BYTES)) {
-    await draft.write(bytes);
-    releaseChunk(bytes);
-    report({ compressed: verifier.size, uncompressed: 0 });
-  }
-  verifier.finish();
-}
-
-/**
- * Writes the bytes of a blob, and unpacks them meanwhile. They are verified when the promise resolves. A chunk goes to the file and
- * then to the decoder as it is, without a copy.
- */
-async function writeInspected(blob: AsyncIterator<Uint8Array>, options: LayerTarget): Promise<LayerFacts> {
-  const { inflated } = options;
-  const write = async function* (verified: AsyncIterable<Uint8Array>) {
-    for await (const bytes of rebatched(verified, WRITE_BYTES)) {
-      await options.draft.write(bytes);
-      yield bytes;
-    }
-  };
-  return await unpack(blob, options, write, (bytes, hash) => {
-    if (inflated === undefined) return void hash.update(bytes);
-    return settledWith(inflated.write(bytes), () => hash.update(bytes));
-  });
-}
-
-/** Writes the uncompressed bytes of a blob. The blob is verified when the promise resolves. */
-async function writeUncompressed(blob: AsyncIterator<Uint8Array>, options: LayerTarget): Promise<LayerFacts> {
-  const { draft } = options;
-  return await unpack(
-    blob,
-    options,
-    (verified) => verified,
-    (bytes, hash) => settledWith(draft.write(bytes), () => hash.update(bytes)),
-  );
-}
-
-/**
- * Unpacks a blob, and verifies it.
- *
- * @param through what the compressed bytes pass before they are unpacked
- * @param take receives the uncompressed bytes, and must hash them
- */
-async function unpack(
-  blob: AsyncIterator<Uint8Array>,
-  { layer, report, memory, signal }: LayerTarget,
-  through: (verified: AsyncIterable<Uint8Array>) => AsyncIterable<Uint8Array>,
-  take: (bytes: Uint8Array, hash: Hash) => Promise<void> | void,
-): Promise<LayerFacts> {
-  const { digest, size } = layer;
-  const verifier = new Verifier({ digest, size, what: nameOf(layer) });
-  const hash = createHash('sha256');
-  let uncompressed = 0;
-  const kind = { isGzip: false, isPlainGzip: false };
-  const onEnd = ({ compression, isPlainGzip }: StreamFacts) => {
-    kind.isGzip = compression === 'gzip';
-    kind.isPlainGzip = isPlainGzip;
-  };
-  try {
-    const compressed = through(verifying(blob, verifier));
-    for await (const bytes of decompressed(compressed, nameOf(layer), { memory, signal, onEnd })) {
-      uncompressed += bytes.byteLength;
-      report({ compressed: verifier.size, uncompressed });
-      // One chunk of a decompression bomb yields a thousand chunks without a read from the source, which would see the abort.
-      signal.throwIfAborted();
-      await take(bytes, hash);
-      releaseChunk(bytes);
-    }
-  } catch (error) {
-    if (isPassthroughError(error, 'VERIFICATION_FAILED')) await verifyRest(blob, verifier);
-    throw error;
-  }
-  verifier.finish();
-  report({ compressed: verifier.size, uncompressed });
-  return { diffId: `sha256:${hash.digest('hex')}`, uncompressedBytes: uncompressed, ...kind };
-}
-
-/** Runs work while a promise is pending, and waits for the promise also when the work throws. */
-async function settledWith(pending: Promise<void>, work: () => unknown): Promise<void> {
-  try {
-    work();
-  } finally {
-    await pending;
-  }
-}
-
-/**
- * Damaged bytes fail to decompress before their digest is known. Reads the rest of the blob, so that the error names the right
- * cause: either the bytes are not those of the descriptor, or they are, and the layer was damaged before it was pushed.
- */
-async function verifyRest(blob: AsyncIterator<Uint8Array>, verifier: Verifier): Promise<void> {
-  for (let next = await blob.next(); next.done !== true; next = await blob.next())
-    verifier.update(next.value);
-  verifier.finish();
-}
-
-function nameOf({ digest }: Descriptor): string {
-  return `layer ${quoted(digest)}`;
 }
 
 /** The error for a layer whose uncompressed bytes do not have the diff ID that the config names. */

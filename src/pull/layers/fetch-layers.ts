@@ -241,7 +241,7 @@ export class LayerFetcher {
       const facts = form === 'gzip' ? await this.#gzip.factsOf(blob, work) : factsIn(file.description);
       if (facts !== undefined) this.#known.add(layer, location, facts, fetchedFrom);
       const isUnpacked = form !== 'compressed';
-      const uncompressed = () => (form === 'gzip' ? this.#gzip.unpacked(blob, signal) : file.read());
+      const uncompressed = () => (form === 'gzip' ? this.#gzip.unpacked(blob, facts, signal) : file.read());
       const diffId = await verifyDiffId(layer, index, isUnpacked ? facts?.diffId : undefined, {
         ...{ diffIds, uncompressed, signal },
       });
@@ -251,7 +251,7 @@ export class LayerFetcher {
         span.setAttribute('oci.layer.decompressed_size', uncompressedBytes);
       }
       const isDeflated = form === 'gzip' && facts?.isPlainGzip === false;
-      const own = isDeflated ? await this.#gzip.deflated(blob, work) : file;
+      const own = isDeflated ? await this.#gzip.deflated(blob, facts, work) : file;
       if (!isDeflated) held.move();
       spent.finish();
       const entryBytes = call.form === 'gzip' ? (uncompressedBytes ?? own.size) : own.size;

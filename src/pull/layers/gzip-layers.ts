@@ -10,9 +10,9 @@ import type { MemoryBudget } from '../../util/memory-budget.ts';
 import { quoted } from '../../util/printable.ts';
 import { SingleFlight } from '../../util/single-flight.ts';
 import type { LayerReport } from '../progress.ts';
-import { type LayerTarget, type WrittenForm, writeLayer } from './fetch-layer.ts';
 import { factsIn, type KnownLayers, type LayerFacts } from './layer-facts.ts';
 import { blobKey, deflatedKey } from './layer-key.ts';
+import { type LayerTarget, type WrittenForm, writeLayer } from './write-layer.ts';
 
 /** A layer whose blob is stored. */
 export interface BlobOfLayer {
@@ -61,7 +61,7 @@ export class GzipLayers {
     const { layer, location, file } = blob;
     const known = this.#known.get(layer, location) ?? factsIn(file.description);
     if (known !== undefined) return known;
-    const draft = { write: async () => undefined };
+    const draft = { write: async () => undefined, restart: async () => undefined };
     const { value, release } = await this.#unpacking.join(blobKey(layer, location), {
       ...{ signal, account, onReport: report, isPersonal },
       produce: (working, tell) => this.#unpack(blob, 'gzip', { draft, signal: working, report: tell }),
@@ -87,13 +87,17 @@ export class GzipLayers {
    * @returns the file, which the caller owns
    * @throws PassthroughError as `fetchLayer`; `DAMAGED`
    */
-  async deflated(blob: BlobOfLayer, { signal, account }: GzipCall): Promise<Stored> {
+  async deflated(
+    blob: BlobOfLayer,
+    facts: LayerFacts | undefined,
+    { signal, account }: GzipCall,
+  ): Promise<Stored> {
     const { layer, location } = blob;
     const file = await this.#store.obtain(deflatedKey(layer, location), {
       signal,
       account,
       produce: async (draft, working) => {
-        await gzipInto(draft, this.unpacked(blob, working), working);
+        await gzipInto(draft, this.unpacked(blob, facts, working), working);
         return {};
       },
     });
@@ -102,11 +106,12 @@ export class GzipLayers {
   }
 
   /** The uncompressed bytes of a stored blob. */
-  unpacked(blob: BlobOfLayer, signal: AbortSignal) {
+  unpacked(blob: BlobOfLayer, facts: LayerFacts | undefined, signal: AbortSignal) {
     const { layer } = blob;
     return decompressed(readBlob(blob, signal), `layer ${quoted(layer.digest)}`, {
       memory: this.#memory,
       signal,
+      end: facts?.gzipBytes,
     });
   }
 
@@ -120,17 +125,13 @@ export class GzipLayers {
     return this.#unpack(blob, 'uncompressed', target);
   }
 
-  async #unpack(
+  #unpack(
     blob: BlobOfLayer,
     form: Exclude<WrittenForm, 'compressed'>,
     target: UnpackTarget,
   ): Promise<LayerFacts> {
-    const bytes = readBlob(blob, target.signal);
-    try {
-      return await writeLayer(bytes, { layer: blob.layer, form, memory: this.#memory, ...target });
-    } finally {
-      await bytes.return();
-    }
+    const open = async () => readBlob(blob, target.signal);
+    return writeLayer(open, { layer: blob.layer, form, memory: this.#memory, ...target });
   }
 }
 

@@ -15,6 +15,8 @@ export interface LayerFacts {
   readonly isGzip: boolean;
   /** Whether the blob is gzip that can stand among other members of a gzip file. */
   readonly isPlainGzip: boolean;
+  /** Bytes of the blob up to the end of its gzip, if bytes that are no padding stand behind it. */
+  readonly gzipBytes?: number | undefined;
 }
 
 /** What is known of a layer after it was unpacked. */
@@ -26,19 +28,24 @@ export interface KnownLayer extends LayerFacts {
 }
 
 /** Facts as they are stored with a file. */
-export function describeFacts({ diffId, uncompressedBytes, isGzip, isPlainGzip }: LayerFacts): Description {
-  return { diffId, uncompressedBytes, isGzip: isGzip ? 1 : 0, isPlainGzip: isPlainGzip ? 1 : 0 };
+export function describeFacts({ isGzip, isPlainGzip, gzipBytes, ...facts }: LayerFacts): Description {
+  const { diffId, uncompressedBytes } = facts;
+  return {
+    ...{ diffId, uncompressedBytes, isGzip: isGzip ? 1 : 0, isPlainGzip: isPlainGzip ? 1 : 0 },
+    ...(gzipBytes !== undefined && { gzipBytes }),
+  };
 }
 
 /** The facts that are stored with a file, if it was unpacked. */
 export function factsIn(description: Description): LayerFacts | undefined {
-  const { diffId, uncompressedBytes, isGzip, isPlainGzip } = description;
+  const { diffId, uncompressedBytes, isGzip, isPlainGzip, gzipBytes } = description;
   if (typeof diffId !== 'string' || !isDigest(diffId) || isGzip === undefined) return undefined;
   return {
     diffId,
     uncompressedBytes: Number(uncompressedBytes),
     isGzip: isGzip === 1,
     isPlainGzip: isPlainGzip === 1,
+    ...(gzipBytes !== undefined && { gzipBytes: Number(gzipBytes) }),
   };
 }
 

@@ -5,10 +5,11 @@ import type { Draft, Store, Stored, StoredSource } from '../../storage/store.ts'
 import type { MemoryBudget } from '../../util/memory-budget.ts';
 import { KeyedSemaphore } from '../../util/semaphore.ts';
 import type { LayerReport } from '../progress.ts';
-import { type Facts, type FetchLayerOptions, fetchLayer, type WrittenForm } from './fetch-layer.ts';
+import { type FetchLayerOptions, fetchLayer } from './fetch-layer.ts';
 import type { BlobOfLayer, GzipLayers } from './gzip-layers.ts';
 import { describeFacts, factsIn } from './layer-facts.ts';
 import { blobKey, inflatedKey, liesOutside } from './layer-key.ts';
+import type { Facts, WrittenForm } from './write-layer.ts';
 
 /** Where layers come from: a repository, opened with the caller's credentials. */
 export interface LayerSource {

@@ -5,6 +5,7 @@ import { open, readFile, rm, stat, truncate } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { basename } from 'node:path';
 import { describe, test } from 'node:test';
+import { gzipSync } from 'node:zlib';
 import {
   APP,
   APP_FILE,
@@ -304,4 +305,36 @@ describe('an archive that is compressed as a whole', () => {
     assert.deepEqual([status, isCut], [502, false]);
     assert.match(body.toString(), /does not have|not found|missing/i);
   });
+});
+
+describe('a cached blob of an early archive', () => {
+  for (const path of ['/oci/org_tool_1.tar', '/docker-gzip/org_tool_1.tgz', '/docker/org_tool_1.tgz']) {
+    test(`that is damaged is fetched once more: ${path}`, async () => {
+      await using scene = await startDamaged();
+      const { service, damaged } = scene;
+      assert.equal((await service.request('/docker/team_app_1.tgz')).status, 200);
+      const stored = await scene.fileWith(BASE_BLOB);
+      await overwrite(stored, 70_000);
+      const early = await service.request(`${path}?start=early`);
+      assert.deepEqual([early.status, early.isCut], [200, false]);
+      assert.deepEqual(damaged, [basename(stored)]);
+      assert.ok((await service.request(path)).body.equals(early.body));
+    });
+  }
+});
+
+test('a cached blob is fetched once more from the repository of its image, though another image has the same layer', async () => {
+  await using scene = await startDamaged();
+  const { service, registry } = scene;
+  const { tar } = layerOf('twice');
+  const blobs = [1, 9].map((level) => gzipSync(tar, { level }));
+  for (const [at, blob] of blobs.entries())
+    registry.push(`team/part${at}`, '1', makeImage({ layers: [{ blob, diffId: sha256(tar) }] }));
+  const path = `/bundle.tgz?${[0, 1].map((at) => `image=${registry.host}/team/part${at}:1`).join('&')}`;
+  const expected = await service.request(path);
+  assert.equal(expected.status, 200);
+  for (const blob of blobs) await overwrite(await scene.fileWith(blob), 70_000);
+  const again = await service.request(path);
+  assert.deepEqual([again.status, again.isCut], [200, false]);
+  assert.ok(again.body.equals(expected.body));
 });

@@ -2,10 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { makeGzipBombLayer, makeImage } from '../../support/image.ts';
+import { gzipSync } from 'node:zlib';
+import { sha256 } from '../../support/collect.ts';
+import { makeGzipBombLayer, makeImage, makeLayer } from '../../support/image.ts';
 import { makeSchema1Manifest } from '../../support/odd-images.ts';
 import { type Pair, type PairOptions, startPair } from '../../support/pair.ts';
-import { assertError, assertRetryAfter } from '../../support/reading.ts';
+import { assertError, assertRetryAfter, firstLine } from '../../support/reading.ts';
 import { AMD64, INDEX } from '../../support/two-platforms.ts';
 
 function start(options: PairOptions = {}): Promise<Pair> {
@@ -130,4 +132,25 @@ test('a rate limit without Retry-After is 503 with one', async () => {
   const reply = await pair.request(FILE);
   assert.equal(reply.status, 503);
   assertRetryAfter(reply);
+});
+
+test('two descriptors of one layer with different sizes are refused, whichever is right, by HEAD and GET', async () => {
+  const tar = makeLayer({ 'etc/hello': 'hello' });
+  const blob = gzipSync(tar);
+  for (const differences of [
+    [0, 1],
+    [1, 0],
+  ]) {
+    const layers = differences.map((by) => ({
+      ...{ blob, diffId: sha256(tar), descriptor: { size: blob.length + by } },
+    }));
+    await using pair = await startPair({}, (registry) =>
+      registry.push('team/app', '1', makeImage({ layers })),
+    );
+    for (const path of ['/docker/team_app_1.tar', '/docker-gzip/team_app_1.tgz', '/oci/team_app_1.tar']) {
+      for (const method of ['HEAD', 'GET'])
+        assert.equal((await pair.request(path, { method })).status, 502, `${method} ${path}`);
+      assert.match(firstLine(await pair.request(path)), /one descriptor says \d+ bytes, another one \d+$/);
+    }
+  }
 });

@@ -8,6 +8,7 @@ import { crc32, gunzipSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { APP, BASE_DIGEST, blobsOf, layerOf, startScene, storedFiles, TOOL } from '../../support/cached.ts';
 import { sha256 } from '../../support/collect.ts';
 import { makeImage, makeLayer } from '../../support/image.ts';
+import { noise } from '../../support/noise.ts';
 import { startPair } from '../../support/pair.ts';
 import { firstLine } from '../../support/reading.ts';
 import { startTestService } from '../../support/service.ts';
@@ -49,6 +50,14 @@ const BLOBS: readonly [what: string, blob: Buffer, tar: Buffer, isKept: boolean]
     false,
   ],
   ['gzip with zeros behind it', Buffer.concat([GZIP, Buffer.alloc(512)]), TAR, false],
+  ['gzip with other bytes behind it', Buffer.concat([GZIP, Buffer.from('other bytes')]), TAR, false],
+  ['gzip with one byte behind it', Buffer.concat([GZIP, Buffer.from('\n')]), TAR, false],
+  [
+    'gzip of several members with other bytes behind them',
+    Buffer.concat([gzipSync(TAR.subarray(0, 700)), gzipSync(TAR.subarray(700)), noise('behind', 300_000)]),
+    TAR,
+    false,
+  ],
   ['gzip that stores', gzipSync(TAR, { level: 0 }), TAR, true],
   ['zstd', zstdCompressSync(TAR), TAR, false],
   ['a plain tar', TAR, TAR, false],
@@ -195,6 +204,32 @@ describe('the store', () => {
   });
 });
 
+test('a blob with other bytes behind its gzip is unpacked from its file, in every form and after a restart', async () => {
+  const blob = Buffer.concat([GZIP, Buffer.from('other bytes')]);
+  await using scene = await startScene();
+  scene.registry.push('team/odd', '1', imageOf(blob, TAR));
+  const env = { CACHE_DIR: scene.directory };
+  const paths = ['/docker/team_odd_1.tgz', '/docker/team_odd_1.tar'];
+  await using alone = await scene.start({ CACHE_MAX_BYTES: '0' });
+  const expected = await Promise.all(paths.map((path) => alone.request(path)));
+  {
+    await using service = await scene.start(env);
+    assert.equal((await service.request('/oci/team_odd_1.tar')).status, 200);
+    await service.stop();
+  }
+  scene.takeRequests();
+  for (let count = 0; count < 2; count += 1) {
+    await using service = await scene.start(env);
+    for (const [at, path] of paths.entries())
+      assert.ok((await service.request(path)).body.equals(expected[at]?.body ?? assert.fail()), path);
+    await service.stop();
+  }
+  const requested = scene
+    .takeRequests()
+    .filter((line) => line.startsWith('GET') && line.includes(sha256(blob)));
+  assert.deepEqual(requested, []);
+});
+
 test('a layer that unpacks to other bytes than the config says is refused as .tgz, too', async () => {
   const image = makeImage({ layers: [{ blob: GZIP, diffId: `sha256:${'0'.repeat(64)}` }] });
   await using pair = await startPair({}, (registry) => registry.push('team/app', '1', image));
@@ -204,14 +239,34 @@ test('a layer that unpacks to other bytes than the config says is refused as .tg
   await pair.assertIdle();
 });
 
-test('a layer that is no valid gzip is refused as .tgz of layout docker', async () => {
-  const damaged = Buffer.from(GZIP);
-  damaged.fill(0xff, 100, 200);
-  const image = makeImage({ layers: [{ blob: damaged, diffId: sha256(TAR) }] });
-  await using pair = await startPair({}, (registry) => registry.push('team/app', '1', image));
-  assert.equal((await pair.request(GZIP_FILE)).status, 502);
-  await pair.assertIdle();
-});
+const DAMAGED: Readonly<Record<string, Buffer>> = {
+  'overwritten in its middle': Buffer.concat([
+    GZIP.subarray(0, 100),
+    Buffer.alloc(100, 0xff),
+    GZIP.subarray(200),
+  ]),
+  'cut in its last byte': GZIP.subarray(0, -1),
+  'cut in its second member': Buffer.concat([GZIP, GZIP.subarray(0, 100)]),
+  'cut in the header of its second member': Buffer.concat([GZIP, GZIP.subarray(0, 5)]),
+  'damaged in its second member': Buffer.concat([
+    GZIP,
+    GZIP.subarray(0, 3),
+    Buffer.from([0xff]),
+    GZIP.subarray(4),
+  ]),
+};
+for (const [what, blob] of Object.entries(DAMAGED)) {
+  test(`a layer whose gzip is ${what} is refused in layout docker`, async () => {
+    const image = makeImage({ layers: [{ blob, diffId: sha256(TAR) }] });
+    await using pair = await startPair({}, (registry) => registry.push('team/app', '1', image));
+    for (const path of [GZIP_FILE, TAR_FILE]) {
+      const reply = await pair.request(path);
+      assert.equal(reply.status, 502);
+      assert.match(firstLine(reply), /Cannot unpack layer .*: its gzip stream is damaged/);
+    }
+    await pair.assertIdle();
+  });
+}
 
 test('a bomb is stopped while it is unpacked, and leaves nothing', async () => {
   const tar = Buffer.alloc(50_000_000);
