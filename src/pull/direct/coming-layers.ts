@@ -1,4 +1,5 @@
 import type { Digest } from '../../image/digest.ts';
+import { readRepairing } from '../../storage/repairing-reader.ts';
 import { abortedBy, unlessAborted } from '../../util/map-concurrently.ts';
 import type { FetchedLayer, LayerFetcher } from '../layers/fetch-layers.ts';
 import { entryDigest } from '../layers/layer-key.ts';
@@ -25,11 +26,15 @@ export class ComingLayers {
    * later one is sent, and not the one that comes first.
    */
   readonly #blobs: ReadonlyMap<Digest | undefined, Digest>;
+  readonly #fetcher: LayerFetcher;
+  readonly #plan: Plan;
   readonly #stop = new AbortController();
   readonly #held: FetchedLayer[] = [];
 
   /** Starts to fetch. The caller must wait for `done`, and release the layers. */
   constructor(fetcher: LayerFetcher, limits: ImageLimits, plan: Plan, call: ComingCall) {
+    this.#fetcher = fetcher;
+    this.#plan = plan;
     const layers = [...plan.layers.values()];
     this.#ready = new Map(layers.map(({ descriptor }) => [descriptor.digest, Promise.withResolvers()]));
     this.#blobs = new Map(layers.map((layer) => [entryDigest(layer, plan.form), layer.descriptor.digest]));
@@ -59,6 +64,20 @@ export class ComingLayers {
     } catch (error) {
       throw signal.aborted ? error : (this.#stop.signal.reason?.cause ?? error);
     }
+  }
+
+  /**
+   * The bytes of a layer that {@link get} has given. If its stored file is damaged, it is fetched again.
+   *
+   * @throws PassthroughError as `readRepairing`
+   */
+  read(layer: FetchedLayer, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+    const { digest } = layer.descriptor;
+    return readRepairing(layer.file, undefined, async () => {
+      const source = this.#plan.layers.get(digest)?.source;
+      if (source === undefined) throw unplanned(digest);
+      return await this.#fetcher.refetch(layer, source, this.#plan.form, signal);
+    });
   }
 
   /** Stops what is on its way, because of a failure elsewhere. Further calls do nothing. */

@@ -137,6 +137,6 @@ async function* comingEntries(
       document === undefined ? entry : { ...entry, content: () => prefixed(entry.prefix, document) };
     yield layer === undefined
       ? { source }
-      : { source, packed: { size: layer.file.size, read: () => layer.file.read() } };
+      : { source, packed: { size: layer.file.size, read: () => layers.read(layer, signal) } };
   }
 }
