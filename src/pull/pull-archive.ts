@@ -21,7 +21,7 @@ import type { LayerReport, ProgressCounter } from './progress.ts';
 import type { ReadableArchive, Reader } from './readable-archive.ts';
 import { isPackage } from './request.ts';
 import { foreignLayersOf, layersOf, type ResolvedArchive, type ResolvePolicy } from './resolve-archive.ts';
-import { blobsOf } from './update/shared-layers.ts';
+import { unsharedLayers } from './update/shared-layers.ts';
 
 /** What belongs to one call of {@link ArchivePuller.pull}. */
 export interface PullCall {
@@ -69,23 +69,19 @@ export class ArchivePuller {
   }
 
   /**
-   * Whether all layers of an archive are in the store, so that pulling it is little work. Of an update, those that the base lists
-   * need not be: diff IDs, which decide, are known only from the configs.
+   * Whether all layers of an archive are in the store, so that pulling it is little work. Of an update, those that it leaves out need
+   * not be, as far as the manifests tell: diff IDs, which decide, are known only from the configs.
    *
    * @param presence `complete` where none of them may be on its way
    */
   isStored(resolved: ResolvedArchive, presence: Presence = 'coming'): boolean {
     const { request, images } = resolved;
     if (isPackage(request) && !this.#packer.has(resolved)) return false;
+    const { sharedLayers } = LAYOUT_TABLE[request.layout];
     return images.every((image) => {
-      const known = new Set(image.base && blobsOf(image.base.manifest).map(({ digest }) => digest));
-      const layers = layersOf(image.manifest, request, this.#policy);
-      return this.#images.has(
-        layers.filter(({ digest }) => !known.has(digest)),
-        image,
-        request,
-        presence,
-      );
+      const all = layersOf(image.manifest, request, this.#policy);
+      const layers = image.base === undefined ? all : unsharedLayers(all, image.base, sharedLayers);
+      return this.#images.has(layers, image, request, presence);
     });
   }
 

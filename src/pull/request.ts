@@ -14,13 +14,8 @@ import {
   tagFault,
 } from '../image/reference.ts';
 import type { BasicCredentials } from '../registry/auth/credentials.ts';
-import type { RegistryHost } from '../registry/registry-host.ts';
-import {
-  type HostPolicy,
-  registryHostOfName,
-  selectHost,
-  selectHostOfReference,
-} from '../registry/select-host.ts';
+import { type RegistryHost, registryHost } from '../registry/registry-host.ts';
+import { type HostPolicy, selectHost, selectHostOfReference } from '../registry/select-host.ts';
 import { quoted } from '../util/printable.ts';
 import type { Progress } from './progress.ts';
 
@@ -154,9 +149,9 @@ export function updateOf(image: ImageRequest, since: string): ImageRequest {
     throw new PassthroughError('INVALID_REFERENCE', `Cannot use since=${quoted(since)}: ${fault}`);
   }
   const named = parseReference(since);
-  const other = named.host === undefined ? host : registryHostOfName(named.host, []);
-  if (new URL(other.origin).host === new URL(host.origin).host)
-    return { ...image, base: imageRequestAt(host, named).reference };
+  const scheme = host.origin.startsWith('http:') ? 'http' : 'https';
+  const other = named.host === undefined ? host : registryHost(scheme, named.host);
+  if (other.origin === host.origin) return { ...image, base: imageRequestAt(host, named).reference };
   throw new PassthroughError(
     'INVALID_REFERENCE',
     `Cannot use since=${quoted(since)}: the base must be in the registry of the image, ${quoted(host.name)}`,

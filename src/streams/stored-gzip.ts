@@ -69,6 +69,7 @@ export async function* storedMembers(
   for await (const chunk of open(source)) {
     let rest = chunk;
     while (rest.byteLength > 0) {
+      if (left === 0) throw new RangeError('There are more bytes than were told');
       member ??= new Member(Math.min(left, MEMBER_BYTES));
       const taken = member.add(rest);
       rest = rest.subarray(taken);
@@ -81,7 +82,6 @@ export async function* storedMembers(
       position += whole.byteLength;
       yield start === 0 && end === whole.byteLength ? whole : whole.subarray(start, end);
     }
-    if (rest.byteLength > 0) throw new RangeError('There are more bytes than were told');
     releaseChunk(chunk);
   }
   if (left > 0) throw new RangeError(`There are ${left} bytes less than were told`);
@@ -111,6 +111,62 @@ export async function* storedMembersAtOnce(
     releaseChunk(chunk);
   }
   if (left > 0) throw new RangeError(`There are ${left} bytes less than were told`);
+}
+
+/**
+ * The bytes of {@link storedMembers} for a source of unknown length, which may pause: all but the last block is passed on at once.
+ * Whether a block ends its member shows only with the next byte, or with the end.
+ *
+ * @throws what the source throws
+ */
+export async function* storedMembersToEnd(
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const block = Buffer.allocUnsafeSlow(MAX_BLOCK_BYTES);
+  let filled = 0;
+  let written = 0;
+  let checksum = 0;
+  const take = (isEnd: boolean): Uint8Array => {
+    const isFirst = written === 0;
+    const bytes = block.subarray(0, filled);
+    checksum = crc32(bytes, checksum);
+    written += filled;
+    filled = 0;
+    const isLast = isEnd || written === MEMBER_BYTES;
+    const parts = [blockHeader(bytes.byteLength, isLast), bytes];
+    if (isFirst) parts.unshift(MEMBER_HEADER);
+    if (!isLast) return Buffer.concat(parts);
+    parts.push(memberTrailer(checksum, written));
+    written = 0;
+    checksum = 0;
+    return Buffer.concat(parts);
+  };
+  for await (const chunk of source) {
+    for (let from = 0; from < chunk.byteLength; ) {
+      if (filled === MAX_BLOCK_BYTES) yield take(false);
+      const to = Math.min(chunk.byteLength, from + MAX_BLOCK_BYTES - filled);
+      block.set(chunk.subarray(from, to), filled);
+      filled += to - from;
+      from = to;
+    }
+    releaseChunk(chunk);
+  }
+  if (filled > 0) yield take(true);
+}
+
+function blockHeader(length: number, isLast: boolean): Buffer {
+  const header = Buffer.alloc(BLOCK_HEADER_BYTES);
+  header[0] = isLast ? 1 : 0;
+  header.writeUInt16LE(length, 1);
+  header.writeUInt16LE(~length & 0xffff, 3);
+  return header;
+}
+
+function memberTrailer(checksum: number, bytes: number): Buffer {
+  const trailer = Buffer.alloc(MEMBER_TRAILER_BYTES);
+  trailer.writeUInt32LE(checksum);
+  trailer.writeUInt32LE(bytes, 4);
+  return trailer;
 }
 
 /** A member that is being filled. */
@@ -165,16 +221,13 @@ class Member {
   }
 
   #end(): void {
-    this.#buffer.writeUInt32LE(this.#checksum, this.#at);
-    this.#buffer.writeUInt32LE(this.#bytes, this.#at + 4);
+    memberTrailer(this.#checksum, this.#bytes).copy(this.#buffer, this.#at);
   }
 
   #beginBlock(): void {
     const left = this.#bytes - this.#added;
     const length = Math.min(left, MAX_BLOCK_BYTES);
-    this.#buffer[this.#at] = length === left ? 1 : 0;
-    this.#buffer.writeUInt16LE(length, this.#at + 1);
-    this.#buffer.writeUInt16LE(~length & 0xffff, this.#at + 3);
+    blockHeader(length, length === left).copy(this.#buffer, this.#at);
     this.#at += BLOCK_HEADER_BYTES;
   }
 }

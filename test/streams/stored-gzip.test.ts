@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { randomFillSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { storedMembers, storedMembersAtOnce, storedSize } from '../../src/streams/stored-gzip.ts';
+import {
+  storedMembers,
+  storedMembersAtOnce,
+  storedMembersToEnd,
+  storedSize,
+} from '../../src/streams/stored-gzip.ts';
 
 const MEMBER = 16 * 65_535;
 
@@ -34,6 +39,36 @@ describe('stored members', () => {
       assert.ok(gunzipSync(members).equals(bytes));
     });
   }
+
+  for (const length of [0, 1, 65_535, 65_536, MEMBER - 1, MEMBER, MEMBER + 1, 2 * MEMBER, 3 * MEMBER + 7]) {
+    test(`are the same for ${length} bytes whose number is not known`, async () => {
+      for (const chunk of [1_000, 65_535, 100_000, MEMBER + 5]) {
+        const { open } = sourceOf(length, chunk);
+        const source = await collect(open({ start: 0, end: length }));
+        const told = await collect(
+          storedMembers(length, async function* ({ start, end }) {
+            yield Buffer.from(source.subarray(start, end));
+          }),
+        );
+        const untold = storedMembersToEnd(open({ start: 0, end: length }));
+        assert.ok((await collect(untold)).equals(told), `chunks of ${chunk}`);
+      }
+    });
+  }
+
+  test('whose number is not known are passed on but for the last block', async () => {
+    const more = Promise.withResolvers<void>();
+    const source = async function* () {
+      yield Buffer.alloc(65_536);
+      await more.promise;
+    };
+    const members = storedMembersToEnd(source());
+    const { value } = await members.next();
+    assert.equal(value?.byteLength, 10 + 5 + 65_535);
+    more.resolve();
+    const last = await members.next();
+    assert.equal(last.value?.byteLength, 5 + 1 + 8);
+  });
 
   test('of no bytes are none', async () => {
     const { open } = sourceOf(0);

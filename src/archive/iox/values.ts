@@ -40,7 +40,7 @@ export function parseValue({ kind, words = [] }: Field, text: string): YamlValue
     case 'ports':
       return itemsOf(text).map((item) => wholeOf(item, 1, MAX_PORT));
     case 'command':
-      return text.startsWith('[') ? listOf(text) : splitCommand(text);
+      return commandOf(text);
     case 'args':
       return text.startsWith('[') ? listOf(text) : text;
     case 'texts':
@@ -84,6 +84,12 @@ function itemsOf(text: string): readonly string[] {
 function unquoted(text: string): string {
   const isQuoted = text.length >= 2 && /^["']/.test(text) && text.at(-1) === text[0];
   return isQuoted ? text.slice(1, -1) : text;
+}
+
+/** Without a word, nothing would be started. */
+function commandOf(text: string): readonly string[] {
+  const words = text.startsWith('[') ? listOf(text) : splitCommand(text);
+  return words.length > 0 ? words : wrong('a command');
 }
 
 function listOf(text: string): readonly string[] {

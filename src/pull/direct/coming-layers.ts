@@ -67,16 +67,16 @@ export class ComingLayers {
   }
 
   /**
-   * The bytes of a layer that is there. It is fetched again if its file is damaged.
+   * The bytes of a layer that {@link get} has given. If its stored file is damaged, it is fetched again.
    *
    * @throws PassthroughError as `readRepairing`
    */
   read(layer: FetchedLayer, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
     const { digest } = layer.descriptor;
     return readRepairing(layer.file, undefined, async () => {
-      const planned = this.#plan.layers.get(digest);
-      if (planned === undefined) throw unplanned(digest);
-      return await this.#fetcher.refetch(layer, planned.source, this.#plan.form, signal);
+      const source = this.#plan.layers.get(digest)?.source;
+      if (source === undefined) throw unplanned(digest);
+      return await this.#fetcher.refetch(layer, source, this.#plan.form, signal);
     });
   }
 

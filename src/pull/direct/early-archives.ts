@@ -1,6 +1,6 @@
 import { PassthroughError } from '../../errors.ts';
 import type { Digest } from '../../image/digest.ts';
-import { storedMembersAtOnce } from '../../streams/stored-gzip.ts';
+import { storedMembersAtOnce, storedMembersToEnd } from '../../streams/stored-gzip.ts';
 import type { Content } from '../../util/content.ts';
 import { contentTypeOf, isSpliced } from '../gzip/gzip-way.ts';
 import { type ComingEntry, spliceInOrder } from '../gzip/spliced-archive.ts';
@@ -65,10 +65,10 @@ export class EarlyArchives {
   /**
    * Waits for a place, fetches the configs, and starts to fetch the layers.
    *
-   * @returns the archive, which the caller must close; `undefined` for one that cannot begin before all its layers are there
+   * @returns the archive, which the caller must close
    * @throws PassthroughError what fetching configs throws, `BUSY`
    */
-  open(resolved: ResolvedArchive, { signal, key, time, client }: EarlyCall): Promise<EarlyFile | undefined> {
+  open(resolved: ResolvedArchive, { signal, key, time, client }: EarlyCall): Promise<EarlyFile> {
     const { layers: fetcher, policy, places, disk } = this.#parts;
     return disk.run(signal, async (leave) => {
       const documents = new Map<Digest, Content>();
@@ -84,8 +84,6 @@ export class EarlyArchives {
       const plan = await planPull(resolved, this.#parts, documents, both);
       const isGzip = isSpliced(resolved.request, policy);
       const size = lengthOf(plan, isGzip);
-      // Stored members name the bytes of the archive around the layers, which depend on their sizes.
-      if (isGzip && plan.form !== 'gzip' && size === undefined) return undefined;
       const layers = new ComingLayers(fetcher, policy.limits, plan, { signal: both, isFirstAlone: true });
       // The place is for the work, not for a slow client.
       const fetched = layers.done.catch(() => undefined).finally(() => [release(), limit[Symbol.dispose]()]);
@@ -117,15 +115,14 @@ async function* bytesOf(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (!isGzip) yield* tarInOrder(plan, layers, signal);
   else if (plan.form === 'gzip') yield* spliceInOrder(comingEntries(plan, layers, signal));
-  else yield* storedMembers(plan, tarInOrder(plan, layers, signal));
+  else yield* inStoredMembers(plan, tarInOrder(plan, layers, signal));
   await layers.done;
 }
 
-/** The bytes of a tar file as stored members, whose length must be known. */
-function storedMembers(plan: Plan, tar: AsyncIterable<Uint8Array>) {
+/** The bytes of a tar file as stored members. */
+function inStoredMembers(plan: Plan, tar: AsyncIterable<Uint8Array>) {
   const size = lengthOf(plan, false);
-  if (size !== undefined) return storedMembersAtOnce(size, tar);
-  throw new PassthroughError('INTERNAL', 'Cannot begin an archive whose length is not known');
+  return size === undefined ? storedMembersToEnd(tar) : storedMembersAtOnce(size, tar);
 }
 
 async function* comingEntries(

@@ -33,8 +33,8 @@ export async function* tarInOrder(
     const { entry, layer } = await finishedEntry(planned, plan, layers, signal);
     yield Buffer.concat([headerBlocks(entry), entry.content ?? new Uint8Array()]);
     const document = documentOf(entry, plan);
-    const stored = layer && layers.read(layer, signal);
-    const bytes = document === undefined ? stored : prefixed(entry.prefix, document);
+    const ofLayer = layer && layers.read(layer, signal);
+    const bytes = document === undefined ? ofLayer : prefixed(entry.prefix, document);
     for await (const chunk of bytes ?? []) {
       signal.throwIfAborted();
       yield chunk;

@@ -58,7 +58,8 @@ export class PlannedLayers {
       const diffId = expected?.[index];
       const place = { descriptor, index: indexes?.[index] ?? index, diffId, source };
       const planned = this.layers.get(descriptor.digest) ?? (await this.#plan(place, signal));
-      if (expected !== undefined && planned.diffId !== diffId) {
+      // A layer below an index has no diff ID: its config is not read.
+      if (expected !== undefined && (planned.diffId ?? diffId) !== diffId) {
         throw diffIdsDisagree(descriptor, { expected: planned.diffId, actual: diffId });
       }
       this.layers.set(descriptor.digest, planned);

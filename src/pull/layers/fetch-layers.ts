@@ -159,7 +159,9 @@ export class LayerFetcher {
       const diffIds = await call.diffIds;
       return layers.map((layer, index) => {
         const fetched = byDigest.get(layer.digest);
-        if (fetched === undefined || (diffIds !== undefined && fetched.diffId !== diffIds[index])) {
+        // A layer below an index has no diff ID: its config is not read.
+        const { diffId = diffIds?.[index] } = fetched ?? {};
+        if (fetched === undefined || (diffIds !== undefined && diffId !== diffIds[index])) {
           throw diffIdsDisagree(layer, { expected: diffIds?.[index], actual: fetched?.diffId });
         }
         if (unique.get(layer.digest)?.index !== index) budget.spend(fetched.uncompressedBytes ?? 0);

@@ -38,8 +38,26 @@ export async function findSharedLayers(
   return new Set(own.slice(0, first === -1 ? own.length : first).keys());
 }
 
+/**
+ * The layers of an image that its update may have, as far as the manifests tell. Equal blobs have equal diff IDs; unequal ones may, so
+ * some of these may be left out, too.
+ */
+export function unsharedLayers(
+  layers: readonly Descriptor[],
+  base: ResolvedBase,
+  sharedLayers: SharedLayers,
+): readonly Descriptor[] {
+  const known = blobsOf(base.manifest).map(({ digest }) => digest);
+  if (sharedLayers === 'any') {
+    const all = new Set(known);
+    return layers.filter(({ digest }) => !all.has(digest));
+  }
+  const first = layers.findIndex(({ digest }, index) => digest !== known[index]);
+  return first === -1 ? [] : layers.slice(first);
+}
+
 /** The layers of a resolved image; of an index, those of all its manifests. */
-export function blobsOf({ manifest, children }: ResolvedBase['manifest']): readonly Descriptor[] {
+function blobsOf({ manifest, children }: ResolvedBase['manifest']): readonly Descriptor[] {
   const manifests = [manifest, ...children.map((child: VerifiedManifest) => child.manifest)];
   return manifests.flatMap((one) => (one.kind === 'index' ? [] : one.layers));
 }

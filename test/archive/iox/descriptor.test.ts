@@ -292,6 +292,8 @@ describe('a label', () => {
     [{ 'resources.network.0.type': 'wan' }, /external, east-west, eobc/],
     [{ 'startup.target': '"open' }, /quotes are closed/],
     [{ 'startup.target': '[1]' }, /list of texts/],
+    [{ 'startup.target': '[]' }, /"cisco\.startup\.target": expected a command, and not "\[\]"/],
+    [{ 'startup.target': ' ' }, /"cisco\.startup\.target": expected a command/],
     [{ 'stop.target': '/stop' }, /"cisco\.stop\.target": Cisco's schema has no such field/],
     [{ 'monitor.period_seconds': '5' }, /script is missing/],
     [{ 'monitor.period_seconds': '999999', 'monitor.script': 'a' }, /seconds/],

@@ -10,6 +10,7 @@ import { connectRaw } from '../../support/raw-client.ts';
 import {
   assertBlobs,
   assertError,
+  blobName,
   filesOf,
   firstLine,
   hexOf,
@@ -105,6 +106,21 @@ describe('a bundle', () => {
       manifests.map(([digest]) => digest),
     );
   });
+
+  for (const images of ['image=org/redis:7&image=nginx:1.25', 'image=nginx:1.25&image=org/redis:7']) {
+    test(`of all platforms has a layer that an index and an image share: ${images}`, async () => {
+      await using pair = await start();
+      const path = `/platform/all/bundle.tar?layout=oci&${images}`;
+      const reply = await pair.request(path);
+      assert.equal(reply.status, 200, firstLine(reply));
+      const held = new Set(filesOf(reply).keys());
+      for (const { layers } of [NGINX, REDIS, REDIS_ARM64])
+        for (const { digest } of layers) assert.ok(held.has(blobName(digest)), digest);
+      const head = await pair.request(path, { method: 'HEAD' });
+      assert.equal(head.headers['content-length'], String(reply.body.length));
+      assert.ok((await pair.request(`${path}&start=early`)).body.equals(reply.body));
+    });
+  }
 
   for (const path of [
     '/platform/linux/arm64/bundle.tar?image=org/redis:7',

@@ -262,6 +262,24 @@ describe('a cached blob of a .tgz', () => {
   }
 });
 
+describe('an early archive', () => {
+  for (const path of ['/docker-gzip/team_app_1.tar', '/oci/team_app_1.tgz', GZIP_FILE]) {
+    test(`gets a stored blob that is damaged from the registry: ${path}`, async () => {
+      await using scene = await startDamaged();
+      // Another image has brought the common layer.
+      await scene.service.request(path.replace('team_app', 'org_tool'));
+      await overwrite(await scene.fileWith(BASE_BLOB), Math.floor(BASE_BLOB.length / 2));
+      await scene.restart();
+      scene.takeRequests();
+      const early = await scene.service.request(`${path}?start=early`);
+      assert.deepEqual([early.status, early.isCut], [200, false]);
+      assert.equal(scene.damaged.length, 1);
+      assert.ok(scene.takeRequests().includes(BASE_REQUEST));
+      assert.ok(early.body.equals((await scene.service.request(path)).body));
+    });
+  }
+});
+
 describe('an archive that is compressed as a whole', () => {
   for (const [what, damage] of Object.entries(DAMAGES)) {
     test(`${what} is compressed again from the cached layers`, async () => {

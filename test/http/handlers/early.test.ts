@@ -239,6 +239,30 @@ function once(response: { once(event: 'readable', listener: () => void): unknown
   return new Promise((resolve) => response.once('readable', resolve));
 }
 
+describe('an early .tgz', () => {
+  test('of layout docker-gzip without a known length begins before its layers are there', async () => {
+    const image = makeImage({
+      layers: [layerOf('one', 300_000), { ...layerOf('two', 300_000), compression: 'zstd' }],
+    });
+    const digest = image.layers[1]?.digest ?? '';
+    await using pair = await startPair(
+      { defects: { stallBlob: { digest, afterBytes: 100, times: 1 } } },
+      (registry) => registry.push('team/app', '1', image),
+    );
+    const path = '/docker-gzip/team_app_1.tgz';
+    const response = await within(pair.service.open(`${path}?start=early`), 'the header');
+    assert.equal(response.headers['transfer-encoding'], 'chunked');
+    await within(once(response), 'the first bytes');
+    await pair.untilStalled();
+    pair.registry.releaseStalled();
+    const body = await readAll(response);
+    const prepared = await pair.request(path);
+    assert.ok(body.equals(prepared.body));
+    assert.equal(response.headers.etag, prepared.headers.etag);
+    await pair.assertIdle();
+  });
+});
+
 describe('an early .tgz of layout docker', () => {
   const tar = makeLayer({ 'etc/hello': 'hello '.repeat(10_000) });
 

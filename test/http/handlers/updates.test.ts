@@ -5,7 +5,7 @@ import { describe, test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
 import { startScene } from '../../support/cached.ts';
 import { sha256 } from '../../support/collect.ts';
-import type { BuiltImage } from '../../support/image.ts';
+import { type BuiltImage, makeImage } from '../../support/image.ts';
 import { basic } from '../../support/pair.ts';
 import { assertPrepared, ended, prepare, prepareDone } from '../../support/preparing.ts';
 import { assertError, blobName, filesOf, firstLine, hexOf, imagesOf } from '../../support/reading.ts';
@@ -285,6 +285,33 @@ describe('the base is', () => {
       assertError(denied, 502, 'REGISTRY_DENIED');
       assert.match(String(denied.body), /org\/other:1 is the base of the update/);
     }
+  });
+});
+
+describe('an update whose base has the same layers in another order', () => {
+  const [OS, RUNTIME] = BASE.layers;
+  const swapped = makeImage({ layers: [RUNTIME, OS].flatMap((layer) => layer ?? []) });
+  const path = '/since/1/docker/team_app_swapped.tar';
+
+  test('takes a place, as all of its layers are fetched', async () => {
+    const env = { MAX_CONCURRENT_PREPARATIONS: '1', MAX_QUEUED_PREPARATIONS: '0' };
+    await using pair = await startUpdates({ env });
+    pair.registry.push('team/app', 'swapped', swapped);
+    const digest = UNRELATED.layers[0]?.digest ?? '';
+    pair.registry.defects.stallBlob = { digest, afterBytes: 0, times: 1 };
+    const other = pair.request('/docker/org_other_1.tar');
+    await pair.untilStalled();
+    assertError(await pair.request(path), 503, 'BUSY');
+    pair.registry.releaseStalled();
+    assert.equal((await other).status, 200);
+  });
+
+  test('begins early', async () => {
+    await using pair = await startUpdates();
+    pair.registry.push('team/app', 'swapped', swapped);
+    const reply = await pair.request(`${path}?start=early`);
+    assert.deepEqual([reply.status, reply.headers['transfer-encoding']], [200, 'chunked']);
+    assertLeftOut(reply, await pair.request(path.replace('/since/1', '')), []);
   });
 });
 
