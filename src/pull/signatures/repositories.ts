@@ -59,9 +59,15 @@ export function parseRepositoryPattern(text: string): string {
   const isComplete = slash !== -1 || pattern.includes('*');
   if (!isComplete || pattern.length > MAX_PATTERN_LENGTH || !PATTERN.test(pattern)) throw refuse('');
   if (EMPTY_COMPONENT.test(pattern)) throw refuse(' without empty parts');
-  // Behind the host, a colon begins a tag.
-  if (/:[^*/\]]*$/.test(slash === -1 ? pattern : pattern.slice(slash))) throw refuse(' without a tag');
+  if (mayHaveTag(pattern, slash)) throw refuse(' without a tag');
   return pattern;
+}
+
+/** Whether a pattern has a colon that begins a tag: behind the host, or before an end that has no repository. */
+function mayHaveTag(pattern: string, slash: number): boolean {
+  if (slash !== -1) return pattern.includes(':', slash);
+  const colon = pattern.lastIndexOf(':');
+  return colon !== -1 && !pattern.includes('*', colon);
 }
 
 /** Whether one of the patterns holds for a repository, by any of its names. */
