@@ -27,9 +27,10 @@ const MAX_PATTERN_LENGTH = 512;
  * given to it. A rule that names one of them holds for the repository, so that no spelling goes past it.
  */
 export function namesOf({ host, repository, namespace }: NamedRepository): readonly string[] {
-  const given = [host.name, namespace].flatMap((name) => (name === undefined ? [] : `https://${name}`));
-  const isSame = (origin: string) => new URL(origin).host === new URL(host.origin).host;
-  const hosts = new Set([host.origin, ...given.filter((origin) => !isSame(origin))].flatMap(hostsOf));
+  const names = [host.name, ...(namespace === undefined ? [] : [namespace])];
+  const given = names.flatMap((name) => URL.parse(`https://${name}`) ?? []);
+  const others = given.filter((url) => url.host !== new URL(host.origin).host);
+  const hosts = new Set([host.origin, ...others.map(({ origin }) => origin)].flatMap(hostsOf));
   const isOfHub = hosts.has('docker.io') && repository.startsWith(OFFICIAL);
   const repositories = isOfHub ? [repository, repository.slice(OFFICIAL.length)] : [repository];
   return [...hosts].flatMap((one) => repositories.map((name) => `${one}/${name}`));

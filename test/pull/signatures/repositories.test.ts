@@ -66,6 +66,8 @@ test('the name that the operator gives to a registry is one of its names', () =>
   for (const pattern of ['docker.io/nginx', 'index.docker.io/library/*', 'mirror:5000/*'])
     assert.ok(isRequired([pattern], names), pattern);
   assert.ok(!isRequired(['mirror/*'], names));
+  const odd = { host: { ...host, name: 'a name of a program' }, repository: 'app' };
+  assert.deepEqual(namesOf(odd), ['mirror:5000/app']);
 });
 
 describe('a pattern that can match nothing is refused', () => {
