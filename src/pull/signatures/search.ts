@@ -191,6 +191,7 @@ export class SignatureSearch {
     if (failure !== undefined) await this.#fetch(what, () => Promise.reject(failure));
   }
 
+  /** The bundle of a manifest that is about a digest. */
   async #bundle(referrer: Referrer, digest: Digest): Promise<Descriptor> {
     const isWanted = (type: unknown) => typeof type === 'string' && BUNDLE_TYPE.test(type);
     const [only, ...more] = await this.#layers(referrer, { digest, isWanted, needsSubject: true });
