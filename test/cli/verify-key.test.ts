@@ -107,6 +107,16 @@ describe('--verify-key', { concurrency: 2 }, () => {
     assert.equal(enforced.code, 4);
   });
 
+  test('the other variables hold with --verify-key alone', async () => {
+    await using folder = await keys();
+    const args = ['manifest', '--verify-key', 'right.pub', reference()];
+    const at = (env: Record<string, string>) => run(args, { cwd: folder.path, env });
+    const { code, stderr } = await at({ SIGNATURE_MATCH_REPOSITORY: 'yes' });
+    assert.equal(code, 4, stderr);
+    assert.match(stderr, /it is for repository "registry\.example\/team\/app"/);
+    assert.equal((await at({ SIGNATURE_POLICY: 'warn', SIGNATURE_REQUIRED_FOR: 'ghcr.io/*' })).code, 0);
+  });
+
   const explained: readonly [env: Readonly<Record<string, string>>, line: RegExp][] = [
     [{}, /^signature {4}none is asked for: SIGNATURE_KEYS is not set$/m],
     [{ SIGNATURE_KEYS: 'a.pub' }, /^signature {4}required: by a\.pub; SIGNATURE_REQUIRED_FOR has \*$/m],

@@ -31,7 +31,10 @@ export interface NamedImages {
  */
 export function readImages(texts: readonly string[], { options, environment }: CommandCall): NamedImages {
   checkRegistryOptions(options);
-  const settings = loadSettings(environment);
+  const keys = readKeys(options);
+  // The other variables of signatures mean something with these keys, too.
+  const ofKeys = keys === undefined ? {} : { SIGNATURE_KEYS: keys.join(',') };
+  const settings = loadSettings({ ...environment, ...ofKeys });
   const scheme = options.text('scheme');
   const images = texts.map((text) =>
     imageRequest(text.replace(/^docker:\/\//, ''), settings.registry, scheme),
@@ -143,11 +146,18 @@ export async function readListed(
 
 /** Keys on the command line hold for all images, in place of what the environment says. */
 function readSignatures(options: ParsedOptions, { signatures }: CommandSettings): SignatureOptions {
-  const given = options.text('verify-key');
-  if (given === undefined) return signatures;
-  const keys = given.split(',').filter((key) => key !== '');
-  if (keys.length === 0) throw misuse('Cannot use --verify-key: it names no file');
-  return { ...signatures, keys, requiredFor: ['*'], policy: 'enforce' };
+  const keys = readKeys(options);
+  return keys === undefined ? signatures : { ...signatures, keys, requiredFor: ['*'], policy: 'enforce' };
+}
+
+/** The keys of `--verify-key`. @throws PassthroughError `INVALID_CONFIGURATION` if it names none */
+function readKeys(options: ParsedOptions): readonly string[] | undefined {
+  const keys = options
+    .text('verify-key')
+    ?.split(',')
+    .filter((key) => key !== '');
+  if (keys?.length === 0) throw misuse('Cannot use --verify-key: it names no file');
+  return keys;
 }
 
 /** Folders in which podman and Docker look for the certificates of registries, in the order of containers/image. */

@@ -27,9 +27,10 @@ const MAX_PATTERN_LENGTH = 512;
  * given to it. A rule that names one of them holds for the repository, so that no spelling goes past it.
  */
 export function namesOf({ host, repository, namespace }: NamedRepository): readonly string[] {
-  const given = [host.name, namespace].flatMap((name) => (name === undefined ? [] : `https://${name}`));
-  const isSame = (origin: string) => new URL(origin).host === new URL(host.origin).host;
-  const hosts = new Set([host.origin, ...given.filter((origin) => !isSame(origin))].flatMap(hostsOf));
+  const names = [host.name, ...(namespace === undefined ? [] : [namespace])];
+  const given = names.flatMap((name) => URL.parse(`https://${name}`) ?? []);
+  const others = given.filter((url) => url.host !== new URL(host.origin).host);
+  const hosts = new Set([host.origin, ...others.map(({ origin }) => origin)].flatMap(hostsOf));
   const isOfHub = hosts.has('docker.io') && repository.startsWith(OFFICIAL);
   const repositories = isOfHub ? [repository, repository.slice(OFFICIAL.length)] : [repository];
   return [...hosts].flatMap((one) => repositories.map((name) => `${one}/${name}`));
@@ -59,9 +60,15 @@ export function parseRepositoryPattern(text: string): string {
   const isComplete = slash !== -1 || pattern.includes('*');
   if (!isComplete || pattern.length > MAX_PATTERN_LENGTH || !PATTERN.test(pattern)) throw refuse('');
   if (EMPTY_COMPONENT.test(pattern)) throw refuse(' without empty parts');
-  // Behind the host, a colon begins a tag.
-  if (/:[^*/\]]*$/.test(slash === -1 ? pattern : pattern.slice(slash))) throw refuse(' without a tag');
+  if (mayHaveTag(pattern, slash)) throw refuse(' without a tag');
   return pattern;
+}
+
+/** Whether a pattern has a colon that begins a tag: behind the host, or before an end that has no repository. */
+function mayHaveTag(pattern: string, slash: number): boolean {
+  if (slash !== -1) return pattern.includes(':', slash);
+  const colon = pattern.lastIndexOf(':');
+  return colon !== -1 && !pattern.includes('*', colon);
 }
 
 /** Whether one of the patterns holds for a repository, by any of its names. */

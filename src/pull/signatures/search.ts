@@ -169,13 +169,13 @@ export class SignatureSearch {
     what: string,
   ): AsyncGenerator<FoundSignature, void, undefined> {
     this.#isCut ||= isCut;
-    const bundles = referrers.filter((one) => !this.#seen.has(one.digest));
     if (referrers.length === 0) this.#reject(what, `none of ${listed} is a signature`);
     if (isCut && failure === undefined) this.#note(what, `it has more than the ${listed} that were read`);
     // Those that say that they are one come first: attestations may be many.
-    const sorted = bundles.toSorted((one, other) => rankOf(one) - rankOf(other));
+    const sorted = referrers.toSorted((one, other) => rankOf(one) - rankOf(other));
     let looked = 0;
     for (const referrer of sorted) {
+      if (this.#seen.has(referrer.digest)) continue;
       this.#isCut ||= looked === MAX_SIGNATURES;
       if (looked === MAX_SIGNATURES) break;
       this.#seen.add(referrer.digest);
@@ -191,6 +191,7 @@ export class SignatureSearch {
     if (failure !== undefined) await this.#fetch(what, () => Promise.reject(failure));
   }
 
+  /** The bundle of a manifest that is about a digest. */
   async #bundle(referrer: Referrer, digest: Digest): Promise<Descriptor> {
     const isWanted = (type: unknown) => typeof type === 'string' && BUNDLE_TYPE.test(type);
     const [only, ...more] = await this.#layers(referrer, { digest, isWanted, needsSubject: true });

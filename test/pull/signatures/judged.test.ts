@@ -408,6 +408,15 @@ describe('a signature behind attestations counts', () => {
   });
 });
 
+test('a signature behind an entry that is repeated counts', async () => {
+  const strange = bundleManifest(digest, makeBundle(statement(), STRANGER));
+  const signed = bundleManifest(digest, makeBundle(statement(), KEY));
+  const list = referrersIndex([...Array.from({ length: 70 }, () => strange), signed]);
+  await using scene = await startWith({ [FALLBACK]: list });
+  assert.equal(await scene.resolve(), digest);
+  assert.equal(scene.registry.countRequests(/GET .*blobs/), 2);
+});
+
 describe('a list of referrers whose second page fails', () => {
   const rows = [
     ['serves the image that a signature on the first one is for', KEY, undefined],

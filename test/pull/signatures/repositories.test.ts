@@ -26,6 +26,7 @@ describe('a rule holds for a repository', () => {
     ['ghcr.io/*/app', 'https://ghcr.io', 'a/b/app', true],
     ['*/app', 'https://ghcr.io', 'a/b/app', true],
     ['*app*', 'https://ghcr.io', 'a/app-x', true],
+    ['*:5000*', 'http://lab:5000', 'app', true],
     ['ghcr.io/a*a', 'https://ghcr.io', 'a', false],
     ['ghcr.io/a*b*b', 'https://ghcr.io', 'ab', false],
     ['ghcr.io/a*b*b', 'https://ghcr.io', 'axbyb', true],
@@ -65,6 +66,8 @@ test('the name that the operator gives to a registry is one of its names', () =>
   for (const pattern of ['docker.io/nginx', 'index.docker.io/library/*', 'mirror:5000/*'])
     assert.ok(isRequired([pattern], names), pattern);
   assert.ok(!isRequired(['mirror/*'], names));
+  const odd = { host: { ...host, name: 'a name of a program' }, repository: 'app' };
+  assert.deepEqual(namesOf(odd), ['mirror:5000/app']);
 });
 
 describe('a pattern that can match nothing is refused', () => {
@@ -80,6 +83,7 @@ describe('a pattern that can match nothing is refused', () => {
     ['lab:5000/app:1', /without a tag/],
     ['ghcr.io/org/*:1', /without a tag/],
     ['*:1.2', /without a tag/],
+    ['docker.io/nginx:*', /without a tag/],
     ['ghcr.io/', /without empty parts/],
     ['/org/app', /without empty parts/],
     ['ghcr.io//app', /without empty parts/],
