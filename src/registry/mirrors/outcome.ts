@@ -1,9 +1,9 @@
 import { isPassthroughError } from '../../errors.ts';
 
 /**
- * How a mirror answered: `answered`; `missing`: it has no such manifest or blob, or does not know the request; `refused`: 401 or 403;
- * `wrong`: its bytes are not those of the digest, too many, or no manifest; `failed`: it cannot answer, and is left alone for a while; `skipped`:
- * it is left alone.
+ * How a mirror answered: `answered`; `missing`: it has no such manifest or blob, or does not know the request; `refused`: 401, 403, or
+ * by TLS for want of a client certificate; `wrong`: its bytes are not those of the digest, too many, or no manifest; `failed`: it
+ * cannot answer, and is left alone for a while; `skipped`: it is left alone.
  */
 export type MirrorResult = 'answered' | 'missing' | 'refused' | 'wrong' | 'failed' | 'skipped';
 
