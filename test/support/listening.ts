@@ -3,6 +3,7 @@
  */
 
 import type { AddressInfo, Server, Socket } from 'node:net';
+import type { SecureVersion } from 'node:tls';
 
 /** How a double speaks TLS. */
 export interface TlsSettings {
@@ -13,6 +14,8 @@ export interface TlsSettings {
   readonly clientCa?: string;
   /** Whether clients without a certificate are served, too. */
   readonly isClientCertOptional?: boolean;
+  /** Newest version of the protocol; the newest that Node has unless given. */
+  readonly maxVersion?: SecureVersion | undefined;
 }
 
 /** What all doubles that listen have in common. */
@@ -37,10 +40,12 @@ export function serverTlsOptions(settings: TlsSettings): {
   ca?: string;
   requestCert?: boolean;
   rejectUnauthorized?: boolean;
+  maxVersion?: SecureVersion;
 } {
-  const { key, cert, clientCa, isClientCertOptional = false } = settings;
-  if (clientCa === undefined) return { key, cert };
-  return { key, cert, ca: clientCa, requestCert: true, rejectUnauthorized: !isClientCertOptional };
+  const { key, cert, clientCa, isClientCertOptional = false, maxVersion } = settings;
+  const own = { key, cert, ...(maxVersion !== undefined && { maxVersion }) };
+  if (clientCa === undefined) return own;
+  return { ...own, ca: clientCa, requestCert: true, rejectUnauthorized: !isClientCertOptional };
 }
 
 /**

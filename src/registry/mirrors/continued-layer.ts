@@ -77,6 +77,7 @@ async function* readOn(first: OpenedLayer, layer: ContinuedLayer): LayerBytes {
         offset += next.value.byteLength;
         yield next.value;
       }
+      mirror.health.noteWhole();
       return;
     } catch (error) {
       if (mirror === undefined || !goesOn(error, signal) || !isPassthroughError(error)) throw error;

@@ -1,4 +1,4 @@
-import type { Digest } from '../../image/digest.ts';
+import { type Digest, isDigest } from '../../image/digest.ts';
 import { type Descriptor, parseManifest } from '../../image/manifest.ts';
 import type { Content } from '../../util/content.ts';
 import type { IsWanted } from '../referrers.ts';
@@ -23,7 +23,7 @@ export class GuardedRepository implements Repository {
   getManifest(reference: string | Descriptor, signal: AbortSignal): Promise<FetchedManifest> {
     return this.#run('manifest', signal, async () => {
       const found = await this.#inner.getManifest(reference, signal);
-      checkManifest(found);
+      if (typeof reference === 'string' && !isDigest(reference)) checkManifest(found);
       return found;
     });
   }
@@ -78,8 +78,8 @@ export class GuardedRepository implements Repository {
 }
 
 /**
- * Refuses what is no manifest under a tag, such as the page of a proxy on the way: the next source may have one. Large documents are
- * left to those who read them, since parsing takes a while.
+ * Refuses what is no manifest under a tag, such as the page of a proxy on the way: the next source may have one. By digest it could
+ * only have the same. Large documents are not parsed, since that takes a while.
  *
  * @param found released if it is refused
  * @throws PassthroughError `UNSUPPORTED_IMAGE`

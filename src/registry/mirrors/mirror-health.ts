@@ -1,7 +1,7 @@
 import { isPassthroughError, PassthroughError } from '../../errors.ts';
 import { BoundedMap } from '../../util/bounded-map.ts';
 import { quoted } from '../../util/printable.ts';
-import { Circuit, type CircuitState, type Pass } from './circuit.ts';
+import { Circuit, type CircuitState, FIRST_PAUSE_MS, type Pass } from './circuit.ts';
 import { concernsRepository, type MirrorResult, resultOf } from './outcome.ts';
 
 /** What a mirror is asked for. */
@@ -73,6 +73,8 @@ export class MirrorHealth {
   /** Repositories for which it has failed last; see {@link keyOf}. */
   readonly #repositories = new BoundedMap<string, FailedRepository>({ maxCost: MAX_REPOSITORIES });
   #lastError: string | undefined;
+  /** Pauses after layers that broke off, since the last whole one. Each is twice as long as the one before. */
+  #broken = 0;
 
   /** @param mirror see `Mirror.url` */
   constructor(mirror: string, watch: MirrorWatch, circuit = new Circuit()) {
@@ -172,9 +174,16 @@ export class MirrorHealth {
   /** Notes that an answer broke off, or that its bytes are wrong. Wrong bytes do not close a mirror: an image may name a wrong size. */
   note(operation: MirrorOperation, error: PassthroughError): void {
     const result = resultOf(error) ?? 'failed';
-    const pauseMs = result === 'failed' ? this.#noted(error, this.#circuit.enter()?.fail()) : undefined;
+    const fail = () => this.#circuit.enter()?.fail(FIRST_PAUSE_MS * 2 ** this.#broken);
+    const pauseMs = result === 'failed' ? this.#noted(error, fail()) : undefined;
+    if (pauseMs !== undefined) this.#broken += 1;
     const mirror = this.#mirror;
     this.#watch({ mirror, operation, result, error, ...(pauseMs !== undefined && { pauseMs }) });
+  }
+
+  /** Notes that a layer came to its end. The header of an answer says less: a server may give that and then stall each time. */
+  noteWhole(): void {
+    this.#broken = 0;
   }
 
   #noted(error: PassthroughError, pauseMs: number | undefined): number | undefined {

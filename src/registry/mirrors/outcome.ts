@@ -1,13 +1,9 @@
 import { isPassthroughError } from '../../errors.ts';
-import { systemErrorCode } from '../../util/system-error.ts';
-
-/** The alert of a server that wants a certificate of the client. */
-const WANTS_CERTIFICATE = /^ERR_SSL_.*ALERT_CERTIFICATE_REQUIRED$/;
 
 /**
- * How a mirror answered: `answered`; `missing`: it has no such manifest or blob, or does not know the request; `refused`: 401 or 403;
- * `wrong`: its bytes are not those of the digest, too many, or no manifest; `failed`: it cannot answer, and is left alone for a while; `skipped`:
- * it is left alone.
+ * How a mirror answered: `answered`; `missing`: it has no such manifest or blob, or does not know the request; `refused`: 401, 403, or
+ * by TLS for want of a client certificate; `wrong`: its bytes are not those of the digest, too many, or no manifest; `failed`: it
+ * cannot answer, and is left alone for a while; `skipped`: it is left alone.
  */
 export type MirrorResult = 'answered' | 'missing' | 'refused' | 'wrong' | 'failed' | 'skipped';
 
@@ -41,7 +37,8 @@ export function resultOf(error: unknown): MirrorResult | undefined {
     case 'REGISTRY_DENIED':
       return 'refused';
     case 'REGISTRY_UNREACHABLE':
-      return WANTS_CERTIFICATE.test(systemErrorCode(error.cause) ?? '') ? 'refused' : 'failed';
+      // An alert about the certificate of the client. It says nothing about requests that show another one.
+      return error.details.setting === 'clientIdentity' ? 'refused' : 'failed';
     case 'VERIFICATION_FAILED':
     case 'IMAGE_TOO_LARGE':
     // No manifest, or one that no engine takes any more.

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { isPassthroughError } from '../../../src/errors.ts';
+import { FIRST_PAUSE_MS, MAX_PAUSE_MS } from '../../../src/registry/mirrors/circuit.ts';
 import { readAll } from '../../support/collect.ts';
 import type { Defects } from '../../support/defects.ts';
 import type { FakeRegistry, FakeRegistryOptions } from '../../support/fake-registry.ts';
@@ -57,6 +58,22 @@ describe('a layer that breaks off is continued at the next source', () => {
     assert.ok(bytes.equals(BIG));
     assert.deepEqual(rangesOf(scene.mirrors[0]), whole);
     scene.mirrors[0]?.releaseStalled();
+  });
+
+  test('and the mirror is left alone for longer each time, until it has given a whole one', async (t) => {
+    let lateMs = 0;
+    const now = performance.now.bind(performance);
+    t.mock.method(performance, 'now', () => now() + lateMs);
+    await using scene = await startMirrored();
+    const [mirror] = scene.mirrors;
+    assert.ok(mirror !== undefined);
+    for (const isCut of [true, true, false, true]) {
+      mirror.defects.truncateBlob = isCut ? { afterBytes: 100_000 } : undefined;
+      assert.ok((await readAll(await scene.open().openLayer(BIG_LAYER, never()))).equals(BIG));
+      lateMs += MAX_PAUSE_MS;
+    }
+    const pauses = scene.all.flatMap(({ pauseMs = [] }) => pauseMs);
+    assert.deepEqual(pauses, [FIRST_PAUSE_MS, 2 * FIRST_PAUSE_MS, FIRST_PAUSE_MS]);
   });
 
   test('and fails with the error of the registry if it has none of the rest', async () => {

@@ -313,22 +313,27 @@ describe("a mirror's account", () => {
 });
 
 describe('TLS settings of the registry', () => {
-  test('do not show its client certificate to a mirror', async () => {
-    const { ca, cert, key, clientCert, clientKey } = await makeCertificates();
-    const asking = { cert, key, clientCa: ca };
-    const tls = { caCert: ca, clientCert, clientKey };
-    await using scene = await startMirrored({
-      registry: { tls: asking },
-      mirrors: [{ tls: asking }, { tls: { ...asking, isClientCertOptional: true } }],
-      tls,
+  for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const)
+    test(`do not show its client certificate to a mirror: ${maxVersion}`, async () => {
+      const { ca, cert, key, clientCert, clientKey } = await makeCertificates();
+      const asking = { cert, key, clientCa: ca };
+      const tls = { caCert: ca, clientCert, clientKey };
+      await using scene = await startMirrored({
+        registry: { tls: asking },
+        mirrors: [
+          { tls: { ...asking, maxVersion } },
+          { tls: { ...asking, maxVersion, isClientCertOptional: true } },
+        ],
+        tls,
+      });
+      await everything(scene.open());
+      // The first mirror serves no client without a certificate, and the second one has seen none.
+      assert.equal(scene.reports()[0], '0 manifest refused');
+      assert.equal(scene.access.mirrors?.all.snapshot()[0]?.state, 'closed');
+      assert.deepEqual(new Set(scene.sources()), new Set(['1']));
+      await scene.open({ credential: CLIENT }).checkLayer(BIG_LAYER, never());
+      assert.ok(scene.registry.requests.length > 0, 'the registry has got it');
     });
-    await everything(scene.open());
-    // The first mirror serves no client without a certificate, and the second one has seen none.
-    assert.equal(scene.reports()[0], '0 manifest refused');
-    assert.deepEqual(new Set(scene.sources()), new Set(['1']));
-    await scene.open({ credential: CLIENT }).checkLayer(BIG_LAYER, never());
-    assert.ok(scene.registry.requests.length > 0, 'the registry has got it');
-  });
 
   for (const [name, credential, accounts, isShown] of [
     ['no credentials', NO_CREDENTIAL, 'layers', false],
