@@ -21,7 +21,7 @@ import type { LayerReport, ProgressCounter } from './progress.ts';
 import type { ReadableArchive, Reader } from './readable-archive.ts';
 import { isPackage } from './request.ts';
 import { foreignLayersOf, layersOf, type ResolvedArchive, type ResolvePolicy } from './resolve-archive.ts';
-import { unsharedLayers } from './update/shared-layers.ts';
+import { blobsOf, unsharedLayers } from './update/shared-layers.ts';
 
 /** What belongs to one call of {@link ArchivePuller.pull}. */
 export interface PullCall {

@@ -33,7 +33,7 @@ const RUN_HERE =
 /** Other lines, and where they are run. */
 const RUN_ELSEWHERE: readonly [line: RegExp, path: string][] = [
   [/^(?:\w+=\S+ )*npm (?:ci|test|start|run [\w:]+)\b/, 'test/docs/readme.test.ts'],
-  [/^npm install docker-http-passthrough$/, 'test/package.test.ts'],
+  [/^npm install docker-http-passthrough$/, 'test/real/package.test.ts'],
   [/^node --max-semi-space-size=4 dist\/main\.js$/, 'test/build.test.ts'],
   [/^(?:\w+=\S+ )*docker compose (?:--profile \w+ )?up -d$/, 'test/real/bake-and-compose.test.ts'],
   [/^docker (?:build|buildx bake) /, 'test/real/bake-and-compose.test.ts'],

@@ -20,7 +20,7 @@ const RUN_LIMIT_MS = 180_000;
 
 const IMAGE = makeImage({ layers: [{ tar: makeLayer({ hello: 'world' }), compression: 'none' }] });
 const page = await readPage('docs/library.md');
-/** The examples for archives; `test/package.test.ts` runs those for registries. */
+/** The examples for archives; `test/real/package.test.ts` runs those for registries. */
 const examples = codeBlocks(page.slice(0, page.indexOf('\n## Pull images\n'))).filter(
   ({ language }) => language === 'js',
 );

@@ -105,7 +105,7 @@ export function assertHolds(reply: Reply, ...images: readonly BuiltImage[]): voi
   assert.equal(reply.status, 200, firstLine(reply));
   assert.equal(reply.isCut, false);
   const files = filesOf(reply);
-  const listed = imagesOf(reply);
+  const listed = imagesOf(files);
   assert.equal(listed.length, images.length);
   for (const [at, image] of images.entries()) {
     const { Layers = [], Config = '' } = listed[at] ?? {};
@@ -121,7 +121,7 @@ export function assertHolds(reply: Reply, ...images: readonly BuiltImage[]): voi
 export function assertHoldsPacked(reply: Reply, image: BuiltImage): void {
   assert.equal(reply.status, 200, firstLine(reply));
   const files = filesOf(reply);
-  const [{ Layers } = { Layers: [] }] = imagesOf(reply);
+  const [{ Layers } = { Layers: [] }] = imagesOf(files);
   assert.deepEqual(
     Layers.map((path) => sha256(files.get(path) ?? '')),
     image.layers.map(({ digest }) => digest),

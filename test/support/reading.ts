@@ -7,7 +7,9 @@ import type { Reply } from './service.ts';
 
 /** The line that a switch console shows of an error. */
 export function firstLine({ body }: Pick<Reply, 'body'>): string {
-  return body.toString().split('\n', 1)[0] ?? '';
+  // An archive of megabytes is not decoded for its first line, which a message of an assertion shows only when that fails.
+  const end = body.indexOf('\n');
+  return body.toString('utf8', 0, end === -1 ? body.length : end);
 }
 
 /**
@@ -54,9 +56,10 @@ export interface ListedImage {
   readonly LayerSources?: Readonly<Record<string, unknown>>;
 }
 
-/** The images in `manifest.json` of an archive. */
-export function imagesOf(reply: Pick<Reply, 'body'>): readonly ListedImage[] {
-  return JSON.parse(String(filesOf(reply).get('manifest.json')));
+/** The images in `manifest.json` of an archive, or of its files. */
+export function imagesOf(archive: Pick<Reply, 'body'> | ReturnType<typeof filesOf>): readonly ListedImage[] {
+  const files = 'body' in archive ? filesOf(archive) : archive;
+  return JSON.parse(String(files.get('manifest.json')));
 }
 
 /** The tags of all images in an archive, in its order. */

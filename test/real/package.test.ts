@@ -6,11 +6,15 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
-import { codeBlocks, ROOT, readPage } from './docs/markdown.ts';
-import { listTar } from './support/collect.ts';
-import { type FakeRegistry, startFakeRegistry } from './support/fake-registry.ts';
-import { makeImage, makeIndex, makeLayer } from './support/image.ts';
-import { dependenciesOfPackage, type InstalledPackage, installPackage } from './support/installed-package.ts';
+import { codeBlocks, ROOT, readPage } from '../docs/markdown.ts';
+import { listTar } from '../support/collect.ts';
+import { type FakeRegistry, startFakeRegistry } from '../support/fake-registry.ts';
+import { makeImage, makeIndex, makeLayer } from '../support/image.ts';
+import {
+  dependenciesOfPackage,
+  type InstalledPackage,
+  installPackage,
+} from '../support/installed-package.ts';
 
 /** Longest run of a checker of packages, in milliseconds. */
 const CHECK_LIMIT_MS = 180_000;
