@@ -57,7 +57,7 @@ export function unsharedLayers(
 }
 
 /** The layers of a resolved image; of an index, those of all its manifests. */
-function blobsOf({ manifest, children }: ResolvedBase['manifest']): readonly Descriptor[] {
+export function blobsOf({ manifest, children }: ResolvedBase['manifest']): readonly Descriptor[] {
   const manifests = [manifest, ...children.map((child: VerifiedManifest) => child.manifest)];
   return manifests.flatMap((one) => (one.kind === 'index' ? [] : one.layers));
 }
