@@ -23,6 +23,7 @@ import { basename, dirname, extname, join, relative, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { build as bundle, type Metafile, type OutputFile, type Plugin } from 'esbuild';
 import { bundledPackages, licensesText, noticeText } from './bundled-packages.ts';
+import { lazyHttp } from './lazy-http.ts';
 import { builtPage, WEBSITE, website } from './page.ts';
 
 const ROOT = join(import.meta.dirname, '..');
@@ -94,10 +95,16 @@ export async function build(
     banner: {
       js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
     },
-    plugins: [builtPage, ...plugins],
+    plugins: [lazyHttp, builtPage, ...plugins],
   });
   // The library takes the API of the program that uses it, so that its spans belong to that program's traces.
-  const library = await bundle({ ...OPTIONS, entryPoints: LIBRARY, outdir, external: [API] });
+  const library = await bundle({
+    ...OPTIONS,
+    entryPoints: LIBRARY,
+    outdir,
+    external: [API],
+    plugins: [lazyHttp],
+  });
   const faults = [...bundleFaults(metafile), ...libraryFaults(library.metafile)];
   if (faults.length > 0) throw new Error(`Cannot build ${main}:\n${faults.join('\n')}`);
 
@@ -110,7 +117,7 @@ export async function build(
     splitting: false,
     conditions,
     define,
-    plugins: [loadedFrom(metafile, outdir), builtPage, ...plugins],
+    plugins: [loadedFrom(metafile, outdir), lazyHttp, builtPage, ...plugins],
   });
   const files = [
     ...outputFiles

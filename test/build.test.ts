@@ -139,6 +139,17 @@ describe('the built program', () => {
     }
   });
 
+  test('does not make Node load its second HTTP client, undici', async () => {
+    // Node has no other way to tell which of its modules are loaded.
+    const names =
+      'process.moduleLoadList.filter((name) => /NativeModule http$|undici[/]undici/.test(name)).join()';
+    const report = `data:text/javascript,process.on('exit', () => console.error(${names}))`;
+    const { stderr } = await run(process.execPath, ['--import', report, main, 'explain', 'nginx'], {
+      timeout: PRINT_LIMIT_MS,
+    });
+    assert.equal(stderr, 'NativeModule http\n');
+  });
+
   test('is one file until it runs a command', async () => {
     assert.doesNotMatch(await readFile(join(folder, 'program.js'), 'utf8'), STATIC_IMPORT);
   });
