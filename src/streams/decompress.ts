@@ -16,7 +16,10 @@ import { type FrameNeeds, ZstdRuns } from './zstd-frames.ts';
  */
 const CHUNK_BYTES = 256 * 1024;
 
-/** Compressed bytes of one call of the decoder, and of one search for headers. Chunks from a socket are smaller, and each call costs time. */
+/**
+ * Compressed bytes of one call of the decoder, and of one search for headers. Chunks from a socket are smaller, and each call costs
+ * time.
+ */
 const INPUT_BYTES = 128 * 1024;
 
 /** Largest window that libzstd unpacks unless told otherwise, in bytes; that of `zstd --ultra -22`. */
@@ -75,29 +78,34 @@ export const HEAD_LENGTH = Math.max(...MAGICS.map(({ bytes }) => bytes.length));
  *
  * @param source compressed or uncompressed bytes; its chunks are taken over
  * @param what name of the stream in messages
- * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, as UnknownEndError where `end` may help, `UNSUPPORTED_IMAGE` for bzip2, xz and a zstd window that
- *   is too large; what the source throws; the signal's reason
+ * @throws PassthroughError `VERIFICATION_FAILED` for damaged or cut bytes, as {@link UnknownEndError} where `end` may help;
+ *   `UNSUPPORTED_IMAGE` for bzip2, xz and a zstd window that is too large; what the source throws; the signal's reason
  */
 export async function* decompressed(
   source: AsyncIterable<Uint8Array>,
   what: string,
   options: DecompressOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const counter = { bytes: 0, headers: new HeaderChecksums() };
-  const bytes = counted(rebatched(source, INPUT_BYTES), counter);
+  const counter = { bytes: 0 };
+  const headers = new HeaderChecksums();
+  const bytes = counted(source, counter);
   try {
     const head = await readHead(bytes);
     const compression = detectCompression(head, what);
     const whole = continued(head, bytes);
     const { end = Number.POSITIVE_INFINITY } = options;
     const gunzip = compression === 'gzip' ? createGunzip({ chunkSize: CHUNK_BYTES }) : undefined;
-    if (compression === 'none') yield* whole;
-    else if (gunzip !== undefined) yield* decode(upTo(end, whole), gunzip, 'gzip', what);
-    else yield* decodeZstd(whole, what, options);
+    if (compression === 'none') {
+      yield* whole;
+    } else {
+      const large = rebatched(whole, INPUT_BYTES);
+      if (gunzip === undefined) yield* decodeZstd(large, what, options);
+      else yield* decode(upTo(end, searched(large, headers)), gunzip, 'gzip', what);
+    }
     // The decoder ends before the source where padding follows. The rest is read for the verifier of the source, which would
     // take the blob for a cut one otherwise.
     while ((await bytes.next()).done !== true);
-    const isPlainGzip = gunzip?.bytesWritten === counter.bytes && !counter.headers.found;
+    const isPlainGzip = gunzip?.bytesWritten === counter.bytes && !headers.found;
     options.onEnd?.({ compression, isPlainGzip });
   } finally {
     await bytes.return();
@@ -106,11 +114,20 @@ export async function* decompressed(
 
 async function* counted(
   source: AsyncIterable<Uint8Array>,
-  counter: { bytes: number; readonly headers: HeaderChecksums },
+  counter: { bytes: number },
 ): AsyncGenerator<Uint8Array, void, undefined> {
   for await (const chunk of source) {
     counter.bytes += chunk.byteLength;
-    counter.headers.update(chunk);
+    yield chunk;
+  }
+}
+
+async function* searched(
+  source: AsyncIterable<Uint8Array>,
+  headers: HeaderChecksums,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of source) {
+    headers.update(chunk);
     yield chunk;
   }
 }
