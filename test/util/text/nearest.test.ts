@@ -38,6 +38,28 @@ test('one edit is a distance of one at most, and different words are not at dist
   );
 });
 
+test('a bound changes no distance within it, and the nearest word is that of all distances', () => {
+  const word = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), maxLength: 12 });
+  fc.assert(
+    fc.property(word, word, fc.nat(6), (one, other, most) => {
+      const [distance, bounded] = [editDistance(one, other), editDistance(one, other, most)];
+      if (distance <= most) assert.equal(bounded, distance);
+      else assert.ok(bounded > most);
+    }),
+  );
+  fc.assert(
+    fc.property(word, fc.array(word), fc.nat(6), (one, words, most) => {
+      const distances = words.map((candidate) => editDistance(one, candidate));
+      const least = Math.min(...distances);
+      const expected = least <= most ? words[distances.indexOf(least)] : undefined;
+      assert.equal(
+        nearest(one, words, () => most),
+        expected,
+      );
+    }),
+  );
+});
+
 test('the nearest word is the first of those with the least distance', () => {
   const names = ['platform', 'arch', 'layout'];
   assert.equal(
