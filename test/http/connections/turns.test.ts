@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { RequestTurns } from '../../../src/http/connections/request-turns.ts';
 import { SendTurns } from '../../../src/http/connections/send-turns.ts';
 
-const MIB = 1024 * 1024;
+const KIB = 1024;
 
 /** Turns of the event loop in which requests have begun: their names, turn by turn. */
 async function turnsOf(
@@ -84,12 +84,12 @@ test('requests of probes are known by their first bytes', () => {
 });
 
 describe('writes', () => {
-  /** Asks for writes of 1 MiB, and tells which have begun, turn by turn. */
+  /** Asks for writes of 256 KiB, and tells which have begun, turn by turn. */
   async function writesOf(clients: readonly string[]): Promise<readonly (readonly string[])[]> {
     const turns = new SendTurns();
     const begun: string[][] = [[]];
     for (const client of clients) {
-      const wait = turns.enter(client, MIB);
+      const wait = turns.enter(client, 256 * KIB);
       if (wait === undefined) begun.at(-1)?.push(client);
       else void wait.then(() => begun.at(-1)?.push(client));
     }
@@ -102,7 +102,7 @@ describe('writes', () => {
     return begun;
   }
 
-  test('of one turn of the event loop are 4 MiB', async () => {
+  test('of one turn of the event loop are 1 MiB', async () => {
     const begun = await writesOf(Array.from({ length: 10 }, () => 'a'));
     assert.deepEqual(
       begun.map(({ length }) => length),
@@ -117,8 +117,8 @@ describe('writes', () => {
 
   test('larger than a turn begin all the same', async () => {
     const turns = new SendTurns();
-    assert.equal(turns.enter('a', 100 * MIB), undefined);
-    const wait = turns.enter('a', 100 * MIB);
+    assert.equal(turns.enter('a', 100_000 * KIB), undefined);
+    const wait = turns.enter('a', 100_000 * KIB);
     assert.ok(wait !== undefined);
     await wait;
   });
