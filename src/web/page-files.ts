@@ -45,6 +45,8 @@ export async function bundlePage(): Promise<PageCode> {
     entryPoints: ['client/main.ts'],
     ...{ bundle: true, write: false, minify: true, charset: 'utf8', legalComments: 'none' },
     ...{ platform: 'browser', format: 'iife', target: TARGET, logLevel: 'warning' },
+    // The short names of the same: esbuild does not know that they are.
+    define: { 'Number.POSITIVE_INFINITY': 'Infinity', 'Number.NaN': 'NaN' },
   });
   const sheets = STYLES.map((name) => readFile(join(import.meta.dirname, 'style', `${name}.css`), 'utf8'));
   const css = (await Promise.all(sheets)).join('\n');

@@ -78,11 +78,11 @@ export const TEXTS = {
   },
   results: {
     empty: 'Type an image, and its URL and commands appear here.',
-    faults: 'Correct the marked field, and the commands appear here.',
+    faults: 'Correct the marked field to get the commands.',
     download: 'Download',
     copy: 'Copy',
     copied: 'Copied',
-    copyFailed: 'Cannot copy: select the text and copy it by hand',
+    copyFailed: 'Cannot copy: select the text by hand',
     linkCopied: 'The link to this form is copied',
     loopback: 'A device cannot reach localhost: open this page by the address of the service.',
     query:
@@ -90,7 +90,7 @@ export const TEXTS = {
     wantsPackage: (device: string) => `${device} wants an IOx package.`,
     notForDevices: 'IOS-XE takes the Docker archive or an IOx package, not this layout.',
     iosCredentials:
-      'IOS sends credentials only when it is asked. Name the registry in the image, or set REGISTRY_CLIENT_AUTH=required on the service.',
+      'IOS sends credentials only when asked: name the registry in the image, or set REGISTRY_CLIENT_AUTH=required on the service.',
     md5: (command: string) => `MD5 is the first word of: ${command}`,
     groups: {
       url: 'URL',
