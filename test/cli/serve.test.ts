@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -75,6 +75,8 @@ describe('serve', { concurrency: 2 }, () => {
     await using folder = await temporaryFolder();
     const at = (name: string) => join(folder.path, name);
     await promisify(execFile)('mkfifo', [at('gate')]);
+    // Held open for both: what is written waits for a reader, also one that comes later, and no end waits to be opened.
+    await using gate = await open(at('gate'), 'r+');
     const lines = ['#!/bin/sh', 'echo "$1" >> calls', '[ "$1" != READY=1 ] || read -r line < gate', ''];
     await writeFile(
       at('systemd-notify'),
@@ -87,8 +89,7 @@ describe('serve', { concurrency: 2 }, () => {
     });
     served.program.child.kill('SIGTERM');
     await served.program.waitForEvent('stopping');
-    // Opened for both, a pipe without a reader does not wait for one.
-    await writeFile(at('gate'), 'read\n', { flag: 'r+' });
+    await gate.write('read\n');
     const { code, stdout } = await served.program.ended();
     assert.deepEqual([code, logOf(stdout).filter(({ event }) => event === 'notify')], [0, []]);
     assert.equal(await readFile(at('calls'), 'utf8'), 'READY=1\nSTOPPING=1\n');
